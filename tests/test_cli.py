@@ -1,0 +1,105 @@
+"""What users see of every command: help at once, one line for a mistake, the right exit status."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tfmisr import cli
+from tfmisr.edge.errors import InputError
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+COMMANDS = ("fit", "evaluate", "upscale", "prepare")
+
+
+def call(*arguments, **environment) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    command = [sys.executable, "-m", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_comes_without_tensorflow(command):
+    script = (
+        "import sys, runpy; sys.argv = ['x', '--help']\n"
+        "try: runpy.run_module('tfmisr.{0}', run_name='__main__')\n"
+        "except SystemExit as error: assert not error.code\n"
+        "assert not {{'tensorflow', 'keras', 'tensorflow_datasets', 'scipy', 'matplotlib'}} & set(sys.modules)"
+    ).format(command)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"python -m tfmisr.{command}" in done.stdout
+
+
+def test_edge_imports_neither_tensorflow_nor_the_rest_of_the_package():
+    script = (
+        "import pkgutil, importlib, sys, tfmisr.edge\n"
+        "for m in pkgutil.iter_modules(tfmisr.edge.__path__): importlib.import_module('tfmisr.edge.' + m.name)\n"
+        "assert not {'tensorflow', 'keras', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+        "ours = [m for m in sys.modules if m.startswith('tfmisr.') and not m.startswith('tfmisr.edge')]\n"
+        "assert set(ours) <= {'tfmisr.datasets', 'tfmisr.export'}, ours"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments,expected",
+    [
+        (("fit", "--model", "resnet19"), "did you mean resnet18?"),
+        (("fit", "--scale", "5"), "scale must be one of 2, 3, 4, 8. Received: 5"),
+        (("fit", "--config", "nowhere.json"), "found none at nowhere.json"),
+        (("fit", "--dataset", "./nowhere"), "expected a folder of images, found none at nowhere"),
+        (("fit", "--dataset", "chest_xray15"), "did you mean chest_xray14?"),
+        (("upscale", "--model", "bicubic", "nowhere.png", "--output", "x.png"), "nowhere.png, found nothing"),
+        (("upscale", "--model", "runs/nothing", "tests", "--output", "x"), "expected images"),
+        (("evaluate", "runs/nothing"), "Received: runs/nothing, where there is nothing"),
+        (("evaluate", "bicubic", "--scale", "7"), "scale must be 2, 3, 4 or 8. Received: 7"),
+        (("evaluate", "bicubic", "--measures", "psnr,lpips"), "Received: psnr,lpips"),
+    ],
+)
+def test_mistake_is_one_line_and_exit_status_2(arguments, expected, tmp_path):
+    if arguments[0] == "fit":
+        arguments = (*arguments, "--workdir", tmp_path / "run", "--data_dir", tmp_path)
+    done = call(f"tfmisr.{arguments[0]}", *arguments[1:])
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and expected in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_unwritable_workdir_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = call("tfmisr.fit", "--workdir", tmp_path / "file" / "run")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: expected a folder to write at")
+
+
+@pytest.mark.parametrize(
+    "error,status,text",
+    [
+        (InputError("a\nb"), 2, "error: a b"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(28, "No space left on device", "x.bin"), 2, "no space left on the disk (x.bin)"),
+        (PermissionError(13, "Permission denied", "x.bin"), 2, "not permitted (x.bin)"),
+        (ModuleNotFoundError("No module named 'keras'", name="keras"), 2, "pip install 'tfmisr[train]'"),
+    ],
+)
+def test_exit_status_by_kind_of_error(error, status, text, capsys):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(main)
+    assert exit_.value.code == status
+    assert text in capsys.readouterr().err
+
+
+def test_a_bug_keeps_its_traceback():
+    def main():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cli.run(main)

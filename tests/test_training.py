@@ -1,0 +1,274 @@
+"""Runs that are cut off and go on, GANs, averages, precision and strategies."""
+
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from tfmisr import models
+from tfmisr.config import Config
+from tfmisr.edge.errors import InputError
+from tfmisr.training import checkpoints, loop
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CNN = {"model": "cnn5", "scale": 2, "patch_size": 8, "batch_size": 4, "steps": 12, "save_every": 4, "validate_every": 4}
+GAN = {**CNN, "model": "resnet6", "discriminator": "dcgan", "feature_matching_weight": 0.1, "ema_decay": 0.9}
+
+
+@pytest.fixture(autouse=True)
+def small_networks(monkeypatch):
+    """The paper's networks with few filters: the code is the same, the tests are fast."""
+    for name in ("cnn5", "resnet6"):
+        module, arguments = models.module(name)
+        monkeypatch.setitem(module.VARIANTS, "baseline", {**arguments, "num_filters": 8})
+    from tfmisr.models.discriminators import dcgan
+
+    monkeypatch.setattr(dcgan.build, "__defaults__", (1, 8))
+
+
+def weights(path) -> list[np.ndarray]:
+    return models.load(path).get_weights()
+
+
+def equal(a, b) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
+
+
+class Cut(Exception):
+    pass
+
+
+def cut_after(monkeypatch, step):
+    """Lets the process die, as by `kill -9`, when that checkpoint has been written."""
+    save = checkpoints.save
+
+    def save_and_die(folder, done, groups, **kwargs):
+        save(folder, done, groups, **kwargs)
+        if done == step:
+            raise Cut
+
+    monkeypatch.setattr(checkpoints, "save", save_and_die)
+
+
+@pytest.mark.parametrize("fields", [CNN, {**CNN, "ema_decay": 0.9, "optimizer": "sgd"}, GAN], ids=["cnn", "ema", "gan"])
+def test_run_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(tiny_source, tmp_path, monkeypatch, fields):
+    whole = loop.train(Config(**fields, workdir=str(tmp_path / "whole")), tiny_source)
+    config = Config(**fields, workdir=str(tmp_path / "cut"))
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        cut_after(patch, 8)
+        loop.train(config, tiny_source)
+    assert equal(whole, loop.train(config, tiny_source))
+    histories = [(tmp_path / name / "history.csv").read_text() for name in ("whole", "cut")]
+    assert histories[0] == histories[1]
+
+
+def test_weights_depend_on_the_seed(tiny_source, tmp_path):
+    paths = [
+        loop.train(Config(**{**CNN, "steps": 4}, seed=seed, workdir=str(tmp_path / name)), tiny_source)
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    assert equal(paths[0], paths[1])
+    assert not equal(paths[0], paths[2])
+
+
+def test_steps_that_are_no_multiple_of_save_every_are_all_done(tiny_source, tmp_path):
+    loop.train(Config(**{**CNN, "steps": 10}, workdir=str(tmp_path / "run")), tiny_source)
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["4", "8", "10"]
+    assert rows[-1]["val_psnr"]
+
+
+def test_damaged_last_checkpoint_falls_back_to_the_one_before(tiny_source, tmp_path, monkeypatch, capsys):
+    whole = loop.train(Config(**CNN, workdir=str(tmp_path / "whole")), tiny_source)
+    config = Config(**CNN, workdir=str(tmp_path / "cut"))
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        cut_after(patch, 8)
+        loop.train(config, tiny_source)
+    last = tmp_path / "cut" / "checkpoints" / "step-00000008.npz"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 255
+    last.write_bytes(content)
+    assert equal(whole, loop.train(config, tiny_source))
+    assert "going back to the one before" in capsys.readouterr().out
+
+
+def test_run_whose_checkpoints_are_all_damaged_says_so(tiny_source, tmp_path):
+    config = Config(**CNN, workdir=str(tmp_path / "run"))
+    loop.claim(config.folder, config, tiny_source)
+    (tmp_path / "run" / "checkpoints").mkdir()
+    (tmp_path / "run" / "checkpoints" / "step-00000004.npz").write_bytes(b"PK\x03\x04 not a zip")
+    with pytest.raises(InputError, match="every checkpoint .* is damaged"):
+        loop.train(config, tiny_source)
+
+
+def test_nan_stops_the_run_and_keeps_the_checkpoint_before_it(tiny_source, tmp_path):
+    config = Config(
+        **{**CNN, "learning_rate": 1e30, "save_every": 1, "validate_every": 1}, workdir=str(tmp_path / "run")
+    )
+    with pytest.raises(InputError, match="loss became (nan|inf) at step .*lower --learning_rate"):
+        loop.train(config, tiny_source)
+    found = sorted((tmp_path / "run" / "checkpoints").glob("*.npz"))
+    assert found
+    with np.load(found[0]) as state:
+        assert all(np.isfinite(state[key]).all() for key in state.files)
+
+
+def test_workdir_of_another_configuration_is_refused_by_the_field(tiny_source, tmp_path):
+    config = Config(**{**CNN, "steps": 4}, workdir=str(tmp_path / "run"))
+    loop.train(config, tiny_source)
+    with pytest.raises(InputError, match="scale is 2 there and 4 here"):
+        loop.train(dataclasses.replace(config, scale=4), tiny_source)
+
+
+def test_workdir_of_other_data_is_refused(tiny_source, tmp_path):
+    config = Config(**{**CNN, "steps": 4}, workdir=str(tmp_path / "run"))
+    loop.train(config, tiny_source)
+    tiny_source.builder.info.splits["train"].num_examples = 13
+    with pytest.raises(InputError, match="another configuration: data is"):
+        loop.train(config, tiny_source)
+
+
+def test_config_of_a_run_repeats_it(tiny_source, tmp_path):
+    from tfmisr import config as configuration
+
+    first = Config(**{**CNN, "steps": 4}, workdir=str(tmp_path / "run"))
+    path = loop.train(first, tiny_source)
+    fields = configuration.read(tmp_path / "run" / "config.json")
+    again = configuration.from_dict({**fields, "workdir": str(tmp_path / "again")}, "file")
+    assert equal(path, loop.train(again, tiny_source))
+
+
+def test_gradient_accumulation_updates_once_in_its_steps(tiny_source, tmp_path):
+    fields = {**CNN, "steps": 4, "optimizer": "sgd", "schedule": "constant", "gradient_accumulation_steps": 4}
+    config = Config(**fields, workdir=str(tmp_path / "run"))
+    loop.train(config, tiny_source)
+    with np.load(tmp_path / "run" / "checkpoints" / "step-00000004.npz") as state:
+        iterations = state["optimizer/00000"]
+    assert int(iterations) in (1, 4)  # Keras counts steps, and divides by their number where it reads the count
+    assert not equal(tmp_path / "run" / "model.keras", untrained(tmp_path, tiny_source))
+
+
+def untrained(tmp_path, source):
+    keras.utils.set_random_seed(0)
+    network = models.create("cnn5", 2, 1)
+    network.save(tmp_path / "untrained.keras")
+    return tmp_path / "untrained.keras"
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("fields", [CNN, GAN], ids=["cnn", "gan"])
+def test_mixed_precision_trains_and_is_written_in_float32(tiny_source, tmp_path, fields, policy):
+    config = Config(**{**fields, "steps": 8}, mixed_precision=policy, workdir=str(tmp_path / "run"))
+    network = models.load(loop.train(config, tiny_source))
+    assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    assert np.abs(network.get_layer("output_conv").get_weights()[0]).max() > 0
+
+
+def test_both_optimizers_of_a_gan_scale_their_loss_in_float16(tiny_source):
+    from tfmisr import losses
+    from tfmisr.models import discriminators
+    from tfmisr.training import gan, metrics
+
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        model = gan.GAN(models.create("resnet6", 2), discriminators.create("dcgan"))
+        adam = [keras.optimizers.Adam(), keras.optimizers.Adam()]
+        model.compile(*adam, losses.get("mae", reduction="none"), metrics.psnr())
+        optimizers = (model.optimizer, model.discriminator_optimizer)
+        assert [type(o).__name__ for o in optimizers] == ["LossScaleOptimizer"] * 2
+        assert all(o.built for o in optimizers)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+
+
+def test_average_of_constant_weights_is_those_weights():
+    from tfmisr.training.averaging import WeightAverage
+
+    network = models.create("cnn5", 2)
+    average = WeightAverage(network, 0.9)
+    before = network.get_weights()
+    for weight in network.trainable_variables:
+        weight.assign(weight + 1.0)
+    average._update()  # the decay of the first step is 1.1 / 11 at most: (1 + 1) / (10 + 1)
+    with average.applied():
+        moved = network.trainable_variables[0].numpy() - before[0]
+        np.testing.assert_allclose(moved, 9 / 11, rtol=1e-5)
+    np.testing.assert_allclose(network.trainable_variables[0].numpy() - before[0], 1.0, rtol=1e-5)
+
+
+def test_training_beats_bicubic(tiny_source, tmp_path):
+    fields = {**CNN, "steps": 150, "save_every": 50, "validate_every": 50, "learning_rate": 3e-3}
+    loop.train(Config(**fields, workdir=str(tmp_path / "run")), tiny_source)
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    from tfmisr import degradations, pipeline
+    from tfmisr.edge.resize import upscale
+
+    lr, hr = pipeline.validation_crops(pipeline.cache_of(tiny_source, "validation"), 2, degradations.make(2), 4, 64)
+    errors = [np.mean((np.clip(upscale(a, 2), 0, 1) - b) ** 2) for a, b in zip(lr, hr, strict=True)]
+    bicubic = float(np.mean(-10 * np.log10(errors)))
+    assert float(rows[-1]["val_psnr"]) > bicubic + 0.5
+
+
+MIRRORED = """
+import json, sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[1]))
+sys.path.insert(0, {tests!r})
+import pathlib
+from synthetic import ArraySource, smooth_images
+from tfmisr import models
+from tfmisr.models.discriminators import dcgan
+from tfmisr.config import Config
+from tfmisr.training import loop
+for name in ("cnn5", "resnet6"):
+    models.module(name)[0].VARIANTS["baseline"]["num_filters"] = 8
+dcgan.build.__defaults__ = (1, 8)
+folder = pathlib.Path(sys.argv[2])
+source = ArraySource(folder, {{"train": smooth_images(12, 64, 0), "validation": smooth_images(4, 64, 1)}})
+loop.train(Config(**json.loads(sys.argv[3]), workdir=str(folder / "run")), source)
+"""
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("fields", [{**CNN, "optimizer": "sgd"}, {**GAN, "optimizer": "sgd"}], ids=["cnn", "gan"])
+def test_two_devices_give_the_weights_of_one(tmp_path, fields):
+    found = []
+    for devices, distribute in ((1, "none"), (2, "mirrored")):
+        folder = tmp_path / str(devices)
+        script = MIRRORED.format(tests=str(ROOT / "tests"))
+        arguments = [str(devices), str(folder), json.dumps({**fields, "distribute": distribute})]
+        subprocess.run([sys.executable, "-c", script, *arguments], check=True, cwd=ROOT)
+        found.append(weights(folder / "run"))
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("preset", ["paper_cnn5", "paper_gan"])
+def test_command_killed_by_sigkill_goes_on_to_the_same_weights(tmp_path, preset):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    flags = ["--preset", preset, "--dataset", "chest_phantom", "--data_dir", str(tmp_path / "data"), "--steps", "16"]
+    flags += ["--patch_size", "8", "--batch_size", "4", "--save_every", "2", "--validate_every", "8"]
+    command = [sys.executable, "-m", "tfmisr.fit", *flags, "--workdir"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, cwd=ROOT, env=environment)
+    process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT, env=environment)
+    folder = tmp_path / "killed" / "checkpoints"
+    while len(list(folder.glob("step-*.npz"))) < 2 and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "model.keras").exists()
+    subprocess.run([*command, str(tmp_path / "killed")], check=True, cwd=ROOT, env=environment)
+    assert equal(tmp_path / "whole" / "model.keras", tmp_path / "killed" / "model.keras")

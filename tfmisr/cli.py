@@ -1,0 +1,66 @@
+"""What every command shares: a user's mistake is one line and exit status 2, never a traceback."""
+
+import errno
+import os
+import pathlib
+import sys
+from collections.abc import Callable
+
+from tfmisr.edge.errors import InputError
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Runs `main` and exits: 0 done, 2 a user's mistake, 130 interrupted, 1 anything else."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        status = main() or 0
+    except KeyboardInterrupt:
+        status = _say("interrupted; the same command goes on where it stopped", 130)
+    except InputError as error:
+        status = _say(error, 2)
+    except ModuleNotFoundError as error:
+        status = _missing(error)
+    except OSError as error:
+        status = _operating_system(error)
+    sys.stdout.flush()
+    sys.exit(status)
+
+
+def _say(message, status: int) -> int:
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    return status
+
+
+def _missing(error: ModuleNotFoundError) -> int:
+    if error.name is None or error.name.partition(".")[0] == "tfmisr":
+        raise error
+    return _say(
+        f"this command needs {error.name}, which the base install leaves out. Run: pip install 'tfmisr[train]'",
+        2,
+    )
+
+
+def _operating_system(error: OSError) -> int:
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _say(f"no space left on the disk{where}; free some, then start the command again", 2)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return _say(f"not permitted{where}: {error.strerror}; choose a folder you can write", 2)
+    raise error
+
+
+def require_writable(folder) -> None:
+    """Makes the folder where it is not there yet.
+
+    Raises:
+        InputError: It cannot be made, or cannot be written.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise InputError(f"expected a folder to write at {folder}: {error.strerror}; choose another") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"expected a folder to write at {folder}, which is read-only; choose another")

@@ -1,0 +1,226 @@
+"""What a run depends on: one frozen dataclass, its command line, its JSON file and the presets."""
+
+import argparse
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import json
+import math
+import pathlib
+import types
+import typing
+
+from tfmisr import models, presets
+from tfmisr.edge.errors import InputError
+from tfmisr.models import discriminators
+
+
+def _option(default, text: str, choices=None, several=False):
+    metadata = {"help": text, "choices": choices, "several": several}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything a training run depends on. `--help` of `python -m tfmisr.fit` explains each field."""
+
+    dataset: str = _option("chest_phantom", "dataset's name, or a folder of images")
+    manual_dir: tuple[str, ...] = _option((), "folders with the dataset's source files", several=True)
+    data_dir: str | None = _option(None, "where prepared datasets are kept (default: TFDS's own)")
+    patient_pattern: str | None = _option(
+        None, "for a folder: regular expression whose group is the patient's part of a file name"
+    )
+    model: str = _option("cnn5", "model, or model/variant: " + ", ".join(models.names()))
+    scale: int = _option(4, "upsampling factor", models.SCALES)
+    blur_sigma: float = _option(0.0, "blur before the reduction, standard deviation in HR pixels")
+    noise_std: float = _option(0.0, "noise of the LR image, standard deviation as a fraction of the range")
+    quantize_lr: bool = _option(True, "round the LR image to the source's bit depth")
+    patch_size: int = _option(24, "side of a training patch, in LR pixels")
+    batch_size: int = _option(16, "patches of a step, over all devices")
+    steps: int | None = _option(None, "training steps (default: 1500 where no --epochs is given)")
+    epochs: float | None = _option(None, "passes over the training images, one patch of each a pass")
+    loss: str = _option("mae", "pixel loss", ("mse", "mae", "charbonnier"))
+    optimizer: str = _option("adam", "optimizer", ("adam", "sgd"))
+    learning_rate: float = _option(1e-3, "learning rate after the warm-up")
+    momentum: float = _option(0.9, "momentum of sgd")
+    beta_1: float = _option(0.9, "first moment's decay of adam")
+    beta_2: float = _option(0.999, "second moment's decay of adam")
+    schedule: str = _option("cosine", "fall of the learning rate to 0", ("constant", "cosine", "linear"))
+    warmup_steps: int = _option(0, "steps in which the learning rate rises from 0")
+    gradient_accumulation_steps: int = _option(1, "steps whose gradients make one update")
+    ema_decay: float = _option(0.0, "decay a step of the averaged weights that are kept; 0: no average")
+    discriminator: str | None = _option(None, "train as a GAN with this discriminator, such as dcgan")
+    discriminator_learning_rate: float | None = _option(None, "default: --learning_rate")
+    pixel_weight: float = _option(1.0, "GAN: weight of the pixel loss")
+    adversarial_weight: float = _option(1e-3, "GAN: weight of the adversarial loss")
+    feature_matching_weight: float = _option(1e-2, "GAN: weight of the feature-matching loss")
+    mixed_precision: str = _option("float32", "computation", ("float32", "mixed_bfloat16", "mixed_float16"))
+    distribute: str = _option("none", "mirrored: every GPU of this machine", ("none", "mirrored"))
+    jit_compile: bool = _option(False, "compile the step with XLA (needs --no-deterministic)")
+    deterministic: bool = _option(True, "same seed, same machine, same weights, bit for bit")
+    seed: int = _option(0, "start of every random draw")
+    save_every: int = _option(100, "steps between checkpoints, and between rows of history.csv")
+    validate_every: int = _option(500, "steps between validations; a multiple of --save_every")
+    workdir: str | None = _option(None, "folder of the run (default: runs/ and a name made of the rest)")
+
+    def __post_init__(self):
+        _check(self)
+
+    @property
+    def key(self) -> str:
+        """Eight digits that two runs share if and only if they do the same."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The run's folder."""
+        if self.workdir:
+            return pathlib.Path(self.workdir).expanduser()
+        dataset = pathlib.PurePath(self.dataset).name
+        model = self.model.replace("/", "-") + ("-gan" if self.discriminator else "")
+        return pathlib.Path("runs") / f"{dataset}-{model}-x{self.scale}-{self.key}"
+
+    def total_steps(self, images: int) -> int:
+        """Returns the number of training steps on a training split of so many images."""
+        if self.steps is None and self.epochs is not None:
+            return math.ceil(self.epochs * images / self.batch_size)
+        return self.steps or 1500
+
+    def identity(self) -> dict:
+        """Returns the fields that change what is trained: all but where things lie."""
+        fields = dataclasses.asdict(self)
+        return {k: v for k, v in fields.items() if k not in ("workdir", "data_dir", "manual_dir")}
+
+    def to_json(self) -> str:
+        """Returns the text of `config.json`."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+# What a preset or file with steps or epochs says is replaced by either flag.
+_ONE_OF = ("steps", "epochs")
+
+
+def _check(config: Config) -> None:
+    for field in dataclasses.fields(Config):
+        value, choices = getattr(config, field.name), field.metadata["choices"]
+        if not _fits(value, field.type):
+            raise InputError(f"{field.name} must be {field.type}. Received: {value!r}")
+        if choices and value not in choices:
+            listed = ", ".join(map(str, choices))
+            raise InputError(f"{field.name} must be one of {listed}. Received: {value}")
+    for name in ("patch_size", "batch_size", "save_every", "validate_every", "learning_rate"):
+        if getattr(config, name) <= 0:
+            raise InputError(f"{name} must be above 0. Received: {getattr(config, name)}")
+    for name in _ONE_OF:
+        if getattr(config, name) is not None and getattr(config, name) <= 0:
+            raise InputError(f"{name} must be above 0. Received: {getattr(config, name)}")
+    if not 0 <= config.ema_decay < 1:
+        raise InputError(f"ema_decay must be in [0, 1). Received: {config.ema_decay}")
+    if min(config.blur_sigma, config.noise_std, config.warmup_steps) < 0:
+        raise InputError("blur_sigma, noise_std and warmup_steps must not be negative")
+    if config.gradient_accumulation_steps < 1:
+        raise InputError(
+            f"gradient_accumulation_steps must be at least 1. Received: {config.gradient_accumulation_steps}"
+        )
+    _check_together(config)
+
+
+def _check_together(config: Config) -> None:
+    models.check_name("model", config.model.partition("/")[0], models.names())
+    if config.discriminator:
+        models.check_name("discriminator", config.discriminator, discriminators.names())
+    if config.validate_every % config.save_every:
+        raise InputError(
+            "validate_every must be a multiple of save_every. "
+            f"Received: {config.validate_every} and {config.save_every}"
+        )
+    if config.jit_compile and (config.deterministic or config.distribute == "mirrored"):
+        raise InputError("--jit_compile needs --no-deterministic and --distribute none")
+    if config.gradient_accumulation_steps > 1 and config.distribute == "mirrored":
+        raise InputError("--gradient_accumulation_steps needs --distribute none")
+
+
+def _fits(value, kind) -> bool:
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if isinstance(value, bool):
+        return bool in kinds
+    return any(isinstance(value, (int, float) if k is float else k) for k in kinds)
+
+
+def from_dict(values: dict, where: str) -> Config:
+    """Returns the configuration with `values` over the defaults.
+
+    Args:
+        values: Fields by name.
+        where: Where they come from, for the error.
+
+    Raises:
+        InputError: A field that does not exist, or a value it cannot have.
+    """
+    known = [field.name for field in dataclasses.fields(Config)]
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1, 0.3)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise InputError(f"{where} has a field that no run has: {name}{hint}")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Config(**values)
+
+
+def read(path) -> dict:
+    """Returns the fields in a JSON file that a run has written, or somebody by hand."""
+    try:
+        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"expected a configuration file, found none at {path}") from error
+    except (ValueError, IsADirectoryError) as error:
+        raise InputError(f"{path} is not a JSON file of a run: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} must hold one JSON object, the fields of a run")
+    return values
+
+
+def preset(name: str) -> dict:
+    """Returns the fields that the preset `name` sets."""
+    models.check_name("preset", name, presets.names())
+    return dict(importlib.import_module(f"tfmisr.presets.{name}").CONFIG)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds one flag for each field, spelled as the field, to a parser. What is not given stays unset."""
+    for field in dataclasses.fields(Config):
+        text = field.metadata["help"].replace("%", "%%")
+        if field.default not in (None, ()):
+            text += f" (default: {field.default})"
+        kwargs = {"default": argparse.SUPPRESS, "help": text, "dest": field.name}
+        if field.type is bool:
+            parser.add_argument(f"--{field.name}", action=argparse.BooleanOptionalAction, **kwargs)
+        elif field.metadata["several"]:
+            parser.add_argument(f"--{field.name}", nargs="+", metavar="DIR", **kwargs)
+        else:
+            kwargs |= {"type": _parser_type(field.type), "metavar": _metavar(field)}
+            parser.add_argument(f"--{field.name}", **kwargs)
+
+
+def _metavar(field) -> str:
+    if choices := field.metadata["choices"]:
+        return "|".join(map(str, choices))
+    return {int: "N", float: "X", str: "TEXT"}[_parser_type(field.type)]
+
+
+def _parser_type(kind):
+    kinds = typing.get_args(kind) or (kind,)
+    return next(k for k in (int, float, str) if k in kinds)
+
+
+def parse(arguments: argparse.Namespace) -> Config:
+    """Returns the configuration of a command line: flags over `--config` or `--preset` over defaults."""
+    flags = dict(vars(arguments))
+    file, name = flags.pop("config", None), flags.pop("preset", None)
+    values = read(file) if file else preset(name) if name else {}
+    if any(key in flags for key in _ONE_OF):
+        values = {k: v for k, v in values.items() if k not in _ONE_OF}
+    return from_dict({**values, **flags}, file or "the command line")

@@ -1,0 +1,1 @@
+"""What runs on an imaging device: images, interpolation and tiling, without TensorFlow."""

@@ -1,0 +1,66 @@
+"""python -m tfmisr.fit: one training run, judged at its end.
+
+Without arguments it trains on the built-in phantom in a few minutes. The same command goes on where an
+interrupted run stopped.
+"""
+
+import argparse
+import sys
+
+from tfmisr import cli, config, presets
+
+_JUDGED = 200  # images of the test split at most; python -m tfmisr.evaluate judges them all
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tfmisr.fit",
+        description="Trains a super-resolution network and judges it beside the interpolations. "
+        "Without arguments: a small network on the built-in phantom, in a few minutes.",
+    )
+    recipe = parser.add_mutually_exclusive_group()
+    recipe.add_argument(
+        "--preset", default=argparse.SUPPRESS, metavar="NAME", help="recipe: " + ", ".join(presets.names())
+    )
+    recipe.add_argument(
+        "--config", default=argparse.SUPPRESS, metavar="FILE", help="config.json of an earlier run, to repeat it"
+    )
+    config.add_arguments(parser)
+    return parser
+
+
+def main(argv=None) -> int:
+    """Runs the command; see `--help`."""
+    chosen = config.parse(_parser().parse_args(argv))
+    cli.require_writable(chosen.folder)
+    from tfmisr import data
+    from tfmisr.training import loop
+
+    print(f"run: {chosen.folder}")
+    source = data.load(chosen.dataset, chosen.data_dir, chosen.manual_dir, chosen.patient_pattern)
+    path = loop.train(chosen, source)
+    _judge(chosen, source, path)
+    return 0
+
+
+def _judge(chosen, source, path) -> None:
+    from tfmisr import degradations, scoring, upscalers
+    from tfmisr.report import table
+
+    split = next((s for s in ("test", "validation", "train") if s in source.splits), None)
+    if split != "test":
+        print(f"warning: {source.name} holds no test images; judging on the {split} split", file=sys.stderr)
+    names = [*scoring.INTERPOLATIONS, str(path.parent)]
+    degradation = degradations.make(chosen.scale, chosen.blur_sigma, chosen.noise_std, chosen.quantize_lr)
+    judged = [upscalers.load(name) for name in names]
+    result = scoring.evaluate(
+        judged, source, split, chosen.scale, degradation, measures=("psnr", "ssim"), max_images=_JUDGED
+    )
+    folder = path.parent / "evaluation"
+    print(table.console_table(scoring.write(result, folder)))
+    print(scoring.verdict(result.summary, judged[-1].name))
+    print(f"model: {path}\npicture: {folder / 'montage.png'}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

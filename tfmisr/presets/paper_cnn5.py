@@ -1,0 +1,5 @@
+"""The paper's CNN, the reading "five-layer CNN with 64 filters per layer"; the rest as in `paper_cnn`."""
+
+from tfmisr.presets import paper_cnn
+
+CONFIG = {**paper_cnn.CONFIG, "model": "cnn5"}

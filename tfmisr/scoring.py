@@ -1,0 +1,235 @@
+"""Scores models and interpolations on whole images, and writes the tables and the picture."""
+
+import concurrent.futures
+import csv
+import dataclasses
+import io
+import json
+import math
+import pathlib
+
+import numpy as np
+
+from tfmisr.edge.errors import InputError
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+REFERENCE = "bicubic"
+MEASURES = ("psnr", "ssim", "ms_ssim", "haarpsi", "haarpsi_med")
+CENTRE = ("psnr", "ssim")
+
+
+@dataclasses.dataclass
+class Result:
+    """What an evaluation found.
+
+    Attributes:
+        protocol: `tfmisr.protocol.Protocol` of these numbers.
+        rows: One dictionary an image and model: `id`, `patient`, `model`, and the measures.
+        summary: Model to its means, intervals and number of parameters, as in `metrics.json`.
+        picture: Images of the case for the montage, by name, with `LR` first and `HR` last.
+        case: Name of that case.
+        max_val: Full-scale value of that case.
+    """
+
+    protocol: object
+    rows: list[dict]
+    summary: dict[str, dict]
+    picture: dict[str, np.ndarray]
+    case: str
+    max_val: int
+
+
+def score(hr: np.ndarray, sr: np.ndarray, max_val: int, crop_border: int, measures=MEASURES) -> dict[str, float]:
+    """Returns the measures of one image.
+
+    Args:
+        hr: The truth, (height, width, channels) of 8 or 16 bits.
+        sr: The restored image, of the same shape and type.
+        max_val: Full-scale value.
+        crop_border: Pixels cut off at each edge; the `_centre` measures see the central part of the whole image.
+        measures: Names in `tfmisr.metrics.METRICS`.
+    """
+    from tfmisr import metrics
+
+    shaved = metrics.shave(hr, crop_border), metrics.shave(sr, crop_border)
+    values = {name: metrics.METRICS[name](*shaved, max_val) for name in measures}
+    central = metrics.centre(hr), metrics.centre(sr)
+    for name in (m for m in CENTRE if m in measures):
+        values[f"{name}_centre"] = metrics.METRICS[name](*central, max_val)
+    return values
+
+
+def evaluate(
+    upscalers: list,
+    source,
+    split: str,
+    scale: int,
+    degradation,
+    crop_border: int | None = None,
+    measures=MEASURES,
+    max_images: int | None = None,
+    progress: bool = True,
+) -> Result:
+    """Scores upscalers on whole images; bicubic is always among them, as the reference.
+
+    Args:
+        upscalers: `tfmisr.upscalers.Upscaler`s; names must differ.
+        source: `tfmisr.data.Source` of the images.
+        split: Its split, or `all`.
+        scale: Upsampling factor.
+        degradation: `tfmisr.degradations.Degradation` that makes LR.
+        crop_border: Pixels cut off at each edge; `None`: the scale.
+        measures: Names in `tfmisr.metrics.METRICS`.
+        max_images: Judge so many images, taken evenly; `None`: all.
+        progress: Show a progress bar.
+    """
+    from tfmisr import pipeline, protocol
+    from tfmisr.progress import bar
+
+    crop_border = scale if crop_border is None else crop_border
+    caches = [pipeline.cache_of(source, s) for s in (source.splits if split == "all" else [split])]
+    total = sum(map(len, caches))
+    chosen = _evenly(total, max_images)
+    digest, rows, cases = protocol.ImagesHash(), [], {}
+    shown = bar(total=len(chosen), desc="judging", unit=" images", disable=not progress, leave=False)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for cache, picked in _by_cache(caches, chosen):
+            for name, patient, max_val, lr, hr in pipeline.pairs(cache, scale, degradation, picked):
+                digest.add(name, hr)
+                cases[name] = (cache, picked, max_val)
+                _require_size(name, hr, crop_border)
+                enlarged = [(u.name, _levels(u(lr, scale), max_val)) for u in upscalers]
+                scores = pool.map(lambda s: score(hr, s[1], max_val, crop_border, measures), enlarged)  # noqa: B023
+                for (model, _), values in zip(enlarged, scores, strict=True):
+                    rows.append({"id": name, "patient": patient, "model": model, **values})
+                shown.update(1)
+    shown.close()
+    found = protocol.Protocol(
+        source.name, split, len(chosen), digest.hexdigest(), scale, degradation.describe(), crop_border
+    )
+    summary = summarise(rows, {u.name: u.parameters for u in upscalers})
+    return Result(found, rows, summary, *_picture(rows, upscalers, caches, scale, degradation))
+
+
+def _levels(image, max_val):
+    from tfmisr.upscalers import to_levels
+
+    return to_levels(image, max_val)
+
+
+def _evenly(total: int, count: int | None) -> np.ndarray:
+    if count is None or count >= total:
+        return np.arange(total)
+    return np.unique(np.linspace(0, total - 1, count).round().astype(int))
+
+
+def _by_cache(caches, chosen):
+    start = 0
+    for cache in caches:
+        yield cache, [int(i) - start for i in chosen if start <= i < start + len(cache)]
+        start += len(cache)
+
+
+def _require_size(name, hr, crop_border):
+    if min(hr.shape[:2]) <= 2 * crop_border + 11:
+        raise InputError(
+            f"images must be larger than {2 * crop_border + 11} pixels for crop_border {crop_border}. "
+            f"Received: {name} with {hr.shape[0]}x{hr.shape[1]}"
+        )
+
+
+def summarise(rows: list[dict], parameters: dict[str, int]) -> dict[str, dict]:
+    """Returns means, 95 % bootstrap intervals over patients, and paired gains over bicubic, by model."""
+    from tfmisr import statistics
+
+    by_model = {m: [row for row in rows if row["model"] == m] for m in parameters}
+    reference = by_model.get(REFERENCE)
+    summary = {}
+    for model, own in by_model.items():
+        names = [k for k in own[0] if k not in ("id", "patient", "model")]
+        values = {k: np.array([row[k] for row in own]) for k in names}
+        patients = np.array([row["patient"] for row in own])
+        found = {"parameters": parameters[model], "n": len(own)}
+        found["patients"] = len(np.unique(patients))
+        for name in names:
+            found[name], found[f"{name}_low"], found[f"{name}_high"] = statistics.bootstrap_mean(values[name], patients)
+            if reference:
+                other = np.array([row[name] for row in reference])
+                keys = (f"{name}_gain", f"{name}_gain_low", f"{name}_gain_high")
+                gains = statistics.paired_difference(values[name], other, patients)
+                found |= dict(zip(keys, gains, strict=True))
+        summary[model] = found
+    return summary
+
+
+def _picture(rows, upscalers, caches, scale, degradation):
+    """Returns the case whose gain of the last model over bicubic is the median: typical, not the best."""
+    from tfmisr import pipeline
+
+    last = [row["psnr"] for row in rows if row["model"] == upscalers[-1].name]
+    first = [row["psnr"] for row in rows if row["model"] == REFERENCE] or [0.0] * len(last)
+    names = [row["id"] for row in rows if row["model"] == upscalers[-1].name]
+    gains = np.nan_to_num(np.subtract(last, first), posinf=0.0, neginf=0.0)
+    case = names[int(np.argsort(gains, kind="stable")[len(gains) // 2])]
+    cache = next(c for c in caches if case in c.ids)
+    _, _, max_val, lr, hr = next(pipeline.pairs(cache, scale, degradation, [cache.ids.index(case)]))
+    images = {"LR": _levels(lr, max_val)}
+    images |= {u.name: _levels(u(lr, scale), max_val) for u in upscalers}
+    return {**images, "HR": hr}, case, max_val
+
+
+def write(result: Result, folder: pathlib.Path, merged: dict | None = None) -> dict:
+    """Writes `metrics.json`, `per_image.csv`, `table.md` and `montage.png`, each whole or not at all.
+
+    Args:
+        result: What was found.
+        folder: Where the files go.
+        merged: Models of earlier results to put into the same table.
+
+    Returns:
+        The content of `metrics.json`.
+    """
+    from tfmisr.edge.files import write_text
+    from tfmisr.report import montage, table
+
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = {
+        "protocol": result.protocol.to_dict(),
+        "models": {**(merged or {}), **_finite(result.summary)},
+    }
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    write_text(folder / "table.md", table.markdown_table(metrics))
+    write_text(folder / "per_image.csv", _csv(result))
+    scores = {
+        row["model"]: {"psnr": row["psnr"], "ssim": row.get("ssim")} for row in result.rows if row["id"] == result.case
+    }
+    title = f"{result.case}, x{result.protocol.scale}, protocol {result.protocol.hash}"
+    montage.save_montage(folder / "montage.png", result.picture, result.max_val, scores=scores, title=title)
+    return metrics
+
+
+def _finite(summary):
+    """JSON has no NaN and no infinity: what is not a number becomes null."""
+    return {model: {k: v if math.isfinite(v) else None for k, v in found.items()} for model, found in summary.items()}
+
+
+def _csv(result) -> str:
+    text = io.StringIO()
+    text.write(f"# protocol {result.protocol.hash}\n")
+    writer = csv.DictWriter(text, list(result.rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(result.rows)
+    return text.getvalue()
+
+
+def verdict(summary: dict[str, dict], model: str) -> str:
+    """Returns one line: by how much `model` beats bicubic on these images, or that it does not."""
+    found = summary[model]
+    gain, low, high = (found.get(f"psnr_gain{end}") for end in ("", "_low", "_high"))
+    count = f"{found['n']} images of {found['patients']} patients"
+    interval = f" (95 % interval {low:+.2f} to {high:+.2f})" if math.isfinite(low) else ""
+    if gain > 0 and not low <= 0:
+        return f"{model} beats bicubic by {gain:.2f} dB{interval} on {count}"
+    if gain < 0 and not high >= 0:
+        return f"{model} is worse than bicubic by {-gain:.2f} dB{interval} on {count}"
+    return f"{model} and bicubic cannot be told apart: {gain:+.2f} dB{interval} on {count}"

@@ -1,0 +1,65 @@
+"""Exponential moving average of a network's weights."""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+
+
+class WeightAverage(keras.callbacks.Callback):
+    """Keeps `average = decay * average + (1 - decay) * weight` for each trainable weight, updated every step.
+
+    Early on the decay is at most `(1 + step) / (10 + step)`, so that the start is soon forgotten. Keras's own
+    average hangs on the one optimizer of a model and cannot be combined with loss scaling or a GAN. The statistics of
+    batch normalisation, averages themselves, are taken as they are.
+
+    Args:
+        network: The network whose weights are averaged.
+        decay: Decay a step, in [0, 1).
+    """
+
+    def __init__(self, network, decay: float):
+        super().__init__()
+        self.network, self.decay = network, decay
+        self.weights = network.trainable_variables
+        self.average = [
+            keras.Variable(w.numpy(), trainable=False, name=f"average_{i}") for i, w in enumerate(self.weights)
+        ]
+        self.step = keras.Variable(0, dtype="int32", trainable=False, name="average_step")
+        self._update = tf.function(self._assign)
+
+    @property
+    def variables(self) -> list:
+        """The averages and the count of steps, for a checkpoint."""
+        return [*self.average, self.step]
+
+    def _assign(self):
+        self.step.assign_add(1)
+        step = tf.cast(self.step.value, tf.float32)
+        rate = 1.0 - tf.minimum(self.decay, (1.0 + step) / (10.0 + step))
+        for average, weight in zip(self.average, self.weights, strict=True):
+            average.assign(average.value + rate * (weight.value - average.value))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._update()
+
+    @contextlib.contextmanager
+    def applied(self):
+        """Puts the averages in the network's place while the block runs."""
+        kept = [weight.numpy() for weight in self.weights]
+        self._assign_all([average.numpy() for average in self.average])
+        try:
+            yield
+        finally:
+            self._assign_all(kept)
+
+    def _assign_all(self, values):
+        for weight, value in zip(self.weights, values, strict=True):
+            weight.assign(value)
+
+    def on_test_begin(self, logs=None):
+        self._applied = self.applied()
+        self._applied.__enter__()
+
+    def on_test_end(self, logs=None):
+        self._applied.__exit__(None, None, None)

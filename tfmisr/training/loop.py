@@ -1,0 +1,245 @@
+"""One training run from its configuration to `model.keras`, going on where an earlier one stopped."""
+
+import contextlib
+import json
+import pathlib
+import platform
+
+import keras
+import tensorflow as tf
+
+import tfmisr
+from tfmisr import degradations, losses, models, pipeline
+from tfmisr.config import Config
+from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import whole, write_text
+from tfmisr.models import discriminators
+from tfmisr.training import averaging, callbacks, checkpoints, metrics, optimizers
+from tfmisr.training.gan import GAN
+
+_VALIDATION_IMAGES, _VALIDATION_SIDE = 16, 192
+
+
+def train(config: Config, source) -> pathlib.Path:
+    """Trains one model, or goes on with it, and writes what house.md promises of a run's folder.
+
+    Args:
+        config: The run.
+        source: Its data, a `tfmisr.data.Source`.
+
+    Returns:
+        The path of `model.keras`, the network in float32, with averaged weights where the run has some.
+
+    Raises:
+        InputError: The folder holds another run, or cannot be trained as asked.
+    """
+    folder = config.folder
+    claim(folder, config, source)
+    if (folder / "model.keras").is_file():
+        return folder / "model.keras"
+    keras.utils.set_random_seed(config.seed)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.mixed_precision.set_dtype_policy(config.mixed_precision)
+    try:
+        return _Run(config, source).finish()
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+
+
+def claim(folder: pathlib.Path, config: Config, source) -> None:
+    """Makes the folder this run's, with `config.json` and `environment.json`, or finds that it is already.
+
+    Raises:
+        InputError: The folder belongs to a run of another configuration, or to other data.
+    """
+    identity = json.loads(json.dumps(config.identity()))
+    environment = {"data": _data(source)}
+    if (folder / "config.json").is_file():
+        _compare(folder, "config.json", identity, json.loads(Config().to_json()))
+        _compare(folder, "environment.json", environment, {})
+        return
+    if (folder / "checkpoints").is_dir() or (folder / "model.keras").exists():
+        raise InputError(f"{folder} holds a run without its config.json; choose another --workdir")
+    folder.mkdir(parents=True, exist_ok=True)
+    environment |= {
+        "tfmisr": tfmisr.__version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "machine": platform.machine(),
+        "devices": [device.device_type for device in tf.config.list_physical_devices()],
+    }
+    write_text(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
+    write_text(folder / "config.json", config.to_json())
+
+
+def _data(source) -> dict:
+    sizes = {split: source.builder.info.splits[split].num_examples for split in source.builder.info.splits}
+    return {"dataset": source.name, "prepared": source.folder.parent.name, "images": sizes}
+
+
+def _compare(folder, name, expected, defaults):
+    try:
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / name} cannot be read ({error}); choose another --workdir") from error
+    # A field that came after the run was made has its default in it.
+    found = {**defaults, **found}
+    differing = [key for key in expected if found.get(key) != expected[key]]
+    if differing:
+        key = differing[0]
+        more = f" and {len(differing) - 1} more fields" if len(differing) > 1 else ""
+        raise InputError(
+            f"{folder} holds a run of another configuration: {key} is {found.get(key)!r} there and "
+            f"{expected[key]!r} here{more}; choose another --workdir or delete it"
+        )
+
+
+class _Run:
+    """The objects of one run, built in the same order each time."""
+
+    def __init__(self, config, source):
+        self.config, self.folder = config, config.folder
+        self.degradation = degradations.make(config.scale, config.blur_sigma, config.noise_std, config.quantize_lr)
+        self.sampler = pipeline.PatchSampler(
+            pipeline.cache_of(source, "train"),
+            config.scale,
+            self.degradation,
+            config.patch_size,
+            config.batch_size,
+            config.seed,
+        )
+        self.total = config.total_steps(len(self.sampler.cache))
+        self.strategy = _strategy(config)
+        self.crops = self._validation(source)
+        with self.strategy.scope():
+            self.network = models.create(config.model, config.scale, source.channels)
+            self.model = self._compiled(source.channels)
+            self.average = averaging.WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
+
+    def _compiled(self, channels):
+        config = self.config
+        optimizer = optimizers.create(config, self.total, config.learning_rate)
+        if not config.discriminator:
+            loss = losses.get(config.loss)
+            self.network.compile(optimizer, loss, metrics=[metrics.psnr()], jit_compile=config.jit_compile)
+            self.network.optimizer.build(self.network.trainable_variables)
+            return self.network
+        gan = GAN(
+            self.network,
+            discriminators.create(config.discriminator, channels),
+            config.pixel_weight,
+            config.adversarial_weight,
+            config.feature_matching_weight,
+        )
+        rate = config.discriminator_learning_rate or config.learning_rate
+        other = optimizers.create(config, self.total, rate)
+        loss = losses.get(config.loss, reduction="none")
+        gan.compile(optimizer, other, loss, metrics.psnr(), jit_compile=config.jit_compile)
+        return gan
+
+    def _validation(self, source):
+        if "validation" not in source.splits:
+            return None
+        cache = pipeline.cache_of(source, "validation")
+        replicas = self.strategy.num_replicas_in_sync
+        count = min(len(cache), max(_VALIDATION_IMAGES, replicas)) // replicas * replicas
+        if not count:
+            return None
+        return pipeline.validation_crops(
+            cache, self.config.scale, self.degradation, count, _VALIDATION_SIDE, self.config.seed
+        )
+
+    def state(self) -> dict[str, list]:
+        """Returns every variable that the next step depends on."""
+        groups = {
+            "network": self.network.variables,
+            "optimizer": optimizers.variables(self.model.optimizer),
+        }
+        if self.config.discriminator:
+            groups["discriminator"] = self.model.discriminator.variables
+            groups["discriminator_optimizer"] = optimizers.variables(self.model.discriminator_optimizer)
+        if self.average:
+            groups["average"] = self.average.variables
+        return groups
+
+    def finish(self) -> pathlib.Path:
+        """Does the steps that are left and writes the network."""
+        start = checkpoints.restore(self.folder / "checkpoints", self.state())
+        if start:
+            print(f"going on from step {start} of {self.total}")
+        if start < self.total:
+            self._fit(start)
+        with self.average.applied() if self.average else contextlib.nullcontext():
+            return self._save()
+
+    def _fit(self, start):
+        every = self.config.save_every
+        clock = callbacks.Clock(start)
+        data = pipeline.training_data(self.sampler, start, self.total)
+        watchers = self._watchers(clock)
+        whole, rest = divmod(self.total - start, every)
+        # The last part of a run may be shorter than the others; the bar stays one bar.
+        for first, count, steps in ((start, whole, every), (self.total - rest, min(rest, 1), rest)):
+            if not count:
+                continue
+            part = data if first == start else pipeline.training_data(self.sampler, first, self.total)
+            self.model.fit(
+                part,
+                steps_per_epoch=steps,
+                epochs=count,
+                callbacks=watchers,
+                validation_data=self._validation_data(),
+                validation_freq=_validation_epochs(first, count, steps, self.config, self.total),
+                shuffle=False,
+                verbose=0,
+            )
+        self.progress.close()
+
+    def _validation_data(self):
+        if self.crops is None:
+            return None
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        data = tf.data.Dataset.from_tensor_slices(self.crops).batch(len(self.crops[0]))
+        return data.with_options(options)
+
+    def _watchers(self, clock):
+        self.progress = callbacks.Progress(clock, self.total)
+        scale = self.config.scale
+        return [
+            clock,
+            callbacks.StopAtNaN(clock),
+            *([self.average] if self.average else []),
+            callbacks.TensorBoard(self.folder / "tensorboard", clock, self.network, self.crops, scale),
+            callbacks.History(self.folder / "history.csv", clock, self.model.optimizer),
+            self.progress,
+            callbacks.Checkpoints(self.folder / "checkpoints", clock, self.state()),
+        ]
+
+    def _save(self) -> pathlib.Path:
+        """Writes the network under the float32 policy: a file of mixed precision could not be exported."""
+        keras.mixed_precision.set_dtype_policy("float32")
+        network = models.create(self.config.model, self.config.scale, self.network.input_shape[-1])
+        network.set_weights(self.network.get_weights())
+        path = self.folder / "model.keras"
+        with whole(path) as temporary:
+            network.save(temporary)
+        return path
+
+
+def _validation_epochs(first, count, steps, config, total) -> list[int]:
+    """Returns the parts, counted from 1, after which the run is validated: every so often and at its end."""
+    ends = {i: first + i * steps for i in range(1, count + 1)}
+    return [i for i, step in ends.items() if step % config.validate_every == 0 or step == total]
+
+
+def _strategy(config: Config):
+    if config.distribute == "none":
+        return tf.distribute.get_strategy()
+    gpus = tf.config.list_logical_devices("GPU")
+    devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
+    if config.batch_size % len(devices):
+        raise InputError(f"batch_size must be a multiple of the {len(devices)} devices. Received: {config.batch_size}")
+    return tf.distribute.MirroredStrategy(devices)

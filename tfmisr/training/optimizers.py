@@ -1,0 +1,75 @@
+"""Optimizers and the course of their learning rate."""
+
+import math
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("tfmisr")
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear warm-up from 0 to `peak`, then constant, or a fall to 0 at the last step.
+
+    Args:
+        peak: Learning rate after the warm-up.
+        total_steps: Updates of the whole run.
+        warmup_steps: Updates of the warm-up.
+        decay: `constant`, `linear` or `cosine` (half a period, Loshchilov and Hutter, SGDR, ICLR 2017).
+    """
+
+    def __init__(self, peak, total_steps, warmup_steps=0, decay="constant"):
+        self.peak, self.total_steps = peak, total_steps
+        self.warmup_steps, self.decay = warmup_steps, decay
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        left = max(self.total_steps - self.warmup_steps, 1)
+        done = ops.clip((step - self.warmup_steps) / left, 0.0, 1.0)
+        factor = {
+            "constant": lambda: ops.ones_like(done),
+            "linear": lambda: 1.0 - done,
+            "cosine": lambda: 0.5 * (1.0 + ops.cos(math.pi * done)),
+        }[self.decay]()
+        if self.warmup_steps:
+            factor = ops.minimum((step + 1.0) / self.warmup_steps, 1.0) * factor
+        return self.peak * factor
+
+    def get_config(self):
+        keys = ("peak", "total_steps", "warmup_steps", "decay")
+        return {key: getattr(self, key) for key in keys}
+
+
+def create(config, total_steps: int, learning_rate: float) -> keras.optimizers.Optimizer:
+    """Returns the optimizer of a run's configuration.
+
+    Args:
+        config: `tfmisr.config.Config`.
+        total_steps: Training steps of the run.
+        learning_rate: Learning rate after the warm-up.
+    """
+    every = config.gradient_accumulation_steps
+    rate = learning_rate
+    if config.schedule != "constant" or config.warmup_steps:
+        updates, warmup = math.ceil(total_steps / every), math.ceil(config.warmup_steps / every)
+        rate = LearningRate(learning_rate, updates, warmup, config.schedule)
+    accumulation = {"gradient_accumulation_steps": every} if every > 1 else {}
+    if config.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=config.momentum, **accumulation)
+    return keras.optimizers.Adam(rate, beta_1=config.beta_1, beta_2=config.beta_2, **accumulation)
+
+
+def scaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Returns the optimizer with loss scaling where the policy computes in float16.
+
+    Keras wraps the compiled optimizer of a model alone; the discriminator's needs the same.
+    """
+    if keras.mixed_precision.dtype_policy().compute_dtype != "float16":
+        return optimizer
+    return keras.optimizers.LossScaleOptimizer(optimizer)
+
+
+def variables(optimizer: keras.optimizers.Optimizer) -> list:
+    """Returns every variable of an optimizer, those of a wrapped one included, each once."""
+    found = list(optimizer.variables)
+    found += list(getattr(optimizer, "inner_optimizer", optimizer).variables)
+    return list({id(variable): variable for variable in found}.values())

@@ -1,0 +1,115 @@
+"""python -m tfmisr.upscale: enlarges images with a trained network or an interpolation."""
+
+import argparse
+import pathlib
+
+from tfmisr import cli
+from tfmisr.edge.errors import InputError
+
+_READ = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tfmisr.upscale",
+        description="Enlarges images of any size in bounded memory. 8 and 16 bits stay what they are; "
+        "a DICOM image becomes a 16-bit PNG.",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="PNG, JPEG, TIFF or DICOM files, or folders")
+    parser.add_argument(
+        "--model", required=True, help="a run's folder, a .keras file, nearest, bilinear, bicubic or lanczos"
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="PATH", help="file (.png, .tif), or folder where there are several inputs"
+    )
+    parser.add_argument("--scale", type=int, metavar="S", help="for an interpolation (default: 4)")
+    parser.add_argument(
+        "--tile", type=int, default=256, metavar="N", help="side of a tile, input pixels (default: 256)"
+    )
+    return parser
+
+
+def main(argv=None) -> int:
+    """Runs the command; see `--help`."""
+    arguments = _parser().parse_args(argv)
+    if arguments.tile < 16:
+        raise InputError(f"tile must be at least 16. Received: {arguments.tile}")
+    jobs = _jobs(arguments.inputs, pathlib.Path(arguments.output).expanduser())
+    from tfmisr import models, upscalers
+
+    upscaler = upscalers.load(arguments.model, arguments.tile)
+    scale = arguments.scale or upscaler.scale or 4
+    models.check_scale(scale)
+    failed = [source for source, target in jobs if not _one(upscaler, scale, source, target, len(jobs) > 1)]
+    if failed:
+        raise InputError(f"{len(failed)} of {len(jobs)} images could not be enlarged, the first one {failed[0]}")
+    return 0
+
+
+def _jobs(inputs, output) -> list[tuple[pathlib.Path, pathlib.Path]]:
+    """Returns pairs of input and output file; a folder's files keep their places below it."""
+    found = []
+    for path in map(pathlib.Path, inputs):
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in _READ)
+            found += [(p, p.relative_to(path)) for p in files]
+        elif path.is_file():
+            found.append((path, pathlib.Path(path.name)))
+        else:
+            raise InputError(f"expected an image or a folder at {path}, found nothing")
+    if not found:
+        raise InputError(f"expected images ({', '.join(_READ)}) in {', '.join(inputs)}, found none")
+    if output.suffix.lower() in (".png", ".tif", ".tiff"):
+        if len(found) > 1:
+            raise InputError(f"{len(found)} images need a folder as --output. Received: {output}")
+        return [(found[0][0], output)]
+    if output.suffix and not output.is_dir():
+        raise InputError(f"--output must end in .png, .tif or .tiff, or be a folder. Received: {output}")
+    return _distinct([(source, output / _written(name)) for source, name in found])
+
+
+def _written(name: pathlib.Path) -> pathlib.Path:
+    return name if name.suffix.lower() in (".tif", ".tiff") else name.with_suffix(".png")
+
+
+def _distinct(jobs):
+    seen = {}
+    for source, target in jobs:
+        if target in seen:
+            raise InputError(f"{seen[target]} and {source} would both be written to {target}; enlarge them apart")
+        seen[target] = source
+    return jobs
+
+
+def _one(upscaler, scale, source, target, carry_on) -> bool:
+    try:
+        _enlarge(upscaler, scale, source, target)
+    except InputError as error:
+        if not carry_on:
+            raise
+        print(f"failed: {source}: {error}")
+        return False
+    return True
+
+
+def _enlarge(upscaler, scale, source, target) -> None:
+    import numpy as np
+
+    from tfmisr.edge import images
+    from tfmisr.upscalers import to_levels
+
+    frames = images.read_images(source)
+    if len(frames) > 1:
+        raise InputError(f"expected one image in {source}, found {len(frames)} frames")
+    image = frames[0]
+    cli.require_writable(target.parent)
+    if target.exists() and target.samefile(source):
+        raise InputError(f"--output would overwrite the input {source}")
+    lr = image.pixels.astype(np.float32) / np.float32(image.max_val)
+    sr = to_levels(upscaler(lr, scale), image.max_val)
+    images.write_image(target, sr, image.max_val)
+    print(f"{source} -> {target} ({sr.shape[1]}x{sr.shape[0]})")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,151 @@
+"""Whatever enlarges an image, seen as one thing: an interpolation, a run's folder or a `.keras` file."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from tfmisr.edge import resize, tiling
+from tfmisr.edge.errors import InputError
+
+TILE = 256
+
+# Layers that treat every pixel alone.
+_POINTWISE = {
+    "InputLayer",
+    "BatchNormalization",
+    "ReLU",
+    "LeakyReLU",
+    "PReLU",
+    "Activation",
+    "Add",
+    "Subtract",
+    "Multiply",
+    "Concatenate",
+    "Rescaling",
+    "Dropout",
+    "DepthToSpace",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Upscaler:
+    """One way to enlarge an image.
+
+    Attributes:
+        name: What tables call it.
+        function: From float32 (height, width, channels) in [0, 1] and a scale to the enlarged image, not clipped.
+        scale: The factor it was made for; `None` for any.
+        channels: The channels it was made for; `None` for any.
+        parameters: Number of its weights.
+        config: Fields of the run that made it; empty where unknown.
+    """
+
+    name: str
+    function: Callable[[np.ndarray, int], np.ndarray]
+    scale: int | None = None
+    channels: int | None = None
+    parameters: int = 0
+    config: dict = dataclasses.field(default_factory=dict)
+
+    def __call__(self, lr: np.ndarray, scale: int) -> np.ndarray:
+        """Returns `lr` enlarged, float32.
+
+        Raises:
+            InputError: The image's channels or the scale are not what this was made for.
+        """
+        if self.channels not in (None, lr.shape[-1]):
+            raise InputError(f"{self.name} takes images of {self.channels} channel(s). Received: {lr.shape[-1]}")
+        if self.scale not in (None, scale):
+            raise InputError(f"{self.name} enlarges {self.scale} times. Received: scale={scale}")
+        return self.function(lr, scale)
+
+
+def load(name: str, tile: int = TILE) -> Upscaler:
+    """Returns the upscaler that `name` says.
+
+    Args:
+        name: `nearest`, `bilinear`, `bicubic` or `lanczos`, the folder of a run, or a `.keras` file.
+        tile: Side of a tile in low-resolution pixels; see `tfmisr.edge.tiling.upscale`.
+
+    Raises:
+        InputError: There is no such thing.
+    """
+    if name in resize.METHODS:
+        return Upscaler(name, lambda lr, scale: resize.upscale(lr, scale, name))
+    path = pathlib.Path(name).expanduser()
+    if not path.exists():
+        raise InputError(
+            f"model must be a run's folder, a .keras file or one of {', '.join(resize.METHODS)}. "
+            f"Received: {name}, where there is nothing"
+        )
+    if path.is_dir() and not (path / "model.keras").is_file():
+        state = "is not finished; start its fit again" if (path / "checkpoints").is_dir() else "is no run"
+        raise InputError(f"expected {path / 'model.keras'}, found none: {path} {state}")
+    return _network(path, tile)
+
+
+def _network(path: pathlib.Path, tile: int) -> Upscaler:
+    from tfmisr import config, models
+
+    network = models.load(path)
+    folder = path if path.is_dir() else path.parent
+    written = folder / "config.json"
+    fields = config.read(written) if written.is_file() else {}
+    label = path.stem if path.is_file() and path.name != "model.keras" else folder.resolve().name
+    return Upscaler(
+        label,
+        tiled(network, tile),
+        models.scale_of(network),
+        network.input_shape[-1],
+        network.count_params(),
+        fields,
+    )
+
+
+def tiled(network, tile: int = TILE) -> Callable[[np.ndarray, int], np.ndarray]:
+    """Returns a function that applies a Keras network to an image of any size in bounded memory."""
+    import tensorflow as tf
+
+    channels = network.input_shape[-1]
+    signature = [tf.TensorSpec((1, None, None, channels), tf.float32)]
+    apply = tf.function(lambda lr: network(lr, training=False), input_signature=signature)
+    radius = receptive_radius(network)
+
+    def upscale(lr, scale):
+        # A network that sees the whole image at once cannot be cut into tiles.
+        whole = radius is None or max(lr.shape[:2]) <= tile
+        side, overlap = (max(lr.shape[:2]), 0) if whole else (tile, radius)
+        return tiling.upscale(lambda x: apply(x).numpy(), lr, scale, side, overlap)
+
+    return upscale
+
+
+def receptive_radius(network) -> int | None:
+    """Returns how many low-resolution pixels away an output pixel can look, or `None` for all of them.
+
+    The radii of all convolutions are added up, as if they stood in one row on the low-resolution grid: never less
+    than the truth. A layer that is not known to be local makes it `None`.
+    """
+    radius = 0
+    for layer in network.layers:
+        kind = type(layer).__name__
+        if kind in ("Conv2D", "DepthwiseConv2D", "SeparableConv2D"):
+            if max(layer.strides) > 1:
+                return None
+            pairs = zip(layer.kernel_size, layer.dilation_rate, strict=True)
+            radius += max(size // 2 * rate for size, rate in pairs)
+        elif kind == "Conv2DTranspose":
+            radius += max(size // 2 for size in layer.kernel_size) + 1
+        elif kind == "BicubicUpsampling":
+            radius += layer.radius
+        elif kind not in _POINTWISE:
+            return None
+    return radius
+
+
+def to_levels(image: np.ndarray, max_val: int) -> np.ndarray:
+    """Returns an image in [0, 1] clipped and rounded to whole numbers up to `max_val`, 8 or 16 bits wide."""
+    dtype = np.uint8 if max_val <= 255 else np.uint16
+    return np.rint(np.clip(image, 0.0, 1.0) * np.float32(max_val)).astype(dtype)
