@@ -8,6 +8,8 @@ import os
 import pathlib
 import pkgutil
 import re
+import shutil
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -40,6 +42,13 @@ def features(channels: int, dtype) -> tfds.features.FeaturesDict:
             "patient": np.int64,
         }
     )
+
+
+def folders(given) -> tuple[pathlib.Path, ...]:
+    """Returns folders given as a sequence, or as one string with the system's path separator between them."""
+    if isinstance(given, (str, os.PathLike)):
+        given = os.fspath(given).split(os.pathsep)
+    return tuple(pathlib.Path(folder).expanduser() for folder in given)
 
 
 def split_of(key: str, percent: dict[str, int]) -> str:
@@ -79,9 +88,7 @@ class DatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         cls.pkg_dir_path = cls.code_path.parent
 
     def __init__(self, *, manual_dirs=(), **kwargs):
-        if isinstance(manual_dirs, (str, os.PathLike)):
-            manual_dirs = os.fspath(manual_dirs).split(os.pathsep)
-        self.manual_dirs = tuple(pathlib.Path(folder).expanduser() for folder in manual_dirs)
+        self.manual_dirs = folders(manual_dirs)
         super().__init__(**kwargs)
 
     def fingerprint(self) -> str | None:
@@ -221,9 +228,9 @@ def _folder_builder(folder, data_dir, manual_dirs, patient_pattern):
     if not folder.is_dir():
         raise InputError(f"expected a folder of images, found none at {folder}; check --dataset")
     if any((folder / name).is_file() for name in ("train_val_list.txt", "test_list.txt")):
-        return _own_builder("chest_xray14")(data_dir=data_dir, manual_dirs=(folder, *manual_dirs))
+        return _own_builder("chest_xray14")(data_dir=data_dir, manual_dirs=(folder, *folders(manual_dirs)))
     return _own_builder("image_folder")(
-        data_dir=data_dir, manual_dirs=(folder, *manual_dirs), patient_pattern=patient_pattern
+        data_dir=data_dir, manual_dirs=(folder, *folders(manual_dirs)), patient_pattern=patient_pattern
     )
 
 
@@ -254,7 +261,13 @@ def _registered_builder(dataset: str, data_dir: str | None):
 def load(dataset=None, data_dir=None, manual_dirs=(), patient_pattern=None) -> Source:
     """Prepares the dataset where that is not done yet, and returns it; arguments as in `builder`."""
     chosen = builder(dataset, data_dir, manual_dirs, patient_pattern)
-    if not chosen.data_path.exists() and hasattr(chosen, "before_prepare"):
-        chosen.before_prepare()
+    _drop_leftovers(pathlib.Path(chosen.data_path))
     chosen.download_and_prepare()
     return Source(chosen)
+
+
+def _drop_leftovers(prepared: pathlib.Path) -> None:
+    """Removes what a preparation that was killed more than a day ago has left: it may be some ten GB."""
+    for folder in prepared.parent.glob(f"{prepared.name}.incomplete*"):
+        if time.time() - folder.stat().st_mtime > 86_400:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -42,7 +42,7 @@ def train(config: Config, source) -> pathlib.Path:
         tf.config.experimental.enable_op_determinism()
     keras.mixed_precision.set_dtype_policy(config.mixed_precision)
     try:
-        return _Run(config, source).finish()
+        return Run(config, source).finish()
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
 
@@ -96,7 +96,7 @@ def _compare(folder, name, expected, defaults):
         )
 
 
-class _Run:
+class Run:
     """The objects of one run, built in the same order each time."""
 
     def __init__(self, config, source):

@@ -1,0 +1,165 @@
+"""Scores of whole images, their summary, the files they go to, and protocols that do not mix."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tfmisr import degradations, evaluate, metrics, pipeline, protocol, scoring, upscalers
+from tfmisr.edge.errors import InputError
+
+
+def judged(source, names=("nearest", "bicubic"), scale=2, **kwargs):
+    return scoring.evaluate(
+        [upscalers.load(name) for name in names],
+        source,
+        "test",
+        scale,
+        degradations.make(scale),
+        progress=False,
+        **kwargs,
+    )
+
+
+def test_scores_are_those_of_scikit_image_on_the_shaved_image(tiny_source):
+    skimage_metrics = pytest.importorskip("skimage.metrics")
+    result = judged(tiny_source, measures=("psnr", "ssim"))
+    _, _, max_val, lr, hr = next(pipeline.pairs(pipeline.cache_of(tiny_source, "test"), 2, degradations.make(2)))
+    sr = np.rint(np.clip(upscalers.load("bicubic")(lr, 2), 0, 1) * 255).astype(np.uint8)
+    row = next(r for r in result.rows if r["id"] == "test_0" and r["model"] == "bicubic")
+    a, b = hr[2:-2, 2:-2, 0], sr[2:-2, 2:-2, 0]
+    assert row["psnr"] == pytest.approx(skimage_metrics.peak_signal_noise_ratio(a, b, data_range=255))
+    expected = skimage_metrics.structural_similarity(
+        a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    assert row["ssim"] == pytest.approx(expected, abs=1e-6)
+    assert row["psnr_centre"] == pytest.approx(metrics.psnr(hr[12:52, 12:52], sr[12:52, 12:52], 255))
+
+
+def test_summary_is_the_mean_and_the_paired_gain_by_hand():
+    rows = [
+        {"id": str(i), "patient": i, "model": model, "psnr": value}
+        for model, values in {"bicubic": [30.0, 40.0], "net": [31.0, 43.0]}.items()
+        for i, value in enumerate(values)
+    ]
+    summary = scoring.summarise(rows, {"bicubic": 0, "net": 7})
+    assert summary["net"]["psnr"] == 37.0
+    assert summary["net"]["psnr_gain"] == 2.0
+    assert (summary["net"]["psnr_gain_low"], summary["net"]["psnr_gain_high"]) == (1.0, 3.0)
+    assert summary["bicubic"]["psnr_gain"] == 0.0
+    assert (summary["net"]["n"], summary["net"]["patients"], summary["net"]["parameters"]) == (2, 2, 7)
+
+
+@pytest.mark.parametrize(
+    "gain,low,high,expected",
+    [
+        (1.234, 1.0, 1.5, "net beats bicubic by 1.23 dB (95 % interval +1.00 to +1.50) on 9 images of 3 patients"),
+        (-0.5, -0.9, -0.1, "net is worse than bicubic by 0.50 dB"),
+        (0.1, -0.2, 0.4, "cannot be told apart: +0.10 dB"),
+        (0.7, math.nan, math.nan, "net beats bicubic by 0.70 dB on 9 images"),
+    ],
+)
+def test_verdict_says_only_what_the_interval_allows(gain, low, high, expected):
+    found = {"psnr_gain": gain, "psnr_gain_low": low, "psnr_gain_high": high, "n": 9, "patients": 3}
+    assert expected in scoring.verdict({"net": found}, "net")
+
+
+def test_files_hold_the_protocol_and_can_be_read_back(tiny_source, tmp_path):
+    result = judged(tiny_source)
+    written = scoring.write(result, tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["metrics.json", "montage.png", "per_image.csv", "table.md"]
+    read = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert read == written
+    assert read["protocol"]["hash"] == result.protocol.hash
+    assert result.protocol.hash in (tmp_path / "out" / "table.md").read_text()
+    with open(tmp_path / "out" / "per_image.csv", newline="") as file:
+        assert result.protocol.hash in next(file)
+        assert len(list(csv.DictReader(file))) == 8
+    # 64 pixels are too few for five scales: not a number in Python, null in JSON.
+    assert read["models"]["bicubic"]["ms_ssim"] is None
+
+
+def test_hash_of_the_protocol_changes_with_everything_that_a_score_depends_on(tiny_source):
+    base = judged(tiny_source).protocol
+    others = [
+        judged(tiny_source, crop_border=5).protocol,
+        judged(tiny_source, scale=4).protocol,
+        judged(tiny_source, max_images=2).protocol,
+        scoring.evaluate(
+            [upscalers.load("bicubic")], tiny_source, "test", 2, degradations.make(2, 1.0), progress=False
+        ).protocol,
+    ]
+    tiny_source.name = "renamed"
+    others.append(judged(tiny_source).protocol)
+    assert len({base.hash, *(o.hash for o in others)}) == 6
+
+
+def test_equal_images_give_an_equal_hash_and_one_other_pixel_does_not():
+    def digest(value):
+        found = protocol.ImagesHash()
+        found.add("a", np.full((2, 2, 1), value, np.uint8))
+        return found.hexdigest()
+
+    assert digest(1) == digest(1) != digest(2)
+
+
+def test_results_of_another_protocol_are_refused_by_the_first_difference(tiny_source):
+    one, other = judged(tiny_source).protocol.to_dict(), judged(tiny_source, crop_border=0).protocol.to_dict()
+    protocol.require_same(one, one, "x")
+    with pytest.raises(InputError, match="x was measured by another protocol: crop_border is 0 there and 2 here"):
+        protocol.require_same(one, other, "x")
+
+
+def test_all_splits_together_are_their_sum(tiny_source):
+    upscaler = [upscalers.load("bicubic")]
+    result = scoring.evaluate(upscaler, tiny_source, "all", 2, degradations.make(2), measures=("psnr",), progress=False)
+    assert result.protocol.images == 12 + 4 + 4
+
+
+def test_picture_shows_the_median_case_not_the_best(tiny_source):
+    result = judged(tiny_source, ("bicubic", "lanczos"), measures=("psnr",))
+    gains = {
+        case: next(r["psnr"] for r in result.rows if (r["id"], r["model"]) == (case, "lanczos"))
+        - next(r["psnr"] for r in result.rows if (r["id"], r["model"]) == (case, "bicubic"))
+        for case in {row["id"] for row in result.rows}
+    }
+    assert sorted(gains, key=gains.get).index(result.case) == 2
+    assert list(result.picture) == ["LR", "bicubic", "lanczos", "HR"]
+
+
+def test_image_too_small_for_the_border_is_named(tiny_source):
+    with pytest.raises(InputError, match="crop_border 30. Received: test_0 with 64x64"):
+        judged(tiny_source, crop_border=30)
+
+
+def test_network_of_another_scale_or_channel_count_is_refused(tmp_path):
+    from tfmisr import models
+
+    models.create("cnn5", 4, num_filters=4).save(tmp_path / "net.keras")
+    upscaler = upscalers.load(str(tmp_path / "net.keras"))
+    assert (upscaler.name, upscaler.scale, upscaler.channels) == ("net", 4, 1)
+    with pytest.raises(InputError, match="net enlarges 4 times. Received: scale=2"):
+        upscaler(np.zeros((8, 8, 1), np.float32), 2)
+    with pytest.raises(InputError, match=r"1 channel\(s\). Received: 3"):
+        upscaler(np.zeros((8, 8, 3), np.float32), 4)
+    with pytest.raises(InputError, match="numbers of different protocols are not compared"):
+        evaluate.main([str(tmp_path / "net.keras"), "--scale", "2", "--output", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_unfinished_run_is_told_from_no_run(tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(InputError, match="is not finished; start its fit again"):
+        upscalers.load(str(tmp_path / "run"))
+    with pytest.raises(InputError, match="is no run"):
+        upscalers.load(str(tmp_path))
+
+
+def test_levels_by_hand():
+    levels = upscalers.to_levels(np.array([-0.1, 0.0, 0.4999, 0.5001, 1.0, 7.0]), 255)
+    assert levels.tolist() == [0, 0, 127, 128, 255, 255]
+    assert levels.dtype == np.uint8
+    assert upscalers.to_levels(np.array([1.0]), 4095).dtype == np.uint16

@@ -1,0 +1,143 @@
+"""The table of an evaluation, for a report (Markdown) and for the terminal."""
+
+import dataclasses
+import math
+
+CONSOLE_WIDTH = 100
+_MISSING = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Column:
+    """One measure: where it stands in `metrics.json` and how it is written. More is better in all of them."""
+
+    title: str
+    key: str
+    style: str
+    interval: bool = False
+    optional: bool = False
+
+
+_COLUMNS = (
+    _Column("PSNR [dB] (95 % interval)", "psnr", ".2f", interval=True),
+    _Column("gain over bicubic [dB] (95 % interval)", "psnr_gain", "+.2f", interval=True),
+    _Column("SSIM", "ssim", ".4f"),
+    _Column("PSNR centre [dB]", "psnr_centre", ".2f"),
+    _Column("SSIM centre", "ssim_centre", ".4f"),
+    _Column("MS-SSIM", "ms_ssim", ".4f"),
+    _Column("HaarPSI", "haarpsi", ".4f"),
+    _Column("HaarPSI_MED", "haarpsi_med", ".4f", optional=True),
+)
+_CONSOLE = (
+    _Column("PSNR [dB]", "psnr", ".2f", interval=True),
+    _Column("gain [dB]", "psnr_gain", "+.2f", interval=True),
+    _Column("SSIM", "ssim", ".4f"),
+    _Column("centre [dB]", "psnr_centre", ".2f"),
+)
+
+
+def markdown_table(metrics: dict) -> str:
+    """Returns a Markdown table of all models with the protocol beneath.
+
+    The best value of a column is bold, and so is every other that reads the same; with a single model there
+    is no best one. What is missing or not a number is "-".
+
+    Args:
+        metrics: Content of `metrics.json`: `{"protocol": {...}, "models": {name: {"psnr": dB, ...}}}`.
+    """
+    models = metrics["models"]
+    columns = [c for c in _COLUMNS if not c.optional or any(_number(m, c.key) is not None for m in models.values())]
+    cells = [[_name(name) for name in models], [_parameters(m) for m in models.values()]]
+    cells += [_bold_best(_shown(models, column)) for column in columns]
+    titles = ["model", "parameters", *(column.title for column in columns)]
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *zip(*cells, strict=True)]
+    rows = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{rows}\n{caption(metrics['protocol'], models)}\n"
+
+
+def console_table(metrics: dict) -> str:
+    """Returns an aligned table of the main measures, at most 100 columns wide, without the last line's end.
+
+    Args:
+        metrics: Content of `metrics.json`.
+    """
+    models = metrics["models"]
+    values = []
+    for column in _CONSOLE:
+        texts = [column.title, *(text + interval for text, interval, _ in _shown(models, column))]
+        values.append([text.rjust(max(map(len, texts))) for text in texts])
+    rest = ["  ".join(line) for line in zip(*values, strict=True)]
+    names = [shortened(name, CONSOLE_WIDTH - 2 - len(rest[0])) for name in ("model", *models)]
+    width = max(map(len, names))
+    return "\n".join(f"{name.ljust(width)}  {line}" for name, line in zip(names, rest, strict=True))
+
+
+def caption(protocol: dict, models: dict) -> str:
+    """Returns the protocol in words, with its hash: what has to be equal before numbers are compared."""
+    known = {
+        "dataset": "{dataset}, split {split}, {images} images (hash {images_sha256})",
+        "scale": "x{scale}",
+        "degradation": "LR by {degradation}",
+        "crop_border": "{crop_border} pixels cut off at each edge",
+        "centre_fraction": "centre: the middle {centre_fraction:.1%} of each side",
+        "values": "{values}",
+        "measures": "{measures}",
+    }
+    parts = [text.format_map(_Known(protocol)) for key, text in known.items() if key in protocol]
+    used = {*known, "split", "images", "images_sha256", "hash"}
+    parts += [f"{key} {value}" for key, value in protocol.items() if key not in used]
+    if any(_number(m, "psnr_low") is not None for m in models.values()):
+        parts.append("intervals: 95 % bootstrap over patients")
+    return f"Protocol `{protocol.get('hash', 'without hash')}`: {'; '.join(parts)}."
+
+
+def shortened(name: str, width: int) -> str:
+    """Returns the name, or its beginning and end with dots between where it has more than `width` letters."""
+    half = (width - 3) // 2
+    return name if len(name) <= width else f"{name[:half]}...{name[-half:]}"
+
+
+class _Known(dict):
+    def __missing__(self, key):
+        return "unknown"
+
+
+def _number(model, key):
+    value = model.get(key)
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _shown(models, column):
+    """Returns, for each model, the text, the interval's text and the value."""
+    return [_cell(model, column) for model in models.values()]
+
+
+def _cell(model, column):
+    value, low, high = (_number(model, column.key + end) for end in ("", "_low", "_high"))
+    if value is None:
+        return _MISSING, "", None
+    interval = ""
+    # The reference's own gain is 0 with an interval of no width.
+    if column.interval and None not in (low, high) and low < high:
+        interval = f" ({_written(low, column)} to {_written(high, column)})"
+    return _written(value, column), interval, value
+
+
+def _written(value, column):
+    text = f"{value:{column.style}}"
+    return text if float(text) else f"{0:{column.style}}"  # no "-0.00"
+
+
+def _bold_best(cells):
+    numbers = [(value, text) for text, _, value in cells if value is not None]
+    best = max(numbers)[1] if len(cells) > 1 and numbers else None
+    return [f"**{text}**{interval}" if text == best else text + interval for text, interval, _ in cells]
+
+
+def _parameters(model):
+    count = model.get("parameters")
+    return f"{count:,}" if count else _MISSING
+
+
+def _name(name):
+    return name.replace("|", "\\|")
