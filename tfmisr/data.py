@@ -268,6 +268,6 @@ def load(dataset=None, data_dir=None, manual_dirs=(), patient_pattern=None) -> S
 
 def _drop_leftovers(prepared: pathlib.Path) -> None:
     """Removes what a preparation that was killed more than a day ago has left: it may be some ten GB."""
-    for folder in prepared.parent.glob(f"{prepared.name}.incomplete*"):
+    for folder in prepared.parent.glob(f"incomplete.*_{prepared.name}"):
         if time.time() - folder.stat().st_mtime > 86_400:
             shutil.rmtree(folder, ignore_errors=True)
