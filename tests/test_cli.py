@@ -24,10 +24,10 @@ def call(*arguments, **environment) -> subprocess.CompletedProcess:
 def test_help_comes_without_tensorflow(command):
     script = (
         "import sys, runpy; sys.argv = ['x', '--help']\n"
-        "try: runpy.run_module('tfmisr.{0}', run_name='__main__')\n"
+        f"try: runpy.run_module('tfmisr.{command}', run_name='__main__')\n"
         "except SystemExit as error: assert not error.code\n"
-        "assert not {{'tensorflow', 'keras', 'tensorflow_datasets', 'scipy', 'matplotlib'}} & set(sys.modules)"
-    ).format(command)
+        "assert not {'tensorflow', 'keras', 'tensorflow_datasets', 'scipy', 'matplotlib'} & set(sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"python -m tfmisr.{command}" in done.stdout

@@ -4,6 +4,7 @@ Keras's own backup restores one optimizer, and the epoch but not the step; a GAN
 anywhere.
 """
 
+import io
 import pathlib
 import re
 import zipfile
@@ -40,8 +41,11 @@ def save(folder: pathlib.Path, step: int, groups: dict[str, list], keep: int = 2
     """
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {key: np.asarray(variable.numpy()) for key, variable in _state(groups).items()}
+    # In memory first: a zip file that a full disk cuts off complains once more when it is collected.
+    content = io.BytesIO()
+    np.savez(content, **arrays)
     with whole(folder / f"step-{step:08d}.npz") as temporary:
-        np.savez(temporary, **arrays)
+        temporary.write_bytes(content.getbuffer())
     for old in _steps(folder)[:-keep]:
         (folder / f"step-{old:08d}.npz").unlink(missing_ok=True)
 

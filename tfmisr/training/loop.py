@@ -170,15 +170,17 @@ class Run:
         if start:
             print(f"going on from step {start} of {self.total}")
         if start < self.total:
-            self._fit(start)
+            watchers = self._watchers(callbacks.Clock(start))
+            try:
+                self._fit(start, watchers)
+            finally:
+                self.progress.close()
         with self.average.applied() if self.average else contextlib.nullcontext():
             return self._save()
 
-    def _fit(self, start):
+    def _fit(self, start, watchers):
         every = self.config.save_every
-        clock = callbacks.Clock(start)
         data = pipeline.training_data(self.sampler, start, self.total)
-        watchers = self._watchers(clock)
         whole, rest = divmod(self.total - start, every)
         # The last part of a run may be shorter than the others; the bar stays one bar.
         for first, count, steps in ((start, whole, every), (self.total - rest, min(rest, 1), rest)):
@@ -195,7 +197,6 @@ class Run:
                 shuffle=False,
                 verbose=0,
             )
-        self.progress.close()
 
     def _validation_data(self):
         if self.crops is None:

@@ -1,0 +1,161 @@
+"""python -m tfmisr.fit from a folder of images to its table, and every mistake on the way."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from synthetic import smooth_images
+
+from tfmisr import evaluate, fit
+from tfmisr.edge import images
+from tfmisr.edge.errors import InputError
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SHORT = ["--scale", "2", "--patch_size", "8", "--batch_size", "4", "--steps", "6", "--save_every", "3"]
+SHORT += ["--validate_every", "6"]
+
+
+def folder_of(path, count=20, side=64, channels=1, dtype=np.uint8):
+    """Writes `count` images, two a patient, each patient in a sub-folder."""
+    factor = 257 if dtype == np.uint16 else 1
+    for i, image in enumerate(smooth_images(count, side, 3)):
+        pixels = (image.astype(dtype) * factor).repeat(channels, 2)
+        if channels == 3:
+            pixels[..., 1] //= 2
+        target = path / f"patient{i // 2:02d}" / f"{i}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        images.write_image(target, pixels, np.iinfo(dtype).max)
+    return path
+
+
+def run(tmp_path, dataset, *flags):
+    arguments = ["--dataset", str(dataset), "--data_dir", str(tmp_path / "data"), "--workdir", str(tmp_path / "run")]
+    return fit.main([*arguments, *SHORT, *flags])
+
+
+@pytest.mark.parametrize("channels,dtype", [(1, np.uint8), (1, np.uint16), (3, np.uint8)])
+def test_folder_of_images_becomes_a_judged_run(tmp_path, capsys, channels, dtype):
+    run(tmp_path, folder_of(tmp_path / "scans", channels=channels, dtype=dtype))
+    workdir = tmp_path / "run"
+    expected = {
+        "config.json",
+        "environment.json",
+        "history.csv",
+        "model.keras",
+        "checkpoints",
+        "tensorboard",
+        "evaluation",
+    }
+    assert expected == {path.name for path in workdir.iterdir()}
+    metrics = json.loads((workdir / "evaluation" / "metrics.json").read_text())
+    assert list(metrics["models"]) == ["nearest", "bilinear", "bicubic", "lanczos", "run"]
+    out = capsys.readouterr().out
+    assert "images of" in out and "PSNR [dB]" in out and "montage.png" in out
+
+
+def test_evaluate_reads_everything_from_the_run_and_merges_only_its_own_protocol(tmp_path, capsys):
+    run(tmp_path, folder_of(tmp_path / "scans"))
+    workdir, other = str(tmp_path / "run"), str(tmp_path / "other")
+    evaluate.main([workdir])
+    evaluate.main(["nearest", "--dataset", str(tmp_path / "scans"), "--data_dir", str(tmp_path / "data"), "--scale", "2",
+                   "--output", other])  # fmt: skip
+    merged = str(pathlib.Path(other) / "metrics.json")
+    evaluate.main([workdir, "--merge", merged, "--output", str(tmp_path / "both")])
+    both = json.loads((tmp_path / "both" / "metrics.json").read_text())
+    assert list(both["models"]) == ["bicubic", "nearest", "run"]
+    with pytest.raises(InputError, match="another protocol: crop_border is 2 there and 7 here"):
+        evaluate.main([workdir, "--crop_border", "7", "--merge", merged, "--output", str(tmp_path / "never")])
+    assert not (tmp_path / "never").exists()
+
+
+def test_split_without_images_is_refused_by_name(tmp_path):
+    run(tmp_path, folder_of(tmp_path / "scans"))
+    with pytest.raises(SystemExit):
+        evaluate.main([str(tmp_path / "run"), "--split", "dev"])
+
+
+def broken_png(path):
+    folder_of(path)
+    for i in range(3):
+        (path / f"broken{i}.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+
+
+def mixed_channels(path):
+    folder_of(path)
+    folder_of(path / "colour", count=2, channels=3)
+
+
+def too_small(path):
+    folder_of(path, side=40)
+
+
+def empty(path):
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "make,flags,message",
+    [
+        (broken_png, (), "broken"),
+        (mixed_channels, (), "all gray or all in colour"),
+        (too_small, ("--patch_size", "32"), "images must be at least 64x64"),
+        (empty, (), "found none"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(tmp_path, make, flags, message):
+    make(tmp_path / "scans")
+    with pytest.raises(InputError) as error:
+        run(tmp_path, tmp_path / "scans", *flags)
+    assert message in str(error.value)
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
+def command(tmp_path, *flags):
+    arguments = ["--dataset", str(tmp_path / "scans"), "--data_dir", str(tmp_path / "data"), *SHORT, *flags]
+    return [sys.executable, "-m", "tfmisr.fit", *arguments, "--workdir", str(tmp_path / "run")]
+
+
+@pytest.mark.large
+def test_ctrl_c_is_one_line_and_the_command_goes_on_from_there(tmp_path):
+    folder_of(tmp_path / "scans")
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    flags = ("--steps", "3000", "--save_every", "5", "--validate_every", "3000")
+    process = subprocess.Popen(command(tmp_path, *flags), cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / "run").glob("checkpoints/step-*.npz")) and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1].startswith("error: interrupted; the same command goes on")
+    assert "Traceback" not in stderr
+    done = max(int(path.stem[5:]) for path in (tmp_path / "run").glob("checkpoints/step-*.npz"))
+    process = subprocess.Popen(command(tmp_path, *flags), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    line = next(line for line in process.stdout if line.startswith("going on"))
+    process.kill()
+    process.communicate()
+    assert line.startswith(f"going on from step {done} of 3000")
+
+
+@pytest.mark.large
+def test_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path):
+    folder_of(tmp_path / "scans")
+    small = tmp_path / "run"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no right to mount a small file system")
+    try:
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        done = subprocess.run(command(tmp_path), cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 2, done.stderr
+        assert "error: no space left on the disk" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not list(small.glob("checkpoints/*")) and not (small / "model.keras").exists()
+    finally:
+        subprocess.run(["umount", small], check=True)

@@ -1,0 +1,106 @@
+"""python -m tfmisr.upscale on files of every depth, folders, and mistakes."""
+
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfmisr import models, upscale
+from tfmisr.edge import images
+from tfmisr.edge.errors import InputError
+
+
+def run(*arguments):
+    return upscale.main([str(a) for a in arguments])
+
+
+def noise(shape, top, dtype):
+    return np.random.default_rng(0).integers(0, top + 1, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype,max_val", [(np.uint8, 255), (np.uint16, 65535)])
+def test_depth_and_channels_stay_what_they_are(tmp_path, suffix, channels, dtype, max_val):
+    pixels = noise((20, 24, channels), max_val, dtype)
+    images.write_image(tmp_path / f"in{suffix}", pixels, max_val)
+    run("--model", "bicubic", "--scale", 2, tmp_path / f"in{suffix}", "--output", tmp_path / f"out{suffix}")
+    out = images.read_images(tmp_path / f"out{suffix}")[0]
+    assert (out.pixels.shape, out.pixels.dtype, out.max_val) == ((40, 48, channels), dtype, max_val)
+
+
+def test_8_bit_result_equals_pillows_within_rounding(tmp_path):
+    pixels = 60 + noise((20, 24), 120, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    run("--model", "bicubic", "--scale", 3, tmp_path / "in.png", "--output", tmp_path / "out.png")
+    expected = Image.fromarray(pixels).resize((72, 60), Image.Resampling.BICUBIC)
+    difference = np.asarray(Image.open(tmp_path / "out.png"), int) - np.asarray(expected, int)
+    assert np.abs(difference).max() <= 1
+
+
+def test_16_bit_ramp_keeps_its_levels(tmp_path):
+    ramp = np.linspace(20_000, 21_000, 64).astype(np.uint16)[None, :, None].repeat(16, 0)
+    images.write_image(tmp_path / "in.png", ramp, 65535)
+    run("--model", "bicubic", "--scale", 4, tmp_path / "in.png", "--output", tmp_path / "out.png")
+    row = images.read_images(tmp_path / "out.png")[0].pixels[32, 16:-16, 0].astype(int)
+    assert (np.diff(row) > 0).all()  # 8 bits would have made steps of 257
+
+
+def test_network_from_a_file_is_applied_in_tiles(tmp_path):
+    network = models.create("cnn5", 2, num_filters=4)
+    network.get_layer("output_conv").set_weights([np.full((3, 3, 4, 4), 0.01, np.float32), np.zeros(4, np.float32)])
+    network.save(tmp_path / "net.keras")
+    pixels = noise((70, 90, 1), 65535, np.uint16)
+    images.write_image(tmp_path / "in.png", pixels, 65535)
+    run("--model", tmp_path / "net.keras", tmp_path / "in.png", "--output", tmp_path / "a.png", "--tile", 16)
+    whole = np.asarray(network(pixels[None].astype(np.float32) / 65535, training=False))[0]
+    expected = np.rint(np.clip(whole, 0, 1) * 65535)
+    out = images.read_images(tmp_path / "a.png")[0].pixels
+    assert np.abs(out.astype(int) - expected).max() <= 1
+
+
+def test_folder_keeps_its_structure_and_goes_on_after_a_bad_file(tmp_path, capsys):
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    for name in ("one.png", "a/two.png"):
+        images.write_image(tmp_path / "in" / name, noise((16, 16, 1), 255, np.uint8), 255)
+    (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    with pytest.raises(InputError, match="1 of 3 images could not be enlarged, the first one .*bad.png"):
+        run("--model", "nearest", "--scale", 2, tmp_path / "in", "--output", tmp_path / "out")
+    written = sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*.png"))
+    assert written == [pathlib.Path("a/two.png"), pathlib.Path("one.png")]
+    assert "failed: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (("in.png", "--output", "in.png"), "would overwrite the input"),
+        (("in.png", "--output", "out.jpg"), "must end in .png, .tif or .tiff"),
+        (("in.png", "other.png", "--output", "out.png"), "2 images need a folder"),
+        (("in.png", "sub/in.png", "--output", "out"), "would both be written to"),
+        (("missing.png", "--output", "out.png"), "missing.png, found nothing"),
+        (("empty", "--output", "out"), "expected images"),
+        (("in.png", "--output", "out.png", "--tile", "2"), "tile must be at least 16. Received: 2"),
+        (("in.png", "--output", "out.png", "--scale", "6"), "scale must be 2, 3, 4 or 8. Received: 6"),
+    ],
+)
+def test_mistake_is_told_and_leaves_nothing(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("sub", "empty"):
+        pathlib.Path(folder).mkdir()
+    for name in ("in.png", "other.png", "sub/in.png"):
+        images.write_image(name, noise((16, 16, 1), 255, np.uint8), 255)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError) as error:
+        run("--model", "bicubic", *arguments)
+    assert message in str(error.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_dicom_becomes_a_png_of_its_own_depth(tmp_path, shared_data):
+    source = shared_data / "dicom" / "nema_MR1_UNC.dcm"
+    run("--model", "bicubic", "--scale", 2, source, "--output", tmp_path / "out.png")
+    image, out = images.read_images(source)[0], images.read_images(tmp_path / "out.png")[0]
+    assert out.pixels.dtype == np.uint16
+    assert out.pixels.shape[:2] == tuple(2 * side for side in image.pixels.shape[:2])

@@ -1,0 +1,284 @@
+"""DICOM pixels as unsigned integers, for training and viewing; of the header only sizes get out.
+
+What the values mean:
+
+* CT in Hounsfield units: `HU + 1024`, clipped to [0, 4095], `max_val` 4095, so that all scanners
+  agree. The clipping (padding lies below -1024 HU, metal above 3071 HU) is for training and viewing
+  only.
+* Any other gray image: the stored values, or what a Modality LUT Sequence makes of them. Rescale
+  Slope (0028,1053) and Intercept (0028,1052) are left out: they would only round the levels, except
+  that a negative slope inverts. Negative values are shifted up so that the lowest becomes 0.
+  `max_val` is that of Bits Stored (0028,0101) up to 12 bits, which detectors fill. Of MR, whose
+  unit is arbitrary, and of more bits, it is `levels.full_scale` of the file. No level is lost,
+  and no image is stretched by anything but a power of two.
+* Colour: RGB.
+"""
+
+import contextlib
+import logging
+import os
+import warnings
+
+import numpy as np
+import pydicom
+from pydicom import uid
+from pydicom.pixels import apply_color_lut, get_decoder, iter_pixels
+
+from tfmisr.edge.errors import InputError
+from tfmisr.edge.levels import MAX_PIXELS, Frames, to_unsigned
+
+LOWEST_HU, CT_MAX_VAL = -1024, 4095
+
+GRAY = ("MONOCHROME1", "MONOCHROME2")
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+
+# Objects with Pixel Data (7FE0,0010) whose pixels are not brightness.
+NO_PICTURES = (
+    uid.RTDoseStorage,
+    uid.SegmentationStorage,
+    uid.UID("1.2.840.10008.5.1.4.1.1.66.7"),  # Label Map Segmentation
+    uid.ParametricMapStorage,
+    uid.VLWholeSlideMicroscopyImageStorage,
+)
+
+
+def read_header(path: str | os.PathLike) -> pydicom.Dataset:
+    """Returns the data set without its pixels.
+
+    Raises:
+        InputError: The file is no DICOM file, or is broken.
+    """
+    with _decoding(path, "not a readable DICOM file"):
+        ds = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        if "TransferSyntaxUID" not in ds.file_meta:
+            implicit, little = ds.original_encoding
+            ds.file_meta.TransferSyntaxUID = _native_syntax(implicit, little)
+        ds.get("SOPClassUID"), ds.get("Rows"), ds.get("NumberOfFrames")
+    return ds
+
+
+def _native_syntax(implicit, little):
+    if implicit:
+        return uid.ImplicitVRLittleEndian
+    return uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+
+
+def refusal(ds: pydicom.Dataset) -> str | None:
+    """Returns why an object is no image for this package, or `None` if it is one."""
+    kind = uid.UID(str(ds.get("SOPClassUID") or ds.file_meta.get("MediaStorageSOPClassUID") or ""))
+    if kind in NO_PICTURES:
+        return f"{kind.name} holds no brightness to upscale"
+    if not ds.get("Rows") or not ds.get("Columns"):
+        return f"{kind.name or 'the object'} holds no image"
+    if "PixelRepresentation" not in ds:
+        return "no integer Pixel Data (7FE0,0010); float pixel data are not supported"
+    return None
+
+
+def unsupported(ds: pydicom.Dataset) -> str | None:
+    """Returns what hinders reading an image, and what to do about it; `None` if nothing does."""
+    syntax = ds.file_meta.TransferSyntaxUID
+    photometric = str(ds.get("PhotometricInterpretation", ""))
+    if photometric not in (*GRAY, *COLOUR, "PALETTE COLOR"):
+        return f"Photometric Interpretation (0028,0004) {photometric or '(empty)'} is not supported"
+    if ds.get("BitsAllocated") not in (8, 16, 32):
+        return f"Bits Allocated (0028,0100) must be 8, 16 or 32, not {ds.get('BitsAllocated')}"
+    if ds.get("HighBit", ds.BitsStored - 1) != ds.BitsStored - 1:
+        return "High Bit (0028,0102) must be one less than Bits Stored (0028,0101)"
+    if ds.Rows * ds.Columns > MAX_PIXELS:
+        return f"{ds.Columns} x {ds.Rows} pixels are more than {MAX_PIXELS}"
+    try:
+        if get_decoder(syntax).is_available:
+            return None
+    except NotImplementedError:
+        return f"transfer syntax {syntax.name} is not supported; export the images uncompressed"
+    return (
+        f"no decoder installed for transfer syntax {syntax.name}; run: pip install python-gdcm, "
+        "or decompress the file with DCMTK's dcmdjpeg"
+    )
+
+
+def bits_of(ds: pydicom.Dataset) -> int:
+    """Returns 8 or 16: the bits that the images of a data set are given in."""
+    if "ModalityLUTSequence" in ds:
+        stored = ds.ModalityLUTSequence[0].LUTDescriptor[2]
+    elif ds.PhotometricInterpretation == "PALETTE COLOR":
+        stored = 8 if _is_8_bit_palette(ds) else 16
+    else:
+        stored = ds.BitsStored
+    return 8 if stored <= 8 and _hounsfield(ds, 0) is None else 16
+
+
+def channels_of(ds: pydicom.Dataset) -> int:
+    """Returns 1 or 3: how many channels are stored, before equal ones are found."""
+    return 1 if ds.PhotometricInterpretation in GRAY else 3
+
+
+def read_frames(path: str | os.PathLike) -> tuple[Frames, int]:
+    """Reads the frames of a DICOM image.
+
+    Args:
+        path: A file; its content, not its name, says that it is DICOM.
+
+    Returns:
+        The frames, uint8 or uint16 of shape (height, width, 1 or 3), and `max_val`. Bones are
+        bright in a radiograph of either polarity, pixel padding is as dark as the darkest pixel,
+        and overlay bits are gone.
+
+    Raises:
+        InputError: An object that is no image, or one that cannot be decoded.
+    """
+    ds = read_header(path)
+    with _decoding(path, "not a readable DICOM image"):
+        if reason := refusal(ds) or unsupported(ds):
+            raise InputError(f"{path}: {reason}")
+        count = int(ds.get("NumberOfFrames") or 1)
+        stored = Frames(count, lambda: _stored(path, ds))
+        if ds.PhotometricInterpretation not in GRAY:
+            return _colour(stored, ds)
+        if _hounsfield(ds, 0) is not None:
+            return Frames(count, lambda: _ct(stored, ds)), CT_MAX_VAL
+        return _gray(path, stored, ds)
+
+
+@contextlib.contextmanager
+def _decoding(path, what):
+    # pydicom's warnings and errors quote values of the header, which may name the patient.
+    log = logging.getLogger("pydicom")
+    quiet, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: {what}, or broken ({type(error).__name__})") from None
+    finally:
+        log.disabled = quiet
+
+
+def _stored(path, ds):
+    # pydicom reads frame by frame, except from a file deflated as a whole or without file meta.
+    streamed = "MediaStorageSOPClassUID" in ds.file_meta
+    streamed &= ds.file_meta.TransferSyntaxUID != uid.DeflatedExplicitVRLittleEndian
+    with _decoding(path, "no readable DICOM image"):
+        frames = iter_pixels(path if streamed else _whole(path, ds))
+    while True:
+        with _decoding(path, "Pixel Data (7FE0,0010) cannot be decoded"):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
+
+
+def _whole(path, ds):
+    whole = pydicom.dcmread(path, force=True)
+    whole.file_meta.TransferSyntaxUID = ds.file_meta.TransferSyntaxUID
+    return whole
+
+
+def _colour(stored, ds):
+    palette = ds.PhotometricInterpretation == "PALETTE COLOR"
+    bits = bits_of(ds)
+
+    def rgb(frame):
+        if not palette:
+            return frame
+        frame = apply_color_lut(frame, ds)[..., :3]
+        return frame >> 8 if bits == 8 and frame.dtype == np.uint16 else frame
+
+    _, max_val = to_unsigned([] if bits == 8 else ((rgb(f), None) for f in stored), bits)
+    dtype = np.uint8 if bits == 8 else np.uint16
+    return Frames(stored.count, lambda: (rgb(f).astype(dtype) for f in stored)), max_val
+
+
+def _is_8_bit_palette(ds):
+    """Whether the 16-bit entries of the palette are 8-bit ones times 256 or 257."""
+    indices = np.arange(1 << min(ds.BitsStored, 16), dtype=np.uint16)
+    entries = apply_color_lut(indices, ds)
+    return entries.dtype == np.uint8 or not (entries & 255).any() or not (entries % 257).any()
+
+
+def _hounsfield(ds, frame):
+    """Returns (slope, intercept) of a CT frame in Hounsfield units, otherwise `None`."""
+    if ds.get("Modality") != "CT" or channels_of(ds) != 1 or "ModalityLUTSequence" in ds:
+        return None
+    item = _rescale(ds, frame)
+    if item.get("RescaleIntercept") is None or not item.get("RescaleSlope"):
+        return None
+    # Rescale Type (0028,1054) is misspelt by some, and absent where it is HU (PS3.3 C.8.2.1).
+    kind = str(item.get("RescaleType") or "HU").strip().upper()
+    if not kind.startswith(("HU", "HO")):
+        return None
+    return float(item.RescaleSlope), float(item.RescaleIntercept)
+
+
+def _rescale(ds, frame):
+    """Returns what holds Rescale Slope: a functional group in enhanced objects (C.7.6.16)."""
+    per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
+    shared = ds.get("SharedFunctionalGroupsSequence") or []
+    for group in (*per_frame[frame : frame + 1], *shared):
+        if transformation := group.get("PixelValueTransformationSequence"):
+            return transformation[0]
+    return ds
+
+
+def _ct(stored, ds):
+    for index, frame in enumerate(stored):
+        slope, intercept = _hounsfield(ds, index) or _hounsfield(ds, 0)
+        values = np.rint(frame * slope + (intercept - LOWEST_HU))
+        if (mask := _padding(ds, frame)) is not None:
+            values[mask] = 0
+        yield np.clip(values, 0, CT_MAX_VAL).astype(np.uint16)[..., np.newaxis]
+
+
+def _gray(path, stored, ds):
+    lut = _modality_lut(ds)
+    pairs = Frames(stored.count, lambda: ((lut(f), _padding(ds, f)) for f in stored))
+    bits = bits_of(ds)
+    plain = bits == 8 and not ds.PixelRepresentation and _padding_range(ds) is None
+    falling = float(_rescale(ds, 0).get("RescaleSlope") or 1) < 0
+    inverted = (ds.PhotometricInterpretation == "MONOCHROME1") != falling
+    try:
+        convert, max_val = to_unsigned([] if plain else pairs, bits, inverted, _detector_range(ds))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return Frames(stored.count, lambda: (convert(*p)[..., np.newaxis] for p in pairs)), max_val
+
+
+def _detector_range(ds):
+    fixed = ds.BitsStored <= 12 and not ds.PixelRepresentation and ds.get("Modality") != "MR"
+    return (1 << max(8, ds.BitsStored)) - 1 if fixed and "ModalityLUTSequence" not in ds else None
+
+
+def _modality_lut(ds):
+    # pydicom's apply_modality_lut overflows where a signed 16-bit table starts below 0.
+    if "ModalityLUTSequence" not in ds:
+        return lambda frame: frame
+    item = ds.ModalityLUTSequence[0]
+    entries, first, _ = item.LUTDescriptor
+    data = item.LUTData
+    if isinstance(data, bytes):
+        little = ds.file_meta.TransferSyntaxUID != uid.ExplicitVRBigEndian
+        data = np.frombuffer(data, "<u2" if little else ">u2")
+    table = np.asarray(data, np.uint16)[: entries or 65536]
+    return lambda frame: table[np.clip(frame.astype(np.int32) - first, 0, len(table) - 1)]
+
+
+def _padding_range(ds):
+    """Returns the lowest and highest stored value that mean "no image here" (PS3.3 C.7.5.1.1.2)."""
+    first = ds.get("PixelPaddingValue")
+    if not isinstance(first, int):
+        return None
+    last = ds.get("PixelPaddingRangeLimit")
+    ends = [v for v in (first, last) if isinstance(v, int)]
+    if ds.PixelRepresentation:  # some vendors write the bits of a negative value as an unsigned one
+        whole = 1 << ds.BitsAllocated
+        ends = [v - whole if v >= whole // 2 else v for v in ends]
+    return min(ends), max(ends)
+
+
+def _padding(ds, frame):
+    limits = _padding_range(ds)
+    return None if limits is None else (frame >= limits[0]) & (frame <= limits[1])

@@ -1,0 +1,100 @@
+"""From the integers of any file to unsigned ones with a full scale, alike for all its frames."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from tfmisr.edge.errors import InputError
+
+MAX_PIXELS = 2**27  # of one frame; the largest mammograms have 2**25
+
+
+class Frames:
+    """Frames that can be gone through again; a single one is decoded once.
+
+    Args:
+        count: Number of frames.
+        decode: Starts decoding; called anew for each way through several frames.
+    """
+
+    def __init__(self, count: int, decode: Callable[[], Iterator]):
+        self.count = count
+        self._decode = decode
+        self._kept = list(decode()) if count == 1 else None
+
+    def __iter__(self):
+        return iter(self._kept) if self._kept is not None else self._decode()
+
+
+def full_scale(highest: int) -> int:
+    """Returns the smallest `2**k - 1`, k >= 8, that is not below `highest`.
+
+    The `max_val` of images in 16 bits that use only some of them, as most MR do: 65535 would leave
+    such an image nearly black to a network, and would flatter its PSNR by 24 dB at 12 bits.
+    """
+    return (1 << max(8, int(highest).bit_length())) - 1
+
+
+def to_unsigned(
+    frames: Iterable, bits: int, inverted: bool = False, max_val: int | None = None
+) -> tuple[Callable[[np.ndarray, np.ndarray | None], np.ndarray], int]:
+    """Finds the map from the integers of a file to unsigned ones, the same for all its frames.
+
+    Args:
+        frames: Pairs of an integer array and a mask, true where there is no image, or `None`.
+        bits: Up to 8 gives uint8, more gives uint16.
+        inverted: The lowest value is the brightest.
+        max_val: Value of full brightness; found in the frames by default.
+
+    Returns:
+        The map, a function of array and mask, and `max_val`.
+
+    Raises:
+        InputError: The values do not fit 16 bits.
+    """
+    valid = (values if mask is None else values[~mask] for values, mask in frames)
+    limits = [int(limit) for v in valid if v.size for limit in (v.min(), v.max())]
+    lowest, highest = min(limits, default=0), max(limits, default=0)
+    shift = min(lowest, 0)
+    if highest - shift > 65535:
+        raise InputError(f"values must fit 16 bits. Received: {lowest} to {highest}")
+    if max_val is None or max_val < highest - shift:
+        max_val = 255 if bits <= 8 else full_scale(highest - shift)
+    dtype = np.uint8 if bits <= 8 else np.uint16
+    black = highest if inverted else lowest
+
+    def convert(values, mask=None):
+        values = values.astype(np.int64)
+        if mask is not None:
+            values[mask] = black
+        values -= shift
+        return (max_val - values if inverted else values).astype(dtype)
+
+    return convert, max_val
+
+
+def without_alpha(pixels: np.ndarray) -> np.ndarray:
+    """Returns (height, width, 1 or 3) from an array with or without an alpha channel.
+
+    A constant alpha is dropped. A varying one is applied over black: what its author has hidden,
+    perhaps a name, stays hidden.
+    """
+    if pixels.ndim == 2:
+        return pixels[..., np.newaxis]
+    if pixels.shape[-1] in (1, 3):
+        return pixels
+    colour, alpha = pixels[..., :-1], pixels[..., -1:]
+    if alpha.min() == alpha.max():
+        return colour
+    return np.rint(colour * (alpha / np.iinfo(pixels.dtype).max)).astype(pixels.dtype)
+
+
+def upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
+    """Returns the image turned as the Orientation tag (274) of EXIF and TIFF asks for."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
