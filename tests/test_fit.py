@@ -63,8 +63,8 @@ def test_evaluate_reads_everything_from_the_run_and_merges_only_its_own_protocol
     run(tmp_path, folder_of(tmp_path / "scans"))
     workdir, other = str(tmp_path / "run"), str(tmp_path / "other")
     evaluate.main([workdir])
-    evaluate.main(["nearest", "--dataset", str(tmp_path / "scans"), "--data_dir", str(tmp_path / "data"), "--scale", "2",
-                   "--output", other])  # fmt: skip
+    flags = ["--dataset", str(tmp_path / "scans"), "--data_dir", str(tmp_path / "data"), "--scale", "2"]
+    evaluate.main(["nearest", *flags, "--output", other])
     merged = str(pathlib.Path(other) / "metrics.json")
     evaluate.main([workdir, "--merge", merged, "--output", str(tmp_path / "both")])
     both = json.loads((tmp_path / "both" / "metrics.json").read_text())

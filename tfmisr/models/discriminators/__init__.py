@@ -14,8 +14,8 @@ def create(name: str, channels: int = 1):
     """Returns an untrained discriminator.
 
     Returns:
-        `keras.Model` with input `(batch, height, width, channels)` in [0, 1] and a list of outputs: the features of each
-        convolution, first to last, then the logits `(batch, 1)` of "this image is real".
+        `keras.Model` with input `(batch, height, width, channels)` in [0, 1] and a list of outputs: the features of
+        each convolution, first to last, then the logits `(batch, 1)` of "this image is real".
     """
     check_name("discriminator", name, names())
     return importlib.import_module(f"{__name__}.{name}").build(channels)
