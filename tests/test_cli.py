@@ -57,6 +57,8 @@ def test_edge_imports_neither_tensorflow_nor_the_rest_of_the_package():
         (("upscale", "--model", "runs/nothing", "tests", "--output", "x"), "expected images"),
         (("evaluate", "runs/nothing"), "Received: runs/nothing, where there is nothing"),
         (("evaluate", "bicubic", "--scale", "7"), "scale must be 2, 3, 4 or 8. Received: 7"),
+        (("evaluate", "bicubic", "--scale", "0"), "scale must be 2, 3, 4 or 8. Received: 0"),
+        (("evaluate", "bicubic", "--blur_sigma", "nan"), "blur_sigma must be a number, 0 or more. Received: nan"),
         (("evaluate", "bicubic", "--measures", "psnr,lpips"), "Received: psnr,lpips"),
     ],
 )
@@ -83,6 +85,8 @@ def test_unwritable_workdir_is_one_line(tmp_path):
         (InputError("a\nb"), 2, "error: a b"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(28, "No space left on device", "x.bin"), 2, "no space left on the disk (x.bin)"),
+        (NotADirectoryError(20, "Not a directory", "x/y"), 2, "expected another path (x/y): Not a directory"),
+        (FileExistsError(17, "File exists", "x"), 2, "expected another path (x): File exists"),
         (PermissionError(13, "Permission denied", "x.bin"), 2, "not permitted (x.bin)"),
         (ModuleNotFoundError("No module named 'keras'", name="keras"), 2, "pip install 'tfmisr[train]'"),
     ],
@@ -103,3 +107,12 @@ def test_a_bug_keeps_its_traceback():
 
     with pytest.raises(ZeroDivisionError):
         cli.run(main)
+
+
+def test_output_that_cannot_be_a_folder_is_refused_before_the_work_and_nothing_is_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    for wrong in ("file", "file/deeper/still"):
+        with pytest.raises(InputError, match="expected a folder to write at .*; choose another"):
+            cli.check_writable(tmp_path / wrong)
+    cli.check_writable(tmp_path / "new" / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -49,6 +49,14 @@ def test_file_of_a_run_gives_the_same_configuration(tmp_path):
         ({"jit_compile": True}, "--no-deterministic"),
         ({"gradient_accumulation_steps": 2, "distribute": "mirrored"}, "--distribute none"),
         ({"learning_rate": True}, "learning_rate must be"),
+        ({"learning_rate": float("nan")}, "learning_rate must be"),
+        ({"epochs": float("inf")}, "epochs must be"),
+        ({"steps": 3, "epochs": 2.0}, "steps or epochs, not both. Received: 3 and 2.0"),
+        ({"seed": -1}, "seed must be in [0, 2**32). Received: -1"),
+        ({"momentum": 2.0}, "momentum must be in [0, 1). Received: 2.0"),
+        ({"beta_1": 1.5}, "beta_1 must be in"),
+        ({"discriminator_learning_rate": 0.0}, "discriminator_learning_rate must be above 0"),
+        ({"adversarial_weight": -1.0}, "adversarial_weight must not be negative"),
     ],
 )
 def test_mistake_in_a_file_is_told_in_one_line(tmp_path, fields, message):

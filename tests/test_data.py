@@ -109,3 +109,28 @@ def test_dataset_without_an_image_is_refused():
     builder = types.SimpleNamespace(name="words", builder_config=None, info=types.SimpleNamespace(features=features))
     with pytest.raises(InputError, match="image feature. Received: words"):
         data.Source(builder)
+
+
+def test_patients_of_a_foreign_dataset_differ_between_its_splits(foreign):
+    source = data.Source(foreign)
+    source._own_splits = ["train[:40]", "train[40:]"]
+    numbers = [e["patient"] for split in source.splits for e in source.examples(split)]
+    assert len(set(numbers)) == len(numbers) == 60
+
+
+@pytest.mark.parametrize(
+    "error,kind,message",
+    [
+        (RuntimeError("ResourceExhaustedError: x.tfrecord; No space left on device"), OSError, "No space left"),
+        (ConnectionError("Max retries exceeded with url"), InputError, "cannot be downloaded; check the network"),
+    ],
+)
+def test_full_disk_and_missing_network_are_told_as_such(error, kind, message):
+    import types
+
+    def fail():
+        raise error
+
+    builder = types.SimpleNamespace(name="x", data_path="data/x", download_and_prepare=fail)
+    with pytest.raises(kind, match=message):
+        data._prepare(builder)

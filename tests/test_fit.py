@@ -132,7 +132,7 @@ def test_ctrl_c_is_one_line_and_the_command_goes_on_from_there(tmp_path):
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
     assert process.returncode == 130
-    assert stderr.splitlines()[-1].startswith("error: interrupted; the same command goes on")
+    assert stderr.splitlines()[-1].startswith("error: interrupted; start the same command again")
     assert "Traceback" not in stderr
     done = max(int(path.stem[5:]) for path in (tmp_path / "run").glob("checkpoints/step-*.npz"))
     process = subprocess.Popen(command(tmp_path, *flags), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)

@@ -156,3 +156,9 @@ def test_file_that_is_no_network_is_refused_in_one_line(tmp_path):
         models.load(tmp_path / "model.keras")
     with pytest.raises(InputError, match="found none"):
         models.load(tmp_path / "other.keras")
+
+
+def test_file_of_an_older_format_is_refused_by_its_name(tmp_path):
+    (tmp_path / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(InputError, match="expected a run's folder or a .keras file"):
+        models.load(tmp_path / "model.h5")

@@ -144,3 +144,39 @@ def test_validation_crops_are_central_and_aligned(tmp_path):
     assert lr.shape == (1, 8, 8, 1)
     assert hr.shape == (1, 32, 32, 1)
     np.testing.assert_allclose(hr, 200 / 255)
+
+
+def test_noise_of_training_and_of_judging_are_one_degradation():
+    hr = np.zeros((32, 32, 1), np.float32)
+    hr[:, 16:] = 1.0  # bicubic overshoots on both sides
+    degradation = degradations.make(2, noise_std=0.05)
+    once, rest = degradation.split()
+    in_two = rest(once(hr, 255), 255, np.random.default_rng(0))
+    np.testing.assert_array_equal(in_two, degradation(hr, 255, np.random.default_rng(0)))
+
+
+def test_cache_that_another_process_finished_first_is_taken(tiny_source, monkeypatch):
+    examples = tiny_source.examples
+
+    def overtaken(split):
+        monkeypatch.setattr(tiny_source, "examples", examples)
+        pipeline.cache_of(tiny_source, split)
+        yield from examples(split)
+
+    monkeypatch.setattr(tiny_source, "examples", overtaken)
+    monkeypatch.setattr(pipeline.os, "getpid", iter(range(1, 100)).__next__)
+    assert len(pipeline.cache_of(tiny_source, "train")) == 12
+    assert [path.name for path in (tiny_source.folder / "tfmisr_pixels").iterdir()] == ["train"]
+
+
+def test_what_a_killed_decoding_left_goes_after_a_day(tiny_source):
+    import os
+    import time
+
+    old, new = (tiny_source.folder / "tfmisr_pixels" / name for name in (".train.1", ".train.2"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    os.utime(old, (time.time() - 90_000,) * 2)
+    pipeline.cache_of(tiny_source, "train")
+    assert not old.exists()
+    assert new.exists()

@@ -98,12 +98,13 @@ def test_hash_of_the_protocol_changes_with_everything_that_a_score_depends_on(ti
 
 
 def test_equal_images_give_an_equal_hash_and_one_other_pixel_does_not():
-    def digest(value):
+    def digest(value, max_val=255):
         found = protocol.ImagesHash()
-        found.add("a", np.full((2, 2, 1), value, np.uint8))
+        found.add("a", np.full((2, 2, 1), value, np.uint8), max_val)
         return found.hexdigest()
 
     assert digest(1) == digest(1) != digest(2)
+    assert digest(1, 127) != digest(1)
 
 
 def test_results_of_another_protocol_are_refused_by_the_first_difference(tiny_source):
@@ -163,3 +164,14 @@ def test_levels_by_hand():
     assert levels.tolist() == [0, 0, 127, 128, 255, 255]
     assert levels.dtype == np.uint8
     assert upscalers.to_levels(np.array([1.0]), 4095).dtype == np.uint16
+
+
+def test_another_model_of_the_same_name_is_not_merged_away(tiny_source, tmp_path):
+    result = judged(tiny_source)
+    written = scoring.write(result, tmp_path / "out")
+    path = tmp_path / "out" / "metrics.json"
+    assert evaluate._merged([str(path)], result).keys() == {"nearest", "bicubic"}
+    written["models"]["nearest"]["psnr"] += 1.0
+    path.write_text(json.dumps(written))
+    with pytest.raises(InputError, match="another model named nearest"):
+        evaluate._merged([str(path)], result)

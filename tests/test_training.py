@@ -59,7 +59,17 @@ def cut_after(monkeypatch, step):
     monkeypatch.setattr(checkpoints, "save", save_and_die)
 
 
-@pytest.mark.parametrize("fields", [CNN, {**CNN, "ema_decay": 0.9, "optimizer": "sgd"}, GAN], ids=["cnn", "ema", "gan"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        CNN,
+        {**CNN, "ema_decay": 0.9, "optimizer": "sgd"},
+        {**CNN, "gradient_accumulation_steps": 3, "noise_std": 0.05},
+        GAN,
+        {**GAN, "mixed_precision": "mixed_float16"},
+    ],
+    ids=["cnn", "ema", "accumulation", "gan", "gan_float16"],
+)
 def test_run_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(tiny_source, tmp_path, monkeypatch, fields):
     whole = loop.train(Config(**fields, workdir=str(tmp_path / "whole")), tiny_source)
     config = Config(**fields, workdir=str(tmp_path / "cut"))
@@ -115,12 +125,56 @@ def test_nan_stops_the_run_and_keeps_the_checkpoint_before_it(tiny_source, tmp_p
     config = Config(
         **{**CNN, "learning_rate": 1e30, "save_every": 1, "validate_every": 1}, workdir=str(tmp_path / "run")
     )
-    with pytest.raises(InputError, match="loss became (nan|inf) at step .*lower --learning_rate"):
+    with pytest.raises(InputError, match="became (nan|inf|NaN or infinite) at step .*lower --learning_rate"):
         loop.train(config, tiny_source)
     found = sorted((tmp_path / "run" / "checkpoints").glob("*.npz"))
     assert found
-    with np.load(found[0]) as state:
-        assert all(np.isfinite(state[key]).all() for key in state.files)
+    for path in found:
+        with np.load(path) as state:
+            assert all(np.isfinite(state[key]).all() for key in state.files)
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+    from tfmisr.training import callbacks
+
+    weight = keras.Variable([1.0, 2.0])
+    saver = callbacks.Checkpoints(tmp_path, callbacks.Clock(4), {"network": [weight]})
+    saver.on_epoch_end(0)
+    weight.assign([1.0, np.nan])
+    saver.clock.step = 8
+    with pytest.raises(InputError, match="a weight became NaN or infinite at step 8; the last checkpoint"):
+        saver.on_epoch_end(1)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000004.npz"]
+
+
+def test_checkpoint_damaged_in_any_byte_is_passed_over_without_a_traceback(tmp_path, capsys):
+    weight = keras.Variable(np.arange(6.0).reshape(2, 3))
+    groups = {"network": [weight]}
+    checkpoints.save(tmp_path, 4, groups)
+    checkpoints.save(tmp_path, 8, groups)
+    last = tmp_path / "step-00000008.npz"
+    sound = last.read_bytes()
+    for position in range(len(sound)):
+        content = bytearray(sound)
+        content[position] ^= 8 if position % 2 else 255
+        last.write_bytes(content)
+        assert checkpoints.restore(tmp_path, groups) in (4, 8)
+        np.testing.assert_array_equal(weight.numpy(), np.arange(6.0).reshape(2, 3))
+
+
+def test_pictures_of_tensorboard_are_made_with_the_averaged_weights(tiny_source, tmp_path, monkeypatch):
+    from tfmisr.training import callbacks
+
+    used = []
+
+    class Spy(callbacks.TensorBoard):
+        def on_test_end(self, logs=None):
+            used.append(self.network.get_layer("output_conv").get_weights()[0])
+            super().on_test_end(logs)
+
+    monkeypatch.setattr(callbacks, "TensorBoard", Spy)
+    path = loop.train(Config(**{**CNN, "ema_decay": 0.9}, workdir=str(tmp_path / "run")), tiny_source)
+    np.testing.assert_array_equal(used[-1], models.load(path).get_layer("output_conv").get_weights()[0])
 
 
 def test_workdir_of_another_configuration_is_refused_by_the_field(tiny_source, tmp_path):
@@ -128,6 +182,30 @@ def test_workdir_of_another_configuration_is_refused_by_the_field(tiny_source, t
     loop.train(config, tiny_source)
     with pytest.raises(InputError, match="scale is 2 there and 4 here"):
         loop.train(dataclasses.replace(config, scale=4), tiny_source)
+
+
+def test_workdir_where_nothing_was_trained_takes_another_configuration(tiny_source, tmp_path):
+    config = Config(**{**CNN, "steps": 4, "patch_size": 60}, workdir=str(tmp_path / "run"))
+    with pytest.raises(InputError, match="--patch_size 32"):
+        loop.train(config, tiny_source)
+    loop.train(dataclasses.replace(config, patch_size=8), tiny_source)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["patch_size"] == 8
+
+
+def test_config_of_a_workdir_that_is_no_object_is_told_in_one_line(tiny_source, tmp_path):
+    config = Config(**{**CNN, "steps": 4}, workdir=str(tmp_path / "run"))
+    loop.train(config, tiny_source)
+    (tmp_path / "run" / "config.json").write_text("[1]")
+    with pytest.raises(InputError, match="config.json cannot be read"):
+        loop.train(config, tiny_source)
+
+
+def test_run_without_a_train_split_says_what_is_needed(tmp_path):
+    from synthetic import ArraySource, smooth_images
+
+    source = ArraySource(tmp_path, {"test": smooth_images(1, 64, 0)})
+    with pytest.raises(InputError, match="expected a train split in arrays, found test alone"):
+        loop.train(Config(**CNN, workdir=str(tmp_path / "run")), source)
 
 
 def test_workdir_of_other_data_is_refused(tiny_source, tmp_path):
@@ -148,21 +226,19 @@ def test_config_of_a_run_repeats_it(tiny_source, tmp_path):
     assert equal(path, loop.train(again, tiny_source))
 
 
-def test_gradient_accumulation_updates_once_in_its_steps(tiny_source, tmp_path):
-    fields = {**CNN, "steps": 4, "optimizer": "sgd", "schedule": "constant", "gradient_accumulation_steps": 4}
-    config = Config(**fields, workdir=str(tmp_path / "run"))
-    loop.train(config, tiny_source)
-    with np.load(tmp_path / "run" / "checkpoints" / "step-00000004.npz") as state:
-        iterations = state["optimizer/00000"]
-    assert int(iterations) in (1, 4)  # Keras counts steps, and divides by their number where it reads the count
-    assert not equal(tmp_path / "run" / "model.keras", untrained(tmp_path, tiny_source))
+@pytest.mark.parametrize("steps,moved", [(3, False), (4, True)])
+def test_gradient_accumulation_updates_after_its_steps_and_not_before(tiny_source, tmp_path, steps, moved):
+    fields = {**CNN, "steps": steps, "optimizer": "sgd", "schedule": "constant", "gradient_accumulation_steps": 4}
+    network = models.load(loop.train(Config(**fields, workdir=str(tmp_path / "run")), tiny_source))
+    assert bool(np.abs(network.get_layer("output_conv").get_weights()[0]).max() > 0) is moved
 
 
-def untrained(tmp_path, source):
-    keras.utils.set_random_seed(0)
-    network = models.create("cnn5", 2, 1)
-    network.save(tmp_path / "untrained.keras")
-    return tmp_path / "untrained.keras"
+def test_learning_rate_falls_over_the_whole_run_also_under_accumulation(tiny_source, tmp_path):
+    fields = {**CNN, "schedule": "linear", "learning_rate": 1e-3, "gradient_accumulation_steps": 2}
+    loop.train(Config(**fields, workdir=str(tmp_path / "run")), tiny_source)
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(rates, [1e-3 * 8 / 12, 1e-3 * 4 / 12, 0.0], atol=1e-9)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

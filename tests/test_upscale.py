@@ -82,6 +82,7 @@ def test_folder_keeps_its_structure_and_goes_on_after_a_bad_file(tmp_path, capsy
         (("missing.png", "--output", "out.png"), "missing.png, found nothing"),
         (("empty", "--output", "out"), "expected images"),
         (("in.png", "--output", "out.png", "--tile", "2"), "tile must be at least 16. Received: 2"),
+        (("in.png", "--output", "out.png", "--scale", "0"), "scale must be 2, 3, 4 or 8. Received: 0"),
         (("in.png", "--output", "out.png", "--scale", "6"), "scale must be 2, 3, 4 or 8. Received: 6"),
     ],
 )
@@ -104,3 +105,19 @@ def test_dicom_becomes_a_png_of_its_own_depth(tmp_path, shared_data):
     image, out = images.read_images(source)[0], images.read_images(tmp_path / "out.png")[0]
     assert out.pixels.dtype == np.uint16
     assert out.pixels.shape[:2] == tuple(2 * side for side in image.pixels.shape[:2])
+
+
+def test_image_of_one_row_is_refused_by_a_network_in_one_line(tmp_path):
+    models.create("cnn5", 2, num_filters=4).save(tmp_path / "net.keras")
+    images.write_image(tmp_path / "in.png", noise((1, 40, 1), 255, np.uint8), 255)
+    with pytest.raises(InputError, match="at least 2x2 pixels. Received: 1x40"):
+        run("--model", tmp_path / "net.keras", tmp_path / "in.png", "--output", tmp_path / "out.png")
+
+
+def test_files_of_a_folder_are_known_by_their_content(tmp_path):
+    (tmp_path / "in").mkdir()
+    images.write_image(tmp_path / "a.png", noise((16, 16, 1), 255, np.uint8), 255)
+    (tmp_path / "a.png").rename(tmp_path / "in" / "IM0001")
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    run("--model", "bicubic", tmp_path / "in", "--output", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["IM0001.png"]

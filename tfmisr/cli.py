@@ -15,7 +15,7 @@ def run(main: Callable[[], int | None]) -> None:
     try:
         status = main() or 0
     except KeyboardInterrupt:
-        status = _say("interrupted; the same command goes on where it stopped", 130)
+        status = _say("interrupted; start the same command again, a training run goes on where it stopped", 130)
     except InputError as error:
         status = _say(error, 2)
     except ModuleNotFoundError as error:
@@ -46,6 +46,8 @@ def _operating_system(error: OSError) -> int:
         return _say(f"no space left on the disk{where}; free some, then start the command again", 2)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return _say(f"not permitted{where}: {error.strerror}; choose a folder you can write", 2)
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
+        return _say(f"expected another path{where}: {error.strerror}", 2)
     raise error
 
 
@@ -64,3 +66,16 @@ def require_writable(folder) -> None:
         raise InputError(f"expected a folder to write at {folder}: {error.strerror}; choose another") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"expected a folder to write at {folder}, which is read-only; choose another")
+
+
+def check_writable(folder) -> None:
+    """Checks before long work that a folder could be made and written; makes nothing.
+
+    Raises:
+        InputError: It could not.
+    """
+    there = pathlib.Path(folder).absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"expected a folder to write at {folder}: {there} is none; choose another")

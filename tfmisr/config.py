@@ -99,6 +99,7 @@ class Config:
 
 # What a preset or file with steps or epochs says is replaced by either flag.
 _ONE_OF = ("steps", "epochs")
+_WEIGHTS = ("pixel_weight", "adversarial_weight", "feature_matching_weight")
 
 
 def _check(config: Config) -> None:
@@ -112,13 +113,17 @@ def _check(config: Config) -> None:
     for name in ("patch_size", "batch_size", "save_every", "validate_every", "learning_rate"):
         if getattr(config, name) <= 0:
             raise InputError(f"{name} must be above 0. Received: {getattr(config, name)}")
-    for name in _ONE_OF:
+    for name in (*_ONE_OF, "discriminator_learning_rate"):
         if getattr(config, name) is not None and getattr(config, name) <= 0:
             raise InputError(f"{name} must be above 0. Received: {getattr(config, name)}")
-    if not 0 <= config.ema_decay < 1:
-        raise InputError(f"ema_decay must be in [0, 1). Received: {config.ema_decay}")
-    if min(config.blur_sigma, config.noise_std, config.warmup_steps) < 0:
-        raise InputError("blur_sigma, noise_std and warmup_steps must not be negative")
+    for name in ("ema_decay", "momentum", "beta_1", "beta_2"):
+        if not 0 <= getattr(config, name) < 1:
+            raise InputError(f"{name} must be in [0, 1). Received: {getattr(config, name)}")
+    for name in ("blur_sigma", "noise_std", "warmup_steps", *_WEIGHTS):
+        if getattr(config, name) < 0:
+            raise InputError(f"{name} must not be negative. Received: {getattr(config, name)}")
+    if not 0 <= config.seed < 2**32:
+        raise InputError(f"seed must be in [0, 2**32). Received: {config.seed}")
     if config.gradient_accumulation_steps < 1:
         raise InputError(
             f"gradient_accumulation_steps must be at least 1. Received: {config.gradient_accumulation_steps}"
@@ -130,6 +135,8 @@ def _check_together(config: Config) -> None:
     models.check_name("model", config.model.partition("/")[0], models.names())
     if config.discriminator:
         models.check_name("discriminator", config.discriminator, discriminators.names())
+    if config.steps is not None and config.epochs is not None:
+        raise InputError(f"give steps or epochs, not both. Received: {config.steps} and {config.epochs}")
     if config.validate_every % config.save_every:
         raise InputError(
             "validate_every must be a multiple of save_every. "
@@ -147,6 +154,8 @@ def _fits(value, kind) -> bool:
         return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
     if isinstance(value, bool):
         return bool in kinds
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
     return any(isinstance(value, (int, float) if k is float else k) for k in kinds)
 
 

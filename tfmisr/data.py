@@ -1,15 +1,15 @@
 """Datasets by name or folder: the base class of all builders, and one view on any of them."""
 
 import difflib
+import errno
 import hashlib
 import importlib
 import inspect
+import itertools
 import os
 import pathlib
 import pkgutil
 import re
-import shutil
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import drop_old
 
 DEFAULT = "chest_phantom"
 SPLITS = ("train", "validation", "test")
@@ -151,6 +152,8 @@ class Source:
     def _foreign_examples(self, split):
         # A dataset of somebody else's without these three splits is cut by the position of the example.
         whole = set(SPLITS) <= set(self._own_splits)
+        sizes = [self.builder.info.splits[own].num_examples for own in self._own_splits]
+        first = dict(zip(self._own_splits, itertools.accumulate(sizes, initial=0), strict=False))
         for own in [split] if whole else self._own_splits:
             for position, example in enumerate(tfds.as_numpy(self._read(own))):
                 if not whole and split_of(f"{own}:{position}", SPLIT_PERCENT) != split:
@@ -159,7 +162,7 @@ class Source:
                     "hr": example[self.key],
                     "max_val": int(np.iinfo(self.dtype).max),
                     "id": f"{own}_{position:06d}",
-                    "patient": position,
+                    "patient": first[own] + position,
                 }
 
 
@@ -262,12 +265,28 @@ def load(dataset=None, data_dir=None, manual_dirs=(), patient_pattern=None) -> S
     """Prepares the dataset where that is not done yet, and returns it; arguments as in `builder`."""
     chosen = builder(dataset, data_dir, manual_dirs, patient_pattern)
     _drop_leftovers(pathlib.Path(chosen.data_path))
-    chosen.download_and_prepare()
+    _prepare(chosen)
     return Source(chosen)
+
+
+def _prepare(builder) -> None:
+    try:
+        builder.download_and_prepare()
+    except InputError:
+        raise
+    except Exception as error:
+        # TensorFlow's and requests' errors carry no number of the operating system's.
+        full = os.strerror(errno.ENOSPC)
+        if full in str(error):
+            raise OSError(errno.ENOSPC, full, builder.data_path) from error
+        if any(kind.__name__ in ("ConnectionError", "DownloadError") for kind in type(error).__mro__):
+            raise InputError(
+                f"{builder.name} cannot be downloaded; check the network and the proxy (https_proxy). "
+                f"Received: {type(error).__name__}"
+            ) from error
+        raise
 
 
 def _drop_leftovers(prepared: pathlib.Path) -> None:
     """Removes what a preparation that was killed more than a day ago has left: it may be some ten GB."""
-    for folder in prepared.parent.glob(f"incomplete.*_{prepared.name}"):
-        if time.time() - folder.stat().st_mtime > 86_400:
-            shutil.rmtree(folder, ignore_errors=True)
+    drop_old(prepared.parent.glob(f"incomplete.*_{prepared.name}"))

@@ -93,7 +93,8 @@ class Degradation:
         """
         image = np.asarray(hr, np.float32)
         for step in self.steps:
-            image = step(image, rng)
+            # Where `split` cuts, so that its two parts together give the same.
+            image = step(np.clip(image, 0.0, 1.0) if step.random else image, rng)
         image = np.clip(image, 0.0, 1.0)
         if self.quantize:
             image = np.floor(image * np.float32(max_val) + np.float32(0.5)) / np.float32(max_val)

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import math
 import pathlib
 
 from tfmisr import cli
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--merge", nargs="+", default=[], metavar="FILE", help="metrics.json files of the same protocol"
     )
-    parser.add_argument("--output", metavar="DIR", help="default: evaluation/ in the first run's folder")
+    parser.add_argument("--output", metavar="DIR", help="default: evaluation/ in the first run's folder, or here")
     return parser
 
 
@@ -59,12 +60,15 @@ def main(argv=None) -> int:
     chosen = _unique([upscalers.load(name) for name in arguments.models])
     trained = [u for u in chosen if u.config]
     values = {key: _agreed(arguments, trained, key) for key in _INHERITED}
-    scale = values.pop("scale") or next((u.scale for u in chosen if u.scale), 4)
+    scale = values.pop("scale")
+    scale = next((u.scale for u in chosen if u.scale), 4) if scale is None else scale
     models.check_scale(scale)
     _check_scales(chosen, scale)
     if not any(u.name == REFERENCE for u in chosen):
         chosen = [upscalers.load(REFERENCE), *chosen]
     source = _load(data, arguments, trained)
+    folder = _output(arguments)
+    cli.check_writable(folder)
     degradation = degradations.make(scale, **{k: v for k, v in values.items() if v is not None})
     result = scoring.evaluate(
         chosen,
@@ -76,7 +80,6 @@ def main(argv=None) -> int:
         arguments.measures.split(","),
         arguments.max_images,
     )
-    folder = _output(arguments)
     metrics = scoring.write(result, folder, _merged(arguments.merge, result))
     print(table.console_table(metrics))
     print(f"protocol {result.protocol.hash}; tables and montage in {folder}")
@@ -90,8 +93,8 @@ def _check(arguments):
             f"--measures must hold psnr and otherwise only {', '.join(MEASURES)}. Received: {arguments.measures}"
         )
     for name in ("crop_border", "blur_sigma", "noise_std"):
-        if (getattr(arguments, name) or 0) < 0:
-            raise InputError(f"{name} must not be negative. Received: {getattr(arguments, name)}")
+        if not 0 <= (getattr(arguments, name) or 0) < math.inf:
+            raise InputError(f"{name} must be a number, 0 or more. Received: {getattr(arguments, name)}")
     if arguments.max_images is not None and arguments.max_images < 1:
         raise InputError(f"max_images must be at least 1. Received: {arguments.max_images}")
 
@@ -145,8 +148,18 @@ def _merged(paths, result) -> dict:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"expected a metrics.json at {path}: {error}") from error
         protocol.require_same(result.protocol.to_dict(), found["protocol"], path)
-        models |= found["models"]
+        models |= _other_models(models | result.summary, found["models"], path)
     return models
+
+
+def _other_models(known, found, path) -> dict:
+    for name in known.keys() & found.keys():
+        own, other = (models[name].get("psnr") or math.inf for models in (known, found))
+        if not math.isclose(own, other, rel_tol=1e-6):
+            raise InputError(
+                f"{path} holds another model named {name}; rename the folder of one run and judge it again"
+            )
+    return found
 
 
 def _output(arguments) -> pathlib.Path:

@@ -33,9 +33,10 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     chosen = config.parse(_parser().parse_args(argv))
     cli.require_writable(chosen.folder)
-    from tfmisr import data
+    from tfmisr import data, models
     from tfmisr.training import loop
 
+    models.module(chosen.model)  # a variant that there is not is told before the data is prepared
     print(f"run: {chosen.folder}")
     source = data.load(chosen.dataset, chosen.data_dir, chosen.manual_dir, chosen.patient_pattern)
     path = loop.train(chosen, source)

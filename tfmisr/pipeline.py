@@ -17,6 +17,7 @@ import numpy as np
 
 from tfmisr.degradations import Degradation, crop_to_multiple
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import drop_old
 from tfmisr.progress import bar
 
 
@@ -67,15 +68,23 @@ class Planes:
 
 def _write_folder(folder: pathlib.Path, write) -> None:
     """Calls `write(temporary folder)` and gives it its name only when that went through."""
+    drop_old(folder.parent.glob(f".{folder.name}.*"))
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         write(temporary)
-        if not folder.exists():
-            os.replace(temporary, folder)
+        _rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _rename(temporary, folder):
+    try:
+        os.replace(temporary, folder)
+    except OSError:
+        if not folder.exists():  # otherwise another process has written the same a moment ago
+            raise
 
 
 def cache_of(source, split: str) -> PixelCache:

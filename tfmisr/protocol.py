@@ -15,7 +15,7 @@ class Protocol:
         dataset: Name of the dataset, with its configuration.
         split: Split that was judged.
         images: Number of images.
-        images_sha256: 16 digits of the hash over the names and pixels of these images.
+        images_sha256: 16 digits of the hash over the names, pixels and `max_val` of these images.
         scale: Upsampling factor.
         degradation: How LR was made, in words; seed 0 for its random steps.
         crop_border: Pixels cut off at each edge before the whole-image measures.
@@ -67,14 +67,14 @@ def require_same(expected: dict, found: dict, where) -> None:
 
 
 class ImagesHash:
-    """Collects the names and pixels of the judged images into the protocol's `images_sha256`."""
+    """Collects the names, pixels and full-scale values of the judged images into the protocol's `images_sha256`."""
 
     def __init__(self):
         self._hash = hashlib.sha256()
 
-    def add(self, name: str, hr) -> None:
-        """Adds one image, an array of 8 or 16 bits."""
-        self._hash.update(f"{name} {hr.shape} {hr.dtype.str}".encode())
+    def add(self, name: str, hr, max_val: int) -> None:
+        """Adds one image, an array of 8 or 16 bits, and its full-scale value."""
+        self._hash.update(f"{name} {hr.shape} {hr.dtype.str} {max_val}".encode())
         self._hash.update(hr.tobytes())
 
     def hexdigest(self) -> str:

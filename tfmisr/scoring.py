@@ -90,31 +90,23 @@ def evaluate(
     caches = [pipeline.cache_of(source, s) for s in (source.splits if split == "all" else [split])]
     total = sum(map(len, caches))
     chosen = _evenly(total, max_images)
-    digest, rows, cases = protocol.ImagesHash(), [], {}
+    digest, rows = protocol.ImagesHash(), []
     shown = bar(total=len(chosen), desc="judging", unit=" images", disable=not progress, leave=False)
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    with shown, concurrent.futures.ThreadPoolExecutor() as pool:
         for cache, picked in _by_cache(caches, chosen):
             for name, patient, max_val, lr, hr in pipeline.pairs(cache, scale, degradation, picked):
-                digest.add(name, hr)
-                cases[name] = (cache, picked, max_val)
+                digest.add(name, hr, max_val)
                 _require_size(name, hr, crop_border)
-                enlarged = [(u.name, _levels(u(lr, scale), max_val)) for u in upscalers]
+                enlarged = [(u.name, u(lr, scale, max_val)) for u in upscalers]
                 scores = pool.map(lambda s: score(hr, s[1], max_val, crop_border, measures), enlarged)  # noqa: B023
                 for (model, _), values in zip(enlarged, scores, strict=True):
                     rows.append({"id": name, "patient": patient, "model": model, **values})
                 shown.update(1)
-    shown.close()
     found = protocol.Protocol(
         source.name, split, len(chosen), digest.hexdigest(), scale, degradation.describe(), crop_border
     )
     summary = summarise(rows, {u.name: u.parameters for u in upscalers})
     return Result(found, rows, summary, *_picture(rows, upscalers, caches, scale, degradation))
-
-
-def _levels(image, max_val):
-    from tfmisr.upscalers import to_levels
-
-    return to_levels(image, max_val)
 
 
 def _evenly(total: int, count: int | None) -> np.ndarray:
@@ -165,6 +157,7 @@ def summarise(rows: list[dict], parameters: dict[str, int]) -> dict[str, dict]:
 def _picture(rows, upscalers, caches, scale, degradation):
     """Returns the case whose gain of the last model over bicubic is the median: typical, not the best."""
     from tfmisr import pipeline
+    from tfmisr.upscalers import to_levels
 
     last = [row["psnr"] for row in rows if row["model"] == upscalers[-1].name]
     first = [row["psnr"] for row in rows if row["model"] == REFERENCE] or [0.0] * len(last)
@@ -173,8 +166,8 @@ def _picture(rows, upscalers, caches, scale, degradation):
     case = names[int(np.argsort(gains, kind="stable")[len(gains) // 2])]
     cache = next(c for c in caches if case in c.ids)
     _, _, max_val, lr, hr = next(pipeline.pairs(cache, scale, degradation, [cache.ids.index(case)]))
-    images = {"LR": _levels(lr, max_val)}
-    images |= {u.name: _levels(u(lr, scale), max_val) for u in upscalers}
+    images = {"LR": to_levels(lr, max_val)}
+    images |= {u.name: u(lr, scale, max_val) for u in upscalers}
     return {**images, "HR": hr}, case, max_val
 
 

@@ -6,14 +6,12 @@ import pathlib
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
 
-_READ = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
-
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tfmisr.upscale",
         description="Enlarges images of any size in bounded memory. 8 and 16 bits stay what they are; "
-        "a DICOM image becomes a 16-bit PNG.",
+        "a DICOM image becomes a PNG of its depth.",
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="PNG, JPEG, TIFF or DICOM files, or folders")
     parser.add_argument(
@@ -38,7 +36,7 @@ def main(argv=None) -> int:
     from tfmisr import models, upscalers
 
     upscaler = upscalers.load(arguments.model, arguments.tile)
-    scale = arguments.scale or upscaler.scale or 4
+    scale = (upscaler.scale or 4) if arguments.scale is None else arguments.scale
     models.check_scale(scale)
     failed = [source for source, target in jobs if not _one(upscaler, scale, source, target, len(jobs) > 1)]
     if failed:
@@ -51,14 +49,14 @@ def _jobs(inputs, output) -> list[tuple[pathlib.Path, pathlib.Path]]:
     found = []
     for path in map(pathlib.Path, inputs):
         if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in _READ)
+            files = sorted(p for p in path.rglob("*") if p.is_file() and _is_image(p))
             found += [(p, p.relative_to(path)) for p in files]
         elif path.is_file():
             found.append((path, pathlib.Path(path.name)))
         else:
             raise InputError(f"expected an image or a folder at {path}, found nothing")
     if not found:
-        raise InputError(f"expected images ({', '.join(_READ)}) in {', '.join(inputs)}, found none")
+        raise InputError(f"expected images (PNG, JPEG, TIFF, DICOM) in {', '.join(inputs)}, found none")
     if output.suffix.lower() in (".png", ".tif", ".tiff"):
         if len(found) > 1:
             raise InputError(f"{len(found)} images need a folder as --output. Received: {output}")
@@ -66,6 +64,13 @@ def _jobs(inputs, output) -> list[tuple[pathlib.Path, pathlib.Path]]:
     if output.suffix and not output.is_dir():
         raise InputError(f"--output must end in .png, .tif or .tiff, or be a folder. Received: {output}")
     return _distinct([(source, output / _written(name)) for source, name in found])
+
+
+def _is_image(path) -> bool:
+    from tfmisr.edge import images
+
+    # DICOM files often have no extension.
+    return path.suffix.lower() in images.EXTENSIONS or images.file_kind(path) is not None
 
 
 def _written(name: pathlib.Path) -> pathlib.Path:
@@ -96,7 +101,6 @@ def _enlarge(upscaler, scale, source, target) -> None:
     import numpy as np
 
     from tfmisr.edge import images
-    from tfmisr.upscalers import to_levels
 
     frames = images.read_images(source)
     if len(frames) > 1:
@@ -106,7 +110,7 @@ def _enlarge(upscaler, scale, source, target) -> None:
     if target.exists() and target.samefile(source):
         raise InputError(f"--output would overwrite the input {source}")
     lr = image.pixels.astype(np.float32) / np.float32(image.max_val)
-    sr = to_levels(upscaler(lr, scale), image.max_val)
+    sr = upscaler(lr, scale, image.max_val)
     images.write_image(target, sr, image.max_val)
     print(f"{source} -> {target} ({sr.shape[1]}x{sr.shape[0]})")
 

@@ -35,7 +35,8 @@ class Upscaler:
 
     Attributes:
         name: What tables call it.
-        function: From float32 (height, width, channels) in [0, 1] and a scale to the enlarged image, not clipped.
+        function: From float32 (height, width, channels) in [0, 1] and a scale to the enlarged image, not clipped;
+            a third argument converts each part of it before it is stored, a fourth is the type of the result.
         scale: The factor it was made for; `None` for any.
         channels: The channels it was made for; `None` for any.
         parameters: Number of its weights.
@@ -43,14 +44,19 @@ class Upscaler:
     """
 
     name: str
-    function: Callable[[np.ndarray, int], np.ndarray]
+    function: Callable[..., np.ndarray]
     scale: int | None = None
     channels: int | None = None
     parameters: int = 0
     config: dict = dataclasses.field(default_factory=dict)
 
-    def __call__(self, lr: np.ndarray, scale: int) -> np.ndarray:
-        """Returns `lr` enlarged, float32.
+    def __call__(self, lr: np.ndarray, scale: int, max_val: int | None = None) -> np.ndarray:
+        """Returns `lr` enlarged.
+
+        Args:
+            lr: float32 array (height, width, channels) in [0, 1].
+            scale: Factor.
+            max_val: Full-scale value of the result, then of 8 or 16 bits; `None`: float32, not clipped.
 
         Raises:
             InputError: The image's channels or the scale are not what this was made for.
@@ -59,7 +65,9 @@ class Upscaler:
             raise InputError(f"{self.name} takes images of {self.channels} channel(s). Received: {lr.shape[-1]}")
         if self.scale not in (None, scale):
             raise InputError(f"{self.name} enlarges {self.scale} times. Received: scale={scale}")
-        return self.function(lr, scale)
+        if max_val is None:
+            return self.function(lr, scale)
+        return self.function(lr, scale, lambda part: to_levels(part, max_val), _dtype(max_val))
 
 
 def load(name: str, tile: int = TILE) -> Upscaler:
@@ -73,7 +81,7 @@ def load(name: str, tile: int = TILE) -> Upscaler:
         InputError: There is no such thing.
     """
     if name in resize.METHODS:
-        return Upscaler(name, lambda lr, scale: resize.upscale(lr, scale, name))
+        return Upscaler(name, _interpolation(name))
     path = pathlib.Path(name).expanduser()
     if not path.exists():
         raise InputError(
@@ -86,13 +94,21 @@ def load(name: str, tile: int = TILE) -> Upscaler:
     return _network(path, tile)
 
 
+def _interpolation(method):
+    def upscale(lr, scale, convert=None, dtype=np.float32):
+        sr = resize.upscale(lr, scale, method)
+        return convert(sr) if convert else sr
+
+    return upscale
+
+
 def _network(path: pathlib.Path, tile: int) -> Upscaler:
     from tfmisr import config, models
 
     network = models.load(path)
     folder = path if path.is_dir() else path.parent
     written = folder / "config.json"
-    fields = config.read(written) if written.is_file() else {}
+    fields = dataclasses.asdict(config.from_dict(config.read(written), str(written))) if written.is_file() else {}
     label = path.stem if path.is_file() and path.name != "model.keras" else folder.resolve().name
     return Upscaler(
         label,
@@ -104,7 +120,7 @@ def _network(path: pathlib.Path, tile: int) -> Upscaler:
     )
 
 
-def tiled(network, tile: int = TILE) -> Callable[[np.ndarray, int], np.ndarray]:
+def tiled(network, tile: int = TILE) -> Callable[..., np.ndarray]:
     """Returns a function that applies a Keras network to an image of any size in bounded memory."""
     import tensorflow as tf
 
@@ -113,11 +129,13 @@ def tiled(network, tile: int = TILE) -> Callable[[np.ndarray, int], np.ndarray]:
     apply = tf.function(lambda lr: network(lr, training=False), input_signature=signature)
     radius = receptive_radius(network)
 
-    def upscale(lr, scale):
+    def upscale(lr, scale, convert=None, dtype=np.float32):
+        if min(lr.shape[:2]) < 2:
+            raise InputError(f"a network needs images of at least 2x2 pixels. Received: {lr.shape[0]}x{lr.shape[1]}")
         # A network that sees the whole image at once cannot be cut into tiles.
         whole = radius is None or max(lr.shape[:2]) <= tile
         side, overlap = (max(lr.shape[:2]), 0) if whole else (tile, radius)
-        return tiling.upscale(lambda x: apply(x).numpy(), lr, scale, side, overlap)
+        return tiling.upscale(lambda x: apply(x).numpy(), lr, scale, side, overlap, convert, dtype)
 
     return upscale
 
@@ -147,5 +165,8 @@ def receptive_radius(network) -> int | None:
 
 def to_levels(image: np.ndarray, max_val: int) -> np.ndarray:
     """Returns an image in [0, 1] clipped and rounded to whole numbers up to `max_val`, 8 or 16 bits wide."""
-    dtype = np.uint8 if max_val <= 255 else np.uint16
-    return np.rint(np.clip(image, 0.0, 1.0) * np.float32(max_val)).astype(dtype)
+    return np.rint(np.clip(image, 0.0, 1.0) * np.float32(max_val)).astype(_dtype(max_val))
+
+
+def _dtype(max_val):
+    return np.uint8 if max_val <= 255 else np.uint16

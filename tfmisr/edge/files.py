@@ -3,7 +3,11 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+
+DAY = 86_400  # seconds
 
 
 @contextlib.contextmanager
@@ -27,3 +31,10 @@ def write_text(path, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def drop_old(folders: Iterable[pathlib.Path]) -> None:
+    """Removes the folders, left by processes that were killed, that nobody has changed for a day."""
+    for folder in folders:
+        if time.time() - folder.stat().st_mtime > DAY:
+            shutil.rmtree(folder, ignore_errors=True)

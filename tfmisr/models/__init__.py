@@ -77,7 +77,8 @@ def load(path):
     """
     path = pathlib.Path(path)
     path = path / "model.keras" if path.is_dir() else path
-    if not path.is_file():
+    # Keras's older formats do not know safe_mode in all of its versions.
+    if not path.is_file() or path.suffix != ".keras":
         raise InputError(f"expected a run's folder or a .keras file, found none at {path}")
     import keras
 

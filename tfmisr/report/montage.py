@@ -266,7 +266,7 @@ class _Page:
             [
                 f"{'ABCDEFGH'[i]}: {crop.size} x {crop.size}",
                 f"at x {crop.left}, y {crop.top}",
-                f"shown {low:.0f} to {high:.0f}",
+                f"grey {low:.0f}-{high:.0f}",
                 "right: |image - HR|",
             ]
         )

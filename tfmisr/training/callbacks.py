@@ -1,8 +1,10 @@
 """What happens around the steps: counting, the progress bar, the log, checkpoints, and the stop at NaN."""
 
+import contextlib
 import csv
 import math
 import pathlib
+import signal
 
 import keras
 import numpy as np
@@ -61,11 +63,47 @@ class StopAtNaN(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if not math.isfinite(float(logs["loss"])):
-            raise InputError(
-                f"the loss became {float(logs['loss'])} at step {self.clock.step}; the last checkpoint before "
-                "it is kept. Try a lower --learning_rate, --warmup_steps 500, or --mixed_precision float32 "
-                "or mixed_bfloat16, in a new --workdir"
-            )
+            raise _diverged(f"the loss became {float(logs['loss'])}", self.clock.step)
+
+
+def _diverged(what, step):
+    return InputError(
+        f"{what} at step {step}; the last checkpoint before it is kept. Try a lower --learning_rate, "
+        "--warmup_steps 500, or --mixed_precision float32 or mixed_bfloat16, in a new --workdir"
+    )
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Ends the run at the end of a step after Ctrl-C, where nothing between can swallow it; a second one at once.
+
+    A `KeyboardInterrupt` that is raised while Python collects an object is printed and forgotten.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.asked = False
+
+    def _ask(self, *_):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    @contextlib.contextmanager
+    def deferred(self):
+        """Takes Ctrl-C over while the block runs, where that is possible: in the main thread."""
+        try:
+            before = signal.signal(signal.SIGINT, self._ask)
+        except ValueError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.asked:
+            raise KeyboardInterrupt
 
 
 class History(keras.callbacks.Callback):
@@ -91,14 +129,21 @@ class History(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves the run's whole state each `save_every` steps; stands after `History`."""
+    """Saves the run's whole state each `save_every` steps; stands after `History`.
+
+    Raises:
+        InputError: A weight is no number; the loss would tell one step later, after this was saved.
+    """
 
     def __init__(self, folder: pathlib.Path, clock: Clock, groups: dict[str, list]):
         super().__init__()
         self.folder, self.clock, self.groups = folder, clock, groups
 
     def on_epoch_end(self, epoch, logs=None):
-        checkpoints.save(self.folder, self.clock.step, self.groups)
+        try:
+            checkpoints.save(self.folder, self.clock.step, self.groups)
+        except FloatingPointError as error:
+            raise _diverged("a weight became NaN or infinite", self.clock.step) from error
 
 
 class TensorBoard(keras.callbacks.Callback):

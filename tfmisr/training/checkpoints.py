@@ -38,9 +38,14 @@ def save(folder: pathlib.Path, step: int, groups: dict[str, list], keep: int = 2
         step: Steps that were done.
         groups: Name to list of Keras variables, in an order that the same configuration always gives.
         keep: Number of files to keep: the last may be damaged by what stopped the run.
+
+    Raises:
+        FloatingPointError: A variable is not finite; nothing is written or dropped.
     """
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {key: np.asarray(variable.numpy()) for key, variable in _state(groups).items()}
+    if broken := [key for key, array in arrays.items() if not np.isfinite(array).all()]:
+        raise FloatingPointError(f"{broken[0]} is not finite after step {step}")
     # In memory first: a zip file that a full disk cuts off complains once more when it is collected.
     content = io.BytesIO()
     np.savez(content, **arrays)
@@ -64,7 +69,8 @@ def restore(folder: pathlib.Path, groups: dict[str, list]) -> int:
         path = folder / f"step-{step:08d}.npz"
         try:
             arrays = _read(path, _state(groups))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        # A flipped bit may also ask for a compression or a password that there is not.
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             print(f"warning: {path} is damaged ({error}); going back to the one before")
             continue
         for key, variable in _state(groups).items():

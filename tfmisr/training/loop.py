@@ -33,6 +33,11 @@ def train(config: Config, source) -> pathlib.Path:
     Raises:
         InputError: The folder holds another run, or cannot be trained as asked.
     """
+    if "train" not in source.splits:
+        raise InputError(
+            f"expected a train split in {source.name}, found {', '.join(source.splits)} alone: images of at least "
+            "two patients are needed (for a folder: --patient_pattern says which files are one patient's)"
+        )
     folder = config.folder
     claim(folder, config, source)
     if (folder / "model.keras").is_file():
@@ -55,11 +60,13 @@ def claim(folder: pathlib.Path, config: Config, source) -> None:
     """
     identity = json.loads(json.dumps(config.identity()))
     environment = {"data": _data(source)}
-    if (folder / "config.json").is_file():
+    trained = any((folder / "checkpoints").glob("step-*.npz")) or (folder / "model.keras").exists()
+    # A run that could not begin, as with a patch too large, leaves the folder free.
+    if trained and (folder / "config.json").is_file():
         _compare(folder, "config.json", identity, json.loads(Config().to_json()))
         _compare(folder, "environment.json", environment, {})
         return
-    if (folder / "checkpoints").is_dir() or (folder / "model.keras").exists():
+    if trained:
         raise InputError(f"{folder} holds a run without its config.json; choose another --workdir")
     folder.mkdir(parents=True, exist_ok=True)
     environment |= {
@@ -81,11 +88,10 @@ def _data(source) -> dict:
 
 def _compare(folder, name, expected, defaults):
     try:
-        found = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        # A field that came after the run was made has its default in it.
+        found = {**defaults, **json.loads((folder / name).read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{folder / name} cannot be read ({error}); choose another --workdir") from error
-    # A field that came after the run was made has its default in it.
-    found = {**defaults, **found}
     differing = [key for key in expected if found.get(key) != expected[key]]
     if differing:
         key = differing[0]
@@ -172,7 +178,8 @@ class Run:
         if start < self.total:
             watchers = self._watchers(callbacks.Clock(start))
             try:
-                self._fit(start, watchers)
+                with self.interrupt.deferred():
+                    self._fit(start, watchers)
             finally:
                 self.progress.close()
         with self.average.applied() if self.average else contextlib.nullcontext():
@@ -208,15 +215,18 @@ class Run:
 
     def _watchers(self, clock):
         self.progress = callbacks.Progress(clock, self.total)
+        self.interrupt = callbacks.Interrupt()
         scale = self.config.scale
         return [
             clock,
             callbacks.StopAtNaN(clock),
-            *([self.average] if self.average else []),
+            # Before the average, which takes itself out of the network when the validation ends.
             callbacks.TensorBoard(self.folder / "tensorboard", clock, self.network, self.crops, scale),
+            *([self.average] if self.average else []),
             callbacks.History(self.folder / "history.csv", clock, self.model.optimizer),
             self.progress,
             callbacks.Checkpoints(self.folder / "checkpoints", clock, self.state()),
+            self.interrupt,
         ]
 
     def _save(self) -> pathlib.Path:

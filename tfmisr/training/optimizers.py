@@ -12,8 +12,8 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         peak: Learning rate after the warm-up.
-        total_steps: Updates of the whole run.
-        warmup_steps: Updates of the warm-up.
+        total_steps: Steps of the whole run.
+        warmup_steps: Steps of the warm-up.
         decay: `constant`, `linear` or `cosine` (half a period, Loshchilov and Hutter, SGDR, ICLR 2017).
     """
 
@@ -50,8 +50,8 @@ def create(config, total_steps: int, learning_rate: float) -> keras.optimizers.O
     every = config.gradient_accumulation_steps
     rate = learning_rate
     if config.schedule != "constant" or config.warmup_steps:
-        updates, warmup = math.ceil(total_steps / every), math.ceil(config.warmup_steps / every)
-        rate = LearningRate(learning_rate, updates, warmup, config.schedule)
+        # Keras asks a schedule by the count of steps, also where several steps make one update.
+        rate = LearningRate(learning_rate, total_steps, config.warmup_steps, config.schedule)
     accumulation = {"gradient_accumulation_steps": every} if every > 1 else {}
     if config.optimizer == "sgd":
         return keras.optimizers.SGD(rate, momentum=config.momentum, **accumulation)
