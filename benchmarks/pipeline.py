@@ -68,7 +68,7 @@ def main() -> None:
     print("| preset | step [ms], pipeline | step [ms], batch in memory | ratio (median, range) | patches/s alone |")
     print("|---|---|---|---|---|")
     for name in arguments.preset:
-        chosen = config.from_dict({**config.preset(name), "steps": 10**6}, name)
+        chosen = config.from_dict({**config.preset(name), "epochs": None, "steps": 10**6}, name)
         with tempfile.TemporaryDirectory() as folder:
             chosen = dataclasses.replace(chosen, workdir=folder)
             real, held, rate = measure(chosen, source, arguments.steps, arguments.rounds)
