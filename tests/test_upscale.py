@@ -1,10 +1,13 @@
 """python -m tfmisr.upscale on files of every depth, folders, and mistakes."""
 
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_network import tiny_network, write_tflite
 
 from tfmisr import models, upscale
 from tfmisr.edge import images
@@ -60,6 +63,23 @@ def test_network_from_a_file_is_applied_in_tiles(tmp_path):
     assert np.abs(out.astype(int) - expected).max() <= 1
 
 
+def test_tflite_file_is_applied_without_tensorflow(tmp_path):
+    network = tiny_network()
+    write_tflite(tmp_path / "net.tflite", network)
+    pixels = noise((50, 40, 1), 65535, np.uint16)
+    images.write_image(tmp_path / "in.png", pixels, 65535)
+    code = (
+        "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None; from tfmisr import upscale; "
+        "sys.exit(upscale.main(sys.argv[1:]))"
+    )
+    arguments = ["--model", tmp_path / "net.tflite", tmp_path / "in.png", "--output", tmp_path / "out.png"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    whole = np.asarray(network(pixels[None].astype(np.float32) / 65535, training=False))[0]
+    out = images.read_images(tmp_path / "out.png")[0].pixels
+    assert np.abs(out.astype(int) - np.rint(np.clip(whole, 0, 1) * 65535)).max() <= 1
+
+
 def test_folder_keeps_its_structure_and_goes_on_after_a_bad_file(tmp_path, capsys):
     (tmp_path / "in" / "a").mkdir(parents=True)
     for name in ("one.png", "a/two.png"):
@@ -76,7 +96,7 @@ def test_folder_keeps_its_structure_and_goes_on_after_a_bad_file(tmp_path, capsy
     "arguments,message",
     [
         (("in.png", "--output", "in.png"), "would overwrite the input"),
-        (("in.png", "--output", "out.jpg"), "must end in .png, .tif or .tiff"),
+        (("in.png", "--output", "out.jpg"), "must end in .png, .tif, .tiff, .dcm"),
         (("in.png", "other.png", "--output", "out.png"), "2 images need a folder"),
         (("in.png", "sub/in.png", "--output", "out"), "would both be written to"),
         (("missing.png", "--output", "out.png"), "missing.png, found nothing"),
@@ -121,3 +141,25 @@ def test_files_of_a_folder_are_known_by_their_content(tmp_path):
     (tmp_path / "in" / "notes.txt").write_text("no image")
     run("--model", "bicubic", tmp_path / "in", "--output", tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["IM0001.png"]
+
+
+def test_dicom_becomes_a_derived_dicom_that_the_checker_accepts(tmp_path, shared_data):
+    import pydicom
+
+    from tfmisr import dicom_check
+
+    source = shared_data / "ct" / "lungdx_Lung_Dx-A0001_1-08.dcm"
+    models.create("cnn5", 2, num_filters=4).save(tmp_path / "net.keras")
+    run("--model", tmp_path / "net.keras", source, "--output", tmp_path / "out.dcm")
+    assert dicom_check.main([str(source), str(tmp_path / "out.dcm")]) == 0
+    before, after = pydicom.dcmread(source), pydicom.dcmread(tmp_path / "out.dcm")
+    assert (after.Rows, after.Columns) == (2 * before.Rows, 2 * before.Columns)
+    assert [float(v) for v in after.PixelSpacing] == pytest.approx([float(v) / 2 for v in before.PixelSpacing])
+    assert "weights sha256" in after.DerivationDescription and after.SeriesDescription.endswith("SRx2 AI")
+
+
+def test_png_cannot_become_a_dicom_image(tmp_path):
+    images.write_image(tmp_path / "in.png", noise((16, 16, 1), 255, np.uint8), 255)
+    with pytest.raises(InputError, match="in.png"):
+        run("--model", "bicubic", tmp_path / "in.png", "--output", tmp_path / "out.dcm")
+    assert not (tmp_path / "out.dcm").exists()

@@ -1,6 +1,7 @@
-"""Whatever enlarges an image, seen as one thing: an interpolation, a run's folder or a `.keras` file."""
+"""Whatever enlarges an image, seen as one thing: an interpolation, a run's folder, a network's file."""
 
 import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Callable
 
@@ -41,6 +42,7 @@ class Upscaler:
         channels: The channels it was made for; `None` for any.
         parameters: Number of its weights.
         config: Fields of the run that made it; empty where unknown.
+        weights_sha256: Digest of its weights in hexadecimal digits; empty for an interpolation.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Upscaler:
     channels: int | None = None
     parameters: int = 0
     config: dict = dataclasses.field(default_factory=dict)
+    weights_sha256: str = ""
 
     def __call__(self, lr: np.ndarray, scale: int, max_val: int | None = None) -> np.ndarray:
         """Returns `lr` enlarged.
@@ -70,12 +73,14 @@ class Upscaler:
         return self.function(lr, scale, lambda part: to_levels(part, max_val), _dtype(max_val))
 
 
-def load(name: str, tile: int = TILE) -> Upscaler:
+def load(name: str, tile: int | None = None, threads: int = 1) -> Upscaler:
     """Returns the upscaler that `name` says.
 
     Args:
-        name: `nearest`, `bilinear`, `bicubic` or `lanczos`, the folder of a run, or a `.keras` file.
-        tile: Side of a tile in low-resolution pixels; see `tfmisr.edge.tiling.upscale`.
+        name: `nearest`, `bilinear`, `bicubic` or `lanczos`, the folder of a run, a `.keras` or a `.tflite` file.
+        tile: Side of a tile in low-resolution pixels; see `tfmisr.edge.tiling.upscale`. For a `.tflite` file, whose
+            own tile is the default, the overlap is part of it.
+        threads: Of a `.tflite` file.
 
     Raises:
         InputError: There is no such thing.
@@ -85,13 +90,27 @@ def load(name: str, tile: int = TILE) -> Upscaler:
     path = pathlib.Path(name).expanduser()
     if not path.exists():
         raise InputError(
-            f"model must be a run's folder, a .keras file or one of {', '.join(resize.METHODS)}. "
+            f"model must be a run's folder, a .keras or .tflite file, or one of {', '.join(resize.METHODS)}. "
             f"Received: {name}, where there is nothing"
         )
     if path.is_dir() and not (path / "model.keras").is_file():
         state = "is not finished; start its fit again" if (path / "checkpoints").is_dir() else "is no run"
         raise InputError(f"expected {path / 'model.keras'}, found none: {path} {state}")
-    return _network(path, tile)
+    if path.suffix == ".tflite":
+        return _edge(path, tile, threads)
+    return _network(path, tile or TILE)
+
+
+def _edge(path: pathlib.Path, tile: int | None, threads: int) -> Upscaler:
+    from tfmisr.edge import runtime
+
+    model = runtime.Model(path, threads, tile)
+
+    def upscale(lr, scale, convert=None, dtype=np.float32):
+        return model(lr, convert, dtype)
+
+    parameters, digest = model.card.get("parameters", 0), model.card["weights_sha256"]
+    return Upscaler(model.name, upscale, model.scale, model.channels, parameters, weights_sha256=digest)
 
 
 def _interpolation(method):
@@ -117,6 +136,7 @@ def _network(path: pathlib.Path, tile: int) -> Upscaler:
         network.input_shape[-1],
         network.count_params(),
         fields,
+        hashlib.sha256(b"".join(weight.tobytes() for weight in network.get_weights())).hexdigest(),
     )
 
 

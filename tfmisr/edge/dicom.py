@@ -30,6 +30,7 @@ from tfmisr.edge.levels import MAX_PIXELS, Frames, to_unsigned
 LOWEST_HU, CT_MAX_VAL = -1024, 4095
 
 GRAY = ("MONOCHROME1", "MONOCHROME2")
+OTHER_PHOTOMETRIC = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 # Objects with Pixel Data (7FE0,0010) whose pixels are not brightness.
@@ -66,10 +67,12 @@ def _native_syntax(implicit, little):
 def refusal(ds: pydicom.Dataset) -> str | None:
     """Returns why an object is no image for this package, or `None` if it is one."""
     kind = uid.UID(str(ds.get("SOPClassUID") or ds.file_meta.get("MediaStorageSOPClassUID") or ""))
+    # A broken file may have anything in its place, the patient's name included: only known words are repeated.
+    name = kind.name if kind in uid.UID_dictionary else "the object"
     if kind in NO_PICTURES:
-        return f"{kind.name} holds no brightness to upscale"
+        return f"{name} holds no brightness to upscale"
     if not ds.get("Rows") or not ds.get("Columns"):
-        return f"{kind.name or 'the object'} holds no image"
+        return f"{name} holds no image"
     if "PixelRepresentation" not in ds:
         return "no integer Pixel Data (7FE0,0010); float pixel data are not supported"
     return None
@@ -78,9 +81,11 @@ def refusal(ds: pydicom.Dataset) -> str | None:
 def unsupported(ds: pydicom.Dataset) -> str | None:
     """Returns what hinders reading an image, and what to do about it; `None` if nothing does."""
     syntax = ds.file_meta.TransferSyntaxUID
+    syntax_name = syntax.name if syntax in uid.UID_dictionary else "of this file"
     photometric = str(ds.get("PhotometricInterpretation", ""))
     if photometric not in (*GRAY, *COLOUR, "PALETTE COLOR"):
-        return f"Photometric Interpretation (0028,0004) {photometric or '(empty)'} is not supported"
+        known = photometric if photometric in OTHER_PHOTOMETRIC else "of this file"
+        return f"Photometric Interpretation (0028,0004) {known} is not supported"
     if ds.get("BitsAllocated") not in (8, 16, 32):
         return f"Bits Allocated (0028,0100) must be 8, 16 or 32, not {ds.get('BitsAllocated')}"
     if ds.get("HighBit", ds.BitsStored - 1) != ds.BitsStored - 1:
@@ -91,9 +96,9 @@ def unsupported(ds: pydicom.Dataset) -> str | None:
         if get_decoder(syntax).is_available:
             return None
     except NotImplementedError:
-        return f"transfer syntax {syntax.name} is not supported; export the images uncompressed"
+        return f"transfer syntax {syntax_name} is not supported; export the images uncompressed"
     return (
-        f"no decoder installed for transfer syntax {syntax.name}; run: pip install python-gdcm, "
+        f"no decoder installed for transfer syntax {syntax_name}; run: pip install python-gdcm, "
         "or decompress the file with DCMTK's dcmdjpeg"
     )
 
@@ -106,7 +111,7 @@ def bits_of(ds: pydicom.Dataset) -> int:
         stored = 8 if _is_8_bit_palette(ds) else 16
     else:
         stored = ds.BitsStored
-    return 8 if stored <= 8 and _hounsfield(ds, 0) is None else 16
+    return 8 if stored <= 8 and hounsfield(ds, 0) is None else 16
 
 
 def channels_of(ds: pydicom.Dataset) -> int:
@@ -136,7 +141,7 @@ def read_frames(path: str | os.PathLike) -> tuple[Frames, int]:
         stored = Frames(count, lambda: _stored(path, ds))
         if ds.PhotometricInterpretation not in GRAY:
             return _colour(stored, ds)
-        if _hounsfield(ds, 0) is not None:
+        if hounsfield(ds, 0) is not None:
             return Frames(count, lambda: _ct(stored, ds)), CT_MAX_VAL
         return _gray(path, stored, ds)
 
@@ -200,11 +205,11 @@ def _is_8_bit_palette(ds):
     return entries.dtype == np.uint8 or not (entries & 255).any() or not (entries % 257).any()
 
 
-def _hounsfield(ds, frame):
+def hounsfield(ds, frame):
     """Returns (slope, intercept) of a CT frame in Hounsfield units, otherwise `None`."""
     if ds.get("Modality") != "CT" or channels_of(ds) != 1 or "ModalityLUTSequence" in ds:
         return None
-    item = _rescale(ds, frame)
+    item = rescale(ds, frame)
     if item.get("RescaleIntercept") is None or not item.get("RescaleSlope"):
         return None
     # Rescale Type (0028,1054) is misspelt by some, and absent where it is HU (PS3.3 C.8.2.1).
@@ -214,7 +219,7 @@ def _hounsfield(ds, frame):
     return float(item.RescaleSlope), float(item.RescaleIntercept)
 
 
-def _rescale(ds, frame):
+def rescale(ds, frame):
     """Returns what holds Rescale Slope: a functional group in enhanced objects (C.7.6.16)."""
     per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
     shared = ds.get("SharedFunctionalGroupsSequence") or []
@@ -226,28 +231,29 @@ def _rescale(ds, frame):
 
 def _ct(stored, ds):
     for index, frame in enumerate(stored):
-        slope, intercept = _hounsfield(ds, index) or _hounsfield(ds, 0)
+        slope, intercept = hounsfield(ds, index) or hounsfield(ds, 0)
         values = np.rint(frame * slope + (intercept - LOWEST_HU))
-        if (mask := _padding(ds, frame)) is not None:
+        if (mask := padding(ds, frame)) is not None:
             values[mask] = 0
         yield np.clip(values, 0, CT_MAX_VAL).astype(np.uint16)[..., np.newaxis]
 
 
 def _gray(path, stored, ds):
     lut = _modality_lut(ds)
-    pairs = Frames(stored.count, lambda: ((lut(f), _padding(ds, f)) for f in stored))
+    pairs = Frames(stored.count, lambda: ((lut(f), padding(ds, f)) for f in stored))
     bits = bits_of(ds)
-    plain = bits == 8 and not ds.PixelRepresentation and _padding_range(ds) is None
-    falling = float(_rescale(ds, 0).get("RescaleSlope") or 1) < 0
+    plain = bits == 8 and not ds.PixelRepresentation and padding_range(ds) is None
+    falling = float(rescale(ds, 0).get("RescaleSlope") or 1) < 0
     inverted = (ds.PhotometricInterpretation == "MONOCHROME1") != falling
     try:
-        convert, max_val = to_unsigned([] if plain else pairs, bits, inverted, _detector_range(ds))
+        convert, max_val = to_unsigned([] if plain else pairs, bits, inverted, detector_range(ds))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return Frames(stored.count, lambda: (convert(*p)[..., np.newaxis] for p in pairs)), max_val
 
 
-def _detector_range(ds):
+def detector_range(ds):
+    """Returns the full-scale value that Bits Stored (0028,0101) says, where detectors fill it, else `None`."""
     fixed = ds.BitsStored <= 12 and not ds.PixelRepresentation and ds.get("Modality") != "MR"
     return (1 << max(8, ds.BitsStored)) - 1 if fixed and "ModalityLUTSequence" not in ds else None
 
@@ -266,7 +272,7 @@ def _modality_lut(ds):
     return lambda frame: table[np.clip(frame.astype(np.int32) - first, 0, len(table) - 1)]
 
 
-def _padding_range(ds):
+def padding_range(ds):
     """Returns the lowest and highest stored value that mean "no image here" (PS3.3 C.7.5.1.1.2)."""
     first = ds.get("PixelPaddingValue")
     if not isinstance(first, int):
@@ -279,6 +285,7 @@ def _padding_range(ds):
     return min(ends), max(ends)
 
 
-def _padding(ds, frame):
-    limits = _padding_range(ds)
+def padding(ds, frame):
+    """Returns where a frame of stored values is padding, as a mask, or `None` where it has none."""
+    limits = padding_range(ds)
     return None if limits is None else (frame >= limits[0]) & (frame <= limits[1])

@@ -1,0 +1,138 @@
+"""Which images are upscaled, and why the others are not (D-07, D-39, D-44)."""
+
+import pydicom
+from pydicom import uid
+from pydicom.pixels.utils import get_expected_length
+from pydicom.uid import UID_dictionary
+
+from tfmisr.edge import dicom
+from tfmisr.edge.derived.product import Product
+from tfmisr.edge.derived.reading import MAX_BYTES
+from tfmisr.edge.errors import InputError
+
+DX_OR_MG = (uid.DigitalXRayImageStorageForPresentation, uid.DigitalMammographyXRayImageStorageForPresentation)
+ULTRASOUND = (uid.UltrasoundImageStorage, uid.UltrasoundMultiFrameImageStorage)
+SECONDARY = (
+    uid.SecondaryCaptureImageStorage,
+    uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
+)
+FLUOROSCOPY = (uid.XRayAngiographicImageStorage, uid.XRayRadiofluoroscopicImageStorage)
+ENHANCED = (uid.EnhancedCTImageStorage, uid.EnhancedMRImageStorage)
+SINGLE = (
+    uid.ComputedRadiographyImageStorage,
+    uid.CTImageStorage,
+    uid.MRImageStorage,
+    uid.PositronEmissionTomographyImageStorage,
+    *FLUOROSCOPY,
+    *DX_OR_MG,
+)
+ALLOWED = (*SINGLE, *ULTRASOUND, *SECONDARY, *ENHANCED)
+
+_REASONS = {
+    uid.NuclearMedicineImageStorage: "its pixels count events, and counts change with the pixel size",
+    uid.RTDoseStorage: "its pixels are a dose grid",
+    uid.SegmentationStorage: "its pixels are labels",
+    uid.ParametricMapStorage: "its pixels are measurements",
+    uid.VLWholeSlideMicroscopyImageStorage: "its pixels are tiles of a pyramid",
+    uid.DigitalXRayImageStorageForProcessing: "it is meant for processing; send the image for presentation",
+    uid.DigitalMammographyXRayImageStorageForProcessing: "it is meant for processing; send the one for presentation",
+}
+_REQUIRED = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+
+
+def admit(ds: pydicom.Dataset, product: Product) -> list[str]:
+    """Returns remarks on an image that may be upscaled.
+
+    Raises:
+        InputError: It may not; the message says why.
+    """
+    kind = uid.UID(str(ds.get("SOPClassUID") or ds.file_meta.get("MediaStorageSOPClassUID") or ""))
+    reason = _of_kind(ds, kind) or _of_terms(ds) or dicom.refusal(ds) or dicom.unsupported(ds)
+    reason = reason or _of_pixels(ds, product) or _of_identity(ds, product) or _of_position(ds)
+    if reason:
+        raise InputError(reason)
+    return _burned_in(ds, kind, product)
+
+
+def _of_kind(ds, kind):
+    name = kind.name if kind in UID_dictionary else "an object of unknown SOP Class UID (0008,0016)"
+    if kind not in ALLOWED:
+        return f"{name} is not upscaled: {_REASONS.get(kind, 'it is not on the list of image classes')}"
+    if kind in SINGLE and int(ds.get("NumberOfFrames") or 1) > 1:
+        return f"{name} with several frames is not upscaled; split the frames"
+    if kind == uid.PositronEmissionTomographyImageStorage and ds.get("Units") not in ("BQML", "GML"):
+        return f"{name} is upscaled only where Units (0054,1001) are BQML or GML: a concentration"
+    return None
+
+
+def _of_terms(ds):
+    """Refuses unknown terms without showing them: where a length is broken, the patient's name may be in them."""
+    if ds.file_meta.TransferSyntaxUID not in UID_dictionary:
+        return "the transfer syntax is unknown"
+    if ds.get("PhotometricInterpretation") not in (*dicom.GRAY, *dicom.COLOUR, "PALETTE COLOR"):
+        return "Photometric Interpretation (0028,0004) is not supported; expected gray, RGB, YBR or a palette"
+    return None
+
+
+def _of_pixels(ds, product):
+    if "PixelData" not in ds or not ds.PixelData:
+        return "Pixel Data (7FE0,0010) is missing"
+    if not 1 <= ds.BitsStored <= min(16, ds.BitsAllocated):
+        return f"Bits Stored (0028,0101) must be 1 to 16, not {ds.BitsStored} of {ds.BitsAllocated}"
+    samples = dicom.channels_of(ds) if ds.PhotometricInterpretation != "PALETTE COLOR" else 1
+    if ds.get("SamplesPerPixel") != samples:
+        return f"Samples per Pixel (0028,0002) must be {samples}, not {ds.get('SamplesPerPixel')}"
+    if int(ds.get("NumberOfFrames") or 1) < 1:
+        return "Number of Frames (0028,0008) must be at least 1"
+    if not ds.file_meta.TransferSyntaxUID.is_encapsulated and (reason := _of_length(ds)):
+        return reason
+    rows, columns = ds.Rows * product.scale, ds.Columns * product.scale
+    if max(rows, columns) > 65535:
+        return f"{columns} x {rows} pixels are more than the 65535 that Rows (0028,0010) can hold; take a smaller scale"
+    size = rows * columns * dicom.channels_of(ds) * dicom.bits_of(ds) // 8 * int(ds.get("NumberOfFrames") or 1)
+    if size > MAX_BYTES:
+        return f"the result would have {size} bytes, more than {MAX_BYTES}; split the frames"
+    return None
+
+
+def _of_length(ds):
+    """Some add a few bytes to native pixel data; a whole row more means that the header is wrong."""
+    expected, row = get_expected_length(ds), ds.Columns * ds.SamplesPerPixel * ds.BitsAllocated // 8
+    if not expected <= len(ds.PixelData) < expected + max(row, 2):
+        return f"Pixel Data (7FE0,0010) must have {expected} bytes, not {len(ds.PixelData)}"
+    return None
+
+
+def _of_identity(ds, product):
+    if missing := [keyword for keyword in _REQUIRED if not ds.get(keyword)]:
+        return f"{', '.join(missing)} must not be empty: the result refers to them"
+    if _is_ours(ds) and not product.force:
+        return "the image has been upscaled already; force it if you mean it"
+    return None
+
+
+def _is_ours(ds):
+    described = [str(item.get("ContributionDescription", "")) for item in ds.get("ContributingEquipmentSequence") or []]
+    return any(text.startswith("Super-resolution x") for text in described)
+
+
+def _of_position(ds):
+    if "ImagePositionPatient" not in ds or not ds.ImagePositionPatient:
+        return None
+    needed = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+    if wrong := [k for k, length in needed.items() if len(ds.get(k) or ()) != length]:
+        return f"{', '.join(wrong)} must be complete: the position of the image shifts by a part of a pixel"
+    return None
+
+
+def _burned_in(ds, kind, product):
+    declared = ds.get("BurnedInAnnotation")
+    likely = declared == "YES" or (not declared and kind in (*ULTRASOUND, *SECONDARY))
+    if not likely or product.burned_in == "ignore":
+        return []
+    remark = f"Burned In Annotation (0028,0301) is {'YES' if declared else 'not told'}: text in the pixels is redrawn"
+    if product.burned_in == "refuse":
+        raise InputError(f"{remark}; allow it if there is none")
+    return [remark]

@@ -1,0 +1,192 @@
+"""Rules on where the pixels of a derived image lie (D-20 to D-29). D-26 follows from D-21 and D-24."""
+
+import numpy as np
+
+from tfmisr.edge.derived.checking import Pair, first, frame_groups, is_empty, same
+
+_FACTS = (
+    "DetectorElementSpacing DetectorElementPhysicalSize DetectorBinning FieldOfViewDimensions FieldOfViewOrigin "
+    "ReconstructionDiameter AcquisitionMatrix SpatialResolution SliceThickness SpacingBetweenSlices SliceLocation "
+    "EstimatedRadiographicMagnificationFactor ExposureTime XRayTubeCurrent Exposure CTDIvol DiffusionBValue"
+).split()
+_CALIBRATION = ("PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription")
+_DROPPED = ("IconImageSequence", "VerticesOfTheRegion", "ShutterOverlayGroup")
+
+
+def size(pair: Pair):
+    source, result = pair.source, pair.result
+    if result.Rows != pair.scale * source.Rows or result.Columns != pair.scale * source.Columns or pair.scale < 2:
+        return "Rows and Columns must be those of the source times the same whole number"
+    frames = int(result.get("NumberOfFrames") or 1)
+    if frames != int(source.get("NumberOfFrames") or 1):
+        return "Number of Frames must be the source's"
+    length = result.Rows * result.Columns * result.SamplesPerPixel * result.BitsAllocated // 8 * frames
+    if not result.file_meta.TransferSyntaxUID.is_encapsulated and len(result.PixelData) != length + length % 2:
+        return "the length of Pixel Data does not follow from Rows and Columns"
+
+
+def _spacing(old, new, steps):
+    if is_empty(old) or is_empty(new):
+        return is_empty(old) and is_empty(new)
+    return np.allclose(np.array(old, float) * steps, np.array(new, float), rtol=1e-6, atol=1e-9)
+
+
+def pixel_spacing(pair: Pair):
+    if "PixelSpacing" in pair.source and not _spacing(*_values(pair, "PixelSpacing"), pair.steps()):
+        return "Pixel Spacing must be the source's divided by the scale"
+
+
+def _values(pair, keyword):
+    return pair.source.get(keyword), pair.result.get(keyword)
+
+
+def other_spacings(pair: Pair):
+    for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        if not _spacing(*_values(pair, keyword), pair.steps()):
+            return f"{keyword} must be the source's divided by the scale"
+    if "PixelSpacing" in pair.result and "PixelSpacing" not in pair.source:
+        return "Pixel Spacing must not be added"
+    if changed := pair.changed(_CALIBRATION):
+        return f"{', '.join(changed)} must be the source's"
+
+
+def facts(pair: Pair):
+    if changed := pair.changed(_FACTS):
+        return f"{', '.join(changed)} must be the source's"
+
+
+def _position(old, new, cosines, spacing, shifts):
+    """Whether the first pixel of the result is where the grid of the source has it."""
+    if is_empty(old) or is_empty(new):
+        return is_empty(old) and is_empty(new)
+    cosines, spacing = np.array(cosines, float), np.array(spacing, float)
+    wanted = np.array(old, float) + shifts[1] * spacing[1] * cosines[:3] + shifts[0] * spacing[0] * cosines[3:]
+    return np.abs(wanted - np.array(new, float)).max() < 1e-3
+
+
+def position(pair: Pair):
+    if pair.changed(["ImageOrientationPatient"]):
+        return "Image Orientation (Patient) must be the source's"
+    geometry = pair.source.get("ImageOrientationPatient"), pair.source.get("PixelSpacing")
+    if not _position(*_values(pair, "ImagePositionPatient"), *geometry, pair.shifts()):
+        return "Image Position (Patient) must be the centre of the first new pixel"
+
+
+def decimal_strings(pair: Pair):
+    if set(_long(pair.result)) - set(_long(pair.source)):
+        return "a Decimal String has more than 16 characters"
+
+
+def _long(ds):
+    for element in ds.iterall():
+        if element.VR == "DS" and element.value not in (None, ""):
+            values = element.value if element.VM > 1 else [element.value]
+            texts = (getattr(value, "original_string", None) or str(value) for value in values)
+            yield from (text for text in texts if len(text.strip()) > 16)
+
+
+def frames(pair: Pair):
+    if not pair.enhanced:
+        return None
+    old, new = frame_groups(pair.source), frame_groups(pair.result)
+    if len(old) != len(new):
+        return "each frame must have its functional groups"
+    for before, after in zip(old, new, strict=True):
+        if reason := _frame(before, after, pair):
+            return reason
+    return None
+
+
+def _frame(before, after, pair):
+    def both(sequence, keyword):
+        return [first(group.get(sequence)).get(keyword) for group in (before, after)]
+
+    spacing, cosines = (
+        both("PixelMeasuresSequence", "PixelSpacing"),
+        both("PlaneOrientationSequence", "ImageOrientationPatient"),
+    )
+    if not _spacing(*spacing, pair.steps()):
+        return "Pixel Spacing of each frame must be the source's divided by the scale"
+    if not same(*cosines) or not same(*both("FrameContentSequence", "DimensionIndexValues")):
+        return "orientation and indices of each frame must be the source's"
+    if not _position(*both("PlanePositionSequence", "ImagePositionPatient"), cosines[0], spacing[0], pair.shifts()):
+        return "Image Position (Patient) of each frame must be the centre of its first new pixel"
+    return None if after.get("DerivationImageSequence") else "each frame must have a Derivation Image Sequence"
+
+
+def pixel_coordinates(pair: Pair):
+    if left := [keyword for keyword in _DROPPED if keyword in pair.result]:
+        return f"{', '.join(left)} must be dropped"
+    if pair.changed(["PixelAspectRatio"]):
+        return "Pixel Aspect Ratio must be the source's"
+    if pair.convention != "half_pixel":
+        return None
+    regions = [ds.get("SequenceOfUltrasoundRegions") or () for ds in (pair.source, pair.result)]
+    if len(regions[0]) != len(regions[1]):
+        return "ultrasound regions must be the source's"
+    holders = [
+        (pair.source, pair.result, _edges(pair.scale)),
+        *((*r, _region(pair.scale)) for r in zip(*regions, strict=True)),
+    ]
+    for old, new, wanted in holders:
+        for keyword, function in wanted.items():
+            if not _follows(old.get(keyword), new.get(keyword), function):
+                return f"{keyword} must follow the scale"
+    return None
+
+
+def _follows(old, new, function):
+    if is_empty(old) or is_empty(new):
+        return is_empty(old) and is_empty(new)
+    values = [[v] if not hasattr(v, "__len__") else list(v) for v in (old, new)]
+    wanted = [function(float(value)) for value in values[0]]
+    return len(wanted) == len(values[1]) and np.allclose(wanted, np.array(values[1], float), rtol=1e-9, atol=0.5000001)
+
+
+def _edges(scale):
+    """Of pixels counted from 1: the first and the last new pixel of an old one, and its middle."""
+    first_pixel, last_pixel = (lambda v: scale * (v - 1) + 1), (lambda v: scale * v)
+    middle = lambda v: scale * (v - 0.5) + 0.5  # noqa: E731
+    found = {}
+    for name in ("Shutter", "Collimator"):
+        found |= {f"{name}LeftVerticalEdge": first_pixel, f"{name}RightVerticalEdge": last_pixel}
+        found |= {f"{name}UpperHorizontalEdge": first_pixel, f"{name}LowerHorizontalEdge": last_pixel}
+        found |= {f"CenterOfCircular{name}": middle, f"VerticesOfThePolygonal{name}": middle}
+        found[f"RadiusOfCircular{name}"] = lambda v: scale * v
+    return found
+
+
+def _region(scale):
+    """Of pixels counted from 0."""
+    found = {}
+    for letter in "XY":
+        found[f"RegionLocationMin{letter}0"] = lambda v: scale * v
+        found[f"RegionLocationMax{letter}1"] = lambda v: scale * v + scale - 1
+        found[f"ReferencePixel{letter}0"] = lambda v: scale * v + (scale - 1) / 2
+    return found
+
+
+def physical_deltas(pair: Pair):
+    regions = [ds.get("SequenceOfUltrasoundRegions") or () for ds in (pair.source, pair.result)]
+    for old, new in zip(*regions, strict=False):
+        for letter, step in zip("YX", pair.steps(), strict=True):
+            before, after = (region.get(f"PhysicalDelta{letter}") for region in (old, new))
+            if before is not None and (after is None or not np.isclose(before * step, after, rtol=1e-9)):
+                return f"PhysicalDelta{letter} must be the source's divided by the scale"
+    return None
+
+
+def coordinates_and_deltas(pair: Pair):
+    return pixel_coordinates(pair) or physical_deltas(pair)
+
+
+SIZE = {"D-20": size}
+RULES = {
+    "D-21": pixel_spacing,
+    "D-22": other_spacings,
+    "D-23": facts,
+    "D-24": position,
+    "D-27": decimal_strings,
+    "D-28": frames,
+    "D-29": coordinates_and_deltas,
+}

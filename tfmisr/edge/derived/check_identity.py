@@ -1,0 +1,263 @@
+"""Rules on who a derived image is, what it was made from and what must not be in it (D-01 to D-18, D-37 to D-43).
+
+Each rule returns what is wrong, or `None`. No rule quotes a value of the header.
+"""
+
+from pydicom import uid
+
+from tfmisr.edge.derived.checking import Pair, codes, first, frame_groups, is_empty, same
+
+_ALLOWED = {
+    "ComputedRadiographyImageStorage",
+    "DigitalXRayImageStorageForPresentation",
+    "DigitalMammographyXRayImageStorageForPresentation",
+    "CTImageStorage",
+    "MRImageStorage",
+    "UltrasoundImageStorage",
+    "UltrasoundMultiFrameImageStorage",
+    "SecondaryCaptureImageStorage",
+    "MultiFrameGrayscaleByteSecondaryCaptureImageStorage",
+    "MultiFrameGrayscaleWordSecondaryCaptureImageStorage",
+    "MultiFrameTrueColorSecondaryCaptureImageStorage",
+    "XRayAngiographicImageStorage",
+    "XRayRadiofluoroscopicImageStorage",
+    "PositronEmissionTomographyImageStorage",
+    "EnhancedCTImageStorage",
+    "EnhancedMRImageStorage",
+}
+_SAME = (
+    "StudyInstanceUID PatientID PatientBirthDate PatientSex AccessionNumber StudyDate StudyTime StudyID Modality "
+    "FrameOfReferenceUID PositionReferenceIndicator Laterality ImageLaterality BodyPartExamined PatientPosition "
+    "PatientOrientation ViewPosition KVP EchoTime RepetitionTime"
+).split()
+_ACQUIRED = ("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime")
+_PROCESSED = ("InstanceCreation", "Series", "Content")
+_REMOVED = (
+    "DigitalSignaturesSequence MACParametersSequence DataSetTrailingPadding PixelDataProviderURL PyramidUID "
+    "ConcatenationUID SOPInstanceUIDOfConcatenationSource InConcatenationNumber ConcatenationFrameOffsetNumber "
+    "EncryptedAttributesSequence"
+).split()
+_PLANES = (uid.XRayAngiographicImageStorage, uid.XRayRadiofluoroscopicImageStorage)
+_LOSSLESS = (uid.RLELossless, uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.JPEGLossless, uid.JPEGLosslessSV1)
+
+
+def instance_uid(pair: Pair):
+    new = pair.result.get("SOPInstanceUID")
+    if is_empty(new) or new == pair.source.get("SOPInstanceUID"):
+        return "SOP Instance UID must be a new one"
+    if new != pair.result.file_meta.get("MediaStorageSOPInstanceUID"):
+        return "SOP Instance UID differs from that of the file meta group"
+
+
+def kept_attributes(pair: Pair):
+    if changed := pair.changed(_SAME):
+        return f"{', '.join(changed)} must be the source's"
+
+
+def series_uid(pair: Pair):
+    new = pair.result.get("SeriesInstanceUID")
+    if is_empty(new) or new == pair.source.get("SeriesInstanceUID"):
+        return "Series Instance UID must be a new one"
+
+
+def numbers(pair: Pair):
+    if pair.changed(["InstanceNumber"]):
+        return "Instance Number must be the source's"
+    number = pair.result.get("SeriesNumber")
+    if is_empty(number) or same(number, pair.source.get("SeriesNumber")):
+        return "Series Number must be a new one"
+    before, after = (str(ds.get("SeriesDescription") or "") for ds in (pair.source, pair.result))
+    if len(after) > 64 or not after.startswith(before[:48]):
+        return "Series Description must be the source's and a suffix, at most 64 characters"
+
+
+def dates(pair: Pair):
+    if changed := pair.changed(_ACQUIRED):
+        return f"{', '.join(changed)} must be the source's"
+    for event in _PROCESSED:
+        when = [pair.result.get(f"{event}{part}") for part in ("Date", "Time")]
+        if event == "Series" and all(map(is_empty, when)):
+            continue  # not known where slices come one by one
+        if any(map(is_empty, when)) or when == [pair.source.get(f"{event}{part}") for part in ("Date", "Time")]:
+            return f"{event} Date and Time must be those of the processing"
+
+
+def sop_class(pair: Pair):
+    if pair.changed(["SOPClassUID"]):
+        return "SOP Class UID must be the source's"
+    if uid.UID(pair.result.SOPClassUID).keyword not in _ALLOWED:
+        return "SOP Class UID is not one of those that are upscaled"
+
+
+def _types(pair):
+    """Returns Image Type, and each Frame Type, with the source's."""
+    pairs = [(pair.source.get("ImageType"), pair.result.get("ImageType"))]
+    for old, new in zip(frame_groups(pair.source), frame_groups(pair.result), strict=False):
+        for keyword in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence"):
+            if keyword in new:
+                pairs.append((first(old.get(keyword)).get("FrameType"), first(new[keyword].value).get("FrameType")))
+    return [([v] if isinstance(v, str) else list(v or ()) for v in both) for both in pairs]
+
+
+def image_type(pair: Pair):
+    primary = pair.enhanced or pair.result.get("SOPClassUID") == uid.PositronEmissionTomographyImageStorage
+    wanted = ["DERIVED", "PRIMARY" if primary else "SECONDARY"]
+    if any(new[:2] != wanted for _, new in _types(pair)):
+        return f"Image Type and Frame Type must begin with {wanted[0]}, {wanted[1]}"
+
+
+def image_type_more(pair: Pair):
+    for old, new in _types(pair):
+        if any(len(value) > 16 or value != value.upper() for value in new):
+            return "values of Image Type must be upper case, at most 16 characters"
+        if len(old) > 2 and old[2] and new[2:3] != old[2:3]:
+            return "value 3 of Image Type must be the source's"
+        if pair.enhanced and (len(new) != 4 or new[3] != "RESAMPLED"):
+            return "Image Type and Frame Type must have four values, the last RESAMPLED"
+        nowhere = pair.result.get("SOPClassUID") in _PLANES and len(old) < 3
+        if not pair.enhanced and not nowhere and not set(new[3:]) - set(old):
+            return "value 4 or a later one of Image Type must name the processing"
+
+
+def _derivations(pair):
+    """Returns what holds the derivation: the image, or one item for each frame."""
+    if not pair.enhanced:
+        return [pair.result]
+    found = [group.get("DerivationImageSequence") for group in frame_groups(pair.result)]
+    return [items[-1] if items else first(None) for items in found]
+
+
+def derivation_code(pair: Pair):
+    if any("113085" not in codes(holder, "DerivationCodeSequence") for holder in _derivations(pair)):
+        return "Derivation Code Sequence must have (113085, DCM, Spatial resampling)"
+
+
+def derivation_description(pair: Pair):
+    before = "" if pair.enhanced else str(pair.source.get("DerivationDescription") or "")
+    for holder in _derivations(pair):
+        text = str(holder.get("DerivationDescription") or "")
+        if f"x{pair.scale}" not in text or "not acquired" not in text or len(text) > 1024:
+            return "Derivation Description must tell the factor and that pixels are not acquired, in 1024 characters"
+        if not text.startswith(before[:256].strip()):
+            return "Derivation Description must begin with the source's"
+
+
+def _source_items(pair):
+    for number, holder in enumerate(_derivations(pair), start=1):
+        items = holder.get("SourceImageSequence") or ()
+        ours = [i for i in items if i.get("ReferencedSOPInstanceUID") == pair.source.get("SOPInstanceUID")]
+        yield number, len(items), ours[-1] if ours else None
+
+
+def source_image(pair: Pair):
+    earlier = len(pair.source.get("SourceImageSequence") or ()) if not pair.enhanced else 0
+    for number, count, item in _source_items(pair):
+        if item is None or item.get("ReferencedSOPClassUID") != pair.source.get("SOPClassUID"):
+            return "Source Image Sequence must refer to the source"
+        if "121322" not in codes(item, "PurposeOfReferenceCodeSequence"):
+            return "the purpose of reference must be (121322, DCM, Source image for image processing operation)"
+        if pair.enhanced and item.get("ReferencedFrameNumber") != number:
+            return "each frame must refer to its own source frame"
+        if count <= earlier:
+            return "Source Image Sequence must keep the source's items"
+
+
+def locations(pair: Pair):
+    if any(item is not None and item.get("SpatialLocationsPreserved") != "NO" for _, _, item in _source_items(pair)):
+        return "Spatial Locations Preserved must be NO"
+
+
+def equipment(pair: Pair):
+    items = pair.result.get("ContributingEquipmentSequence") or ()
+    if len(items) <= len(pair.source.get("ContributingEquipmentSequence") or ()):
+        return "Contributing Equipment Sequence must keep the source's items and have ours"
+    found = {code: item for item in items for code in codes(item, "PurposeOfReferenceCodeSequence")}
+    if not {"109101", "109102"} <= set(found):
+        return "Contributing Equipment Sequence must name acquisition (109101) and processing equipment (109102)"
+    if any(is_empty(item.get("Manufacturer")) for item in found.values()):
+        return "contributing equipment must have a Manufacturer"
+    needed = ("SoftwareVersions", "ContributionDateTime", "ContributionDescription")
+    if missing := [keyword for keyword in needed if is_empty(found["109102"].get(keyword))]:
+        return f"the processing equipment must have {', '.join(missing)}"
+
+
+def general_equipment(pair: Pair):
+    if pair.changed(["Manufacturer"]):
+        left = [k for k in ("DeviceSerialNumber", "StationName", "DeviceUID") if not is_empty(pair.result.get(k))]
+        if left := [k for k in left if same(pair.source.get(k), pair.result.get(k))]:
+            return f"{', '.join(left)} must not be the scanner's where Manufacturer is not"
+    elif pair.changed(["DeviceSerialNumber", "StationName", "ManufacturerModelName"]):
+        return "the equipment must be the scanner's where Manufacturer is"
+
+
+def label(pair: Pair):
+    if f"SRx{pair.scale}" not in str(pair.result.get("SeriesDescription")):
+        return f"Series Description must have the label SRx{pair.scale}"
+
+
+def lossy(pair: Pair):
+    keywords = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+    if not is_empty(pair.source.get(keywords[0])) and (changed := pair.changed(keywords)):
+        return f"{', '.join(changed)} must be the source's"
+    if pair.result.get(keywords[0]) == "01" and pair.source.file_meta.TransferSyntaxUID.is_compressed is False:
+        if pair.source.get(keywords[0]) != "01":
+            return "Lossy Image Compression must not become 01"
+
+
+def file_meta(pair: Pair):
+    meta = pair.result.file_meta
+    if meta.TransferSyntaxUID not in (uid.ExplicitVRLittleEndian, *_LOSSLESS):
+        return "the transfer syntax must be Explicit VR Little Endian or a lossless one"
+    if is_empty(meta.get("ImplementationClassUID")) or not getattr(pair.result, "preamble", None):
+        return "the file must have a preamble and an Implementation Class UID"
+    if meta.ImplementationClassUID == pair.source.file_meta.get("ImplementationClassUID"):
+        return "Implementation Class UID must be that of the software, not the source's"
+
+
+def burned_in(pair: Pair):
+    if changed := pair.changed(("BurnedInAnnotation", "RecognizableVisualFeatures")):
+        return f"{', '.join(changed)} must be the source's"
+
+
+def private(pair: Pair):
+    if not pair.keep_private and any(element.tag.is_private for element in pair.result.iterall()):
+        return "private elements tell of the source's pixels and must be dropped"
+
+
+def removed(pair: Pair):
+    if left := [keyword for keyword in _REMOVED if keyword in pair.result]:
+        return f"{', '.join(left)} must be removed"
+    if changed := pair.changed(
+        ("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence")
+    ):
+        return f"{', '.join(changed)} must be the source's"
+
+
+def character_set(pair: Pair):
+    if changed := pair.changed(("SpecificCharacterSet", "PatientName")):
+        return f"{', '.join(changed)} must be the source's"
+
+
+RULES = {
+    "D-01": instance_uid,
+    "D-03": kept_attributes,
+    "D-04": series_uid,
+    "D-05": numbers,
+    "D-06": dates,
+    "D-07": sop_class,
+    "D-10": image_type,
+    "D-11": image_type_more,
+    "D-12": derivation_code,
+    "D-13": derivation_description,
+    "D-14": source_image,
+    "D-15": locations,
+    "D-16": equipment,
+    "D-17": general_equipment,
+    "D-18": label,
+    "D-37": lossy,
+    "D-38": file_meta,
+    "D-39": burned_in,
+    "D-40": private,
+    "D-41": removed,
+    "D-43": character_set,
+}

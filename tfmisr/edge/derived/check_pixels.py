@@ -1,0 +1,159 @@
+"""Rules on the pixels of a derived image and what is said of them (D-30 to D-36)."""
+
+import numpy as np
+import pydicom
+
+from tfmisr.edge.derived.checking import Pair, is_empty, same
+
+_STORED = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+_MEANING = (
+    "RescaleSlope RescaleIntercept RescaleType ModalityLUTSequence WindowCenter WindowWidth "
+    "WindowCenterWidthExplanation VOILUTFunction VOILUTSequence PixelIntensityRelationship "
+    "PixelIntensityRelationshipSign"
+).split()
+_GRAY = ("MONOCHROME1", "MONOCHROME2")
+
+
+def _is_gray(ds):
+    return ds.get("PhotometricInterpretation") in _GRAY
+
+
+def stored_values(pair: Pair):
+    palette = pair.source.PhotometricInterpretation == "PALETTE COLOR"
+    if changed := pair.changed((() if palette else _STORED) + tuple(_MEANING)):
+        return f"{', '.join(changed)} must be the source's"
+    if not palette and pair.changed(["SamplesPerPixel"]):
+        return "Samples per Pixel must be the source's"
+    return None
+
+
+def _valid(pair):
+    """Returns masks of the pixels that are no padding, of source and result."""
+    limits = _padding(pair.source)
+    if limits is None:
+        return np.ones(pair.source_pixels.shape[:3], bool), np.ones(pair.result_pixels.shape[:3], bool)
+    return tuple(~_within(pixels, limits) for pixels in (pair.source_pixels, pair.result_pixels))
+
+
+def _padding(ds):
+    value, last = ds.get("PixelPaddingValue"), ds.get("PixelPaddingRangeLimit")
+    if not isinstance(value, int) or not _is_gray(ds):
+        return None
+    ends = [value, last if isinstance(last, int) else value]
+    if ds.PixelRepresentation:  # a negative value written as the unsigned one with the same bits
+        ends = [v - (1 << ds.BitsAllocated) if v >= 1 << (ds.BitsAllocated - 1) else v for v in ends]
+    return min(ends), max(ends)
+
+
+def _within(pixels, limits):
+    return ((pixels >= limits[0]) & (pixels <= limits[1])).all(axis=-1)
+
+
+def _averaged(pair):
+    """Returns the result at the size of the source, under the half-pixel convention or by the nearest pixel."""
+    if pair.convention != "half_pixel":
+        places = [
+            np.rint((np.arange(n) - shift) / step).astype(int)
+            for n, step, shift in zip(pair.source_pixels.shape[1:3], pair.steps(), pair.shifts(), strict=True)
+        ]
+        return pair.result_pixels[:, places[0]][:, :, places[1]].astype(float)
+    count, rows, columns, samples = pair.source_pixels.shape
+    blocks = pair.result_pixels.reshape(count, rows, pair.scale, columns, pair.scale, samples)
+    return blocks.mean(axis=(2, 4))
+
+
+def fidelity(pair: Pair):
+    if _shown_bits(pair.source_pixels, pair.result_pixels):
+        return None  # a palette of 16 bits that holds 8-bit colours
+    valid, averaged = _valid(pair)[0], _averaged(pair)
+    for before, after, inside in zip(pair.source_pixels, averaged, valid, strict=True):
+        values, errors = before[inside].astype(float), (after - before)[inside]
+        if not values.size:
+            continue
+        low, high = np.percentile(values, (1, 99))
+        if abs(errors.mean()) > 0.5 * max(1.0, np.ptp(values) / 4096):
+            return "the mean of a frame differs by more than half a stored unit, or half of 1/4096 of what is used"
+        if np.percentile(np.abs(errors), 99) > max(0.2 * (high - low), 1.0):
+            return "1 % of the pixels differ by more than a fifth of the image's range"
+    return None
+
+
+def _shown_bits(before, after):
+    return before.dtype.itemsize != after.dtype.itemsize
+
+
+def padding(pair: Pair):
+    if changed := pair.changed(("PixelPaddingValue", "PixelPaddingRangeLimit")):
+        return f"{', '.join(changed)} must be the source's"
+    if _padding(pair.source) is None:
+        return None
+    source, result = _valid(pair)
+    if not np.array_equal(pair.enlarged(source), result):
+        return "padding must be exactly where the source has it"
+    return None
+
+
+def limits(pair: Pair):
+    if left := [k for k in ("SmallestPixelValueInSeries", "LargestPixelValueInSeries") if k in pair.result]:
+        return f"{', '.join(left)} must be dropped"
+    told = [pair.result.get(f"{end}ImagePixelValue") for end in ("Smallest", "Largest")]
+    inside = _valid(pair)[1]
+    if not inside.any() or all(map(is_empty, told)):
+        return None
+    native = pair.result_pixels[inside]
+    if any(value is not None and value != end for value, end in zip(told, (native.min(), native.max()), strict=True)):
+        return "Smallest and Largest Image Pixel Value must be those of the pixels"
+    return None
+
+
+def polarity(pair: Pair):
+    if _is_gray(pair.source) and pair.changed(("PhotometricInterpretation", "PresentationLUTShape")):
+        return "Photometric Interpretation and Presentation LUT Shape must be the source's"
+    return None
+
+
+def colour(pair: Pair):
+    result = pair.result
+    if _is_gray(pair.source):
+        return "Planar Configuration must be absent of gray images" if "PlanarConfiguration" in result else None
+    native = not result.file_meta.TransferSyntaxUID.is_encapsulated
+    if result.PhotometricInterpretation not in ("RGB", *(() if native else ("YBR_RCT",))):
+        return "Photometric Interpretation of colour must be RGB"
+    if native and result.get("PlanarConfiguration") != 0:
+        return "Planar Configuration must be 0"
+    if any("PaletteColorLookupTable" in element.keyword for element in result):
+        return "palettes must be removed"
+    if changed := pair.changed(("ICCProfile", "ColorSpace")):
+        return f"{', '.join(changed)} must be the source's"
+    return None
+
+
+def overlays(pair: Pair):
+    for group in sorted({element.tag.group for element in pair.result if 0x6000 <= element.tag.group <= 0x60FF}):
+        old, new = (_plane(ds, group) for ds in (pair.source, pair.result))
+        wanted = [n * pair.scale if n else None for n in old[:2]]
+        frames = new[3] or 1
+        if list(new[:2]) != wanted or not all(wanted):
+            return f"overlay {group:04X} must have the scale of the image"
+        if len(new[4] or b"") * 8 < wanted[0] * wanted[1] * frames:
+            return f"overlay {group:04X} has too few bits"
+        origin = [pair.scale * (v - 1) + 1 for v in old[2] or ()]
+        if pair.convention == "half_pixel" and not same(origin, list(new[2] or ())):
+            return f"the origin of overlay {group:04X} must follow the scale"
+    return None
+
+
+def _plane(ds, group):
+    tags = [pydicom.tag.Tag(group, element) for element in (0x10, 0x11, 0x50, 0x15, 0x3000)]
+    return [ds[tag].value if tag in ds else None for tag in tags]
+
+
+RULES = {
+    "D-30": stored_values,
+    "D-31": fidelity,
+    "D-32": padding,
+    "D-33": limits,
+    "D-34": polarity,
+    "D-35": colour,
+    "D-36": overlays,
+}

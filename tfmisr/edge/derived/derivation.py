@@ -1,0 +1,149 @@
+"""What a derived image was made from, how, and by whom (D-12 to D-18)."""
+
+import copy
+import datetime
+
+import pydicom
+from pydicom import Sequence
+
+from tfmisr.edge.derived.admission import ENHANCED
+from tfmisr.edge.derived.identity import local_time
+from tfmisr.edge.derived.product import Product
+from tfmisr.edge.errors import InputError
+
+_EQUIPMENT = (
+    "Manufacturer",
+    "InstitutionName",
+    "StationName",
+    "ManufacturerModelName",
+    "DeviceSerialNumber",
+    "SoftwareVersions",
+)
+_OF_THE_SCANNER = ("DeviceSerialNumber", "StationName", "DeviceUID", "UDISequence", "GantryID")
+
+
+def record(target: pydicom.Dataset, product: Product, when: datetime.datetime) -> None:
+    """Writes the derivation; `target` must still have the UIDs and the equipment of the source."""
+    if target.SOPClassUID in ENHANCED:
+        _record_frames(target, product)
+    else:
+        _record_instance(target, target, product)
+        _append_source(target, _source_image(target))
+    _contribute(target, product, when)
+    if not product.keep_manufacturer:
+        _take_over_equipment(target, product)
+    if product.research:
+        target.ContentQualification = "RESEARCH"
+
+
+def code(value: str, meaning: str) -> Sequence:
+    """Returns a Code Sequence with one code of the DICOM Controlled Terminology (PS3.16)."""
+    item = pydicom.Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
+    return Sequence([item])
+
+
+def _record_instance(holder, source, product):
+    """Appends to the codes and the description that the source has of its own derivation (D-12, D-13)."""
+    # CID 7203 has no code for super-resolution.
+    earlier = [item for item in holder.get("DerivationCodeSequence") or () if item.get("CodeValue") != "113085"]
+    holder.DerivationCodeSequence = Sequence([*earlier, *code("113085", "Spatial resampling")])
+    ours = product.description
+    before = str(source.get("DerivationDescription") or "")[: 1023 - len(ours)]
+    holder.DerivationDescription = f"{before} {ours}".strip()
+
+
+def _source_image(target, frame=None):
+    item = pydicom.Dataset()
+    item.ReferencedSOPClassUID = target.SOPClassUID
+    item.ReferencedSOPInstanceUID = target.SOPInstanceUID
+    if frame is not None:
+        item.ReferencedFrameNumber = frame
+    item.PurposeOfReferenceCodeSequence = code("121322", "Source image for image processing operation")
+    # The definition names magnification as NO: the pixels of one are not those of the other (D-15).
+    item.SpatialLocationsPreserved = "NO"
+    return item
+
+
+def _append_source(holder, item):
+    holder.SourceImageSequence = Sequence([*(holder.get("SourceImageSequence") or ()), item])
+
+
+def _record_frames(target, product):
+    """Writes the Derivation Image Functional Group of each frame (C.7.6.16.2.6), and a label at the top."""
+    shared = (target.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
+    history = shared.pop("DerivationImageSequence", None)
+    frames = target.get("PerFrameFunctionalGroupsSequence") or ()
+    if len(frames) != int(target.get("NumberOfFrames") or 0):
+        raise InputError("Per-frame Functional Groups (5200,9230) must have one item for each frame")
+    for number, group in enumerate(frames, start=1):
+        earlier = copy.deepcopy(history.value) if history else group.get("DerivationImageSequence") or ()
+        item = pydicom.Dataset()
+        _record_instance(item, item, product)
+        _append_source(item, _source_image(target, number))
+        group.DerivationImageSequence = Sequence([*earlier, item])
+    _list_source(target)
+    comments = str(target.get("ImageComments") or "")
+    target.ImageComments = f"{comments} {product.description}".strip()
+
+
+def _list_source(target):
+    """Lists the source of the frames at the top, where Enhanced objects must have all they refer to (C.8.15.2)."""
+    item = pydicom.Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = target.SOPClassUID, target.SOPInstanceUID
+    studies = target.setdefault("SourceImageEvidenceSequence", Sequence()).value
+    study = _item_of(studies, "StudyInstanceUID", target.StudyInstanceUID)
+    series = study.setdefault("ReferencedSeriesSequence", Sequence()).value
+    instances = _item_of(series, "SeriesInstanceUID", target.SeriesInstanceUID)
+    instances.setdefault("ReferencedSOPSequence", Sequence()).value.append(item)
+
+
+def _item_of(items, keyword, value):
+    """Returns the item in which `keyword` is `value`; appends one where there is none."""
+    for item in items:
+        if item.get(keyword) == value:
+            return item
+    items.append(pydicom.Dataset())
+    setattr(items[-1], keyword, value)
+    return items[-1]
+
+
+def _contribute(target, product, when):
+    """Appends the scanner and the software to those who contributed before (D-16)."""
+    scanner = pydicom.Dataset()
+    for keyword in _EQUIPMENT:
+        if target.get(keyword):
+            scanner[keyword] = copy.deepcopy(target[keyword])
+    if "Manufacturer" not in scanner:
+        scanner.Manufacturer = "UNKNOWN"
+    scanner.PurposeOfReferenceCodeSequence = code("109101", "Acquisition Equipment")
+    software = pydicom.Dataset()
+    _sign(software, product)
+    software.PurposeOfReferenceCodeSequence = code("109102", "Processing Equipment")
+    software.ContributionDateTime = local_time(target, when).strftime("%Y%m%d%H%M%S.%f%z")
+    software.ContributionDescription = product.description
+    earlier = list(target.get("ContributingEquipmentSequence") or ())
+    if any(_purpose(item) == "109101" for item in earlier):
+        scanner = None  # the General Equipment of a derived source is not the scanner
+    new = [scanner, software] if scanner is not None else [software]
+    target.ContributingEquipmentSequence = Sequence([*earlier, *new])
+
+
+def _purpose(item):
+    codes = item.get("PurposeOfReferenceCodeSequence") or [pydicom.Dataset()]
+    return codes[0].get("CodeValue")
+
+
+def _sign(holder, product):
+    holder.Manufacturer = product.manufacturer
+    holder.ManufacturerModelName = f"{product.name} {product.model}"
+    holder.SoftwareVersions = product.version
+
+
+def _take_over_equipment(target, product):
+    """General Equipment (C.7.5.1) names who made this series; the scanner stands in D-16 (D-17)."""
+    for keyword in _OF_THE_SCANNER:
+        target.pop(keyword, None)
+    _sign(target, product)
+    if target.SOPClassUID in ENHANCED:  # Type 1 there (C.7.5.2); weights are what tells one of us from another
+        target.DeviceSerialNumber = product.weights_sha256[:16] or product.version

@@ -1,0 +1,177 @@
+"""Where the pixels of a derived image lie (D-20 to D-29).
+
+A grid maps coordinates along one axis of the source, counted from 0 at the centre of the first pixel, to those of the
+result. Its convention is a property of the model that made the pixels (D-25).
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+import pydicom
+from pydicom.valuerep import DSfloat
+
+from tfmisr.edge.derived.product import Product
+from tfmisr.edge.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """One axis: `length` pixels become `scale` times as many."""
+
+    length: int
+    scale: int
+    convention: str
+
+    @property
+    def step(self) -> float:
+        """Distance of two new pixels, in old ones."""
+        if self.convention == "align_corners" and self.length > 1:
+            return (self.length - 1) / (self.scale * self.length - 1)
+        return 1 / self.scale
+
+    @property
+    def start(self) -> float:
+        """Old coordinate of the first new pixel."""
+        return (self.step - 1) / 2 if self.convention == "half_pixel" else 0.0
+
+    def new(self, old: float) -> float:
+        """Returns the new coordinate of an old one."""
+        return (old - self.start) / self.step
+
+    def old(self) -> np.ndarray:
+        """Returns the old coordinates of all new pixels."""
+        return self.start + np.arange(self.length * self.scale) * self.step
+
+    def nearest(self) -> np.ndarray:
+        """Returns the old pixel that each new one is in, or next to."""
+        return np.clip(np.floor(self.old() + 0.5).astype(np.intp), 0, self.length - 1)
+
+
+def grids(ds: pydicom.Dataset, product: Product) -> tuple[Grid, Grid]:
+    """Returns the grids along a column, over the rows, and along a row."""
+    return tuple(Grid(int(n), product.scale, product.convention) for n in (ds.Rows, ds.Columns))
+
+
+def relocate(target: pydicom.Dataset, product: Product) -> None:
+    """Changes all that tells where pixels are; `target` must still have the Rows and Columns of the source."""
+    axes = grids(target, product)
+    _move_plane(target, target, target, axes)
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        _divide_spacing(target, keyword, axes)
+    _relocate_frames(target, axes)
+    _move_edges(target, axes)
+    for region in target.get("SequenceOfUltrasoundRegions") or ():
+        _move_region(region, axes)
+    target.Rows, target.Columns = (axis.length * axis.scale for axis in axes)
+
+
+def _decimal(values):
+    # pydicom writes 1/3 with 18 characters unless it is told to keep to the 16 of a Decimal String.
+    return [DSfloat(value, auto_format=True) for value in values]
+
+
+def _divide_spacing(holder, keyword, axes):
+    """Spacings of the image's own pixels, at the patient, the detector or the film (D-21, D-22): row, column."""
+    values = holder.get(keyword)
+    if values is None or len(values) == 0:
+        return
+    if len(values) != 2:
+        raise InputError(f"{keyword} must have two values, not {len(values)}")
+    setattr(holder, keyword, _decimal(float(v) * axis.step for v, axis in zip(values, axes, strict=True)))
+
+
+def _move_plane(position, orientation, measures, axes):
+    """Image Position (Patient) is the centre of the first pixel, which is a smaller one now (D-24)."""
+    if not position.get("ImagePositionPatient"):
+        return
+    spacings = [float(v) for v in measures.get("PixelSpacing") or ()]
+    cosines = np.array([float(v) for v in orientation.get("ImageOrientationPatient") or ()])
+    if len(spacings) != 2 or len(cosines) != 6 or not np.isfinite(cosines).all():
+        raise InputError("Image Position (Patient) without Image Orientation (Patient) and Pixel Spacing")
+    # The first three cosines point along a row, where columns follow one another.
+    shift = axes[1].start * spacings[1] * cosines[:3] + axes[0].start * spacings[0] * cosines[3:]
+    position.ImagePositionPatient = _decimal(np.array(position.ImagePositionPatient, float) + shift)
+
+
+def _relocate_frames(target, axes):
+    """Does the same in functional groups, shared or of a frame (D-28); positions first, they need the old spacing."""
+    shared = (target.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
+    frames = target.get("PerFrameFunctionalGroupsSequence") or ()
+    parts = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
+    if "PlanePositionSequence" in shared:
+        if any(part in group for group in frames for part in parts):
+            raise InputError("a position that all frames share needs a shared orientation and spacing")
+        _move_plane(*(_macro(shared, shared, part) for part in parts), axes)
+    for group in frames:
+        if "PlanePositionSequence" in group:
+            _move_plane(*(_macro(group, shared, part) for part in parts), axes)
+    for group in (shared, *frames):
+        for item in group.get("PixelMeasuresSequence") or ():
+            _divide_spacing(item, "PixelSpacing", axes)
+
+
+def _macro(group, shared, keyword):
+    return (group.get(keyword) or shared.get(keyword) or [pydicom.Dataset()])[0]
+
+
+def _first_edge(value, axis):
+    """Returns the first new pixel, counted from 1, of an old one."""
+    return _round(axis.new(value - 1 - 0.5) + 0.5) + 1
+
+
+def _last_edge(value, axis):
+    return _round(axis.new(value - 1 + 0.5) - 0.5) + 1
+
+
+def _centre(value, axis):
+    return _round(axis.new(value - 1)) + 1
+
+
+def _round(value):
+    return math.floor(value + 0.5)
+
+
+def _move_edges(target, axes):
+    """Shutters and collimators, in pixels counted from 1 (C.7.6.11, C.8.7.3; D-29)."""
+    rows, columns = axes
+    for name in ("Shutter", "Collimator"):
+        _change(target, f"{name}LeftVerticalEdge", lambda v: _first_edge(v, columns))
+        _change(target, f"{name}RightVerticalEdge", lambda v: _last_edge(v, columns))
+        _change(target, f"{name}UpperHorizontalEdge", lambda v: _first_edge(v, rows))
+        _change(target, f"{name}LowerHorizontalEdge", lambda v: _last_edge(v, rows))
+        _change(target, f"RadiusOfCircular{name}", lambda v: _round(v / columns.step))
+        for keyword in (f"CenterOfCircular{name}", f"VerticesOfThePolygonal{name}"):
+            points = target.get(keyword)
+            if points is not None and len(points):
+                new = [_centre(int(v), axes[i % 2]) for i, v in enumerate(points)]
+                setattr(target, keyword, new)
+
+
+def _change(holder, keyword, function):
+    value = holder.get(keyword)
+    if value is not None and value != "":
+        setattr(holder, keyword, function(int(value)))
+
+
+def _move_region(region, axes):
+    """US Region Calibration (C.8.5.5): the region in pixels from 0, what is inside counted from its corner."""
+    for letter, axis in (("Y", axes[0]), ("X", axes[1])):
+        _change(region, f"RegionLocationMin{letter}0", lambda v, axis=axis: _first_edge(v + 1, axis) - 1)
+        _change(region, f"RegionLocationMax{letter}1", lambda v, axis=axis: _last_edge(v + 1, axis) - 1)
+        old = region.get(f"PhysicalDelta{letter}")
+        if old is not None:
+            setattr(region, f"PhysicalDelta{letter}", float(old) * axis.step)
+        _move_reference(region, letter, axis, old)
+        for keyword in (f"DopplerSampleVolume{letter}Position", f"TMLinePosition{letter}0", f"TMLinePosition{letter}1"):
+            _change(region, keyword, lambda v, s=axis.scale: s * v + round((s - 1) / 2))
+
+
+def _move_reference(region, letter, axis, old):
+    """The reference pixel is whole, its exact place may lie between two: its physical value makes up for it."""
+    keyword, value = f"ReferencePixel{letter}0", f"ReferencePixelPhysicalValue{letter}"
+    rounded = round((axis.scale - 1) / 2)
+    _change(region, keyword, lambda v: axis.scale * v + rounded)
+    if region.get(keyword) is not None and region.get(value) is not None and old is not None:
+        off = rounded - (axis.scale - 1) / 2
+        setattr(region, value, float(region[value].value) + off * float(old) / axis.scale)

@@ -1,0 +1,103 @@
+"""Who a derived image is: its UIDs, its series, its dates, its Image Type (D-01 to D-06, D-10, D-11)."""
+
+import datetime
+import uuid
+
+import pydicom
+from pydicom.uid import UID, PositronEmissionTomographyImageStorage, generate_uid
+
+from tfmisr.edge.derived.admission import ENHANCED, FLUOROSCOPY, ULTRASOUND
+from tfmisr.edge.derived.product import NAMESPACE, Product
+
+
+def identify(
+    target: pydicom.Dataset, product: Product, when: datetime.datetime, begun: datetime.datetime | None
+) -> None:
+    """Gives the copy of a source the identity of the derived instance.
+
+    Attributes of patient, study, frame of reference and acquisition are left as they are (D-03).
+
+    Args:
+        target: A copy of the source, changed in place.
+        product: Decides the UIDs together with those of the source.
+        when: Time of processing, with a time zone.
+        begun: Time when the processing of the series began; `None` if that is not known.
+    """
+    source = target.SOPInstanceUID, target.SeriesInstanceUID
+    target.SOPInstanceUID = new_uid(product, "instance", *source)
+    target.SeriesInstanceUID = new_uid(product, "series", source[1])
+    target.SeriesNumber = int(target.get("SeriesNumber") or 0) + product.series_number_offset
+    text = str(target.get("SeriesDescription") or "")
+    target.SeriesDescription = (text[: 64 - len(product.label)] + product.label).strip()
+    for event, time in {"InstanceCreation": when, "Content": when, "Series": begun}.items():
+        _date(target, event, time)
+    if target.SOPClassUID in ENHANCED:
+        _enhanced_type(target)
+    else:
+        target.ImageType = _image_type(target, product)
+
+
+def new_uid(product: Product, *parts: str) -> UID:
+    """Returns a UID that is the same for the same product and parts, and for no others (D-02, D-04).
+
+    `pydicom.uid.generate_uid` is random where it is given no prefix.
+    """
+    names = [product.key, *map(str, parts)]
+    if product.uid_root == "2.25":
+        return UID(f"2.25.{uuid.uuid5(NAMESPACE, '|'.join(names)).int}")
+    return generate_uid(prefix=f"{product.uid_root}.", entropy_srcs=names)
+
+
+def _date(target, event, when):
+    """Writes or, without `when`, removes a date and time; those of the acquisition stay (D-06)."""
+    target.pop(f"{event}Date", None)
+    target.pop(f"{event}Time", None)
+    if when is not None:
+        when = local_time(target, when)
+        target[f"{event}Date"] = pydicom.DataElement(f"{event}Date", "DA", when.strftime("%Y%m%d"))
+        target[f"{event}Time"] = pydicom.DataElement(f"{event}Time", "TM", when.strftime("%H%M%S.%f"))
+
+
+def local_time(target: pydicom.Dataset, when: datetime.datetime) -> datetime.datetime:
+    """Returns `when` in the time zone of Timezone Offset From UTC (0008,0201), which all times share (C.12.1)."""
+    offset = str(target.get("TimezoneOffsetFromUTC") or "").strip()
+    try:
+        zone = datetime.datetime.strptime(offset, "%z").tzinfo if offset else None
+    except ValueError:
+        zone = None
+    return when.astimezone(zone)
+
+
+def _image_type(target, product):
+    """Returns DERIVED, SECONDARY, value 3 of the source, and the marker behind all other values (D-10, D-11).
+
+    PET knows PRIMARY alone (C.8.9.4.1.1). XA and RF images tell in value 3 whether they are one of two planes, and
+    must not leave it empty (C.8.7.1.1.1): where the source does not tell, there is no place for the marker.
+    """
+    values = target.get("ImageType") or []
+    values = [values] if isinstance(values, str) else list(values)
+    rest = [value for value in values[2:] if value != product.marker] or [""]
+    if target.SOPClassUID in ULTRASOUND and len(rest) < 2:
+        rest += [""]  # value 4 tells the kind of ultrasound (C.8.5.6.1.1)
+    second = "PRIMARY" if target.SOPClassUID == PositronEmissionTomographyImageStorage else "SECONDARY"
+    if target.SOPClassUID in FLUOROSCOPY and rest == [""]:
+        return ["DERIVED", second]
+    return ["DERIVED", second, *rest, product.marker]
+
+
+def _enhanced_type(target):
+    """Image Type and every Frame Type have four values; the second is PRIMARY, whatever is derived (C.8.16.1)."""
+    holders = [(target, "ImageType")]
+    for group in functional_groups(target):
+        for keyword in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence"):
+            holders += [(item, "FrameType") for item in group.get(keyword) or ()]
+    for holder, keyword in holders:
+        values = list(holder.get(keyword) or [])
+        third = values[2] if len(values) > 2 and values[2] else "VOLUME"
+        setattr(holder, keyword, ["DERIVED", "PRIMARY", third, "RESAMPLED"])
+
+
+def functional_groups(ds: pydicom.Dataset) -> list[pydicom.Dataset]:
+    """Returns the shared functional group, then those of the frames (C.7.6.16)."""
+    shared = ds.get("SharedFunctionalGroupsSequence") or []
+    return [*shared, *(ds.get("PerFrameFunctionalGroupsSequence") or [])]

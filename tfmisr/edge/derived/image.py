@@ -1,0 +1,108 @@
+"""From a source image to a derived one, and into a file."""
+
+import dataclasses
+import datetime
+import logging
+import os
+import pathlib
+
+import pydicom
+
+from tfmisr.edge import dicom
+from tfmisr.edge.derived import admission, derivation, encoding, geometry, hygiene, identity, overlays, reading
+from tfmisr.edge.derived.fidelity import Fidelity
+from tfmisr.edge.derived.pixels import Upscale, upscale_frames
+from tfmisr.edge.derived.product import Product
+from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import whole
+
+_LOG = logging.getLogger("tfmisr.edge.derived")
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What is worth knowing of a derived image and is not in it.
+
+    Attributes:
+        clipped: Number of samples that the upscaler had put outside the range that can be stored.
+        fidelity: Difference to the source in stored units.
+        remarks: Sentences on what was dropped or may be wrong.
+    """
+
+    clipped: int
+    fidelity: Fidelity
+    remarks: tuple[str, ...]
+
+
+def derive(
+    source: str | os.PathLike | pydicom.Dataset,
+    upscale: Upscale,
+    product: Product,
+    when: datetime.datetime | None = None,
+) -> pydicom.Dataset:
+    """Returns the upscaled image as a new data set with its file meta group; the source is left as it is.
+
+    Args:
+        source: A file, or a data set with its `file_meta`.
+        upscale: Maps a float32 array (rows, columns, 1 or 3) in [0, 1] to `product.scale` times as many rows and
+            columns.
+        product: Who makes the image, and how.
+        when: Time of processing, with a time zone. Give the same one for all slices of a series. Without it the
+            image has the present time and no Series Date and Time: they must be the same in a whole series, and one
+            slice cannot know when the first was processed.
+
+    Raises:
+        InputError: The image is none, or is broken, or is one that must not be upscaled, or the result says
+            something else than the source (D-07, D-31, D-39, D-44).
+    """
+    return derive_with_report(source, upscale, product, when)[0]
+
+
+def derive_with_report(source, upscale, product, when=None) -> tuple[pydicom.Dataset, Report]:
+    """Returns what `derive` returns, and a report."""
+    name = "the data set" if isinstance(source, pydicom.Dataset) else os.fspath(source)
+    with reading.guarded(name):
+        ds = reading.load(source)
+        remarks = admission.admit(ds, product)
+    pixels = upscale_frames(ds, upscale, product, name)
+    with reading.guarded(name):
+        if complaint := pixels.fidelity.complaint(product, _used(ds, pixels)):
+            raise InputError(complaint)
+        target, dropped = _assemble(ds, pixels, product, when)
+    report = Report(pixels.clipped, pixels.fidelity, (*remarks, *dropped))
+    for remark in report.remarks:
+        _LOG.warning("%s", remark)
+    if pixels.clipped:
+        _LOG.info("%d samples were clipped to the stored range", pixels.clipped)
+    return target, report
+
+
+def _used(ds, pixels):
+    if dicom.hounsfield(ds, 0) is not None:
+        return dicom.CT_MAX_VAL + 1
+    return (pixels.largest or 0) - (pixels.smallest or 0) + 1
+
+
+def _assemble(ds, pixels, product, when):
+    """Builds the data set; the order matters where a step needs the source's values."""
+    now = when or datetime.datetime.now(datetime.timezone.utc)
+    target = hygiene.kept(ds, product)
+    remarks = overlays.convert(target, product)
+    geometry.relocate(target, product)
+    derivation.record(target, product, now)
+    identity.identify(target, product, now, begun=when)
+    encoding.describe(target, ds, pixels)
+    encoding.finish(target, product)
+    return target, remarks
+
+
+def write(ds: pydicom.Dataset, path: str | os.PathLike) -> None:
+    """Writes a derived image: the whole file appears, or none (D-44).
+
+    Raises:
+        InputError: There is no such folder, or a value taken over from the source cannot be written.
+    """
+    if not pathlib.Path(path).parent.is_dir():
+        raise InputError(f"the folder {pathlib.Path(path).parent} does not exist; make it first")
+    with reading.guarded(os.fspath(path)), whole(path) as temporary:
+        ds.save_as(temporary, enforce_file_format=True)

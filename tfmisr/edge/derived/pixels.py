@@ -1,0 +1,150 @@
+"""The pixels of a derived image: stored values in, stored values out (D-30 to D-36)."""
+
+import dataclasses
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pydicom
+from pydicom.pixels import apply_color_lut, iter_pixels
+
+from tfmisr.edge import dicom
+from tfmisr.edge.derived import padding, ranges, reading
+from tfmisr.edge.derived.fidelity import Fidelity, measure
+from tfmisr.edge.derived.geometry import grids
+from tfmisr.edge.derived.product import Product
+from tfmisr.edge.errors import InputError
+from tfmisr.edge.levels import Frames
+
+_STRIPE = 64  # source rows that are rounded at a time
+
+Upscale = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass
+class Pixels:
+    """The result of all frames.
+
+    Attributes:
+        data: Bytes of Pixel Data (7FE0,0010), native, little endian, padded to even length.
+        bits: Bits of a sample where they differ from the source's, as after a palette.
+        smallest: Lowest value that is no padding.
+        largest: Highest value that is no padding.
+        clipped: Number of samples that the upscaler had put outside the stored range.
+        fidelity: Difference to the source.
+    """
+
+    data: bytes = b""
+    bits: int | None = None
+    smallest: int | None = None
+    largest: int | None = None
+    clipped: int = 0
+    fidelity: Fidelity = Fidelity()
+
+
+def stored_frames(ds: pydicom.Dataset, count: int) -> Frames:
+    """Returns frames of stored values (rows, columns, 1 or 3), colour as RGB, with a mask of padding or `None`."""
+    return Frames(count, lambda: (_frame(ds, frame) for frame in iter_pixels(ds)))
+
+
+def _frame(ds, frame):
+    if ds.PhotometricInterpretation == "PALETTE COLOR":
+        frame = apply_color_lut(frame, ds)[..., :3]
+        frame = frame >> 8 if dicom.bits_of(ds) == 8 and frame.dtype == np.uint16 else frame
+    elif (unused := 8 * frame.itemsize - ds.BitsStored) > 0:
+        frame = (frame << unused) >> unused  # overlay bits out, sign in (D-36)
+    if frame.ndim == 3:
+        return frame, None
+    return frame[..., np.newaxis], dicom.padding(ds, frame)
+
+
+def upscale_frames(ds: pydicom.Dataset, upscale: Upscale, product: Product, name) -> Pixels:
+    """Decodes, enlarges and rounds frame after frame.
+
+    Args:
+        ds: The source.
+        upscale: Maps float32 (rows, columns, channels) in [0, 1] to `scale` times as many rows and columns.
+        product: Scale and convention.
+        name: Of the source, for errors.
+
+    Raises:
+        InputError: The pixels cannot be decoded, or the upscaler's result is not usable.
+    """
+    with reading.guarded(name):
+        count = int(ds.get("NumberOfFrames") or 1)
+        reading.check_codestreams(ds, count)
+        frames = stored_frames(ds, count)
+        of_frame = ranges.find(ds, frames)
+        decoded = iter(frames)
+    result, stream = Pixels(), io.BytesIO()
+    for index in range(count):
+        with reading.guarded(name):
+            frame = next(decoded, None)
+            if frame is None:
+                raise InputError(f"Pixel Data (7FE0,0010) ends before frame {index + 1} of {count}")
+            whole = frame[0] if frame[1] is None else padding.fill(*frame)
+            lr, beyond = of_frame[index].to_network(whole)
+        # Outside the guard: a mistake in the upscaler is not the file's.
+        sr = of_frame[index].to_stored(_checked(upscale(lr), lr, product, name))
+        pixels = _stored(ds, frame, sr, beyond, grids(ds, product), result)
+        stream.write(np.ascontiguousarray(pixels, _dtype(ds, result)).data)
+    if stream.tell() % 2:
+        stream.write(b"\0")
+    result.data = stream.getvalue()  # shares its memory with the stream
+    return result
+
+
+def _checked(sr, lr, product, name):
+    sr, wanted = np.asarray(sr, np.float32), (*(n * product.scale for n in lr.shape[:2]), lr.shape[2])
+    if sr.shape != wanted:
+        raise InputError(f"{name}: the upscaler must return the shape {wanted}. Received: {sr.shape}")
+    if not np.isfinite(sr).all():
+        raise InputError(f"{name}: the upscaler returned values that are not finite")
+    return sr
+
+
+def _stored(ds, frame, sr, beyond, axes, result):
+    """Returns what is stored of a frame; accounts for it in `result`."""
+    (stored, mask), limits, there = frame, _stored_range(ds), None
+    pixels = _rounded(sr, beyond, axes, limits, result)
+    if mask is not None:
+        padding.avoid(pixels, dicom.padding_range(ds), limits)
+        there = padding.put_back(pixels, stored, mask, axes)
+    native = pixels if there is None else pixels[~there]
+    if native.size:
+        low, high = int(native.min()), int(native.max())
+        result.smallest = low if result.smallest is None else min(low, result.smallest)
+        result.largest = high if result.largest is None else max(high, result.largest)
+    valid = None if mask is None else ~mask
+    result.fidelity = result.fidelity.worst(measure(stored, pixels, axes, valid))
+    return pixels
+
+
+def _is_palette(ds):
+    return ds.PhotometricInterpretation == "PALETTE COLOR"
+
+
+def _stored_range(ds):
+    if _is_palette(ds):
+        return 0, (1 << dicom.bits_of(ds)) - 1
+    if ds.PixelRepresentation:
+        return -(1 << (ds.BitsStored - 1)), (1 << (ds.BitsStored - 1)) - 1
+    return 0, (1 << ds.BitsStored) - 1
+
+
+def _dtype(ds, result):
+    if _is_palette(ds):
+        result.bits = dicom.bits_of(ds)
+        return f"<u{result.bits // 8}"
+    return f"<{'i' if ds.PixelRepresentation else 'u'}{ds.BitsAllocated // 8}"
+
+
+def _rounded(sr, beyond, axes, limits, result):
+    """Returns integers within the stored range; counts in `result` what had to be clipped."""
+    pixels = np.empty(sr.shape, np.int16 if limits[0] < 0 else np.uint16)
+    for start in range(0, sr.shape[0], _STRIPE * axes[0].scale):
+        rows = slice(start, start + _STRIPE * axes[0].scale)
+        values = np.rint(sr[rows] if beyond is None else sr[rows] + ranges.linear(beyond, axes, rows))
+        result.clipped += int(np.count_nonzero((values < limits[0]) | (values > limits[1])))
+        pixels[rows] = np.clip(values, *limits)
+    return pixels

@@ -1,0 +1,129 @@
+"""What makes a derived image: the software, its network, and what the user has chosen."""
+
+import dataclasses
+import hashlib
+import re
+import string
+import uuid
+
+from pydicom import uid
+
+# uuid5(NAMESPACE_URL, "tfmisr"): 2.25 needs no registration (PS3.5 B.2).
+NAMESPACE = uuid.UUID("09d70593-077f-5c21-9afa-dec1ec66f270")
+IMPLEMENTATION_CLASS_UID = f"2.25.{NAMESPACE.int}"
+
+CONVENTIONS = ("half_pixel", "top_left", "align_corners")
+LOSSLESS = {
+    "": uid.ExplicitVRLittleEndian,
+    "rle": uid.RLELossless,
+    "jpeg_ls": uid.JPEGLSLossless,
+    "jpeg_2000": uid.JPEG2000Lossless,
+}
+
+# What changes neither the pixels nor the attributes is no part of an instance's identity.
+_NOT_IN_KEY = ("lossless", "burned_in", "force", "mean_limit", "p99_limit")
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """The producer of derived images, and how it is to make them.
+
+    Attributes:
+        name: Of the software, at most 16 characters.
+        version: Of the software, at most 16 characters.
+        model: Name of the network or the interpolation, at most 47 characters.
+        weights_sha256: Digest of the weights in hexadecimal digits; empty for an interpolation.
+        scale: Upsampling factor.
+        convention: Where the pixels of the result lie (D-25), a property of the model: `half_pixel` (the edges of
+            the image stay), `top_left` (the centre of the first pixel stays, spacing is divided by the scale) or
+            `align_corners` (the centres of the outermost pixels stay).
+        manufacturer: Manufacturer (0008,0070) of the derived image.
+        ai: A network made the pixels, which the series description and the image type then say.
+        runtime: Names the hardware or runtime where that changes pixels (D-02).
+        lossless: Compression of the pixel data: none if empty, `rle`, `jpeg_ls` or `jpeg_2000`.
+        keep_manufacturer: Leave the scanner in the General Equipment Module (D-17).
+        overlays: `drop` or `nearest`, which enlarges them (D-36).
+        burned_in: `warn`, `refuse` or `ignore` where text may be part of the pixels (D-39).
+        series_number_offset: Added to Series Number (0020,0011) (D-05).
+        force: Upscale what has been upscaled already (D-07).
+        keep_private: Private elements to keep as (group, private creator, last byte of the element), such as
+            (0x2005, "Philips MR Imaging DD 001", 0x0E), the scale slope (D-40).
+        uid_root: Root of all new UIDs; 2.25 needs no registration.
+        research: Set Content Qualification (0018,9004) to RESEARCH (D-18).
+        mean_limit: Largest difference between the mean of the result and of the source, in stored units (D-31);
+            of images that use more than 12 bits, in 1/4096 of what they use. `None` turns it off.
+        p99_limit: Largest 99th percentile of the difference between the source and the result averaged back to its
+            size, as a part of the source's range from the 1st to the 99th percentile (D-31). `None` turns it off.
+    """
+
+    name: str
+    version: str
+    model: str
+    weights_sha256: str
+    scale: int
+    convention: str = "half_pixel"
+    manufacturer: str = "tfmisr"
+    ai: bool = True
+    runtime: str = ""
+    lossless: str = ""
+    keep_manufacturer: bool = False
+    overlays: str = "drop"
+    burned_in: str = "warn"
+    series_number_offset: int = 1000
+    force: bool = False
+    keep_private: tuple[tuple[int, str, int], ...] = ()
+    uid_root: str = "2.25"
+    research: bool = False
+    mean_limit: float | None = 0.5
+    p99_limit: float | None = 0.2
+
+    def __post_init__(self):
+        if not isinstance(self.scale, int) or not 2 <= self.scale <= 16:
+            raise ValueError(f"`scale` must be from 2 to 16. Received: scale={self.scale}")
+        for field, limit in {"name": 16, "version": 16, "model": 47, "manufacturer": 64}.items():
+            _check_text(field, getattr(self, field), limit)
+        _check_choice("convention", self.convention, CONVENTIONS)
+        _check_choice("lossless", self.lossless, LOSSLESS)
+        _check_choice("overlays", self.overlays, ("drop", "nearest"))
+        _check_choice("burned_in", self.burned_in, ("warn", "refuse", "ignore"))
+        if set(self.weights_sha256) - set(string.hexdigits) or len(self.weights_sha256) > 64:
+            raise ValueError(f"`weights_sha256` must be hexadecimal. Received: {self.weights_sha256!r}")
+        if not re.fullmatch(uid.RE_VALID_UID, self.uid_root) or len(self.uid_root) > 40:
+            raise ValueError(f"`uid_root` must be a UID of at most 40 characters. Received: {self.uid_root!r}")
+
+    @property
+    def key(self) -> str:
+        """Digest of all that decides what a derived image holds, apart from its source (D-02)."""
+        fields = {k: v for k, v in dataclasses.asdict(self).items() if k not in _NOT_IN_KEY}
+        return hashlib.sha256(repr(sorted(fields.items())).encode()).hexdigest()
+
+    @property
+    def marker(self) -> str:
+        """Value of Image Type (0008,0008) that names what was done (D-11)."""
+        return "AI_SR" if self.ai else "INTERPOLATED"
+
+    @property
+    def label(self) -> str:
+        """End of Series Description (0008,103E), for people (D-05, D-18)."""
+        return f" SRx{self.scale} AI" if self.ai else f" SRx{self.scale}"
+
+    @property
+    def description(self) -> str:
+        """Sentence for Derivation Description (0008,2111) (D-13)."""
+        weights = f", weights sha256 {self.weights_sha256[:12]}" if self.weights_sha256 else ""
+        return (
+            f"Super-resolution x{self.scale} by {self.name} {self.version}, model {self.model}{weights}; "
+            "pixels are estimated, not acquired."
+        )
+
+
+def _check_text(field, value, limit):
+    # Plain characters are the same in every Specific Character Set (0008,0005).
+    plain = set(string.ascii_letters + string.digits + " ._-+():/")
+    if not value or len(value) > limit or set(value) - plain:
+        raise ValueError(f"`{field}` must be 1 to {limit} letters, digits or . _ - + ( ) : /. Received: {value!r}")
+
+
+def _check_choice(field, value, choices):
+    if value not in choices:
+        raise ValueError(f"`{field}` must be one of {tuple(choices)}. Received: {field}={value!r}")
