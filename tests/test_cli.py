@@ -11,7 +11,7 @@ from tfmisr import cli
 from tfmisr.edge.errors import InputError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-COMMANDS = ("fit", "evaluate", "upscale", "prepare")
+COMMANDS = ("fit", "evaluate", "upscale", "prepare", "export", "export.benchmark", "dicom_check")
 
 
 def call(*arguments, **environment) -> subprocess.CompletedProcess:

@@ -21,7 +21,7 @@ def present() -> list[str]:
     found = [p.parent for p in (ROOT / "tfmisr").rglob("__init__.py")]
     names = [".".join(p.relative_to(ROOT).parts) for p in found]
     folders = [p.parent.name for p in (ROOT / "datasets").glob("*/__init__.py")]
-    return [*names, "tfmisr.datasets", *(f"tfmisr.datasets.{name}" for name in folders)]
+    return [*names, "tfmisr.export", "tfmisr.datasets", *(f"tfmisr.datasets.{name}" for name in folders)]
 
 
 def test_setup_cfg_lists_every_package():
@@ -51,7 +51,8 @@ def test_wheel_holds_every_module(tmp_path):
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
     for path in (ROOT / "tfmisr").rglob("*.py"):
         assert str(path.relative_to(ROOT)) in names
-    for path in (ROOT / "datasets").rglob("*.py"):
-        assert f"tfmisr/{path.relative_to(ROOT)}" in names
+    for folder in ("datasets", "export"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert f"tfmisr/{path.relative_to(ROOT)}" in names
     assert "tfmisr/datasets/chest_phantom/README.md" in names
-    assert not [name for name in names if name.startswith(("datasets/", "tests/", "benchmarks/"))]
+    assert not [name for name in names if name.startswith(("datasets/", "export/", "tests/", "benchmarks/"))]

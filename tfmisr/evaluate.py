@@ -22,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
         "models",
         nargs="+",
         metavar="MODEL",
-        help="a run's folder, a .keras file, or an interpolation: " + ", ".join(INTERPOLATIONS),
+        help="a run's folder, a .keras or .tflite file, or an interpolation: " + ", ".join(INTERPOLATIONS),
     )
     parser.add_argument("--dataset", help="dataset's name or a folder (default: the first run's own)")
     parser.add_argument("--manual_dir", nargs="+", metavar="DIR", help="folders with its source files")

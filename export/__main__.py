@@ -1,0 +1,230 @@
+"""python -m tfmisr.export: a trained network as `.tflite` files with model cards, and as a SavedModel."""
+
+import argparse
+import json
+import pathlib
+import sys
+
+from tfmisr import cli
+from tfmisr.edge.errors import InputError
+
+FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8", "saved_model")
+_CALIBRATED = ("int8", "int16x8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tfmisr.export",
+        description="Writes a trained network as .tflite files that carry a model card, and as a SavedModel; compares "
+        "each file with the Keras network on whole images. Exit status 1: a file is over a limit.",
+    )
+    parser.add_argument("model", metavar="WORKDIR", help="a run's folder, or a .keras file")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the files")
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        default=list(FORMATS),
+        choices=FORMATS,
+        metavar="F",
+        help=f"default: {' '.join(FORMATS)}",
+    )
+    parser.add_argument(
+        "--tile",
+        nargs="+",
+        default=["128"],
+        metavar="N",
+        help="side of the .tflite input in low-resolution pixels, or any; several make several files (default: 128)",
+    )
+    parser.add_argument("--name", help="the model's name (default: that of the folder)")
+    parser.add_argument("--modality", metavar="TEXT", help="for the card: what the training images show")
+    parser.add_argument("--licence", metavar="TEXT", help="for the card: licence of the weights")
+    _add_data(parser.add_argument_group("images that calibrate and compare (default: the run's own dataset)"))
+    _add_limits(parser.add_argument_group("limits"))
+    return parser
+
+
+def _add_data(group):
+    group.add_argument("--dataset", help="dataset's name or a folder")
+    group.add_argument("--manual_dir", nargs="+", metavar="DIR", help="folders with its source files")
+    group.add_argument("--data_dir", metavar="DIR", help="where prepared datasets are kept")
+    group.add_argument("--patient_pattern", help="as for python -m tfmisr.fit")
+    group.add_argument(
+        "--calibration_images", type=int, default=48, metavar="N", help="training images for int8 (default: 48)"
+    )
+    group.add_argument(
+        "--split", default="validation", choices=("validation", "test"), help="to compare on (default: validation)"
+    )
+    group.add_argument("--images", type=int, default=20, metavar="N", help="to compare on; 0: none (default: 20)")
+    group.add_argument("--rounds", type=int, default=20, metavar="N", help="windows to time (default: 20)")
+
+
+def _add_limits(group):
+    group.add_argument("--max_psnr_drop", type=float, default=0.05, metavar="DB", help="mean, in dB (default: 0.05)")
+    group.add_argument("--max_ssim_drop", type=float, default=0.002, metavar="X", help="mean (default: 0.002)")
+    group.add_argument(
+        "--max_float32_error", type=float, default=1e-5, metavar="X", help="any pixel, range 0 to 1 (default: 1e-5)"
+    )
+
+
+def main(argv=None) -> int:
+    """Runs the command; see `--help`."""
+    arguments = _parser().parse_args(argv)
+    tiles = _tiles(arguments)
+    cli.require_writable(arguments.output)
+    from tfmisr import config, degradations, models, upscalers
+    from tfmisr.export import convert
+
+    run = upscalers.load(arguments.model)
+    if run.channels is None:
+        raise InputError(f"expected a run's folder or a .keras file. Received: {arguments.model}, an interpolation")
+    network = convert.in_float32(models.load(arguments.model))
+    known = {key: run.config[key] for key in ("blur_sigma", "noise_std", "quantize_lr") if key in run.config}
+    degradation = degradations.make(run.scale, **known)
+    source = _source(arguments, run.config or config.Config().identity() | {"dataset": None})
+    export = Export(arguments, run, network, source, degradation)
+    paths = [export.write(flavour, tile) for tile in tiles for flavour in convert.FLAVOURS if flavour in export.wanted]
+    if "saved_model" in arguments.formats:
+        convert.save_model(network, export.folder / "saved_model")
+        print(f"{export.folder / 'saved_model'}: any size, signature {convert.SIGNATURE}")
+    return export.compare(paths) if paths and arguments.images else 0
+
+
+def _tiles(arguments) -> list[int | None]:
+    for name, least in (("calibration_images", 2), ("images", 0), ("rounds", 1)):
+        if getattr(arguments, name) < least:
+            raise InputError(f"{name} must be at least {least}. Received: {getattr(arguments, name)}")
+    try:
+        tiles = [None if text == "any" else int(text) for text in arguments.tile]
+    except ValueError as error:
+        raise InputError(f"tile must be a number of pixels, or any. Received: {' '.join(arguments.tile)}") from error
+    if any(tile is not None and tile < 16 for tile in tiles):
+        raise InputError(f"tile must be at least 16. Received: {' '.join(arguments.tile)}")
+    return list(dict.fromkeys(tiles))
+
+
+def _source(arguments, fields):
+    if not arguments.images and not set(arguments.formats) & set(_CALIBRATED):
+        return None
+    dataset = arguments.dataset or fields["dataset"]
+    if dataset is None:
+        raise InputError("the run's folder does not say which images it was trained on; give --dataset")
+    from tfmisr import data
+
+    own = arguments.dataset is None
+    manual = arguments.manual_dir or (fields.get("manual_dir", ()) if own else ())
+    pattern = arguments.patient_pattern or (fields.get("patient_pattern") if own else None)
+    return data.load(dataset, arguments.data_dir or fields.get("data_dir"), manual, pattern)
+
+
+class Export:
+    """The files of one network, and the report on them."""
+
+    def __init__(self, arguments, run, network, source, degradation):
+        from tfmisr.export import cards
+
+        self.arguments, self.run, self.network = arguments, run, network
+        self.source, self.degradation = source, degradation
+        self.folder = pathlib.Path(arguments.output)
+        self.name = arguments.name or run.name
+        self.wanted = [f for f in arguments.formats if f != "saved_model"]
+        self.shared = cards.shared(arguments.model, run.config, arguments.modality, arguments.licence)
+        self.written, self._calibrations = {}, {}
+
+    def write(self, flavour: str, tile: int | None) -> pathlib.Path:
+        """Converts the network and writes the file with a card that does not know the comparison yet."""
+        from tfmisr import upscalers
+        from tfmisr.export import cards, convert
+
+        core = convert.core_of(self.network, flavour)
+        radius = upscalers.receptive_radius(core.network)
+        said = dict(self.shared)
+        samples = None
+        if flavour in convert.INTEGER:
+            calibration = self._calibration(tile)
+            samples, said["calibration"] = calibration.samples, calibration.summary()
+        card = cards.describe(self.name, flavour, core, self.run.scale, tile, radius, said)
+        _check_tile(tile, card["overlap"], radius)
+        content = convert.to_tflite(core, flavour, tile, samples)
+        path = self._path(flavour, tile)
+        self.written[path] = (content, card)
+        self._store(path)
+        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, tile {tile or 'any'}, overlap {card['overlap']}")
+        return path
+
+    def _path(self, flavour, tile):
+        first = tile == _tiles(self.arguments)[0]
+        return self.folder / f"{self.name}_{flavour}{'' if first else '_' + str(tile or 'any')}.tflite"
+
+    def _calibration(self, tile):
+        from tfmisr.export import calibration
+
+        side = tile or 128
+        if side not in self._calibrations:
+            count = self.arguments.calibration_images
+            chosen = calibration.choose(self.source, self.run.scale, self.degradation, count, side)
+            self._calibrations[side] = chosen
+        return self._calibrations[side]
+
+    def _store(self, path):
+        from tfmisr.edge import card, files
+
+        content = card.attach(*self.written[path])
+        with files.whole(path) as temporary:
+            temporary.write_bytes(content)
+        files.write_text(card.beside(path), json.dumps(card.check(content, "the new file"), indent=2) + "\n")
+
+    def compare(self, paths) -> int:
+        """Writes `report.json` and `report.md`, and the cards again with what was found."""
+        import dataclasses
+
+        from tfmisr.edge.files import write_text
+        from tfmisr.export import benchmark, convert, report
+
+        arguments = self.arguments
+        limits = report.Limits(arguments.max_psnr_drop, arguments.max_ssim_drop, arguments.max_float32_error)
+        chosen = self.source, arguments.split, self.run.scale, self.degradation, arguments.images
+        found = {"name": self.name, **report.parity(self.network, paths, *chosen)}
+        for path, (content, card) in self.written.items():
+            own = found["files"][path.name]
+            own |= {"flavour": card["flavour"], "tile": card["tile"], "bytes": path.stat().st_size}
+            own["operations"] = convert.operations_of(content)
+        found["failures"] = report.failures(found, limits)
+        found["limits"] = dataclasses.asdict(limits)
+        found["calibration"] = {str(side): c.summary() | {"crops": c.places} for side, c in self._calibrations.items()}
+        self._tell_cards(found)
+        found["benchmark"] = benchmark.measure(paths, rounds=arguments.rounds)
+        write_text(self.folder / "report.json", json.dumps(found, indent=2) + "\n")
+        write_text(self.folder / "report.md", report.markdown(found))
+        return self._verdict(found)
+
+    def _tell_cards(self, found):
+        for path, (content, card) in self.written.items():
+            own = found["files"][path.name]
+            parity = {key: found[key] for key in ("dataset", "split")} | {"images": len(found["images"])}
+            parity |= {key: own[key] for key in ("psnr", "psnr_drop", "ssim", "ssim_drop", "worst_pixel")}
+            self.written[path] = content, {**card, "against_keras": parity}
+            self._store(path)
+
+    def _verdict(self, found) -> int:
+        for name, row in found["files"].items():
+            print(f"{name}: PSNR drop {row['psnr_drop']:+.4f} dB, worst pixel {row['worst_pixel']:.1e}")
+        print(f"report: {self.folder / 'report.md'}")
+        for failure in found["failures"]:
+            print(f"over the limit: {failure}", file=sys.stderr)
+        return 1 if found["failures"] else 0
+
+
+def _check_tile(tile, overlap, radius):
+    if tile is None:
+        return
+    if radius is None:
+        raise InputError("the network sees the whole image at once and has no tile; use --tile any")
+    if tile <= 2 * overlap:
+        raise InputError(
+            f"tile must be above {2 * overlap}, twice the {overlap} pixels that this network sees around each. "
+            f"Received: {tile}"
+        )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,88 @@
+"""The training images that set the ranges of the integer flavours."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from tfmisr import pipeline
+from tfmisr.edge.errors import InputError
+
+_CANDIDATES = 16  # images looked at for each one taken
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Crops of training images, and where they come from.
+
+    Attributes:
+        dataset: Name of the dataset.
+        crops: float32 arrays (height, width, channels) in [0, 1].
+        places: One dictionary a crop: `id`, `top`, `left` in low-resolution pixels.
+    """
+
+    dataset: str
+    crops: list[np.ndarray]
+    places: list[dict]
+
+    def samples(self):
+        """Yields the crops, then a pyramid from black to white, so that the input's range is the whole of [0, 1].
+
+        It has neither edges nor a bright border, which would widen the ranges of the layers.
+        """
+        yield from self.crops
+        yield pyramid(self.crops[0].shape)
+
+    @property
+    def sha256(self) -> str:
+        """Hash over names, places and pixels of the crops."""
+        digest = hashlib.sha256()
+        for place, crop in zip(self.places, self.crops, strict=True):
+            digest.update(f"{place} {crop.shape}".encode())
+            digest.update(np.ascontiguousarray(crop, "<f4").tobytes())
+        return digest.hexdigest()
+
+    def summary(self) -> dict:
+        """Returns what the model card says."""
+        return {
+            "dataset": self.dataset,
+            "split": "train",
+            "images": len(self.crops),
+            "chosen": "one from each quantile of mean intensity, and a pyramid from black to white",
+            "sha256": self.sha256,
+        }
+
+
+def choose(source, scale: int, degradation, count: int, side: int, seed: int = 0) -> Calibration:
+    """Returns crops of training images from dark to bright: one from each of `count` quantiles of mean intensity.
+
+    Args:
+        source: `tfmisr.data.Source`; of its splits only `train` is ever read.
+        scale: Upsampling factor.
+        degradation: `tfmisr.degradations.Degradation` that makes LR.
+        count: Number of crops at most.
+        side: Side of a crop in low-resolution pixels at most; all are as large as the smallest image allows.
+        seed: Start of the random choice.
+    """
+    if "train" not in source.splits:
+        raise InputError(f"the integer flavours are calibrated on training images; {source.name} has none")
+    cache = pipeline.cache_of(source, "train")
+    rng = np.random.default_rng([seed, 4])
+    looked_at = np.unique(np.linspace(0, len(cache) - 1, count * _CANDIDATES).astype(int))
+    means = [cache[i][::4, ::4].mean() / cache.max_vals[i] for i in looked_at]
+    strata = np.array_split(looked_at[np.argsort(means, kind="stable")], min(count, len(looked_at)))
+    chosen = [int(rng.choice(stratum)) for stratum in strata]
+    side = min(side, int((cache.shapes[chosen] // scale).min()))
+    crops, places = [], []
+    for name, _, _, lr, _ in pipeline.pairs(cache, scale, degradation, chosen, seed):
+        top, left = (int(rng.integers(0, length - side + 1)) for length in lr.shape[:2])
+        crops.append(lr[top : top + side, left : left + side])
+        places.append({"id": name, "top": top, "left": left})
+    return Calibration(source.name, crops, places)
+
+
+def pyramid(shape: tuple[int, int, int]) -> np.ndarray:
+    """Returns a float32 image that rises evenly from 0 at its border to 1 in its middle."""
+    y, x = (np.minimum(np.arange(side), np.arange(side)[::-1]) for side in shape[:2])
+    heights = np.minimum.outer(y, x).astype(np.float32)
+    return np.broadcast_to((heights / max(heights.max(), 1))[..., None], shape)

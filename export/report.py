@@ -1,0 +1,146 @@
+"""What each exported file costs: against the Keras network on whole images, in bytes, memory and time."""
+
+import dataclasses
+
+import numpy as np
+
+from tfmisr import metrics, pipeline, upscalers
+from tfmisr.edge import runtime
+from tfmisr.progress import bar
+
+MEASURES = ("psnr", "ssim")
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a file may cost.
+
+    Attributes:
+        psnr_drop: Mean loss of PSNR against Keras, in dB.
+        ssim_drop: Mean loss of SSIM against Keras.
+        float32_error: Largest difference of a pixel between float32 and Keras, in units of the range [0, 1].
+    """
+
+    psnr_drop: float
+    ssim_drop: float
+    float32_error: float
+
+
+def parity(network, paths, source, split: str, scale: int, degradation, count: int) -> dict:
+    """Compares files with the Keras network on whole images.
+
+    Args:
+        network: The Keras network.
+        paths: `.tflite` files with their cards.
+        source: `tfmisr.data.Source` of the images.
+        split: Its split.
+        scale: Upsampling factor.
+        degradation: `tfmisr.degradations.Degradation` that makes LR.
+        count: Number of images, taken evenly.
+
+    Returns:
+        `images`, `keras` with its own scores, and `files`: scores and differences by file name.
+    """
+    keras, files = upscalers.tiled(network), [runtime.Model(path, threads=2) for path in paths]
+    cache = pipeline.cache_of(source, split)
+    chosen = np.unique(np.linspace(0, len(cache) - 1, count).round().astype(int))
+    rows = {name: [] for name in ("keras", *(model.path.name for model in files))}
+    images = pipeline.pairs(cache, scale, degradation, chosen)
+    for name, _, max_val, lr, hr in bar(images, total=len(chosen), desc="comparing", unit=" images", leave=False):
+        exact = keras(lr, scale)
+        rows["keras"].append(_scores(hr, exact, max_val, scale))
+        for model in files:
+            image = model(lr)
+            worst = float(np.abs(image - exact).max())
+            rows[model.path.name].append({"id": name, "worst": worst, **_scores(hr, image, max_val, scale)})
+    return {
+        "dataset": source.name,
+        "split": split,
+        "images": [cache.ids[i] for i in chosen],
+        "keras": _means(rows["keras"]),
+        "files": {model.path.name: _costs(rows[model.path.name], rows["keras"]) for model in files},
+    }
+
+
+def _scores(hr, image, max_val, scale):
+    pair = [metrics.shave(x, scale) for x in (hr, upscalers.to_levels(image, max_val))]
+    return {name: metrics.METRICS[name](*pair, max_val) for name in MEASURES}
+
+
+def _means(rows):
+    return {name: float(np.mean([row[name] for row in rows])) for name in MEASURES}
+
+
+def _costs(rows, exact) -> dict:
+    worst = max(rows, key=lambda row: row["worst"])
+    found = {**_means(rows), "worst_pixel": worst["worst"], "worst_pixel_image": worst["id"]}
+    for name in MEASURES:
+        # Two perfect images have infinite PSNR, and lose nothing.
+        drops = np.nan_to_num([a[name] - b[name] for a, b in zip(exact, rows, strict=True)])
+        found |= {f"{name}_drop": float(drops.mean()), f"{name}_drop_worst": float(drops.max())}
+    return found
+
+
+def failures(report: dict, limits: Limits) -> list[str]:
+    """Returns what is over the limits, a line each."""
+    found = []
+    for name, row in report["files"].items():
+        for measure, unit in (("psnr", " dB"), ("ssim", "")):
+            drop, limit = row[f"{measure}_drop"], getattr(limits, f"{measure}_drop")
+            if not drop <= limit:
+                found.append(f"{name}: loses {drop:.4f}{unit} of {measure.upper()}, above the limit of {limit}{unit}")
+        if row["flavour"] == "float32" and not row["worst_pixel"] <= limits.float32_error:
+            found.append(f"{name}: differs by {row['worst_pixel']:.2g}, above the limit of {limits.float32_error}")
+    return found
+
+
+def markdown(report: dict) -> str:
+    """Returns the report as a page: one table, then what the numbers mean."""
+    compared, speed = report["files"], _by_file(report["benchmark"])
+    base = next((speed[name] for name, row in compared.items() if row["flavour"] == "float32"), None)
+    lines = [
+        f"# {report['name']}: what each file costs",
+        "",
+        f"Against the Keras network on {len(report['images'])} whole images, {report['dataset']}, {report['split']} "
+        f"split: PSNR {report['keras']['psnr']:.3f} dB, SSIM {report['keras']['ssim']:.5f}.",
+        "",
+        "| file | size | PSNR drop, dB (worst image) | SSIM drop | worst pixel | peak memory | ms per window, "
+        "1 / 2 threads | ms per megapixel, 1 / 2 threads (to float32) | operations |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [_line(name, row, speed[name], base) for name, row in compared.items()]
+    machine = report["benchmark"]["machine"]
+    lines += [
+        "",
+        f"Gate: {'; '.join(report['failures']) or 'all within the limits'} "
+        f"({', '.join(f'{key} {value}' for key, value in report['limits'].items())}).",
+        "",
+        "Drop: what is lost against Keras after rounding to the image's levels. Worst pixel: largest difference "
+        "before rounding, the range being 0 to 1. Time: the whole window with interpolation; a megapixel of output, "
+        "overlap included. Peak memory: what one window adds to a fresh process.",
+        "",
+        f"Measured on {machine['processor']}, load {machine['load']}: {report['benchmark']['method']}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _by_file(benchmark) -> dict[str, list[dict]]:
+    found = {}
+    for row in benchmark["models"]:
+        found.setdefault(row["file"], []).append(row)
+    return found
+
+
+def _line(name, row, speed, base) -> str:
+    window = " / ".join(f"{own['window_ms']:.1f}" for own in speed)
+    area = " / ".join(f"{own['ms_per_megapixel']:.0f}" for own in speed)
+    if base:
+        ratios = (a["ms_per_megapixel"] / b["ms_per_megapixel"] for a, b in zip(speed, base, strict=True))
+        area += " (" + " / ".join(f"{ratio:.2f}" for ratio in ratios) + ")"
+    peak = speed[0]["peak_mib"]
+    operations = ", ".join(f"{count} {operation}" for operation, count in row["operations"].items())
+    return (
+        f"| {name} | {row['bytes'] / 1e6:.2f} MB | {row['psnr_drop']:+.4f} ({row['psnr_drop_worst']:+.4f}) | "
+        f"{row['ssim_drop']:+.6f} | {row['worst_pixel']:.1e} | {'unknown' if peak is None else f'{peak:.0f} MiB'} | "
+        f"{window} | {area} | {operations} |"
+    )

@@ -1,0 +1,137 @@
+"""The model card inside a .tflite file: it survives, it is checked, and a broken file is a message."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tiny_network import tiny_network, write_tflite
+
+from tfmisr.edge import card
+from tfmisr.edge.errors import InputError
+from tfmisr.export import convert
+
+RUNTIME = {"scale": 2, "channels": 1, "tile": 32, "overlap": 6, "skip": "bicubic", "shuffle": 1, "gate": None}
+
+
+@pytest.fixture(scope="module")
+def converted():
+    """A file as the converter writes it."""
+    return convert.to_tflite(convert.core_of(tiny_network(), "float32"), "float32", 32)
+
+
+@pytest.fixture(scope="module")
+def content(converted):
+    return card.attach(converted, RUNTIME | {"name": "tiny", "modality": "Röntgen"})
+
+
+def test_card_survives_copying_one_file(tmp_path, content):
+    (tmp_path / "a.tflite").write_bytes(content)
+    shutil.copy(tmp_path / "a.tflite", tmp_path / "b.tflite")
+    found = card.read(tmp_path / "b.tflite")
+    assert (found["name"], found["modality"], found["scale"]) == ("tiny", "Röntgen", 2)
+
+
+def test_converters_file_stays_whole_and_aligned(converted, content):
+    at = content.find(converted)
+    assert at > 0
+    assert at % 16 == 0
+
+
+def test_tensorflows_own_reader_finds_the_card_and_all_that_was_there(converted, content):
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    old, new = (schema.ModelT.InitFromObj(schema.Model.GetRootAs(c, 0)) for c in (converted, content))
+    assert [m.name for m in new.metadata] == [*(m.name for m in old.metadata), card.NAME]
+    assert json.loads(bytes(new.buffers[new.metadata[-1].buffer].data))["name"] == "tiny"
+    assert len(new.buffers) == len(old.buffers) + 1
+    for a, b in zip(old.buffers, new.buffers, strict=False):
+        np.testing.assert_array_equal(np.asarray(a.data), np.asarray(b.data))
+    assert (new.version, new.description) == (old.version, old.description)
+    assert len(new.subgraphs[0].operators) == len(old.subgraphs[0].operators)
+
+
+def test_same_weights_have_the_same_hash_under_every_card(converted):
+    texts = [card.check(card.attach(converted, RUNTIME | {"note": "x" * n}), "f") for n in (0, 1000)]
+    assert texts[0]["weights_sha256"] == texts[1]["weights_sha256"]
+
+
+def test_file_without_a_card_is_refused(converted):
+    with pytest.raises(InputError, match="has no model card; make it with python -m tfmisr.export"):
+        card.check(converted, "model.tflite")
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+def test_one_changed_bit_of_the_weights_is_refused(converted, content, part):
+    broken = bytearray(content)
+    broken[content.find(converted) + int(part * len(converted))] ^= 1
+    with pytest.raises(InputError, match="do not belong together|broken"):
+        card.check(bytes(broken), "model.tflite")
+
+
+def test_card_of_another_network_is_refused(content):
+    other = convert.to_tflite(convert.core_of(tiny_network(seed=1), "float32"), "float32", 32)
+    foreign = card.attach(other, RUNTIME)
+    mixed = foreign[: foreign.rfind(b"{\n")] + content[content.rfind(b"{\n") :]
+    length = len(content) - content.rfind(b"{\n")
+    at = foreign.rfind(b"{\n") - 4
+    mixed = mixed[:at] + length.to_bytes(4, "little") + mixed[at + 4 :]
+    with pytest.raises(InputError, match="do not belong together"):
+        card.check(mixed, "model.tflite")
+
+
+def test_card_beside_must_be_of_the_same_weights(tmp_path, content):
+    (tmp_path / "m.tflite").write_bytes(content)
+    assert card.beside(tmp_path / "m.tflite").name == "m.card.json"
+    (tmp_path / "m.card.json").write_text(json.dumps({"weights_sha256": "0" * 64}))
+    with pytest.raises(InputError, match="m.card.json belongs to another file"):
+        card.read(tmp_path / "m.tflite")
+    (tmp_path / "m.card.json").write_text(json.dumps(card.check(content, "x")))
+    assert card.read(tmp_path / "m.tflite")["name"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    "field,value",
+    [("scale", 5), ("channels", 2), ("tile", 0), ("overlap", -1), ("skip", "zoh"), ("shuffle", "4"), ("gate", [2, 1])],
+)
+def test_card_that_the_runtime_cannot_follow_is_refused(converted, field, value):
+    with pytest.raises(InputError, match=f"model card with {field}="):
+        card.check(card.attach(converted, RUNTIME | {field: value}), "m.tflite")
+
+
+def test_card_of_a_later_version_is_refused(converted):
+    with pytest.raises(InputError, match="card of version 99, this tfmisr reads 1"):
+        card.check(card.attach(converted, RUNTIME | {"card_version": 99}), "m.tflite")
+
+
+@pytest.mark.parametrize("broken", [b"", b"TFL3", b"\x89PNG\r\n\x1a\n" * 9, b"\xff" * 4 + b"TFL3" + b"\xff" * 400])
+def test_what_is_no_tflite_file_is_refused(tmp_path, broken):
+    (tmp_path / "m.tflite").write_bytes(broken)
+    with pytest.raises(InputError, match=r"is no \.tflite|is a broken \.tflite"):
+        card.read(tmp_path / "m.tflite")
+
+
+def test_broken_files_give_messages_and_nothing_else(content):
+    rng = np.random.default_rng(0)
+    for cut in rng.integers(8, len(content), 100):
+        with pytest.raises(InputError):
+            card.check(content[:cut], "m.tflite")
+    for _ in range(500):
+        broken = bytearray(content)
+        for at in rng.integers(0, 200, 3):
+            broken[at] = rng.integers(256)
+        if bytes(broken) != content:
+            with pytest.raises(InputError):
+                card.check(bytes(broken), "m.tflite")
+
+
+def test_card_is_read_without_tensorflow_and_litert(tmp_path):
+    write_tflite(tmp_path / "m.tflite", tiny_network())
+    code = (
+        "import sys; from tfmisr.edge import card; print(card.read(sys.argv[1])['flavour']); "
+        "sys.exit(any(m in sys.modules for m in ('tensorflow', 'ai_edge_litert', 'flatbuffers')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "m.tflite"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "float32"), done.stderr

@@ -1,0 +1,253 @@
+"""From a Keras network to files: the operations in them, their parity, the calibration, the report and its gate."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from synthetic import ArraySource, smooth_images
+from tiny_network import picture, samples, tiny_network, write_tflite
+
+from tfmisr import data, degradations, layers, models
+from tfmisr.edge import card, runtime
+from tfmisr.edge.errors import InputError
+from tfmisr.export import __main__ as export
+from tfmisr.export import calibration, cards, convert, report
+
+CNN5 = {"CONV_2D": 6, "ADD": 2, "DEPTH_TO_SPACE": 1}
+
+
+@pytest.fixture(scope="module")
+def network():
+    return tiny_network()
+
+
+def by_keras(network, lr):
+    return np.asarray(network(lr[None], training=False))[0]
+
+
+@pytest.mark.parametrize(
+    "flavour,operations,tolerance",
+    [
+        ("float32", CNN5, 1e-5),
+        ("float16", CNN5 | {"DEQUANTIZE": 10}, 1e-3),
+        ("dynamic", CNN5, 2e-2),
+        ("int8", CNN5, 2e-2),
+        ("int16x8", {"CONV_2D": 6, "ADD": 2}, 2e-2),
+    ],
+)
+def test_flavour_holds_plain_operations_with_batch_normalisation_folded(
+    tmp_path, network, flavour, operations, tolerance
+):
+    path = write_tflite(tmp_path / "m.tflite", network, flavour)
+    found = convert.operations_of(path.read_bytes())
+    found |= {"DEQUANTIZE": 10} if "DEQUANTIZE" in found else {}  # weights of half precision; their number may vary
+    assert found == operations
+    lr = picture(40, 50)
+    np.testing.assert_allclose(runtime.Model(path)(lr), by_keras(network, lr), atol=tolerance)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_model_of_the_zoo_equals_keras_in_float32(tmp_path, name):
+    network = tiny_network(name)
+    path = write_tflite(tmp_path / "m.tflite", network, tile=64)
+    lr = picture(70, 60)
+    np.testing.assert_allclose(runtime.Model(path)(lr), by_keras(network, lr), atol=1e-5)
+
+
+def test_integer_input_has_the_whole_range_in_256_levels(network):
+    content = convert.to_tflite(convert.core_of(network, "int8"), "int8", 32, samples)
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
+    tensors = [graph.Tensors(i) for i in (graph.Inputs(0), graph.Outputs(0))]
+    assert all(tensor.Type() == schema.TensorType.INT8 for tensor in tensors)
+    assert tensors[0].Quantization().Scale(0) == pytest.approx(1 / 255, rel=1e-6)
+    assert tensors[0].Quantization().ZeroPoint(0) == -128
+
+
+def test_network_without_interpolation_is_exported_whole(tmp_path):
+    low_res = keras.Input((None, None, 1), name="low_res")
+    x = layers.conv(4, "conv")(low_res)
+    network = keras.Model(low_res, layers.DepthToSpace(2, name="shuffle")(x))
+    path = write_tflite(tmp_path / "m.tflite", network)
+    model, lr = runtime.Model(path), picture(50, 40)
+    assert (model.card["skip"], model.card["overlap"]) == ("none", 1)
+    np.testing.assert_allclose(model(lr), by_keras(network, lr), atol=1e-5)
+
+
+def test_interpolation_of_something_else_than_the_input_stays_in_the_file(tmp_path):
+    low_res = keras.Input((None, None, 1), name="low_res")
+    x = layers.conv(1, "conv")(low_res)
+    shuffled = layers.DepthToSpace(2, name="shuffle")(layers.conv(4, "more")(x))
+    network = keras.Model(low_res, keras.layers.Add()([layers.BicubicUpsampling(2)(x), shuffled]))
+    path = write_tflite(tmp_path / "m.tflite", network)
+    model, lr = runtime.Model(path), picture(50, 40)
+    assert model.card["skip"] == "none"
+    np.testing.assert_allclose(model(lr), by_keras(network, lr), atol=1e-5)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Gamma(keras.layers.Layer):
+    def __init__(self, function="igamma", **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, inputs):
+        if self.function == "igamma":
+            return tf.math.igamma(inputs + 1.0, inputs + 1.0)
+        return tf.math.digamma(inputs + 1.0)
+
+
+@pytest.mark.parametrize("function,operation", [("igamma", "Igamma"), ("digamma", "Digamma")])
+def test_operation_that_needs_flex_or_custom_code_is_an_error_with_the_layers_name(function, operation):
+    low_res = keras.Input((None, None, 1), name="low_res")
+    x = Gamma(function, name="strange_layer")(layers.conv(4, "conv")(low_res))
+    network = keras.Model(low_res, layers.DepthToSpace(2)(x))
+    with pytest.raises(InputError, match=f"layer strange_layer uses {operation}, which LiteRT has no kernel"):
+        convert.to_tflite(convert.core_of(network, "float32"), "float32", 32)
+
+
+def test_mixed_precision_is_rebuilt_in_float32():
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        mixed = tiny_network()
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    rebuilt, plain = convert.in_float32(mixed), tiny_network()
+    assert {layer.compute_dtype for layer in rebuilt.layers} == {"float32"}
+    lr = picture(30, 30)
+    np.testing.assert_allclose(by_keras(rebuilt, lr), by_keras(plain, lr), atol=1e-6)
+    assert convert.in_float32(plain) is plain
+
+
+def test_saved_model_takes_any_size_by_its_named_signature(tmp_path, network):
+    convert.save_model(network, tmp_path / "saved_model")
+    call = tf.saved_model.load(tmp_path / "saved_model").signatures["serving_default"]
+    for size in ((20, 30), (41, 17)):
+        lr = picture(*size)
+        out = call(low_res=tf.constant(lr[None]))["super_res"]
+        np.testing.assert_allclose(out[0], by_keras(network, lr), atol=1e-5)
+    assert [p.name for p in tmp_path.iterdir()] == ["saved_model"]
+
+
+def test_calibration_goes_from_dark_to_bright_and_reads_training_images_only(tmp_path):
+    flat = [np.full((64, 64, 1), level, np.uint8) for level in np.random.default_rng(0).permutation(200)[:40]]
+    source = ArraySource(tmp_path, {"train": flat, "test": [np.full((64, 64, 1), 255, np.uint8)]})
+    chosen = calibration.choose(source, 2, degradations.make(2), 8, 16)
+    means = [crop.mean() for crop in chosen.crops]
+    assert len(means) == 8
+    bounds = np.sort([image.mean() / 255 for image in flat]).reshape(8, 5)
+    assert (bounds[:, 0] - 1e-6 <= means).all()
+    assert (means <= bounds[:, -1] + 1e-6).all()
+    assert all(place["id"].startswith("train_") for place in chosen.places)
+    assert {crop.shape for crop in chosen.crops} == {(16, 16, 1)}
+
+
+def test_hash_of_calibration_tells_other_pixels_and_other_names():
+    crop, place = np.zeros((4, 4, 1), np.float32), {"id": "a", "top": 0, "left": 0}
+    first = calibration.Calibration("d", [crop], [place]).sha256
+    assert calibration.Calibration("d", [crop.copy()], [dict(place)]).sha256 == first
+    assert calibration.Calibration("d", [crop + 1], [place]).sha256 != first
+    assert calibration.Calibration("d", [crop], [place | {"id": "b"}]).sha256 != first
+
+
+def test_calibration_covers_the_range_whatever_the_images_hold():
+    gray = calibration.Calibration("d", [np.full((9, 12, 3), 0.5, np.float32)], [{"id": "a"}])
+    values = np.stack(list(gray.samples()))
+    assert (values.shape, values.min(), values.max()) == ((2, 9, 12, 3), 0.0, 1.0)
+
+
+def test_calibration_without_training_images_is_refused(tmp_path):
+    source = ArraySource(tmp_path, {"test": smooth_images(2, 64, 0)})
+    with pytest.raises(InputError, match="calibrated on training images"):
+        calibration.choose(source, 2, degradations.make(2), 4, 16)
+
+
+def test_card_names_a_folder_of_images_without_its_path():
+    for dataset in ("/data/Doe_Jane/images", "~/scans", "./scans", "C:\\scans"):
+        assert cards.shared(".", {"dataset": dataset}, None, None)["training"]["dataset"] == "a folder of images"
+    assert cards.shared(".", {"dataset": "chest_xray14/512"}, None, None)["training"]["dataset"] == "chest_xray14/512"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, network):
+    """A run's folder whose dataset is a handful of arrays."""
+    images = {"train": smooth_images(12, 64, 0), "validation": smooth_images(4, 64, 1), "test": smooth_images(2, 64, 2)}
+    source = ArraySource(tmp_path, images)
+    monkeypatch.setattr(data, "load", lambda *_: source)
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    network.save(folder / "model.keras")
+    (folder / "config.json").write_text(json.dumps({"dataset": "chest_phantom", "model": "cnn5", "scale": 2}))
+    return folder
+
+
+def test_command_writes_files_cards_and_report(run, tmp_path):
+    out = tmp_path / "out"
+    formats = ("float32", "int8", "saved_model")
+    flags = ("--tile", "24", "any", "--images", "2", "--rounds", "1", "--calibration_images", "4")
+    limits = ("--max_psnr_drop", "5", "--max_ssim_drop", "1")
+    status = export.main(
+        [str(run), "--output", str(out), "--formats", *formats, *flags, *limits, "--licence", "CC0-1.0"]
+    )
+    assert status == 0
+    names = [f"tiny_{flavour}{size}" for flavour in ("float32", "int8") for size in ("", "_any")]
+    expected = {*(f"{n}.tflite" for n in names), *(f"{n}.card.json" for n in names)}
+    assert {p.name for p in out.iterdir()} == expected | {"saved_model", "report.json", "report.md"}
+    written = card.read(out / "tiny_int8.tflite")
+    assert (written["licence"], written["tile"], written["calibration"]["images"]) == ("CC0-1.0", 24, 4)
+    assert written["against_keras"]["split"] == "validation"
+    assert written == json.loads((out / "tiny_int8.card.json").read_text())
+    found = json.loads((out / "report.json").read_text())
+    assert found["files"]["tiny_float32.tflite"]["worst_pixel"] < 1e-5
+    assert found["files"]["tiny_float32.tflite"]["operations"] == CNN5
+    assert found["calibration"]["24"]["sha256"] == written["calibration"]["sha256"]
+    assert len(found["benchmark"]["models"]) == 8
+    assert "| tiny_int8.tflite | " in (out / "report.md").read_text()
+    assert str(tmp_path) not in json.dumps(found) + json.dumps(written)
+
+
+def test_file_over_a_limit_makes_the_exit_status(run, tmp_path, capsys):
+    flags = ("--formats", "float16", "--images", "2", "--rounds", "1", "--max_psnr_drop", "-100")
+    assert export.main([str(run), "--output", str(tmp_path / "out"), *flags]) == 1
+    assert "over the limit: tiny_float16.tflite: loses" in capsys.readouterr().err
+
+
+def test_what_is_not_a_number_is_over_the_limit():
+    row = {"flavour": "float32", "psnr_drop": float("nan"), "ssim_drop": 0.0, "worst_pixel": 0.0}
+    assert report.failures({"files": {"a": row}}, report.Limits(1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "flags,message",
+    [
+        (("--tile", "8"), "tile must be at least 16"),
+        (("--tile", "big"), "tile must be a number of pixels, or any"),
+        (("--images", "-1"), "images must be at least 0"),
+        (("--calibration_images", "1"), "calibration_images must be at least 2"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_made(tmp_path, flags, message):
+    with pytest.raises(InputError, match=message):
+        export.main([str(tmp_path), "--output", str(tmp_path / "out"), *flags])
+    assert not (tmp_path / "out").exists()
+
+
+def test_tile_smaller_than_the_network_sees_is_refused(run, tmp_path):
+    network = tiny_network("resnet18")
+    network.save(run / "model.keras")
+    with pytest.raises(InputError, match="tile must be above 36, twice the 18 pixels that this network sees"):
+        export.main([str(run), "--output", str(tmp_path / "out"), "--tile", "32", "--formats", "float32"])
+
+
+def test_run_without_configuration_needs_a_dataset(tmp_path, network):
+    network.save(tmp_path / "net.keras")
+    with pytest.raises(InputError, match="give --dataset"):
+        export.main([str(tmp_path / "net.keras"), "--output", str(tmp_path / "out"), "--formats", "float32"])
+
+
+def test_export_folder_has_no_init_file():
+    assert not (pathlib.Path(__file__).resolve().parent.parent / "export" / "__init__.py").exists()

@@ -1,0 +1,65 @@
+"""The benchmark runs with the base install, and its numbers mean what they say."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tiny_network import tiny_network, write_tflite
+
+from tfmisr.edge.errors import InputError
+from tfmisr.export import benchmark
+
+CODE = """if True:
+    import sys
+    for name in ("tensorflow", "keras", "scipy", "tqdm", "pydicom", "tensorflow_datasets"):
+        sys.modules[name] = None
+    from tfmisr.export import benchmark
+    sys.exit(benchmark.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return write_tflite(tmp_path_factory.mktemp("files") / "tiny.tflite", tiny_network())
+
+
+def test_it_runs_where_there_is_no_tensorflow(path, tmp_path):
+    flags = ["--rounds", "2", "--json", tmp_path / "out.json"]
+    done = subprocess.run([sys.executable, "-c", CODE, path, *flags], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "out.json").read_text())["models"]
+    assert [row["threads"] for row in rows] == [1, 2]
+    assert {"median", "p95", "threads", "delegate", "peak"} <= set(done.stdout.split())
+
+
+def test_time_of_a_megapixel_counts_the_overlap(path):
+    row = benchmark.measure([path], threads=[1], rounds=3)["models"][0]
+    kept = 2 * (32 - 2 * row["overlap"])
+    assert row["ms_per_megapixel"] == pytest.approx(row["window_ms"] * 1e6 / kept**2, rel=0.01)
+    assert row["window_ms"] <= row["window_p95_ms"]
+
+
+def test_all_files_take_turns(path, monkeypatch):
+    order = []
+    monkeypatch.setattr(benchmark, "_timed", lambda model, lr: (order.append(model), (1.0, 2.0))[1])
+    monkeypatch.setattr(benchmark, "peak_memory", lambda path: None)
+    found = benchmark.measure([path, path], threads=[1], rounds=3)
+    assert [order[0], order[1]] * 3 == order
+    assert [row["window_ms"] for row in found["models"]] == [2.0, 2.0]
+    assert "unknown" in benchmark.table(found)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read from Linux's /proc")
+def test_peak_memory_is_that_of_a_fresh_process_and_not_of_this_one(path):
+    ballast = np.ones(2**26, np.float64)  # 512 MiB
+    assert 0 < benchmark.peak_memory(path) < 100
+    assert ballast[0] == 1
+
+
+def test_mistakes_are_told(path):
+    with pytest.raises(InputError, match="rounds must be above 0"):
+        benchmark.main([str(path), "--rounds", "0"])
+    with pytest.raises(InputError, match="expected a .tflite file"):
+        benchmark.main(["missing.tflite"])
