@@ -85,7 +85,7 @@ def test_folder_keeps_its_structure_and_goes_on_after_a_bad_file(tmp_path, capsy
     for name in ("one.png", "a/two.png"):
         images.write_image(tmp_path / "in" / name, noise((16, 16, 1), 255, np.uint8), 255)
     (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    with pytest.raises(InputError, match="1 of 3 images could not be enlarged, the first one .*bad.png"):
+    with pytest.raises(InputError, match="1 of 3 images could not be enlarged: .*bad.png"):
         run("--model", "nearest", "--scale", 2, tmp_path / "in", "--output", tmp_path / "out")
     written = sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*.png"))
     assert written == [pathlib.Path("a/two.png"), pathlib.Path("one.png")]
@@ -140,7 +140,7 @@ def test_files_of_a_folder_are_known_by_their_content(tmp_path):
     (tmp_path / "a.png").rename(tmp_path / "in" / "IM0001")
     (tmp_path / "in" / "notes.txt").write_text("no image")
     run("--model", "bicubic", tmp_path / "in", "--output", tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["IM0001.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["IM0001.png", "upscale.json"]
 
 
 def test_dicom_becomes_a_derived_dicom_that_the_checker_accepts(tmp_path, shared_data):
@@ -163,3 +163,67 @@ def test_png_cannot_become_a_dicom_image(tmp_path):
     with pytest.raises(InputError, match="in.png"):
         run("--model", "bicubic", tmp_path / "in.png", "--output", tmp_path / "out.dcm")
     assert not (tmp_path / "out.dcm").exists()
+
+
+def folder_of_three(tmp_path):
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        images.write_image(tmp_path / "in" / f"{i}.png", noise((16, 16, 1), 255, np.uint8), 255)
+    return ["--model", "bicubic", "--scale", 2, tmp_path / "in", "--output", tmp_path / "out"]
+
+
+def test_what_is_done_in_a_folder_is_not_done_again(tmp_path, capsys):
+    arguments = folder_of_three(tmp_path)
+    run(*arguments)
+    (tmp_path / "out" / "1.png").unlink()
+    before = (tmp_path / "out" / "0.png").stat().st_mtime_ns
+    capsys.readouterr()
+    run(*arguments)
+    assert "2 of 3 images are done already" in capsys.readouterr().out
+    assert (tmp_path / "out" / "1.png").exists()
+    assert (tmp_path / "out" / "0.png").stat().st_mtime_ns == before
+    run(*arguments, "--overwrite")
+    assert (tmp_path / "out" / "0.png").stat().st_mtime_ns > before
+
+
+def test_folder_of_another_model_or_scale_is_refused(tmp_path):
+    arguments = folder_of_three(tmp_path)
+    run(*arguments)
+    with pytest.raises(InputError, match="results of another scale: 2 there, 3 here"):
+        run(*arguments, "--scale", 3)
+    with pytest.raises(InputError, match="results of another model: 'bicubic' there, 'lanczos' here"):
+        run(*arguments, "--model", "lanczos")
+
+
+def test_results_below_their_sources_are_no_sources(tmp_path):
+    folder_of_three(tmp_path)
+    for _ in range(2):
+        run("--model", "bicubic", tmp_path / "in", "--output", tmp_path / "in" / "out", "--overwrite")
+    assert len(list((tmp_path / "in" / "out").rglob("*.png"))) == 3
+
+
+def test_several_processes_give_the_same_files(tmp_path):
+    arguments = folder_of_three(tmp_path)
+    run(*arguments)
+    run(*arguments[:-1], tmp_path / "two", "--processes", 2)
+    for i in range(3):
+        assert (tmp_path / "two" / f"{i}.png").read_bytes() == (tmp_path / "out" / f"{i}.png").read_bytes()
+
+
+def test_slices_of_a_folder_have_one_series_date_also_after_a_break(tmp_path, shared_data):
+    import shutil
+
+    import pydicom
+
+    (tmp_path / "in").mkdir()
+    for name in ("lungdx_Lung_Dx-A0001_1-08.dcm", "lungdx_Lung_Dx-A0001_1-18.dcm"):
+        shutil.copy(shared_data / "ct" / name, tmp_path / "in" / name.removesuffix(".dcm"))
+    arguments = ("--model", "bicubic", "--scale", 2, tmp_path / "in", "--output", tmp_path / "out")
+    run(*arguments)
+    first = sorted((tmp_path / "out").glob("*.dcm"))
+    assert [path.name for path in first] == ["lungdx_Lung_Dx-A0001_1-08.dcm", "lungdx_Lung_Dx-A0001_1-18.dcm"]
+    first[0].unlink()
+    run(*arguments)
+    found = [pydicom.dcmread(path) for path in first]
+    assert found[0].SeriesInstanceUID == found[1].SeriesInstanceUID
+    assert (found[0].SeriesDate, found[0].SeriesTime) == (found[1].SeriesDate, found[1].SeriesTime)

@@ -1,6 +1,7 @@
 """python -m tfmisr.upscale: enlarges images with a trained network or an interpolation."""
 
 import argparse
+import dataclasses
 import pathlib
 
 from tfmisr import cli
@@ -13,7 +14,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tfmisr.upscale",
         description="Enlarges images of any size in bounded memory. 8 and 16 bits stay what they are; "
-        "a DICOM image becomes a derived DICOM image where --output ends in .dcm, else a PNG of its depth.",
+        "a DICOM image becomes a derived DICOM image where --output ends in .dcm or is a folder, "
+        "else a PNG of its depth.",
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="PNG, JPEG, TIFF or DICOM files, or folders")
     parser.add_argument(
@@ -30,23 +32,50 @@ def _parser() -> argparse.ArgumentParser:
         "--tile", type=int, metavar="N", help="side of a tile, input pixels (default: 256, or the .tflite file's own)"
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a .tflite file (default: 1)")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="for several inputs (default: 1)")
+    parser.add_argument("--overwrite", action="store_true", help="for several inputs: do again what is done already")
     return parser
 
 
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
-    if arguments.tile is not None and arguments.tile < 16:
-        raise InputError(f"tile must be at least 16. Received: {arguments.tile}")
-    jobs = _jobs(arguments.inputs, pathlib.Path(arguments.output).expanduser())
-    from tfmisr import models, upscalers
+    for name, least in (("tile", 16), ("threads", 1), ("processes", 1)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise InputError(f"{name} must be at least {least}. Received: {value}")
+    output = pathlib.Path(arguments.output).expanduser()
+    jobs = _jobs(arguments.inputs, output)
+    from tfmisr import enlarging, models
 
-    upscaler = upscalers.load(arguments.model, arguments.tile, arguments.threads)
-    scale = (upscaler.scale or 4) if arguments.scale is None else arguments.scale
+    enlarger = enlarging.Enlarger(arguments.model, arguments.scale or 0, arguments.tile, arguments.threads)
+    scale = (enlarger.upscaler.scale or 4) if arguments.scale is None else arguments.scale
     models.check_scale(scale)
-    failed = [source for source, target in jobs if not _one(upscaler, scale, source, target, len(jobs) > 1)]
+    enlarger = dataclasses.replace(enlarger, scale=scale)
+    if jobs[0][1] == output:
+        print(enlarger(*jobs[0]))
+        return 0
+    return _folder(enlarging.recorded(output, enlarger), jobs, arguments)
+
+
+def _folder(enlarger, jobs, arguments) -> int:
+    """Does many images, going on after bad ones; those that are done already are left."""
+    from tfmisr.enlarging import enlarge_all
+    from tfmisr.progress import bar
+
+    left = [job for job in jobs if arguments.overwrite or not job[1].exists()]
+    if len(left) < len(jobs):
+        print(f"{len(jobs) - len(left)} of {len(jobs)} images are done already (--overwrite does them again)")
+    failed = []
+    with bar(total=len(left), desc="enlarging", unit=" images") as shown:
+        for source, done, error in enlarge_all(enlarger, left, arguments.processes):
+            if error:
+                failed.append(source)
+            shown.write(f"failed: {error}" if error else done)
+            shown.update(1)
     if failed:
-        raise InputError(f"{len(failed)} of {len(jobs)} images could not be enlarged, the first one {failed[0]}")
+        names = ", ".join(map(str, failed[:20])) + (", ..." if len(failed) > 20 else "")
+        raise InputError(f"{len(failed)} of {len(jobs)} images could not be enlarged: {names}")
     return 0
 
 
@@ -55,7 +84,9 @@ def _jobs(inputs, output) -> list[tuple[pathlib.Path, pathlib.Path]]:
     found = []
     for path in map(pathlib.Path, inputs):
         if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.is_file() and _is_image(p))
+            # Results that lie below their sources are no sources.
+            files = [p for p in path.rglob("*") if p.is_file() and output.resolve() not in p.resolve().parents]
+            files = sorted(p for p in files if _is_image(p))
             found += [(p, p.relative_to(path)) for p in files]
         elif path.is_file():
             found.append((path, pathlib.Path(path.name)))
@@ -69,7 +100,7 @@ def _jobs(inputs, output) -> list[tuple[pathlib.Path, pathlib.Path]]:
         return [(found[0][0], output)]
     if output.suffix and not output.is_dir():
         raise InputError(f"--output must end in {', '.join(_WRITTEN)}, or be a folder. Received: {output}")
-    return _distinct([(source, output / _written(name)) for source, name in found])
+    return _distinct([(source, output / _written(source, name)) for source, name in found])
 
 
 def _is_image(path) -> bool:
@@ -79,8 +110,15 @@ def _is_image(path) -> bool:
     return path.suffix.lower() in images.EXTENSIONS or images.file_kind(path) is not None
 
 
-def _written(name: pathlib.Path) -> pathlib.Path:
-    return name if name.suffix.lower() in (".tif", ".tiff") else name.with_suffix(".png")
+def _written(source: pathlib.Path, name: pathlib.Path) -> pathlib.Path:
+    """Returns the name of a result in a folder: TIFF stays TIFF, DICOM becomes derived DICOM, the rest PNG."""
+    from tfmisr.edge import images
+
+    if name.suffix.lower() in (".tif", ".tiff"):
+        return name
+    suffix = ".dcm" if images.file_kind(source) == "DICOM" else ".png"
+    # DICOM files are often called by their UID, whose last number is no extension.
+    return name.with_suffix(suffix) if name.suffix.lower() in images.EXTENSIONS else name.with_name(name.name + suffix)
 
 
 def _distinct(jobs):
@@ -90,62 +128,6 @@ def _distinct(jobs):
             raise InputError(f"{seen[target]} and {source} would both be written to {target}; enlarge them apart")
         seen[target] = source
     return jobs
-
-
-def _one(upscaler, scale, source, target, carry_on) -> bool:
-    try:
-        _enlarge(upscaler, scale, source, target)
-    except InputError as error:
-        if not carry_on:
-            raise
-        print(f"failed: {source}: {error}")
-        return False
-    return True
-
-
-def _enlarge(upscaler, scale, source, target) -> None:
-    cli.require_writable(target.parent)
-    if target.exists() and target.samefile(source):
-        raise InputError(f"--output would overwrite the input {source}")
-    size = (_derived if target.suffix.lower() == ".dcm" else _picture)(upscaler, scale, source, target)
-    print(f"{source} -> {target} ({size})")
-
-
-def _picture(upscaler, scale, source, target) -> str:
-    import numpy as np
-
-    from tfmisr.edge import images
-
-    frames = images.read_images(source)
-    if len(frames) > 1:
-        raise InputError(f"expected one image in {source}, found {len(frames)} frames")
-    image = frames[0]
-    lr = image.pixels.astype(np.float32) / np.float32(image.max_val)
-    sr = upscaler(lr, scale, image.max_val)
-    images.write_image(target, sr, image.max_val)
-    return f"{sr.shape[1]}x{sr.shape[0]}"
-
-
-def _derived(upscaler, scale, source, target) -> str:
-    """Writes a derived DICOM image, with all frames of its source; see `tfmisr.edge.derived`."""
-    import re
-
-    import tfmisr
-    from tfmisr.edge import derived
-
-    product = derived.Product(
-        name="tfmisr",
-        version=tfmisr.__version__,
-        model=re.sub(r"[^A-Za-z0-9 ._+():/-]", "_", upscaler.name)[:47],
-        weights_sha256=upscaler.weights_sha256,
-        scale=scale,
-        ai=upscaler.parameters > 0,
-    )
-    image, report = derived.derive_with_report(source, lambda lr: upscaler(lr, scale), product)
-    derived.write(image, target)
-    for remark in report.remarks:
-        print(f"note: {source}: {remark}")
-    return f"{image.Columns}x{image.Rows}"
 
 
 if __name__ == "__main__":
