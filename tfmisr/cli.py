@@ -9,6 +9,19 @@ from collections.abc import Callable
 from tfmisr.edge.errors import InputError
 
 
+# Modules that the extra [train] brings.
+_TRAINING = {
+    "tensorflow",
+    "keras",
+    "tensorflow_datasets",
+    "etils",
+    "scipy",
+    "matplotlib",
+    "keras_tuner",
+    "tensorflow_io",
+}
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Runs `main` and exits: 0 done, 2 a user's mistake, 130 interrupted, 1 anything else."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -32,10 +45,12 @@ def _say(message, status: int) -> int:
 
 
 def _missing(error: ModuleNotFoundError) -> int:
-    if error.name is None or error.name.partition(".")[0] == "tfmisr":
+    name = (error.name or "").partition(".")[0]
+    if name not in _TRAINING:
         raise error
     return _say(
-        f"this command needs {error.name}, which the base install leaves out. Run: pip install 'tfmisr[train]'",
+        f"this command needs TensorFlow and more ({name} is missing), which the base install leaves out. "
+        "Run: pip install 'tfmisr[train]'",
         2,
     )
 

@@ -23,14 +23,15 @@ _METADATA_NAME, _METADATA_BUFFER = 0, 1
 _BUFFER_DATA = 0
 
 # What the runtime reads, and what each must be.
+_LARGEST_TILE = 2**12
 _RUNTIME = {
-    "scale": lambda v: v in (2, 3, 4, 8),
-    "channels": lambda v: v in (1, 3),
-    "tile": lambda v: v is None or _whole(v, 1),
+    "scale": lambda v: _whole(v, 2) and v in (2, 3, 4, 8),
+    "channels": lambda v: _whole(v, 1) and v in (1, 3),
+    "tile": lambda v: v is None or (_whole(v, 1) and v <= _LARGEST_TILE),
     "overlap": lambda v: v is None or _whole(v, 0),
     "skip": lambda v: v in ("bicubic", "none"),
-    "shuffle": lambda v: _whole(v, 1),
-    "gate": lambda v: v is None or (len(v) == 2 and 0 <= v[0] < v[1]),
+    "shuffle": lambda v: _whole(v, 1) and v <= 8,
+    "gate": lambda v: v is None or (len(v) == 2 and 0 <= v[0] < v[1] < float("inf")),
     "weights_sha256": lambda v: len(v) == 64,
 }
 
@@ -79,7 +80,7 @@ def _find(content) -> tuple[int, int] | None:
     model = tables.follow(0)
     for entry in tables.children(model, _METADATA):
         start, length = tables.vector(entry, _METADATA_NAME)
-        if bytes(content[start : start + length]) == NAME:
+        if length == len(NAME) and bytes(content[start : start + length]) == NAME:
             at = tables.field(entry, _METADATA_BUFFER)
             buffer = tables.children(model, _BUFFERS)[tables.number(at) if at else 0]
             start, length = tables.vector(buffer, _BUFFER_DATA)
@@ -178,7 +179,7 @@ def check(content: bytes, where) -> dict:
         if version != VERSION:
             raise InputError(f"{where} has a card of version {version}, this tfmisr reads {VERSION}; install another")
         wrong = [key for key, fits in _RUNTIME.items() if not fits(card[key])]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{where} has a broken model card ({error!r}); export the model again") from error
@@ -213,7 +214,7 @@ def _check_beside(path, card):
         return
     try:
         found = json.loads(other.read_text(encoding="utf-8"))["weights_sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{other} is no model card ({error!r}); delete it or export again") from error
     if found != card["weights_sha256"]:
         raise InputError(f"{other} belongs to another file than {path}: the sha256 differs; copy both again")
