@@ -6,6 +6,7 @@ import pathlib
 import sys
 
 from tfmisr import cli
+from tfmisr.edge.card import LARGEST_TILE
 from tfmisr.edge.errors import InputError
 
 FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8", "saved_model")
@@ -97,8 +98,8 @@ def _tiles(arguments) -> list[int | None]:
         tiles = [None if text == "any" else int(text) for text in arguments.tile]
     except ValueError as error:
         raise InputError(f"tile must be a number of pixels, or any. Received: {' '.join(arguments.tile)}") from error
-    if any(tile is not None and tile < 16 for tile in tiles):
-        raise InputError(f"tile must be at least 16. Received: {' '.join(arguments.tile)}")
+    if any(tile is not None and not 16 <= tile <= LARGEST_TILE for tile in tiles):
+        raise InputError(f"tile must be from 16 to {LARGEST_TILE}. Received: {' '.join(arguments.tile)}")
     return list(dict.fromkeys(tiles))
 
 

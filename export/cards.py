@@ -132,8 +132,13 @@ def shared(folder, fields: dict, modality: str | None, licence: str | None) -> d
 
 
 def _public(dataset: str) -> str:
-    """Returns the dataset's name; a folder's path may name people and machines."""
-    return "a folder of images" if any(mark in dataset for mark in "~\\.") or dataset.count("/") > 1 else dataset
+    """Returns the dataset's name where it is a published one; a folder's may name people and machines."""
+    import tensorflow_datasets as tfds
+
+    from tfmisr import data
+
+    known = dataset.partition("/")[0].partition(":")[0] in {*data.names(), *tfds.list_builders()}
+    return dataset if known else "a folder of images"
 
 
 def _scores(folder) -> dict:

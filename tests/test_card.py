@@ -94,7 +94,8 @@ def test_card_beside_must_be_of_the_same_weights(tmp_path, content):
 
 @pytest.mark.parametrize(
     "field,value",
-    [("scale", 5), ("channels", 2), ("tile", 0), ("overlap", -1), ("skip", "zoh"), ("shuffle", "4"), ("gate", [2, 1])],
+    [("scale", 5), ("channels", 2), ("tile", 0), ("overlap", -1), ("skip", "zoh"), ("shuffle", "4"), ("gate", [2, 1])]
+    + [("scale", 2.0), ("channels", True), ("tile", 10**9), ("shuffle", 10**9)],
 )
 def test_card_that_the_runtime_cannot_follow_is_refused(converted, field, value):
     with pytest.raises(InputError, match=f"model card with {field}="):
@@ -104,6 +105,13 @@ def test_card_that_the_runtime_cannot_follow_is_refused(converted, field, value)
 def test_card_of_a_later_version_is_refused(converted):
     with pytest.raises(InputError, match="card of version 99, this tfmisr reads 1"):
         card.check(card.attach(converted, RUNTIME | {"card_version": 99}), "m.tflite")
+
+
+def test_card_nested_without_end_is_refused(content):
+    start, _ = card._located(content, "m.tflite")
+    text = b"[" * 100_000
+    with pytest.raises(InputError, match="broken model card"):
+        card.check(content[: start - 4] + len(text).to_bytes(4, "little") + text, "m.tflite")
 
 
 @pytest.mark.parametrize("broken", [b"", b"TFL3", b"\x89PNG\r\n\x1a\n" * 9, b"\xff" * 4 + b"TFL3" + b"\xff" * 400])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
@@ -70,6 +71,27 @@ def test_mistake_is_one_line_and_exit_status_2(arguments, expected, tmp_path):
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and expected in lines[0]
     assert "Traceback" not in done.stderr
+
+
+def test_mistake_after_loading_tensorflow_is_all_that_stands_on_stderr(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, "-m", "tfmisr.fit", "--model", "cnn5/large", "--workdir", tmp_path / "run"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: variant of cnn5 must be") and done.stderr.count("\n") == 1
+
+
+def test_run_that_cannot_begin_leaves_no_folder(tmp_path):
+    done = call("tfmisr.fit", "--dataset", tmp_path / "nowhere", "--workdir", tmp_path / "run", "--data_dir", tmp_path)
+    assert done.returncode == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_picture_to_dicom_is_told_what_is_needed(tmp_path):
+    Image.new("L", (40, 40)).save(tmp_path / "a.png")
+    done = call("tfmisr.upscale", "--model", "bicubic", tmp_path / "a.png", "--output", tmp_path / "a.dcm")
+    assert done.returncode == 2
+    assert "a DICOM image as input" in done.stderr and not (tmp_path / "a.dcm").exists()
 
 
 def test_unwritable_workdir_is_one_line(tmp_path):

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import pathlib
 
 import pytest
 
@@ -110,6 +111,13 @@ def test_steps_flag_replaces_the_epochs_of_a_preset():
 def test_epochs_are_passes_over_the_images():
     assert parsed("--preset", "paper_cnn").total_steps(1001) == 6257  # 100 * 1001 / 16, rounded up
     assert Config(epochs=0.5, batch_size=10).total_steps(30) == 2
+
+
+def test_folder_names_the_dataset_and_not_only_its_configuration():
+    assert Config(dataset="chest_xray14/512").folder.name.startswith("chest_xray14-512-cnn5-x4-")
+    assert Config(dataset="/archive/scans/").folder.name.startswith("scans-cnn5-x4-")
+    assert Config(dataset="./scans").folder.name.startswith("scans-cnn5-x4-")
+    assert Config(dataset=".").folder.name.startswith(f"{pathlib.Path.cwd().name}-cnn5-x4-")
 
 
 def test_folder_tells_different_runs_apart_and_equal_ones_not():

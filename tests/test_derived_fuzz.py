@@ -10,9 +10,11 @@ import pydicom
 import pytest
 from dicom_sources import WHEN, bicubic, ct, derive, enhanced_ct, product, secondary, smooth, us
 from pydicom import uid
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.tag import Tag
 
-from tfmisr.edge import derived
+from tfmisr import dicom_check
+from tfmisr.edge import derived, images
 from tfmisr.edge.errors import InputError
 
 SECONDS, BYTES = 10, 2**29  # of one file; the largest frame here has 24 x 32 pixels
@@ -172,6 +174,50 @@ def test_a_small_compressed_file_that_claims_a_large_image_is_refused(tmp_path, 
     source = compressed(syntax)
     source.Rows = source.Columns = 11000
     assert not survives(saved(source), tmp_path)
+
+
+def with_frame(syntax, change):
+    source = compressed(syntax)
+    frame = change(next(generate_frames(source.PixelData, number_of_frames=1)))
+    source["PixelData"].value = encapsulate([frame])
+    return saved(source)
+
+
+def refusal(content, folder):
+    (folder / "source").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        derived.derive(folder / "source", bicubic(), product(), WHEN)
+    return str(caught.value)
+
+
+def test_runs_that_are_longer_than_the_image_are_refused(tmp_path):
+    runs = b"\x81\0" * 300_000  # 128 bytes for two
+    bomb = struct.pack("<16I", 2, 64, 64 + len(runs), *[0] * 13) + 2 * runs
+    assert "longer than the image" in refusal(with_frame("rle", lambda frame: bomb), tmp_path)
+
+
+@pytest.mark.parametrize("syntax", ["jpeg_ls", "jpeg_2000"])
+def test_frame_larger_than_the_header_is_refused_by_reader_and_checker(tmp_path, syntax):
+    source = compressed(syntax)
+    source.Rows -= 1
+    (tmp_path / "source").write_bytes(saved(source))
+    for read in (lambda path: images.read_images(path), lambda path: dicom_check.violations(path, path)):
+        with pytest.raises(InputError, match="40 rows and 48 columns, the header 39 and 48"):
+            read(tmp_path / "source")
+
+
+def test_jpeg_2000_in_boxes_cannot_hide_its_size(tmp_path):
+    def boxed(frame):
+        large = frame[:8] + struct.pack(">2I", 20000, 20000) + frame[16:]
+        return bytes(5000) + frame[:40] + large
+
+    assert "20000 rows and 20000 columns" in refusal(with_frame("jpeg_2000", boxed), tmp_path)
+
+
+def test_compressed_frame_that_does_not_tell_its_size_is_refused(tmp_path):
+    for syntax in ("jpeg_ls", "jpeg_2000"):
+        content = with_frame(syntax, lambda frame: frame[:2] + bytes(2) + frame[2:])
+        assert "does not tell its size" in refusal(content, tmp_path)
 
 
 def test_elements_longer_than_the_file_are_refused(tmp_path):

@@ -167,7 +167,7 @@ def test_calibration_without_training_images_is_refused(tmp_path):
 
 
 def test_card_names_a_folder_of_images_without_its_path():
-    for dataset in ("/data/Doe_Jane/images", "~/scans", "./scans", "C:\\scans"):
+    for dataset in ("/data/Doe_Jane/images", "~/scans", "./scans", "C:\\scans", "Doe_Jane", "doe/jane"):
         assert cards.shared(".", {"dataset": dataset}, None, None)["training"]["dataset"] == "a folder of images"
     assert cards.shared(".", {"dataset": "chest_xray14/512"}, None, None)["training"]["dataset"] == "chest_xray14/512"
 
@@ -224,7 +224,8 @@ def test_what_is_not_a_number_is_over_the_limit():
 @pytest.mark.parametrize(
     "flags,message",
     [
-        (("--tile", "8"), "tile must be at least 16"),
+        (("--tile", "8"), "tile must be from 16 to 4096"),
+        (("--tile", "5000"), "tile must be from 16 to 4096"),
         (("--tile", "big"), "tile must be a number of pixels, or any"),
         (("--images", "-1"), "images must be at least 0"),
         (("--calibration_images", "1"), "calibration_images must be at least 2"),

@@ -180,7 +180,8 @@ def test_what_has_come_already_is_taken_off_the_space_needed(mirror, published, 
     assert needed == [rest + 7]
 
 
-def test_without_a_network_the_command_says_so_in_one_line(tmp_path, capsys):
+def test_without_a_network_the_command_says_so_in_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=100 * 10**9))
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
     line = refused(capsys, "chest_xray14", "--data_dir", tmp_path, "--mirror", address)

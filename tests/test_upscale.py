@@ -1,5 +1,7 @@
 """python -m tfmisr.upscale on files of every depth, folders, and mistakes."""
 
+import errno
+import os
 import pathlib
 import subprocess
 import sys
@@ -186,6 +188,61 @@ def test_what_is_done_in_a_folder_is_not_done_again(tmp_path, capsys):
     assert (tmp_path / "out" / "0.png").stat().st_mtime_ns > before
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), MemoryError()])
+def test_folder_goes_on_after_a_file_that_the_system_refuses(tmp_path, monkeypatch, error):
+    from tfmisr import enlarging
+
+    write = enlarging.Enlarger._picture
+
+    def picture(self, source, target):
+        if source.name == "1.png":
+            raise error
+        return write(self, source, target)
+
+    monkeypatch.setattr(enlarging.Enlarger, "_picture", picture)
+    with pytest.raises(InputError, match="1 of 3 images could not be enlarged: .*1.png"):
+        run(*folder_of_three(tmp_path))
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["0.png", "2.png"]
+
+
+def test_full_disk_ends_the_folder(tmp_path, monkeypatch):
+    from tfmisr import enlarging
+
+    def full(self, source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(enlarging.Enlarger, "_picture", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(*folder_of_three(tmp_path))
+
+
+def test_unreadable_file_in_a_folder_is_one_failure(tmp_path, monkeypatch):
+    arguments = folder_of_three(tmp_path)
+    (tmp_path / "in" / "IM0001").write_bytes(b"secret")
+    kind = images.file_kind
+
+    def unreadable(path):
+        if str(path).endswith("IM0001"):
+            raise InputError(f"{path}: cannot be read (Permission denied)")
+        return kind(path)
+
+    monkeypatch.setattr(images, "file_kind", unreadable)
+    with pytest.raises(InputError, match="1 of 4 images could not be enlarged: .*IM0001"):
+        run(*arguments)
+    assert len(list((tmp_path / "out").glob("*.png"))) == 3
+
+
+def die(source, target):
+    os._exit(3)
+
+
+def test_killed_process_is_told_in_one_line(tmp_path):
+    from tfmisr import enlarging
+
+    with pytest.raises(InputError, match="a process came to a sudden end"):
+        list(enlarging.enlarge_all(die, [(tmp_path / "a", tmp_path / "b")] * 3, 2))
+
+
 def test_folder_of_another_model_or_scale_is_refused(tmp_path):
     arguments = folder_of_three(tmp_path)
     run(*arguments)
@@ -210,6 +267,17 @@ def test_several_processes_give_the_same_files(tmp_path):
         assert (tmp_path / "two" / f"{i}.png").read_bytes() == (tmp_path / "out" / f"{i}.png").read_bytes()
 
 
+def test_another_tile_makes_another_instance(tmp_path, shared_data):
+    import pydicom
+
+    source = shared_data / "ct" / "lungdx_Lung_Dx-A0001_1-08.dcm"
+    found = []
+    for i, tile in enumerate(((), ("--tile", 64), ("--tile", 64))):
+        run("--model", "bicubic", "--scale", 2, source, "--output", tmp_path / f"{i}.dcm", *tile)
+        found.append(pydicom.dcmread(tmp_path / f"{i}.dcm", stop_before_pixels=True).SOPInstanceUID)
+    assert found[0] != found[1] == found[2]
+
+
 def test_slices_of_a_folder_have_one_series_date_also_after_a_break(tmp_path, shared_data):
     import shutil
 
@@ -227,3 +295,6 @@ def test_slices_of_a_folder_have_one_series_date_also_after_a_break(tmp_path, sh
     found = [pydicom.dcmread(path) for path in first]
     assert found[0].SeriesInstanceUID == found[1].SeriesInstanceUID
     assert (found[0].SeriesDate, found[0].SeriesTime) == (found[1].SeriesDate, found[1].SeriesTime)
+    created = [float(ds.InstanceCreationTime) for ds in found]
+    assert created[0] != created[1]  # each has its own, which is not that of the series
+    assert all(time != float(found[0].SeriesTime) for time in created)

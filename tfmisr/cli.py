@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from tfmisr.edge.errors import InputError
 
-
 # Modules that the extra [train] brings.
 _TRAINING = {
     "tensorflow",
@@ -24,7 +23,8 @@ _TRAINING = {
 
 def run(main: Callable[[], int | None]) -> None:
     """Runs `main` and exits: 0 done, 2 a user's mistake, 130 interrupted, 1 anything else."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # At 2, TensorFlow 2.17 still says three times at its import that a CUDA library is registered already.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         status = main() or 0
     except KeyboardInterrupt:
@@ -93,4 +93,5 @@ def check_writable(folder) -> None:
     while not there.exists():
         there = there.parent
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"expected a folder to write at {folder}: {there} is none; choose another")
+        why = "is read-only" if there.is_dir() else "is no folder"
+        raise InputError(f"expected a folder to write at {folder}, but {there} {why}; choose another")

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import json
 import math
+import os
 import pathlib
 import types
 import typing
@@ -77,7 +78,9 @@ class Config:
         """The run's folder."""
         if self.workdir:
             return pathlib.Path(self.workdir).expanduser()
-        dataset = pathlib.PurePath(self.dataset).name
+        path = pathlib.Path(self.dataset).expanduser()
+        is_path = self.dataset.startswith(".") or path.is_absolute() or path.is_dir()
+        dataset = pathlib.Path(os.path.abspath(path)).name if is_path else self.dataset.replace("/", "-")
         model = self.model.replace("/", "-") + ("-gan" if self.discriminator else "")
         return pathlib.Path("runs") / f"{dataset}-{model}-x{self.scale}-{self.key}"
 

@@ -8,6 +8,7 @@ import argparse
 import os
 
 from tfmisr import cli
+from tfmisr.edge import codestreams
 from tfmisr.edge.derived import check_geometry, check_identity, check_pixels, product, reading
 from tfmisr.edge.derived.checking import Pair
 from tfmisr.edge.errors import InputError
@@ -38,6 +39,7 @@ def _load(path):
         ds = reading.load(path)
         if not ds.get("Rows") or not ds.get("Columns") or not ds.get("PixelData"):
             raise InputError("expected a DICOM image, found no Rows, Columns or Pixel Data")
+        codestreams.check(ds, int(ds.get("NumberOfFrames") or 1))
     return ds
 
 

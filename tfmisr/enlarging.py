@@ -1,8 +1,10 @@
 """One image file after the other, enlarged and written: what `python -m tfmisr.upscale` does with its jobs."""
 
 import concurrent.futures
+import concurrent.futures.process
 import dataclasses
 import datetime
+import errno
 import functools
 import json
 import multiprocessing
@@ -18,6 +20,9 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
 
 RECORD = "upscale.json"
+
+# With these the next image fares no better.
+_OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +84,11 @@ class Enlarger:
             weights_sha256=upscaler.weights_sha256,
             scale=scale,
             ai=upscaler.parameters > 0,
+            # Rounding may differ from tile to tile, and other pixels need another UID (D-02).
+            runtime="" if self.tile is None else f"tile {self.tile}",
         )
-        when = datetime.datetime.fromisoformat(self.when) if self.when else None
-        image, report = derived.derive_with_report(source, lambda lr: upscaler(lr, scale), product, when)
+        begun = datetime.datetime.fromisoformat(self.when) if self.when else None
+        image, report = derived.derive_with_report(source, lambda lr: upscaler(lr, scale), product, begun=begun)
         derived.write(image, target)
         notes = "".join(f"; {remark}" for remark in report.remarks)
         return f"{image.Columns}x{image.Rows}{notes}"
@@ -101,7 +108,12 @@ def recorded(folder: pathlib.Path, enlarger: Enlarger) -> Enlarger:
         InputError: The folder holds results of another model or scale.
     """
     upscaler = enlarger.upscaler
-    own = {"model": upscaler.name, "weights_sha256": upscaler.weights_sha256, "scale": enlarger.scale}
+    own = {
+        "model": upscaler.name,
+        "weights_sha256": upscaler.weights_sha256,
+        "scale": enlarger.scale,
+        "tile": enlarger.tile,
+    }
     path = folder / RECORD
     if path.is_file():
         try:
@@ -140,6 +152,11 @@ def enlarge_all(enlarger: Enlarger, jobs: list[tuple], processes: int = 1) -> It
         try:
             for done in concurrent.futures.as_completed(running):
                 yield done.result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise InputError(
+                "a process came to a sudden end, perhaps for want of memory; start the same command again, "
+                "with fewer --processes"
+            ) from error
         finally:
             for waiting in running:
                 waiting.cancel()
@@ -150,3 +167,9 @@ def _attempt(enlarger, source, target):
         return source, enlarger(source, target), None
     except InputError as error:
         return source, "", str(error)
+    except MemoryError:
+        return source, "", f"{source}: not enough memory"
+    except OSError as error:
+        if error.errno in _OF_ALL:
+            raise
+        return source, "", f"{source}: {error.strerror or type(error).__name__}"

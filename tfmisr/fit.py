@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     chosen = config.parse(_parser().parse_args(argv))
-    cli.require_writable(chosen.folder)
+    cli.check_writable(chosen.folder)
     from tfmisr import data, models
     from tfmisr.training import loop
 

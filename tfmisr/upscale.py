@@ -13,7 +13,8 @@ _WRITTEN = (".png", ".tif", ".tiff", ".dcm")
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tfmisr.upscale",
-        description="Enlarges images of any size in bounded memory. 8 and 16 bits stay what they are; "
+        description="Enlarges images of any size, tile by tile: beside the image and its result, memory is bounded by "
+        "the tile. 8 and 16 bits stay what they are; "
         "a DICOM image becomes a derived DICOM image where --output ends in .dcm or is a folder, "
         "else a PNG of its depth.",
     )
@@ -107,7 +108,12 @@ def _is_image(path) -> bool:
     from tfmisr.edge import images
 
     # DICOM files often have no extension.
-    return path.suffix.lower() in images.EXTENSIONS or images.file_kind(path) is not None
+    if path.suffix.lower() in images.EXTENSIONS:
+        return True
+    try:
+        return images.file_kind(path) is not None
+    except InputError:
+        return True  # it cannot be read, which is told when its turn comes
 
 
 def _written(source: pathlib.Path, name: pathlib.Path) -> pathlib.Path:
@@ -116,7 +122,10 @@ def _written(source: pathlib.Path, name: pathlib.Path) -> pathlib.Path:
 
     if name.suffix.lower() in (".tif", ".tiff"):
         return name
-    suffix = ".dcm" if images.file_kind(source) == "DICOM" else ".png"
+    try:
+        suffix = ".dcm" if images.file_kind(source) == "DICOM" else ".png"
+    except InputError:
+        suffix = ".png"
     # DICOM files are often called by their UID, whose last number is no extension.
     return name.with_suffix(suffix) if name.suffix.lower() in images.EXTENSIONS else name.with_name(name.name + suffix)
 

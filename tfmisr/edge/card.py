@@ -22,12 +22,13 @@ _MODEL_FIELDS, _BUFFERS, _METADATA = 8, 4, 6
 _METADATA_NAME, _METADATA_BUFFER = 0, 1
 _BUFFER_DATA = 0
 
+LARGEST_TILE = 2**12  # low-resolution pixels; a window of it takes gigabytes
+
 # What the runtime reads, and what each must be.
-_LARGEST_TILE = 2**12
 _RUNTIME = {
     "scale": lambda v: _whole(v, 2) and v in (2, 3, 4, 8),
     "channels": lambda v: _whole(v, 1) and v in (1, 3),
-    "tile": lambda v: v is None or (_whole(v, 1) and v <= _LARGEST_TILE),
+    "tile": lambda v: v is None or (_whole(v, 1) and v <= LARGEST_TILE),
     "overlap": lambda v: v is None or _whole(v, 0),
     "skip": lambda v: v in ("bicubic", "none"),
     "shuffle": lambda v: _whole(v, 1) and v <= 8,

@@ -24,6 +24,7 @@ import pydicom
 from pydicom import uid
 from pydicom.pixels import apply_color_lut, get_decoder, iter_pixels
 
+from tfmisr.edge import codestreams
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.levels import MAX_PIXELS, Frames, to_unsigned
 
@@ -138,6 +139,8 @@ def read_frames(path: str | os.PathLike) -> tuple[Frames, int]:
         if reason := refusal(ds) or unsupported(ds):
             raise InputError(f"{path}: {reason}")
         count = int(ds.get("NumberOfFrames") or 1)
+        if ds.file_meta.TransferSyntaxUID.is_encapsulated:
+            codestreams.check(_whole(path, ds), count)
         stored = Frames(count, lambda: _stored(path, ds))
         if ds.PhotometricInterpretation not in GRAY:
             return _colour(stored, ds)

@@ -57,6 +57,8 @@ def admit(ds: pydicom.Dataset, product: Product) -> list[str]:
 
 
 def _of_kind(ds, kind):
+    if not kind:
+        return "expected a DICOM image as input for a .dcm output, found no SOP Class UID (0008,0016)"
     name = kind.name if kind in UID_dictionary else "an object of unknown SOP Class UID (0008,0016)"
     if kind not in ALLOWED:
         return f"{name} is not upscaled: {_REASONS.get(kind, 'it is not on the list of image classes')}"

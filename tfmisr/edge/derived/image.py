@@ -39,6 +39,7 @@ def derive(
     upscale: Upscale,
     product: Product,
     when: datetime.datetime | None = None,
+    begun: datetime.datetime | None = None,
 ) -> pydicom.Dataset:
     """Returns the upscaled image as a new data set with its file meta group; the source is left as it is.
 
@@ -47,18 +48,19 @@ def derive(
         upscale: Maps a float32 array (rows, columns, 1 or 3) in [0, 1] to `product.scale` times as many rows and
             columns.
         product: Who makes the image, and how.
-        when: Time of processing, with a time zone. Give the same one for all slices of a series. Without it the
-            image has the present time and no Series Date and Time: they must be the same in a whole series, and one
-            slice cannot know when the first was processed.
+        when: Time of processing, with a time zone; by default the present.
+        begun: Time when the processing of the series began, the same for all its slices; by default `when`. Without
+            both the image has no Series Date and Time: they must be the same in a whole series, and one slice cannot
+            know when the first was processed.
 
     Raises:
         InputError: The image is none, or is broken, or is one that must not be upscaled, or the result says
             something else than the source (D-07, D-31, D-39, D-44).
     """
-    return derive_with_report(source, upscale, product, when)[0]
+    return derive_with_report(source, upscale, product, when, begun)[0]
 
 
-def derive_with_report(source, upscale, product, when=None) -> tuple[pydicom.Dataset, Report]:
+def derive_with_report(source, upscale, product, when=None, begun=None) -> tuple[pydicom.Dataset, Report]:
     """Returns what `derive` returns, and a report."""
     name = "the data set" if isinstance(source, pydicom.Dataset) else os.fspath(source)
     with reading.guarded(name):
@@ -68,7 +70,7 @@ def derive_with_report(source, upscale, product, when=None) -> tuple[pydicom.Dat
     with reading.guarded(name):
         if complaint := pixels.fidelity.complaint(product, _used(ds, pixels)):
             raise InputError(complaint)
-        target, dropped = _assemble(ds, pixels, product, when)
+        target, dropped = _assemble(ds, pixels, product, when, begun)
     report = Report(pixels.clipped, pixels.fidelity, (*remarks, *dropped))
     for remark in report.remarks:
         _LOG.warning("%s", remark)
@@ -83,14 +85,14 @@ def _used(ds, pixels):
     return (pixels.largest or 0) - (pixels.smallest or 0) + 1
 
 
-def _assemble(ds, pixels, product, when):
+def _assemble(ds, pixels, product, when, begun):
     """Builds the data set; the order matters where a step needs the source's values."""
     now = when or datetime.datetime.now(datetime.timezone.utc)
     target = hygiene.kept(ds, product)
     remarks = overlays.convert(target, product)
     geometry.relocate(target, product)
     derivation.record(target, product, now)
-    identity.identify(target, product, now, begun=when)
+    identity.identify(target, product, now, begun or when)
     encoding.describe(target, ds, pixels)
     encoding.finish(target, product)
     return target, remarks

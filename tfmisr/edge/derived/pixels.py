@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 from pydicom.pixels import apply_color_lut, iter_pixels
 
-from tfmisr.edge import dicom
+from tfmisr.edge import codestreams, dicom
 from tfmisr.edge.derived import padding, ranges, reading
 from tfmisr.edge.derived.fidelity import Fidelity, measure
 from tfmisr.edge.derived.geometry import grids
@@ -72,7 +72,7 @@ def upscale_frames(ds: pydicom.Dataset, upscale: Upscale, product: Product, name
     """
     with reading.guarded(name):
         count = int(ds.get("NumberOfFrames") or 1)
-        reading.check_codestreams(ds, count)
+        codestreams.check(ds, count)
         frames = stored_frames(ds, count)
         of_frame = ranges.find(ds, frames)
         decoded = iter(frames)

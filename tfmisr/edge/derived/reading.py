@@ -5,20 +5,16 @@ import io
 import logging
 import os
 import pathlib
-import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 
 import pydicom
 from pydicom import uid
-from pydicom.encaps import generate_frames
 
 from tfmisr.edge.errors import InputError
 
 MAX_BYTES = 2**31  # of a file, and of the pixel data made of it
-
-_JPEG_LIKE = {*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes}
 
 
 @contextlib.contextmanager
@@ -96,43 +92,3 @@ def _check_deflated(content):
         chunk = inflate.unconsumed_tail
         if size > MAX_BYTES:
             raise InputError(f"the file inflates to more than {MAX_BYTES} bytes")
-
-
-def check_codestreams(ds: pydicom.Dataset, count: int) -> None:
-    """Compares the sizes that compressed frames claim with the header's.
-
-    Decoders believe the codestream, and set aside memory for a size that the header does not tell.
-
-    Raises:
-        InputError: They differ.
-    """
-    syntax = ds.file_meta.TransferSyntaxUID
-    if not syntax.is_encapsulated or syntax == uid.RLELossless:
-        return
-    measure = _jpeg_size if syntax in _JPEG_LIKE else _jpeg_2000_size
-    for frame in generate_frames(ds.PixelData, number_of_frames=count):
-        size = measure(frame)
-        if size is not None and size != (ds.Rows, ds.Columns):
-            raise InputError(
-                f"a compressed frame has {size[0]} rows and {size[1]} columns, the header {ds.Rows} and {ds.Columns}"
-            )
-
-
-def _jpeg_size(frame):
-    """Returns (rows, columns) from the start-of-frame marker (ITU-T T.81 B.2.2, T.87 C.2.2)."""
-    place = 2
-    while place + 9 < len(frame) and frame[place] == 0xFF:
-        marker, length = frame[place + 1], int.from_bytes(frame[place + 2 : place + 4], "big")
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            return struct.unpack(">HH", frame[place + 5 : place + 9])
-        place += 2 + max(length, 2) if marker != 0xFF else 1
-    return None
-
-
-def _jpeg_2000_size(frame):
-    """Returns (rows, columns) from the SIZ marker (ITU-T T.800 A.5.1), which comes first."""
-    place = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if place < 0 or len(frame) < place + 24:
-        return None
-    width, height, left, top = struct.unpack(">4I", frame[place + 8 : place + 24])
-    return height - top, width - left
