@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import sys
 
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
@@ -67,6 +68,12 @@ def main(argv=None) -> int:
     if not any(u.name == REFERENCE for u in chosen):
         chosen = [upscalers.load(REFERENCE), *chosen]
     source = _load(data, arguments, trained)
+    if trained and arguments.split in ("train", "all"):
+        print(
+            f"warning: the {arguments.split} split holds images that models learn from; "
+            "such numbers say nothing about new patients",
+            file=sys.stderr,
+        )
     folder = _output(arguments)
     cli.check_writable(folder)
     degradation = degradations.make(scale, **{k: v for k, v in values.items() if v is not None})
