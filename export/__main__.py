@@ -106,15 +106,11 @@ def _tiles(arguments) -> list[int | None]:
 def _source(arguments, fields):
     if not arguments.images and not set(arguments.formats) & set(_CALIBRATED):
         return None
-    dataset = arguments.dataset or fields["dataset"]
-    if dataset is None:
+    if (arguments.dataset or fields["dataset"]) is None:
         raise InputError("the run's folder does not say which images it was trained on; give --dataset")
     from tfmisr import data
 
-    own = arguments.dataset is None
-    manual = arguments.manual_dir or (fields.get("manual_dir", ()) if own else ())
-    pattern = arguments.patient_pattern or (fields.get("patient_pattern") if own else None)
-    return data.load(dataset, arguments.data_dir or fields.get("data_dir"), manual, pattern)
+    return data.load_for(arguments, fields)
 
 
 class Export:

@@ -223,3 +223,30 @@ def _frame_group(number, frame_type, more):
     for keyword, sequence in more.items():
         setattr(group, keyword, Sequence([pydicom.Dataset(sequence[0])]))
     return group
+
+
+def data_set(
+    pixels, sop_class=uid.SecondaryCaptureImageStorage, syntax=uid.ExplicitVRLittleEndian, without=(), **attributes
+):
+    """Returns the least data set that holds `pixels`, without the keywords in `without`."""
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = sop_class
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = "2.25.1"
+    ds.PatientID, ds.PatientName = "ID-OF-SOMEBODY", "Doe^Jane"
+    ds.Rows, ds.Columns = pixels.shape[:2]
+    ds.SamplesPerPixel = 1 if pixels.ndim == 2 else 3
+    ds.PhotometricInterpretation = "MONOCHROME2" if pixels.ndim == 2 else "RGB"
+    if pixels.ndim == 3:
+        ds.PlanarConfiguration = 0
+    ds.BitsAllocated = 8 * pixels.itemsize
+    ds.BitsStored = attributes.get("BitsStored", ds.BitsAllocated)
+    ds.HighBit = ds.BitsStored - 1
+    ds.PixelRepresentation = int(pixels.dtype.kind == "i")
+    ds.PixelData = pixels.tobytes()
+    for keyword, value in attributes.items():
+        setattr(ds, keyword, value)
+    for keyword in without:
+        delattr(ds, keyword)
+    return ds

@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 import pydicom
 import pytest
+from dicom_sources import data_set
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
@@ -18,30 +19,6 @@ CT = uid.CTImageStorage
 SECONDARY = uid.SecondaryCaptureImageStorage
 NO_IMAGE = ("Rows", "Columns", "PixelData")
 RAMP = np.arange(12, dtype=np.uint16).reshape(3, 4) * 90  # 0, 90, ... 990
-
-
-def data_set(pixels, sop_class=SECONDARY, syntax=uid.ExplicitVRLittleEndian, without=(), **attributes):
-    ds = Dataset()
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = syntax
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = sop_class
-    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = "2.25.1"
-    ds.PatientID, ds.PatientName = "ID-OF-SOMEBODY", "Doe^Jane"
-    ds.Rows, ds.Columns = pixels.shape[:2]
-    ds.SamplesPerPixel = 1 if pixels.ndim == 2 else 3
-    ds.PhotometricInterpretation = "MONOCHROME2" if pixels.ndim == 2 else "RGB"
-    if pixels.ndim == 3:
-        ds.PlanarConfiguration = 0
-    ds.BitsAllocated = 8 * pixels.itemsize
-    ds.BitsStored = attributes.get("BitsStored", ds.BitsAllocated)
-    ds.HighBit = ds.BitsStored - 1
-    ds.PixelRepresentation = int(pixels.dtype.kind == "i")
-    ds.PixelData = pixels.tobytes()
-    for keyword, value in attributes.items():
-        setattr(ds, keyword, value)
-    for keyword in without:
-        delattr(ds, keyword)
-    return ds
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import hashlib
 import http.server
 import shutil
 import socket
-import threading
 import types
 
 import pytest
+from loopback import serving
 
 from tfmisr import download
 from tfmisr.edge.errors import InputError
@@ -72,12 +72,8 @@ def server():
     server.content, server.etag, server.ranges, server.kind = CONTENT, '"first"', True, "application/gzip"
     server.cuts, server.answers, server.requests = [], [], []
     server.url = f"http://127.0.0.1:{server.server_address[1]}/file"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server):
+        yield server
 
 
 @pytest.fixture(autouse=True)

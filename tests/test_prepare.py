@@ -8,10 +8,10 @@ import socket
 import subprocess
 import sys
 import tarfile
-import threading
 import types
 
 import pytest
+from loopback import serving
 from PIL import Image
 
 from tfmisr import cli, download, prepare
@@ -79,12 +79,8 @@ def mirror(published, tmp_path, monkeypatch):
     handler = functools.partial(Handler, directory=folder)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.paths, server.url = [], f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server):
+        yield server
 
 
 def run(*argv):

@@ -3,8 +3,8 @@
 import numpy as np
 import pydicom
 import pytest
-from pydicom import uid
-from pydicom.dataset import Dataset, FileMetaDataset
+from dicom_sources import data_set
+from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 from pydicom.sequence import Sequence
 
@@ -25,23 +25,7 @@ def tfio():
 @pytest.fixture
 def file(tmp_path):
     def write(pixels, **attributes):
-        ds = Dataset()
-        ds.file_meta = FileMetaDataset()
-        ds.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-        ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = uid.SecondaryCaptureImageStorage
-        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = "2.25.1"
-        ds.Rows, ds.Columns = pixels.shape[:2]
-        ds.SamplesPerPixel = 1 if pixels.ndim == 2 else 3
-        ds.PhotometricInterpretation = "MONOCHROME2" if pixels.ndim == 2 else "RGB"
-        if pixels.ndim == 3:
-            ds.PlanarConfiguration = 0
-        ds.BitsAllocated = 8 * pixels.itemsize
-        ds.BitsStored = attributes.get("BitsStored", ds.BitsAllocated)
-        ds.HighBit = ds.BitsStored - 1
-        ds.PixelRepresentation = int(pixels.dtype.kind == "i")
-        ds.PixelData = pixels.tobytes()
-        for keyword, value in attributes.items():
-            setattr(ds, keyword, value)
+        ds = data_set(pixels, **attributes)
         ds.save_as(tmp_path / "image.dcm", enforce_file_format=True)
         return tmp_path / "image.dcm"
 

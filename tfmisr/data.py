@@ -269,6 +269,20 @@ def load(dataset=None, data_dir=None, manual_dirs=(), patient_pattern=None) -> S
     return Source(chosen)
 
 
+def load_for(arguments, fields: dict) -> Source:
+    """Returns the dataset that a command line names, or else the one that a run was trained on.
+
+    Args:
+        arguments: Has `dataset`, `data_dir`, `manual_dir` and `patient_pattern`, each `None` where not given.
+        fields: Fields of the run. Its folders and pattern go with its own dataset alone.
+    """
+    own = arguments.dataset is None
+    manual_dirs = arguments.manual_dir or (fields.get("manual_dir", ()) if own else ())
+    pattern = arguments.patient_pattern or (fields.get("patient_pattern") if own else None)
+    data_dir = arguments.data_dir or fields.get("data_dir")
+    return load(arguments.dataset or fields.get("dataset"), data_dir, manual_dirs, pattern)
+
+
 def _prepare(builder) -> None:
     try:
         builder.download_and_prepare()

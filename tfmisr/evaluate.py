@@ -67,7 +67,7 @@ def main(argv=None) -> int:
     _check_scales(chosen, scale)
     if not any(u.name == REFERENCE for u in chosen):
         chosen = [upscalers.load(REFERENCE), *chosen]
-    source = _load(data, arguments, trained)
+    source = data.load_for(arguments, trained[0].config if trained else {})
     if trained and arguments.split in ("train", "all"):
         print(
             f"warning: the {arguments.split} split holds images that models learn from; "
@@ -133,15 +133,6 @@ def _unique(chosen):
         name = u.name if counts[u.name] == 1 else f"{u.name}-{counts[u.name]}"
         result.append(dataclasses.replace(u, name=name))
     return result
-
-
-def _load(data, arguments, trained):
-    fields = trained[0].config if trained else {}
-    own = arguments.dataset is None
-    manual = arguments.manual_dir or (fields.get("manual_dir", ()) if own else ())
-    dataset = arguments.dataset or fields.get("dataset")
-    pattern = arguments.patient_pattern or (fields.get("patient_pattern") if own else None)
-    return data.load(dataset, arguments.data_dir or fields.get("data_dir"), manual, pattern)
 
 
 def _merged(paths, result) -> dict:

@@ -150,20 +150,27 @@ def read_frames(path: str | os.PathLike) -> tuple[Frames, int]:
 
 
 @contextlib.contextmanager
-def _decoding(path, what):
-    # pydicom's warnings and errors quote values of the header, which may name the patient.
+def silent():
+    """Keeps back pydicom's warnings and log: they quote values of the header, which may name the patient."""
     log = logging.getLogger("pydicom")
     quiet, log.disabled = log.disabled, True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    finally:
+        log.disabled = quiet
+
+
+@contextlib.contextmanager
+def _decoding(path, what):
+    try:
+        with silent():
+            yield
     except (InputError, MemoryError):
         raise
     except Exception as error:
         raise InputError(f"{path}: {what}, or broken ({type(error).__name__})") from None
-    finally:
-        log.disabled = quiet
 
 
 def _stored(path, ds):

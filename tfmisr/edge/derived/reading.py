@@ -2,16 +2,15 @@
 
 import contextlib
 import io
-import logging
 import os
 import pathlib
-import warnings
 import zlib
 from collections.abc import Iterator
 
 import pydicom
 from pydicom import uid
 
+from tfmisr.edge import dicom
 from tfmisr.edge.errors import InputError
 
 MAX_BYTES = 2**31  # of a file, and of the pixel data made of it
@@ -23,11 +22,8 @@ def guarded(name) -> Iterator[None]:
 
     pydicom's own messages, warnings and log quote values of the header, which may name the patient; none gets out.
     """
-    log = logging.getLogger("pydicom")
-    quiet, log.disabled = log.disabled, True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with dicom.silent():
             yield
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
@@ -37,8 +33,6 @@ def guarded(name) -> Iterator[None]:
         if getattr(error, "errno", None) is not None:
             raise  # from the operating system; pydicom raises OSError too, and quotes the element
         raise InputError(f"{name}: broken or unsupported DICOM ({type(error).__name__})") from None
-    finally:
-        log.disabled = quiet
 
 
 def load(source: str | os.PathLike | pydicom.Dataset) -> pydicom.Dataset:
