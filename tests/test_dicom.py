@@ -16,7 +16,6 @@ from tfmisr.edge import dicom, images
 from tfmisr.edge.errors import InputError
 
 CT = uid.CTImageStorage
-SECONDARY = uid.SecondaryCaptureImageStorage
 NO_IMAGE = ("Rows", "Columns", "PixelData")
 RAMP = np.arange(12, dtype=np.uint16).reshape(3, 4) * 90  # 0, 90, ... 990
 
