@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import pathlib
 import sys
 
@@ -32,9 +33,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tile",
         nargs="+",
-        default=["128"],
+        default=[],
         metavar="N",
-        help="side of the .tflite input in low-resolution pixels, or any; several make several files (default: 128)",
+        help="side of the .tflite input in low-resolution pixels, or any; several make several files (default: 128, "
+        "more where the network sees far, any where it sees the whole image)",
     )
     parser.add_argument("--name", help="the model's name (default: that of the folder)")
     parser.add_argument("--modality", metavar="TEXT", help="for the card: what the training images show")
@@ -70,8 +72,8 @@ def _add_limits(group):
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
-    tiles = _tiles(arguments)
-    cli.require_writable(arguments.output)
+    asked = _tiles(arguments)
+    cli.check_writable(arguments.output)
     from tfmisr import config, degradations, models, upscalers
     from tfmisr.export import convert
 
@@ -79,10 +81,11 @@ def main(argv=None) -> int:
     if run.channels is None:
         raise InputError(f"expected a run's folder or a .keras file. Received: {arguments.model}, an interpolation")
     network = convert.in_float32(models.load(arguments.model))
-    known = {key: run.config[key] for key in ("blur_sigma", "noise_std", "quantize_lr") if key in run.config}
-    degradation = degradations.make(run.scale, **known)
+    degradation = degradations.of({**run.config, "scale": run.scale})
     source = _source(arguments, run.config or config.Config().identity() | {"dataset": None})
-    export = Export(arguments, run, network, source, degradation)
+    cli.require_writable(arguments.output)
+    tiles = asked or [_fitting(upscalers.receptive_radius(network))]
+    export = Export(arguments, run, network, source, degradation, tiles[0])
     paths = [export.write(flavour, tile) for tile in tiles for flavour in convert.FLAVOURS if flavour in export.wanted]
     if "saved_model" in arguments.formats:
         convert.save_model(network, export.folder / "saved_model")
@@ -103,6 +106,11 @@ def _tiles(arguments) -> list[int | None]:
     return list(dict.fromkeys(tiles))
 
 
+def _fitting(radius: int | None) -> int | None:
+    """Returns the side of a tile of which at least a quarter of the area is kept, in steps of 64."""
+    return None if radius is None else max(128, math.ceil(4 * radius / 64) * 64)
+
+
 def _source(arguments, fields):
     if not arguments.images and not set(arguments.formats) & set(_CALIBRATED):
         return None
@@ -116,16 +124,16 @@ def _source(arguments, fields):
 class Export:
     """The files of one network, and the report on them."""
 
-    def __init__(self, arguments, run, network, source, degradation):
+    def __init__(self, arguments, run, network, source, degradation, first_tile):
         from tfmisr.export import cards
 
         self.arguments, self.run, self.network = arguments, run, network
-        self.source, self.degradation = source, degradation
+        self.source, self.degradation, self.first_tile = source, degradation, first_tile
         self.folder = pathlib.Path(arguments.output)
         self.name = arguments.name or run.name
         self.wanted = [f for f in arguments.formats if f != "saved_model"]
         self.shared = cards.shared(arguments.model, run.config, arguments.modality, arguments.licence)
-        self.written, self._calibrations = {}, {}
+        self.written, self._calibrations, self.shares = {}, {}, {}
 
     def write(self, flavour: str, tile: int | None) -> pathlib.Path:
         """Converts the network and writes the file with a card that does not know the comparison yet."""
@@ -134,22 +142,34 @@ class Export:
 
         core = convert.core_of(self.network, flavour)
         radius = upscalers.receptive_radius(core.network)
-        said = dict(self.shared)
-        samples = None
-        if flavour in convert.INTEGER:
-            calibration = self._calibration(tile)
-            samples, said["calibration"] = calibration.samples, calibration.summary()
-        card = cards.describe(self.name, flavour, core, self.run.scale, tile, radius, said)
+        card = cards.describe(self.name, flavour, core, self.run.scale, tile, radius, self.shared)
         _check_tile(tile, card["overlap"], radius)
-        content = convert.to_tflite(core, flavour, tile, samples)
         path = self._path(flavour, tile)
-        self.written[path] = (content, card)
+        if flavour in convert.INTEGER:
+            self.written[path] = self._integer(core, flavour, tile, card)
+        else:
+            self.written[path] = convert.to_tflite(core, flavour, tile), card
         self._store(path)
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, tile {tile or 'any'}, overlap {card['overlap']}")
         return path
 
+    def _integer(self, core, flavour, tile, card):
+        """Returns the file calibrated on as many of the crops as its accuracy allows, and its card."""
+        from tfmisr.export import convert, ranges
+
+        def attempt(share):
+            calibration = self._calibration(tile).calmest(core.network, share)
+            content = convert.to_tflite(core, flavour, tile, calibration.samples)
+            return content, card | {"calibration": calibration.summary()}
+
+        data = self.network, self.source, self.run.scale, self.degradation
+        found, self.shares[self._path(flavour, tile).name] = ranges.least_narrowed(
+            attempt, lambda file: ranges.training_drop(*file, *data), self.arguments.max_psnr_drop / 2
+        )
+        return found
+
     def _path(self, flavour, tile):
-        first = tile == _tiles(self.arguments)[0]
+        first = tile == self.first_tile
         return self.folder / f"{self.name}_{flavour}{'' if first else '_' + str(tile or 'any')}.tflite"
 
     def _calibration(self, tile):
@@ -188,6 +208,7 @@ class Export:
         found["failures"] = report.failures(found, limits)
         found["limits"] = dataclasses.asdict(limits)
         found["calibration"] = {str(side): c.summary() | {"crops": c.places} for side, c in self._calibrations.items()}
+        found["calibration_shares"] = self.shares
         self._tell_cards(found)
         found["benchmark"] = benchmark.measure(paths, rounds=arguments.rounds)
         write_text(self.folder / "report.json", json.dumps(found, indent=2) + "\n")

@@ -15,7 +15,7 @@ from tfmisr import cli
 from tfmisr.edge import card, runtime
 from tfmisr.edge.errors import InputError
 
-SIDE = 128  # of the window, for a file that takes any
+SIDE = 128  # of the window, for a file that takes any; more where the network sees far
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,7 +86,7 @@ def measure(paths, threads=(1, 2), rounds: int = 30, seconds: float = 120) -> di
 
 
 def _picture(model):
-    side = model.card["tile"] or SIDE
+    side = model.card["tile"] or max(SIDE, 4 * (model.overlap or 0))
     return np.random.default_rng(0).random((side, side, model.channels), np.float32)
 
 

@@ -19,11 +19,13 @@ class Calibration:
         dataset: Name of the dataset.
         crops: float32 arrays (height, width, channels) in [0, 1].
         places: One dictionary a crop: `id`, `top`, `left` in low-resolution pixels.
+        share: Part of the crops first chosen that these are; see `calmest`.
     """
 
     dataset: str
     crops: list[np.ndarray]
     places: list[dict]
+    share: float = 1.0
 
     def samples(self):
         """Yields the crops, then a pyramid from black to white, so that the input's range is the whole of [0, 1].
@@ -42,13 +44,34 @@ class Calibration:
             digest.update(np.ascontiguousarray(crop, "<f4").tobytes())
         return digest.hexdigest()
 
+    @property
+    def _left(self) -> str:
+        return "" if self.share == 1 else f"; of these the {self.share:.0%} on which the network adds least"
+
+    def calmest(self, network, share: float) -> "Calibration":
+        """Returns the part of the crops on which the largest value that the network adds is smallest.
+
+        A few extreme crops, such as burned-in letters, can widen the ranges of the layers so far that all others lose
+        most of their 256 levels. Without them those places saturate, and the rest is precise.
+
+        Args:
+            network: Keras network whose output is judged: the residual, where there is one.
+            share: Part to keep, above 0 and at most 1.
+        """
+        if share == 1:
+            return self
+        peaks = [float(np.abs(np.asarray(network(crop[None], training=False))).max()) for crop in self.crops]
+        kept = sorted(np.argsort(peaks, kind="stable")[: max(2, round(share * len(peaks)))])
+        crops, places = ([items[i] for i in kept] for items in (self.crops, self.places))
+        return dataclasses.replace(self, crops=crops, places=places, share=share)
+
     def summary(self) -> dict:
         """Returns what the model card says."""
         return {
             "dataset": self.dataset,
             "split": "train",
             "images": len(self.crops),
-            "chosen": "one from each quantile of mean intensity, and a pyramid from black to white",
+            "chosen": f"one from each quantile of mean intensity{self._left}, and a pyramid from black to white",
             "sha256": self.sha256,
         }
 

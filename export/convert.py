@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmisr import layers
+from tfmisr import collapsible, layers
 from tfmisr.edge.errors import InputError
 
 FLAVOURS = ("float32", "float16", "dynamic", "int8", "int16x8")
@@ -52,7 +52,8 @@ def in_float32(network: keras.Model) -> keras.Model:
 
 
 def core_of(network: keras.Model, flavour: str) -> Core:
-    """Returns the network without the interpolation that is added at its end, where there is one."""
+    """Returns the network without the interpolation that is added at its end, where there is one, and collapsed."""
+    network = collapsible.collapsed(network)
     residual = _residual(network)
     if residual is None:
         return Core(network, "none")
@@ -179,6 +180,7 @@ def save_model(network: keras.Model, folder) -> None:
 
     Its signature `serving_default` maps `low_res` to `super_res`, float32 (batch, height, width, channels).
     """
+    network = collapsible.collapsed(network)
     folder = pathlib.Path(folder)
     temporary = folder.with_name(f".{os.getpid()}.{folder.name}")
     archive = keras.export.ExportArchive()

@@ -395,6 +395,21 @@ def test_d37_a_lossy_file_that_does_not_say_so_is_called_so():
     assert 1 < sr.LossyImageCompressionRatio < 24 * 32 / 300
 
 
+@pytest.mark.parametrize("irreversible", [True, False])
+def test_d37_jpeg_2000_tells_by_its_wavelet_whether_it_was_lossy(irreversible):
+    PIL = pytest.importorskip("PIL.Image")
+    stream = io.BytesIO()
+    image = PIL.fromarray(smooth(64, 48, 10, 240, np.uint8))
+    image.save(stream, "JPEG2000", no_jp2=True, irreversible=irreversible)
+    source = secondary(smooth(64, 48, 10, 240, np.uint8))
+    source.file_meta.TransferSyntaxUID = uid.JPEG2000
+    source.PixelData = pydicom.encaps.encapsulate([stream.getvalue()])
+    source["PixelData"].is_undefined_length = True
+    sr = derive(source)
+    expected = ("01", "ISO_15444_1") if irreversible else (None, None)
+    assert (sr.get("LossyImageCompression"), sr.get("LossyImageCompressionMethod")) == expected
+
+
 def test_d38_an_image_too_small_for_jpeg_2000_is_refused():
     with pytest.raises(InputError, match="32 rows"):
         derive(ct(smooth(8, 8)), lossless="jpeg_2000")

@@ -10,11 +10,11 @@ import tensorflow as tf
 from synthetic import ArraySource, smooth_images
 from tiny_network import picture, samples, tiny_network, write_tflite
 
-from tfmisr import data, degradations, layers, models
+from tfmisr import data, degradations, layers
 from tfmisr.edge import card, runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.export import __main__ as export
-from tfmisr.export import calibration, cards, convert, report
+from tfmisr.export import calibration, cards, convert, ranges, report
 
 CNN5 = {"CONV_2D": 6, "ADD": 2, "DEPTH_TO_SPACE": 1}
 
@@ -49,8 +49,8 @@ def test_flavour_holds_plain_operations_with_batch_normalisation_folded(
     np.testing.assert_allclose(runtime.Model(path)(lr), by_keras(network, lr), atol=tolerance)
 
 
-@pytest.mark.parametrize("name", models.names())
-def test_every_model_of_the_zoo_equals_keras_in_float32(tmp_path, name):
+@pytest.mark.parametrize("name", ["cnn5", "resnet18", "resnet6", "sesr"])
+def test_network_cut_into_windows_equals_keras_in_float32(tmp_path, name):
     network = tiny_network(name)
     path = write_tflite(tmp_path / "m.tflite", network, tile=64)
     lr = picture(70, 60)
@@ -166,6 +166,56 @@ def test_calibration_without_training_images_is_refused(tmp_path):
         calibration.choose(source, 2, degradations.make(2), 4, 16)
 
 
+def _minus(image, training):
+    return -image
+
+
+def test_calmest_crops_are_those_to_which_the_network_adds_least():
+    peaks = [0.1, 9.0, 0.3, 0.2]
+    crops = [np.full((4, 4, 1), peak, np.float32) for peak in peaks]
+    whole = calibration.Calibration("d", crops, [{"id": str(i)} for i in range(4)])
+    kept = whole.calmest(_minus, 0.5)
+    assert [place["id"] for place in kept.places] == ["0", "3"]
+    assert [crop.max() for crop in kept.crops] == [np.float32(0.1), np.float32(0.2)]
+    assert "of these the 50% on which the network adds least" in kept.summary()["chosen"]
+    assert kept.sha256 != whole.sha256
+    assert whole.calmest(_minus, 1.0) is whole
+
+
+@pytest.mark.parametrize(
+    "losses,chosen,tried",
+    [
+        ([0.01], 1.0, [1.0]),
+        ([0.6, 0.3, 0.02], 0.5, [1.0, 0.75, 0.5]),
+        ([0.6, 0.3, 0.2, 0.1, 0.4], 0.35, [1.0, 0.75, 0.5, 0.35, 0.25]),
+    ],
+)
+def test_integer_ranges_take_as_many_crops_as_precision_allows(losses, chosen, tried):
+    by_share = dict(zip(ranges.SHARES, losses, strict=False))
+    found, shares = ranges.least_narrowed(lambda share: share, by_share.get, 0.025)
+    assert (found, list(shares)) == (chosen, tried)
+
+
+def test_one_glaring_crop_does_not_cost_the_others_their_levels(tmp_path):
+    # A plain convolution: one crop has a thousand times the contrast of the others.
+    low_res = keras.Input((None, None, 1), name="low_res")
+    out = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer="ones", use_bias=False, name="sum")(low_res)
+    core = convert.Core(keras.Model(low_res, out), "none")
+    rng = np.random.default_rng(0)
+    crops = [rng.uniform(0, 0.01, (16, 16, 1)).astype(np.float32) for _ in range(7)] + [
+        np.ones((16, 16, 1), np.float32)
+    ]
+    whole = calibration.Calibration("d", crops, [{"id": str(i)} for i in range(8)])
+
+    def step(share):
+        kept = whole.calmest(core.network, share)
+        content = convert.to_tflite(core, "int8", 16, lambda: iter(kept.crops))
+        interpreter = runtime.interpreter_class()(model_content=content)
+        return interpreter.get_output_details()[0]["quantization"][0]
+
+    assert step(0.5) < step(1.0) / 50
+
+
 def test_card_names_a_folder_of_images_without_its_path():
     for dataset in ("/data/Doe_Jane/images", "~/scans", "./scans", "C:\\scans", "Doe_Jane", "doe/jane"):
         assert cards.shared(".", {"dataset": dataset}, None, None)["training"]["dataset"] == "a folder of images"
@@ -205,6 +255,7 @@ def test_command_writes_files_cards_and_report(run, tmp_path):
     assert found["files"]["tiny_float32.tflite"]["worst_pixel"] < 1e-5
     assert found["files"]["tiny_float32.tflite"]["operations"] == CNN5
     assert found["calibration"]["24"]["sha256"] == written["calibration"]["sha256"]
+    assert found["calibration_shares"]["tiny_int8.tflite"].keys() == {"1.0"}
     assert len(found["benchmark"]["models"]) == 8
     assert "| tiny_int8.tflite | " in (out / "report.md").read_text()
     assert str(tmp_path) not in json.dumps(found) + json.dumps(written)

@@ -77,3 +77,16 @@ def _jpeg_2000_sizes(frame):
         width, height, left, top = struct.unpack(">4I", frame[place + 8 : place + 24])
         sizes.append((height - top, width - left))
     return sizes
+
+
+def is_irreversible(frame: bytes) -> bool:
+    """Whether a JPEG 2000 codestream says in its COD marker that it was made by the 9-7 wavelet, which loses something.
+
+    One of the reversible 5-3 wavelet may have been cut short as well; that it does not tell (ITU-T T.800 A.6.1).
+    """
+    place = frame.find(b"\xff\x4f\xff\x51") + 2
+    while 2 <= place and place + 14 <= len(frame) and frame[place : place + 2] not in (b"\xff\x90", b"\xff\x93"):
+        if frame[place : place + 2] == b"\xff\x52":
+            return frame[place + 13] == 0
+        place += 2 + max(int.from_bytes(frame[place + 2 : place + 4], "big"), 2)
+    return False

@@ -13,7 +13,7 @@ from tfmisr.edge import card as model_card
 from tfmisr.edge import resize, tiling
 from tfmisr.edge.errors import InputError
 
-TILE = 256  # side of a window for a file without a tile of its own
+TILE = 256  # side of a window for a file without a tile of its own, more where the network sees far
 _BICUBIC_RADIUS = 2
 _REACH = 3  # low-resolution pixels around an edge in which the interpolation rings and the network mends it
 GATE_RADIUS = _REACH + 3  # bend, reach, closing, and the bilinear interpolation
@@ -64,7 +64,7 @@ class Model:
         self.card = model_card.read(self.path)
         self.name, self.scale, self.channels = self.path.stem, self.card["scale"], self.card["channels"]
         self.overlap = self.card["overlap"]
-        self.tile = tile or self.card["tile"] or TILE
+        self.tile = tile or self.card["tile"] or max(TILE, 4 * (self.overlap or 0))
         if self.overlap is not None and self.tile <= 2 * self.overlap:
             raise InputError(f"tile must be above {2 * self.overlap}, twice the overlap. Received: {self.tile}")
         self._open(threads)

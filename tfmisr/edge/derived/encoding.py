@@ -3,7 +3,9 @@
 import pydicom
 from pydicom import uid
 from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import generate_frames
 
+from tfmisr.edge import codestreams
 from tfmisr.edge.derived.pixels import Pixels
 from tfmisr.edge.derived.product import IMPLEMENTATION_CLASS_UID, LOSSLESS, Product
 from tfmisr.edge.errors import InputError
@@ -14,6 +16,11 @@ _LOSSY = {
     uid.JPEGExtended12Bit: "ISO_10918_1",
     uid.JPEGLSNearLossless: "ISO_14495_1",
 }
+_LOSSY_OR_NOT = {
+    uid.JPEG2000: "ISO_15444_1",
+    uid.JPEG2000MC: "ISO_15444_1",
+    uid.HTJ2K: "ISO_15444_15",
+}
 
 
 def describe(target: pydicom.Dataset, source: pydicom.Dataset, pixels: Pixels) -> None:
@@ -21,8 +28,8 @@ def describe(target: pydicom.Dataset, source: pydicom.Dataset, pixels: Pixels) -
     if target.SamplesPerPixel > 1 or source.PhotometricInterpretation == "PALETTE COLOR":
         _describe_colour(target, pixels.bits)
     _limits(target, source, pixels)
-    if source.file_meta.TransferSyntaxUID in _LOSSY and not target.get("LossyImageCompression"):
-        _remember_loss(target, source)
+    if not target.get("LossyImageCompression") and (method := _loss_by(source)):
+        _remember_loss(target, source, method)
     vr = "OB" if target.BitsAllocated == 8 else "OW"
     target["PixelData"] = pydicom.DataElement("PixelData", vr, pixels.data)
 
@@ -54,13 +61,22 @@ def _limits(target, source, pixels):
                 target[keyword] = pydicom.DataElement(keyword, vr, value)
 
 
-def _remember_loss(target, source):
+def _loss_by(source) -> str | None:
+    """Returns the method that has cost the source some of its pixels, as its file tells."""
+    syntax = source.file_meta.TransferSyntaxUID
+    if syntax in _LOSSY_OR_NOT:
+        frames = generate_frames(source.PixelData, number_of_frames=int(source.get("NumberOfFrames") or 1))
+        return _LOSSY_OR_NOT[syntax] if any(map(codestreams.is_irreversible, frames)) else None
+    return _LOSSY.get(syntax)
+
+
+def _remember_loss(target, source, method):
     """A file that was lossy without saying so must not become one that never was (D-37)."""
     samples = source.Rows * source.Columns * source.SamplesPerPixel * int(source.get("NumberOfFrames") or 1)
     ratio = samples * source.BitsAllocated / 8 / max(len(source.PixelData), 1)
     target.LossyImageCompression = "01"
     target.LossyImageCompressionRatio = f"{max(ratio, 1):.2f}"
-    target.LossyImageCompressionMethod = _LOSSY[source.file_meta.TransferSyntaxUID]
+    target.LossyImageCompressionMethod = method
 
 
 def finish(target: pydicom.Dataset, product: Product) -> None:
