@@ -173,7 +173,8 @@ class PatchSampler:
                 f"{self.scale}. Received: {self.cache.ids[i]} with {height}x{width} and {len(small) - 1} "
                 f"more; try --patch_size {max(self.cache.shapes[small].min() // self.scale, 1)}"
             )
-        self.lr = low_resolution(self.cache, self.scale, self.degradation)
+        if not self.degradation.reduces_at_random:
+            self.lr = low_resolution(self.cache, self.scale, self.degradation)
         self.random_part = None if self.degradation.fixed else self.degradation.split()[1]
 
     @functools.lru_cache(maxsize=4)  # noqa: B019  a sampler lives as long as its run
@@ -197,19 +198,31 @@ class PatchSampler:
     def _pair(self, position: int, rng: np.random.Generator):
         epoch, place = divmod(position, len(self.cache))
         i = self._order(epoch)[place]
-        lr, size, s = self.lr[i], self.patch_size, self.scale
-        y, x = (int(rng.integers(0, side - size + 1)) for side in lr.shape[:2])
-        lr = lr[y : y + size, x : x + size]
-        hr = self.cache[i][y * s : (y + size) * s, x * s : (x + size) * s]
-        return self._as_float(lr, hr, int(self.cache.max_vals[i]), rng)
-
-    def _as_float(self, lr, hr, max_val, rng):
+        size, s, max_val = self.patch_size, self.scale, int(self.cache.max_vals[i])
+        y, x = (int(rng.integers(0, side // s - size + 1)) for side in self.cache.shapes[i])
         way = int(rng.integers(8)) if self.augment else 0
-        lr = lr if lr.dtype == np.float32 else lr.astype(np.float32) / np.float32(max_val)
-        hr = hr.astype(np.float32) / np.float32(max_val)
-        if self.random_part:
-            lr = self.random_part(lr, max_val, rng)
+        hr = _as_float(self.cache[i][y * s : (y + size) * s, x * s : (x + size) * s], max_val)
+        if self.degradation.reduces_at_random:
+            lr = self._reduced(i, y, x, rng)
+        else:
+            lr = _as_float(self.lr[i][y : y + size, x : x + size], max_val)
+            lr = self.random_part(lr, max_val, rng) if self.random_part else lr
         return turned(lr, way), turned(hr, way)
+
+    def _reduced(self, i, y, x, rng):
+        """Returns a patch made from high-resolution pixels, those around it that matter included."""
+        size, s, max_val = self.patch_size, self.scale, int(self.cache.max_vals[i])
+        margin = -(-self.degradation.margin // s)
+        top, left = max(y - margin, 0), max(x - margin, 0)
+        ends = (min(place + size + margin, side // s) for place, side in zip((y, x), self.cache.shapes[i], strict=True))
+        bottom, right = ends
+        around = _as_float(self.cache[i][top * s : bottom * s, left * s : right * s], max_val)
+        lr = self.degradation(around, max_val, rng)
+        return lr[y - top : y - top + size, x - left : x - left + size]
+
+
+def _as_float(pixels, max_val):
+    return pixels if pixels.dtype == np.float32 else pixels.astype(np.float32) / np.float32(max_val)
 
 
 def turned(image: np.ndarray, way: int) -> np.ndarray:

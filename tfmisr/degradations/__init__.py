@@ -1,0 +1,228 @@
+"""From a high-resolution image to the low-resolution one: the model of the acquisition.
+
+A degradation is a row of steps. The steps before the first random one are worked out once for the whole
+image and cached; the random ones are drawn anew for each patch: for its low-resolution pixels where they treat
+every pixel alone, from its high-resolution ones where they reduce it too.
+
+A file here is a degradation by name, with `steps(scale, **numbers)`; `bicubic` is the default.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import math
+import pkgutil
+import re
+from typing import ClassVar
+
+import numpy as np
+
+from tfmisr.edge.errors import InputError
+from tfmisr.edge.resize import resize
+
+FIELDS = ("degradation", "blur_sigma", "noise_std", "quantize_lr")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bicubic:
+    """Antialiased bicubic reduction, equal to Pillow's `BICUBIC` (see `tfmisr.edge.resize.resize`)."""
+
+    scale: int
+    random: ClassVar[bool] = False
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        height, width = image.shape[0] // self.scale, image.shape[1] // self.scale
+        return resize(image, (height, width), "bicubic")
+
+
+@dataclasses.dataclass(frozen=True)
+class AreaMean:
+    """Reduction by the mean over `scale` x `scale` pixels: larger detector elements, without gaps between them."""
+
+    scale: int
+    random: ClassVar[bool] = False
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        image = crop_to_multiple(image, self.scale)
+        height, width, channels = image.shape
+        blocks = image.reshape(height // self.scale, self.scale, width // self.scale, self.scale, channels)
+        return blocks.mean((1, 3), dtype=np.float32)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class GaussianBlur:
+    """Gaussian point spread, as of a detector or a focal spot.
+
+    Args:
+        sigma: Standard deviation in pixels of the image it is applied to (high-resolution pixels when it
+            stands before the reduction).
+        sigma_x: That along the rows of the image, where it is another.
+    """
+
+    sigma: float
+    sigma_x: float | None = None
+    random: ClassVar[bool] = False
+
+    def __repr__(self):
+        return f"GaussianBlur(sigma={self.sigma!r}{'' if self.sigma_x is None else f', sigma_x={self.sigma_x!r}'})"
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        from scipy import ndimage
+
+        sigmas = (self.sigma, self.sigma if self.sigma_x is None else self.sigma_x, 0)
+        return ndimage.gaussian_filter(image, sigmas, mode="nearest", truncate=4)
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussianNoise:
+    """White Gaussian noise.
+
+    Args:
+        std: Standard deviation as a fraction of the range [0, 1].
+    """
+
+    std: float
+    random: ClassVar[bool] = True
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return image + self.std * rng.standard_normal(image.shape, dtype=np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Degradation:
+    """Steps one after the other, then clipping and, if wanted, rounding to the source's levels.
+
+    Args:
+        steps: `Bicubic`, `GaussianBlur`, ...: one of them reduces by the scale.
+        quantize: Round the result to whole steps of `1 / max_val`, as a stored image would be.
+    """
+
+    steps: tuple
+    quantize: bool = True
+
+    def split(self) -> tuple["Degradation", "Degradation"]:
+        """Returns the part to be worked out once, not yet rounded, and the part to be drawn each time."""
+        at = next((i for i, step in enumerate(self.steps) if step.random), len(self.steps))
+        at = 0 if self.reduces_at_random else at
+        once = dataclasses.replace(self, steps=self.steps[:at], quantize=self.quantize and self.fixed)
+        return once, dataclasses.replace(self, steps=self.steps[at:])
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the same image always gives the same result."""
+        return not any(step.random for step in self.steps)
+
+    @property
+    def reduces_at_random(self) -> bool:
+        """Whether a patch has to be made from its high-resolution pixels each time."""
+        first = next((i for i, step in enumerate(self.steps) if step.random), len(self.steps))
+        return any(hasattr(step, "scale") for step in self.steps[first:])
+
+    @property
+    def margin(self) -> int:
+        """High-resolution pixels around a patch that its low-resolution pixels depend on, in such a case."""
+        return sum(getattr(step, "margin", 0) for step in self.steps)
+
+    def __call__(self, hr: np.ndarray, max_val: int, rng: np.random.Generator | None = None):
+        """Degrades one image.
+
+        Args:
+            hr: float32 array (height, width, channels) in [0, 1].
+            max_val: Pixel value that 1.0 stands for; the levels to round to.
+            rng: Source of the random steps.
+
+        Returns:
+            float32 array (height // scale, width // scale, channels) in [0, 1].
+        """
+        image = np.asarray(hr, np.float32)
+        for step in self.steps:
+            # Where `split` cuts, so that its two parts together give the same.
+            image = step(np.clip(image, 0.0, 1.0) if step.random else image, rng)
+        image = np.clip(image, 0.0, 1.0)
+        if self.quantize:
+            image = np.floor(image * np.float32(max_val) + np.float32(0.5)) / np.float32(max_val)
+        return image
+
+    def describe(self) -> str:
+        """Returns the steps in words for a protocol, such as `GaussianBlur(sigma=1.0) Bicubic(scale=4) rounded`."""
+        return " ".join([*map(repr, self.steps), *(["rounded"] if self.quantize else [])])
+
+
+def names() -> list[str]:
+    """Returns the names of all degradations, from file names alone."""
+    return ["bicubic", *sorted(module.name for module in pkgutil.iter_modules(__path__))]
+
+
+def make(
+    scale: int,
+    blur_sigma: float = 0.0,
+    noise_std: float = 0.0,
+    quantize_lr: bool = True,
+    degradation: str = "bicubic",
+) -> Degradation:
+    """Returns the degradation that the fields of a run say.
+
+    Args:
+        scale: Factor of the reduction.
+        blur_sigma: With `bicubic`: standard deviation of a blur before the reduction, in high-resolution pixels.
+        noise_std: With `bicubic`: standard deviation of noise after it, as a fraction of the range.
+        quantize_lr: Round the low-resolution image to the source's bit depth.
+        degradation: `bicubic`, antialiased bicubic reduction; or another name, with numbers in parentheses:
+            `xray(photons=5000)`.
+
+    Raises:
+        InputError: No such degradation or number.
+    """
+    name, numbers = parse(degradation)
+    if name != "bicubic":
+        if blur_sigma or noise_std:
+            raise InputError(f"blur_sigma and noise_std go with bicubic alone. Received: degradation={degradation}")
+        return Degradation(_module(name).steps(scale, **numbers), quantize_lr)
+    blur = (GaussianBlur(blur_sigma),) if blur_sigma else ()
+    noise = (GaussianNoise(noise_std),) if noise_std else ()
+    return Degradation((*blur, Bicubic(scale), *noise), quantize_lr)
+
+
+def of(fields: dict) -> Degradation:
+    """Returns the degradation of a run's fields, a dictionary; those that are missing or `None` have their default."""
+    known = {key: fields[key] for key in FIELDS if fields.get(key) is not None}
+    return make(fields["scale"], **known)
+
+
+def parse(text: str) -> tuple[str, dict[str, float]]:
+    """Returns name and numbers of a text such as `xray(photons=5000, mtf_nyquist=0.3)`.
+
+    Raises:
+        InputError: It cannot be read, or there is no such degradation or number.
+    """
+    found = re.fullmatch(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*", text)
+    if not found or found[1] not in names():
+        raise InputError(
+            f"degradation must be one of {', '.join(names())}, with numbers in parentheses where it takes some, "
+            f"as in xray(photons=5000). Received: {text}"
+        )
+    pairs = [part.partition("=") for part in (found[2] or "").split(",") if part.strip()]
+    known = [] if found[1] == "bicubic" else list(inspect.signature(_module(found[1]).steps).parameters)[1:]
+    return found[1], {key.strip(): _number(key.strip(), value, known, text) for key, _, value in pairs}
+
+
+def _number(key, value, known, text):
+    if key not in known:
+        raise InputError(f"{text}: expected numbers called {', '.join(known) or 'nothing'}. Received: {key}")
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise InputError(f"{text}: {key} must be a number, 0 or more. Received: {value.strip() or 'nothing'}")
+    return number
+
+
+def _module(name):
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
+    """Returns `image` without the last rows and columns that do not make a whole low-resolution pixel."""
+    height, width = image.shape[0] // scale * scale, image.shape[1] // scale * scale
+    return image[:height, :width]
