@@ -1,27 +1,10 @@
 import numpy as np
 import pytest
+from measured import waves
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tfmisr import metrics
-
-
-def waves(height, width, channels, seed):
-    """Returns an image of waves and squares, and a blurred and noisy copy, uint8."""
-    rows, cols = np.mgrid[:height, :width].astype(float)
-    planes = [
-        127.5
-        + 80 * np.sin(rows / (7 + c) + c) * np.cos(cols / (11 - c))
-        + 40 * ((rows // 16 + cols // 24 + c) % 2)
-        - 20
-        for c in range(channels)
-    ]
-    y_true = np.stack(planes, -1)
-    shifted = np.roll(y_true, 1, 0), np.roll(y_true, 1, 1), np.roll(y_true, (1, 1), (0, 1))
-    noise = np.random.default_rng(seed).normal(0, 12, y_true.shape)
-    y_pred = (y_true + sum(shifted)) / 4 + noise
-    return tuple(np.rint(np.clip(image, 0, 255)).astype(np.uint8) for image in (y_true, y_pred))
-
 
 GRAY, ODD, RGB = (176, 208, 1, 0), (177, 163, 1, 1), (192, 176, 3, 2)
 CASES = pytest.mark.parametrize("case", [GRAY, ODD, RGB], ids=["gray", "odd", "rgb"])
@@ -50,7 +33,7 @@ def test_psnr_of_identical_images_is_infinite():
     assert metrics.psnr(image, image, 255) == float("inf")
 
 
-@pytest.mark.parametrize("name", ["ssim", "ms_ssim", "haarpsi", "haarpsi_med"])
+@pytest.mark.parametrize("name", ["ssim", "ms_ssim", "haarpsi", "haarpsi_med", "vif", "sharpness"])
 @CASES
 def test_identical_images_score_one(name, case):
     image, _ = waves(*case)

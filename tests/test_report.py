@@ -117,6 +117,16 @@ def test_medical_haarpsi_has_a_column_where_it_was_measured():
     assert shown["HaarPSI_MED"] == ("-", "**0.7000**")
 
 
+def test_least_is_bold_where_less_is_better_and_nothing_where_neither_is():
+    further = {"gmsd": 0.1, "fid": 12.0, "sharpness": 0.8, "noise": 2.0, "noise_hr": 2.345}
+    other = {"gmsd": 0.2, "fid": 9.5, "sharpness": 1.2, "noise": 3.0, "noise_hr": 2.345}
+    shown = cells(table.markdown_table(metrics_of(bicubic=BICUBIC | further, net=NETWORK | other)))
+    assert shown["GMSD (less is better)"] == ("**0.1000**", "0.2000")
+    assert shown["FID (less is better)"] == ("12.000", "**9.500**")
+    assert shown["sharpness (HR 1)"] == ("0.800", "1.200")
+    assert shown["noise (HR 2.35)"] == ("2.00", "3.00")
+
+
 def test_caption_says_the_protocol_and_its_hash():
     caption = table.markdown_table(metrics_of(net=NETWORK | {"psnr_low": 1.0})).splitlines()[-1]
     for words in ("`0123456789ab`", "chest_phantom", "split test", "12 images", "x4", "4 pixels", "62.5%", "bootstrap"):

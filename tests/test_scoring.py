@@ -175,3 +175,101 @@ def test_another_model_of_the_same_name_is_not_merged_away(tiny_source, tmp_path
     path.write_text(json.dumps(written))
     with pytest.raises(InputError, match="another model named nearest"):
         evaluate._merged([str(path)], result)
+
+
+def test_usual_measures_read_as_ever_and_new_ones_are_told_where_they_were_asked_for(tiny_source):
+    usual, fewer = judged(tiny_source).protocol, judged(tiny_source, measures=("psnr", "ssim")).protocol
+    # The text of the first release: with another one no earlier number could be compared.
+    assert (
+        usual.measures
+        == fewer.measures
+        == (
+            "PSNR; SSIM Gaussian 11x11 sigma 1.5 (Wang 2004); MS-SSIM five scales (Wang 2003); "
+            "HaarPSI C=30 alpha=4.2 (Reisenhofer 2018), HaarPSI_MED C=5 alpha=4.9"
+        )
+    )
+    assert usual.hash == fewer.hash
+    more = judged(tiny_source, measures=("psnr", "gmsd", "vif")).protocol
+    assert more.measures == usual.measures + (
+        "; VIFp pixel domain, four scales, of the luma (Sheikh 2006); GMSD c=170, of the luma (Xue 2014)"
+    )
+    assert more.hash == judged(tiny_source, measures=("vif", "psnr", "gmsd")).protocol.hash != usual.hash
+
+
+def test_every_further_measure_has_a_definition():
+    for name in scoring.FURTHER:
+        assert protocol.definitions([name], "x") != protocol.definitions([])
+    assert set(scoring.MEASURES) | set(scoring.FURTHER) == {
+        *metrics.METRICS, *scoring.LEARNED, *scoring.OF_SETS
+    }  # fmt: skip
+
+
+def test_measures_of_one_image_are_told_of_the_truth_too(tiny_source, tmp_path):
+    result = judged(tiny_source, measures=("psnr", "noise", "sharpness", "laplacian"))
+    noise = [metrics.noise(hr, hr, 255) for hr in (image[2:-2, 2:-2] for image in tiny_source.images["test"])]
+    for found in result.summary.values():
+        assert found["noise_hr"] == pytest.approx(np.mean(noise))
+        assert "noise_hr_gain" not in found
+    assert result.summary["nearest"]["noise"] != result.summary["bicubic"]["noise"]
+    scoring.write(result, tmp_path / "out")
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert f"noise (HR {np.mean(noise):.2f})" in table and "Laplacian (HR " in table and "sharpness (HR 1)" in table
+
+
+@pytest.fixture
+def own_network(tmp_path):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    convolution = keras.layers.Conv2D(3, 5, activation="relu")
+    keras.Sequential([keras.Input((None, None, 1)), convolution]).save(tmp_path / "own.keras")
+    return tmp_path / "own.keras"
+
+
+def test_distances_of_sets_come_once_a_model_with_a_warning_of_few_images(tiny_source, own_network):
+    from tfmisr.metrics import features, sets
+
+    network = features.from_file(own_network)
+    result = judged(tiny_source, measures=("psnr", "fid", "kid"), features=network)
+    images = tiny_source.images["test"]
+    lr = [lr for *_, lr, _ in pipeline.pairs(pipeline.cache_of(tiny_source, "test"), 2, degradations.make(2))]
+    sr = [upscalers.load("nearest")(x, 2, 255) for x in lr]
+    pair = [np.stack([network(image[2:-2, 2:-2], 255) for image in own]) for own in (images, sr)]
+    assert result.summary["nearest"]["fid"] == pytest.approx(sets.frechet_distance(*pair))
+    assert result.summary["nearest"]["kid"] == pytest.approx(sets.kernel_distance(*pair)[0])
+    assert network.description in result.protocol.measures
+    assert not {"fid", "kid"} & set(result.rows[0])
+    assert "FID of 4 images by 3 features is biased" in result.notes[0]
+    assert not judged(tiny_source, measures=("psnr", "kid"), features=network).notes
+
+
+def test_command_takes_names_with_commas_and_spaces_and_a_network(
+    tiny_source, own_network, tmp_path, monkeypatch, capsys
+):
+    from tfmisr import data
+
+    monkeypatch.setattr(data, "load_for", lambda *args: tiny_source)
+    flags = ["--scale", "2", "--features", str(own_network), "--features_range", "signed", "--output", str(tmp_path)]
+    evaluate.main(["nearest", "--measures", "psnr,vif", "gmsd", "fid", *flags])
+    read = json.loads((tmp_path / "metrics.json").read_text())
+    assert {"psnr", "vif", "gmsd", "fid"} <= read["models"]["nearest"].keys()
+    assert "kid" not in read["models"]["nearest"] and "signed" in read["protocol"]["measures"]
+    assert "warning: FID of 4 images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags,message",
+    [
+        (["--measures", "psnr", "vift"], "measure must be one of .* did you mean vif?"),
+        (["--measures", "ssim,vif"], "--measures must hold psnr. Received: ssim vif"),
+        (["--features", "a.keras"], "add one of them to --measures"),
+        (["--measures", "psnr", "fid", "--features_range", "unit"], "give it too"),
+        (["--measures", "psnr", "fid", "--features", "nowhere.keras"], "found none at nowhere.keras"),
+    ],
+)
+def test_mistake_in_the_measures_is_told(flags, message, tiny_source, monkeypatch):
+    from tfmisr import data
+
+    monkeypatch.setattr(data, "load_for", lambda *args: tiny_source)
+    with pytest.raises(InputError, match=message.replace("?", r"\?")):
+        evaluate.main(["bicubic", "--scale", "2", *flags])

@@ -6,6 +6,44 @@ import json
 
 from tfmisr.edge.errors import InputError
 
+_USUAL = (
+    "PSNR; SSIM Gaussian 11x11 sigma 1.5 (Wang 2004); MS-SSIM five scales (Wang 2003); "
+    "HaarPSI C=30 alpha=4.2 (Reisenhofer 2018), HaarPSI_MED C=5 alpha=4.9"
+)
+_FURTHER = {
+    "vif": "VIFp pixel domain, four scales, of the luma (Sheikh 2006)",
+    "gmsd": "GMSD c=170, of the luma (Xue 2014)",
+    "sharpness": "sharpness: Sobel gradient energy, SR over HR",
+    "laplacian": "Laplacian: its variance, values 0 to 255",
+    "noise": "noise: Immerkaer 1996, values 0 to 255",
+    "psnr_lung": "PSNR of the lung window, -600 / 1500 HU",
+    "ssim_lung": "SSIM of the lung window",
+    "psnr_soft_tissue": "PSNR of the soft tissue window, 50 / 400 HU",
+    "ssim_soft_tissue": "SSIM of the soft tissue window",
+    "psnr_bone": "PSNR of the bone window, 400 / 1800 HU",
+    "ssim_bone": "SSIM of the bone window",
+    "psnr_brain": "PSNR of the brain window, 40 / 80 HU",
+    "ssim_brain": "SSIM of the brain window",
+    "lpips_alex": "LPIPS v0.1 AlexNet (Zhang 2018)",
+    "lpips_vgg": "LPIPS v0.1 VGG16 (Zhang 2018)",
+    "fid": "FID of {features}",
+    "kid": "KID of {features}, cubic kernel, 100 subsets of at most 1000, seed 0",
+}
+
+
+def definitions(measures, features: str = "") -> str:
+    """Returns the text of the protocol's `measures`.
+
+    What is measured as always reads as always, so that such results keep their hash; a measure that is new since
+    then is told, and changes the hash, where it was asked for.
+
+    Args:
+        measures: Names of the measures.
+        features: What FID and KID look through.
+    """
+    further = [text.format(features=features) for name, text in _FURTHER.items() if name in measures]
+    return "; ".join([_USUAL, *further])
+
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
@@ -21,7 +59,7 @@ class Protocol:
         crop_border: Pixels cut off at each edge before the whole-image measures.
         centre_fraction: Linear fraction of the image that the `_centre` measures see.
         values: How pixels become numbers.
-        measures: Which definition each measure follows.
+        measures: Which definition each measure follows; see `definitions`.
     """
 
     dataset: str
@@ -33,10 +71,7 @@ class Protocol:
     crop_border: int
     centre_fraction: float = 0.625
     values: str = "SR clipped and rounded to the levels of HR; colour over all channels"
-    measures: str = (
-        "PSNR; SSIM Gaussian 11x11 sigma 1.5 (Wang 2004); MS-SSIM five scales (Wang 2003); "
-        "HaarPSI C=30 alpha=4.2 (Reisenhofer 2018), HaarPSI_MED C=5 alpha=4.9"
-    )
+    measures: str = _USUAL
 
     @property
     def hash(self) -> str:

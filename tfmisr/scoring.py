@@ -16,6 +16,14 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 REFERENCE = "bicubic"
 MEASURES = ("psnr", "ssim", "ms_ssim", "haarpsi", "haarpsi_med")
 CENTRE = ("psnr", "ssim")
+# Of the whole set of images.
+OF_SETS = ("fid", "kid")
+LEARNED = ("lpips_alex", "lpips_vgg")
+# Those that look at one image alone; that of the true image is told beside.
+ALONE = ("laplacian", "noise")
+# Of CT slices in Hounsfield units, within a display window.
+WINDOWED = tuple(f"{measure}_{window}" for window in ("lung", "soft_tissue", "bone", "brain") for measure in CENTRE)
+FURTHER = ("vif", "gmsd", "sharpness", *ALONE, *WINDOWED, *LEARNED, *OF_SETS)
 
 
 @dataclasses.dataclass
@@ -29,6 +37,7 @@ class Result:
         picture: Images of the case for the montage, by name, with `LR` first and `HR` last.
         case: Name of that case.
         max_val: Full-scale value of that case.
+        notes: What a reader of these numbers must know.
     """
 
     protocol: object
@@ -37,6 +46,7 @@ class Result:
     picture: dict[str, np.ndarray]
     case: str
     max_val: int
+    notes: tuple[str, ...] = ()
 
 
 def score(hr: np.ndarray, sr: np.ndarray, max_val: int, crop_border: int, measures=MEASURES) -> dict[str, float]:
@@ -47,12 +57,14 @@ def score(hr: np.ndarray, sr: np.ndarray, max_val: int, crop_border: int, measur
         sr: The restored image, of the same shape and type.
         max_val: Full-scale value.
         crop_border: Pixels cut off at each edge; the `_centre` measures see the central part of the whole image.
-        measures: Names in `tfmisr.metrics.METRICS`.
+        measures: Names in `tfmisr.metrics.METRICS`, or names with functions such as those.
     """
     from tfmisr import metrics
 
+    functions = measures if isinstance(measures, dict) else {name: metrics.METRICS[name] for name in measures}
     shaved = metrics.shave(hr, crop_border), metrics.shave(sr, crop_border)
-    values = {name: metrics.METRICS[name](*shaved, max_val) for name in measures}
+    values = {name: function(*shaved, max_val) for name, function in functions.items()}
+    values |= {f"{name}_hr": functions[name](shaved[0], shaved[0], max_val) for name in ALONE if name in functions}
     central = metrics.centre(hr), metrics.centre(sr)
     for name in (m for m in CENTRE if m in measures):
         values[f"{name}_centre"] = metrics.METRICS[name](*central, max_val)
@@ -69,6 +81,8 @@ def evaluate(
     measures=MEASURES,
     max_images: int | None = None,
     progress: bool = True,
+    features=None,
+    weights_dir=None,
 ) -> Result:
     """Scores upscalers on whole images; bicubic is always among them, as the reference.
 
@@ -79,14 +93,22 @@ def evaluate(
         scale: Upsampling factor.
         degradation: `tfmisr.degradations.Degradation` that makes LR.
         crop_border: Pixels cut off at each edge; `None`: the scale.
-        measures: Names in `tfmisr.metrics.METRICS`.
+        measures: Names in `MEASURES` and `FURTHER`.
         max_images: Judge so many images, taken evenly; `None`: all.
         progress: Show a progress bar.
+        features: `tfmisr.metrics.features.Features` of `fid` and `kid`; `None`: the standard network.
+        weights_dir: Folder of published weights; see `tfmisr.metrics.weights`.
+
+    Raises:
+        InputError: An image is too small, or weights cannot be had.
     """
     from tfmisr import pipeline, protocol
+    from tfmisr.metrics import collection
     from tfmisr.progress import bar
 
     crop_border = scale if crop_border is None else crop_border
+    functions = _functions(measures, weights_dir)
+    sets = collection.Collection([m for m in measures if m in OF_SETS], features, weights_dir)
     caches = [pipeline.cache_of(source, s) for s in (source.splits if split == "all" else [split])]
     total = sum(map(len, caches))
     chosen = _evenly(total, max_images)
@@ -98,15 +120,39 @@ def evaluate(
                 digest.add(name, hr, max_val)
                 _require_size(name, hr, crop_border)
                 enlarged = [(u.name, u(lr, scale, max_val)) for u in upscalers]
-                scores = pool.map(lambda s: score(hr, s[1], max_val, crop_border, measures), enlarged)  # noqa: B023
+                scores = pool.map(lambda s: score(hr, s[1], max_val, crop_border, functions), enlarged)  # noqa: B023
                 for (model, _), values in zip(enlarged, scores, strict=True):
                     rows.append({"id": name, "patient": patient, "model": model, **values})
+                sets.add(hr, enlarged, max_val, crop_border)
                 shown.update(1)
     found = protocol.Protocol(
-        source.name, split, len(chosen), digest.hexdigest(), scale, degradation.describe(), crop_border
+        source.name,
+        split,
+        len(chosen),
+        digest.hexdigest(),
+        scale,
+        degradation.describe(),
+        crop_border,
+        measures=protocol.definitions(measures, sets.description),
     )
     summary = summarise(rows, {u.name: u.parameters for u in upscalers})
-    return Result(found, rows, summary, *_picture(rows, upscalers, caches, scale, degradation))
+    for u in upscalers:
+        summary[u.name] |= sets.distances(u.name)
+    return Result(found, rows, summary, *_picture(rows, upscalers, caches, scale, degradation), sets.notes())
+
+
+def _functions(measures, weights_dir) -> dict:
+    """Returns the measures of single images by name."""
+    from tfmisr import metrics
+    from tfmisr.metrics import windows
+
+    known = {**metrics.METRICS, **windows.METRICS}
+    functions = {name: known[name] for name in measures if name in known}
+    for name in (m for m in measures if m in LEARNED):
+        from tfmisr.metrics import lpips
+
+        functions[name] = lpips.load(name, weights_dir)
+    return functions
 
 
 def _evenly(total: int, count: int | None) -> np.ndarray:
@@ -145,7 +191,7 @@ def summarise(rows: list[dict], parameters: dict[str, int]) -> dict[str, dict]:
         found["patients"] = len(np.unique(patients))
         for name in names:
             found[name], found[f"{name}_low"], found[f"{name}_high"] = statistics.bootstrap_mean(values[name], patients)
-            if reference:
+            if reference and not name.endswith("_hr"):
                 other = np.array([row[name] for row in reference])
                 keys = (f"{name}_gain", f"{name}_gain_low", f"{name}_gain_high")
                 gains = statistics.paired_difference(values[name], other, patients)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 CONSOLE_WIDTH = 100
 _MISSING = "-"
@@ -9,13 +10,19 @@ _MISSING = "-"
 
 @dataclasses.dataclass(frozen=True)
 class _Column:
-    """One measure: where it stands in `metrics.json` and how it is written. More is better in all of them."""
+    """One measure: where it stands in `metrics.json`, how it is written, and whether more of it is better.
+
+    `best` is `max`, `min`, or `None` for a measure of which neither more nor less is better; `truth` is the key of
+    the same measure of the true images, which goes into the title.
+    """
 
     title: str
     key: str
     style: str
     interval: bool = False
     optional: bool = False
+    best: Callable | None = max
+    truth: str | None = None
 
 
 _COLUMNS = (
@@ -27,6 +34,20 @@ _COLUMNS = (
     _Column("MS-SSIM", "ms_ssim", ".4f"),
     _Column("HaarPSI", "haarpsi", ".4f"),
     _Column("HaarPSI_MED", "haarpsi_med", ".4f", optional=True),
+    _Column("VIFp", "vif", ".4f", optional=True),
+    _Column("GMSD (less is better)", "gmsd", ".4f", optional=True, best=min),
+    *(
+        _Column(f"{measure.upper()} {window.replace('_', ' ')} window", f"{measure}_{window}", style, optional=True)
+        for window in ("lung", "soft_tissue", "bone", "brain")
+        for measure, style in (("psnr", ".2f"), ("ssim", ".4f"))
+    ),
+    _Column("LPIPS AlexNet (less is better)", "lpips_alex", ".4f", optional=True, best=min),
+    _Column("LPIPS VGG (less is better)", "lpips_vgg", ".4f", optional=True, best=min),
+    _Column("FID (less is better)", "fid", ".3f", optional=True, best=min),
+    _Column("KID (less is better)", "kid", ".6f", optional=True, best=min),
+    _Column("sharpness (HR 1)", "sharpness", ".3f", optional=True, best=None),
+    _Column("Laplacian", "laplacian", ".1f", optional=True, best=None, truth="laplacian_hr"),
+    _Column("noise", "noise", ".2f", optional=True, best=None, truth="noise_hr"),
 )
 _CONSOLE = (
     _Column("PSNR [dB]", "psnr", ".2f", interval=True),
@@ -48,8 +69,8 @@ def markdown_table(metrics: dict) -> str:
     models = metrics["models"]
     columns = [c for c in _COLUMNS if not c.optional or any(_number(m, c.key) is not None for m in models.values())]
     cells = [[_name(name) for name in models], [_parameters(m) for m in models.values()]]
-    cells += [_bold_best(_shown(models, column)) for column in columns]
-    titles = ["model", "parameters", *(column.title for column in columns)]
+    cells += [_bold_best(_shown(models, column), column.best) for column in columns]
+    titles = ["model", "parameters", *(_title(column, models) for column in columns)]
     lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *zip(*cells, strict=True)]
     rows = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return f"{rows}\n{caption(metrics['protocol'], models)}\n"
@@ -128,9 +149,16 @@ def _written(value, column):
     return text if float(text) else f"{0:{column.style}}"  # no "-0.00"
 
 
-def _bold_best(cells):
+def _title(column, models):
+    """The true images are the same for all models, so what they have stands in the title."""
+    values = [_number(model, column.truth) for model in models.values()] if column.truth else []
+    known = next((value for value in values if value is not None), None)
+    return column.title if known is None else f"{column.title} (HR {_written(known, column)})"
+
+
+def _bold_best(cells, choose=max):
     numbers = [(value, text) for text, _, value in cells if value is not None]
-    best = max(numbers)[1] if len(cells) > 1 and numbers else None
+    best = choose(numbers)[1] if choose and len(cells) > 1 and numbers else None
     return [f"**{text}**{interval}" if text == best else text + interval for text, interval, _ in cells]
 
 
