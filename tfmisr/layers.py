@@ -87,6 +87,9 @@ class BicubicUpsampling(keras.layers.Layer):
         kernel = np.einsum("yp,xq,cd->yxcpqd", taps, taps, np.eye(channels))
         self.kernel = kernel.reshape(5, 5, channels, -1).astype("float32")
 
+    def multiply_adds(self, input_shape):
+        return self.kernel.size * input_shape[1] * input_shape[2]
+
     def call(self, inputs):
         margin = (self.radius, self.radius)
         padded = ops.pad(inputs, ((0, 0), margin, margin, (0, 0)), mode="symmetric")
@@ -98,6 +101,44 @@ class BicubicUpsampling(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("tfmisr")
+class UnitRange(keras.layers.Layer):
+    """Clips to [0, 1], but not in training, where a clipped pixel would teach nothing."""
+
+    def call(self, inputs, training=None):
+        return inputs if training else ops.clip(inputs, 0.0, 1.0)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("tfmisr")
+class SymmetricPadding(keras.layers.Layer):
+    """Continues an image by its mirror image, the outermost pixels twice, so that a filter finds no edge there.
+
+    Args:
+        margin: Pixels added on each side; an image must have at least as many.
+
+    Input shape: `(batch, height, width, channels)`.
+    Output shape: `(batch, height + 2 * margin, width + 2 * margin, channels)`.
+    """
+
+    def __init__(self, margin, **kwargs):
+        super().__init__(**kwargs)
+        self.margin = margin
+
+    def call(self, inputs):
+        margin = (self.margin, self.margin)
+        return ops.pad(inputs, ((0, 0), margin, margin, (0, 0)), mode="symmetric")
+
+    def compute_output_shape(self, input_shape):
+        grown = [None if side is None else side + 2 * self.margin for side in input_shape[1:3]]
+        return (input_shape[0], *grown, input_shape[3])
+
+    def get_config(self):
+        return {**super().get_config(), "margin": self.margin}
 
 
 def batch_normalization(name: str) -> keras.layers.Layer:
@@ -113,6 +154,54 @@ def conv(filters: int, name: str, kernel_size: int = 3, **kwargs) -> keras.layer
     """Returns a `Conv2D` with zero padding to the same size and He's initialisation."""
     kwargs.setdefault("kernel_initializer", "he_normal")
     return keras.layers.Conv2D(filters, kernel_size, padding="same", name=name, **kwargs)
+
+
+def gentle_conv(filters: int, name: str, kernel_size: int = 3, **kwargs) -> keras.layers.Layer:
+    """Returns a `conv` that starts with a sixth of the usual variance, for residual blocks.
+
+    With all of it every block would triple the features' variance, where nothing normalises them or has learned to. It
+    is PyTorch's default, with which the authors of EDSR, RDN and RCAN trained.
+    """
+    start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+    return conv(filters, name, kernel_size, kernel_initializer=start, **kwargs)
+
+
+def image_conv(channels: int, kernel_size: int = 3) -> keras.layers.Layer:
+    """Returns the convolution that makes the image, `super_res`, of features on its own grid.
+
+    It works in float32 whatever the policy, because half precision would cost a 16-bit image its depth.
+    """
+    return conv(channels, "super_res", kernel_size, kernel_initializer="lecun_normal", dtype="float32")
+
+
+def prelu(name: str) -> keras.layers.Layer:
+    """Returns a ReLU with one learned slope a channel for what is negative, 0.25 at the start.
+
+    Reference:
+        He et al., Delving Deep into Rectifiers, ICCV 2015, https://arxiv.org/abs/1502.01852
+    """
+    return keras.layers.PReLU(keras.initializers.Constant(0.25), shared_axes=(1, 2), name=name)
+
+
+def stages(scale: int) -> list[int]:
+    """Returns the factors of the steps in which many networks enlarge: 3 at once, other scales by twos."""
+    return [3] if scale == 3 else [2] * (scale.bit_length() - 1)
+
+
+def shuffle_upsampling(x, scale: int, activation=None):
+    """Returns features enlarged by sub-pixel convolutions, one for each of `stages(scale)`.
+
+    Args:
+        x: Features, `(batch, height, width, filters)`.
+        scale: Factor by which height and width grow.
+        activation: Function that makes a layer of a name, for after each shuffle; none by default.
+    """
+    filters = x.shape[-1]
+    for i, factor in enumerate(stages(scale), 1):
+        x = gentle_conv(factor**2 * filters, f"upsample{i}_conv")(x)
+        x = DepthToSpace(factor, name=f"upsample{i}_shuffle")(x)
+        x = activation(f"upsample{i}_activation")(x) if activation else x
+    return x
 
 
 def residual_block(x, num_filters: int, name: str, final_relu: bool = True):
@@ -149,3 +238,36 @@ def interpolation_plus(x, low_res, scale: int):
     x = DepthToSpace(scale, name="output_shuffle")(x)
     upsampled = BicubicUpsampling(scale, name="bicubic")(low_res)
     return keras.layers.Add(name="super_res", dtype="float32")([upsampled, x])
+
+
+def shuffled_image(x, scale: int, channels: int):
+    """Returns the image `super_res` that a sub-pixel convolution makes of the features `x`, in float32.
+
+    Args:
+        x: Features, `(batch, height, width, filters)`.
+        scale: Upsampling factor.
+        channels: Channels of the image.
+    """
+    x = conv(scale**2 * channels, "output_conv", kernel_initializer="lecun_normal", dtype="float32")(x)
+    return DepthToSpace(scale, name="super_res", dtype="float32")(x)
+
+
+def anchor_plus(x, low_res, scale: int):
+    """Returns the channels of `x` plus the repeated pixels of `low_res`, shuffled into an image and clipped to [0, 1].
+
+    Args:
+        x: Tensor `(batch, height, width, scale**2 * channels)`.
+        low_res: The network's input, `(batch, height, width, channels)`.
+        scale: Upsampling factor.
+
+    Returns:
+        float32 tensor `(batch, scale * height, scale * width, channels)`.
+
+    Reference:
+        Du et al., Anchor-based Plain Net for Mobile Image Super-Resolution, CVPR Workshops 2021,
+        https://arxiv.org/abs/2105.09750
+    """
+    anchor = keras.layers.Concatenate(name="anchor", dtype="float32")([low_res] * scale**2)
+    x = keras.layers.Add(name="anchor_add", dtype="float32")([anchor, x])
+    x = DepthToSpace(scale, name="output_shuffle", dtype="float32")(x)
+    return UnitRange(name="super_res", dtype="float32")(x)

@@ -1,13 +1,18 @@
 """The zoo: a model is one file here, with `VARIANTS`, `build(scale, channels, ...)` and `search_space(hp)`."""
 
+import ast
 import difflib
 import importlib
+import importlib.util
 import pathlib
 import pkgutil
 
 from tfmisr.edge.errors import InputError
 
 SCALES = (2, 3, 4, 8)
+
+# Files here that are no models.
+_TOOLS = ("__main__", "cost")
 
 
 def modules_of(path) -> list[str]:
@@ -17,7 +22,7 @@ def modules_of(path) -> list[str]:
 
 def names() -> list[str]:
     """Returns the names of all models, from file names alone: nothing is imported."""
-    return modules_of(__path__)
+    return [name for name in modules_of(__path__) if name not in _TOOLS]
 
 
 def check_name(kind: str, name: str, known: list[str]) -> None:
@@ -34,21 +39,82 @@ def check_scale(scale: int) -> None:
         raise InputError(f"scale must be 2, 3, 4 or 8. Received: {scale}")
 
 
+_KINDS = {"int": int, "float": (int, float), "bool": bool, "str": str}
+
+
+def split(name: str) -> tuple[str, str, dict]:
+    """Returns model, variant (or "") and arguments of a name such as `cnn5/baseline,num_filters=32`."""
+    model, _, rest = name.partition("/")
+    variant, arguments = "", {}
+    for i, part in enumerate(rest.split(",") if rest else ()):
+        key, equals, text = part.partition("=")
+        if equals and key and text and key not in arguments:
+            arguments[key] = _value(text)
+        elif i or equals or not part:
+            raise InputError(f"model must be name/variant or name/argument=value,... Received: {name}")
+        else:
+            variant = part
+    return model, variant, arguments
+
+
+def _value(text: str):
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def spell(name: str, arguments: dict) -> str:
+    """Returns the name of a model or variant with some arguments of `build` replaced, as `split` reads it."""
+    model, variant, own = split(name)
+    chosen = sorted({**own, **arguments}.items())
+    texts = [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in chosen]
+    parts = ([variant] if variant else []) + texts
+    return "/".join([model, *([",".join(parts)] if parts else [])])
+
+
+def build_arguments(model: str) -> dict[str, str]:
+    """Returns the arguments of a model's `build` after scale and channels, with their types, from its text alone."""
+    text = pathlib.Path(importlib.util.find_spec(f"{__name__}.{model}").origin).read_text(encoding="utf-8")
+    defined = (node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef))
+    found = next(node.args for node in defined if node.name == "build")
+    return {a.arg: ast.unparse(a.annotation) if a.annotation else "" for a in [*found.args[2:], *found.kwonlyargs]}
+
+
+def check(name: str) -> None:
+    """Raises an `InputError` where `name` says a model or an argument of `build` that there is not.
+
+    Nothing is imported; a variant that there is not is told by `module`.
+    """
+    model, _, arguments = split(name)
+    check_name("model", model, names())
+    known = build_arguments(model) if arguments else {}
+    for key, value in arguments.items():
+        check_name(f"argument of {model}", key, list(known))
+        kind = _KINDS.get(known[key])
+        if kind and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+            raise InputError(f"argument {key} of {model} must be {known[key]}. Received: {value}")
+
+
 def module(name: str):
-    """Returns the module of the model `name` or `name/variant`, and the variant's arguments of `build`."""
-    name, _, variant = name.partition("/")
-    check_name("model", name, names())
-    found = importlib.import_module(f"{__name__}.{name}")
+    """Returns the module of the model that `name` says (see `split`), and the arguments of its `build`."""
+    check(name)
+    model, variant, arguments = split(name)
+    found = importlib.import_module(f"{__name__}.{model}")
     variant = variant or next(iter(found.VARIANTS))
-    check_name(f"variant of {name}", variant, list(found.VARIANTS))
-    return found, found.VARIANTS[variant]
+    check_name(f"variant of {model}", variant, list(found.VARIANTS))
+    return found, {**found.VARIANTS[variant], **arguments}
 
 
 def create(name: str, scale: int, channels: int = 1, **kwargs):
     """Returns an untrained network.
 
     Args:
-        name: `name` or `name/variant`.
+        name: `name`, `name/variant` or `name/argument=value,...`; see `split`.
         scale: Upsampling factor, 2, 3, 4 or 8.
         channels: 1 (gray) or 3 (RGB).
         **kwargs: Arguments of the model's `build`, over those of the variant.
@@ -58,13 +124,18 @@ def create(name: str, scale: int, channels: int = 1, **kwargs):
         `(batch, scale * height, scale * width, channels)`, both in [0, 1].
 
     Raises:
-        InputError: No such model, variant or scale.
+        InputError: No such model, variant, argument or scale, or a network that Keras cannot build.
     """
     check_scale(scale)
     if channels not in (1, 3):
         raise InputError(f"channels must be 1 or 3. Received: {channels}")
     found, arguments = module(name)
-    return found.build(scale=scale, channels=channels, **{**arguments, **kwargs})
+    try:
+        return found.build(scale=scale, channels=channels, **{**arguments, **kwargs})
+    except (ValueError, TypeError) as error:
+        if not split(name)[2] or isinstance(error, InputError):
+            raise
+        raise InputError(f"the model {name} cannot be built: {str(error).strip().splitlines()[0]}") from error
 
 
 def load(path):
@@ -82,7 +153,9 @@ def load(path):
         raise InputError(f"expected a run's folder or a .keras file, found none at {path}")
     import keras
 
-    import tfmisr.layers  # noqa: F401  registers the custom layers
+    import tfmisr.attention  # these register the custom layers
+    import tfmisr.collapsible
+    import tfmisr.layers  # noqa: F401
 
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)

@@ -1,0 +1,105 @@
+"""Convolutions that are wide in training and small in use."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("tfmisr")
+class CollapsibleConv2D(keras.layers.Layer):
+    """A wide convolution and a 1x1 one behind it, with nothing between them: the same as one small convolution.
+
+    The two kernels are multiplied before the image meets them, in training too, which costs a twentieth of the wide
+    convolution. `collapsed` makes the small convolution of a trained network.
+
+    Args:
+        filters: Filters of the 1x1 convolution, and of the small one.
+        kernel_size: Side of the kernel in pixels, odd.
+        expansion: Filters of the wide convolution.
+        residual: Add the input to the output; it has `filters` channels then.
+        projection_initializer: Of the 1x1 kernel.
+
+    Input shape: `(batch, height, width, channels)`.
+    Output shape: `(batch, height, width, filters)`.
+
+    Reference:
+        Bhardwaj et al., Collapsible Linear Blocks for Super-Efficient Super Resolution, MLSys 2022,
+        https://arxiv.org/abs/2103.09404
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        expansion=256,
+        residual=False,
+        projection_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters, self.kernel_size, self.expansion = filters, kernel_size, expansion
+        self.residual = residual
+        self.projection_initializer = keras.initializers.get(projection_initializer)
+
+    def build(self, input_shape):
+        side, channels = self.kernel_size, input_shape[-1]
+        if self.residual and channels != self.filters:
+            raise ValueError(
+                f"a residual needs as many channels as filters. Received: channels={channels}, filters={self.filters}"
+            )
+        self.wide = self.add_weight((side, side, channels, self.expansion), "glorot_uniform", name="wide")
+        self.projection = self.add_weight(
+            (self.expansion, self.filters), self.projection_initializer, name="projection"
+        )
+        self.bias = self.add_weight((self.filters,), "zeros", name="bias")
+        self.identity = np.zeros((side, side, channels, self.filters), np.float32)
+        if self.residual:
+            self.identity[side // 2, side // 2] = np.eye(channels)
+
+    def call(self, inputs):
+        kernel = ops.tensordot(self.wide, self.projection, 1)
+        kernel = kernel + ops.cast(self.identity, kernel.dtype)
+        return ops.conv(inputs, kernel, padding="same") + self.bias
+
+    def small_weights(self) -> list[np.ndarray]:
+        """Returns kernel and bias of the one convolution that does the same."""
+        wide, projection, bias = (np.asarray(weight, np.float64) for weight in self.get_weights())
+        return [(np.tensordot(wide, projection, 1) + self.identity).astype(np.float32), bias.astype(np.float32)]
+
+    def multiply_adds(self, input_shape):
+        return self.identity.size * input_shape[1] * input_shape[2]
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:3], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "expansion": self.expansion,
+            "residual": self.residual,
+            "projection_initializer": keras.initializers.serialize(self.projection_initializer),
+        }
+
+
+def collapsed(network: keras.Model) -> keras.Model:
+    """Returns a network of plain convolutions that does the same; the network itself where none can be collapsed.
+
+    Layers keep their names. The sums of products are in another order, so results differ by float32's rounding.
+    """
+    if not any(isinstance(layer, CollapsibleConv2D) for layer in network.layers):
+        return network
+
+    def small(layer):
+        if not isinstance(layer, CollapsibleConv2D):
+            return type(layer).from_config(layer.get_config())
+        return keras.layers.Conv2D(
+            layer.filters, layer.kernel_size, padding="same", dtype=layer.dtype_policy, name=layer.name
+        )
+
+    clone = keras.models.clone_model(network, clone_function=small)
+    for layer in network.layers:
+        wide = isinstance(layer, CollapsibleConv2D)
+        clone.get_layer(layer.name).set_weights(layer.small_weights() if wide else layer.get_weights())
+    return clone

@@ -1,0 +1,42 @@
+"""ABPN, made for 8-bit integers: what is learned is added to the repeated input before the shuffle.
+
+Du, Liu, Tang and Wu, Anchor-based Plain Net for Mobile Image Super-Resolution, CVPR Workshops (Mobile AI) 2021,
+https://arxiv.org/abs/2105.09750.
+
+Departures:
+* Pixels are in [0, 1], not in [0, 255].
+* The output is clipped when the network is used and not in training, where a clipped pixel would teach nothing.
+* The last convolution starts at zero, so that the untrained network repeats pixels; the others start as He et al. say.
+"""
+
+import keras
+
+from tfmisr import layers
+
+VARIANTS = {"baseline": {"num_filters": 28, "num_layers": 4}}
+
+
+def build(scale: int, channels: int = 1, num_filters: int = 28, num_layers: int = 4) -> keras.Model:
+    """Returns the network.
+
+    Args:
+        scale: Upsampling factor.
+        channels: 1 or 3.
+        num_filters: Filters of each convolution.
+        num_layers: Number of convolutions between the first one and the two that make the image.
+    """
+    low_res = x = keras.Input((None, None, channels), name="low_res")
+    filters = [num_filters] * (num_layers + 1) + [scale**2 * channels]
+    for i, count in enumerate(filters, 1):
+        x = layers.conv(count, f"conv{i}")(x)
+        x = keras.layers.ReLU(name=f"relu{i}")(x)
+    x = layers.conv(filters[-1], "output_conv", kernel_initializer="zeros")(x)
+    return keras.Model(low_res, layers.anchor_plus(x, low_res, scale), name="abpn")
+
+
+def search_space(hp) -> dict:
+    """Returns the arguments of `build` for one Keras Tuner trial."""
+    return {
+        "num_filters": hp.Choice("num_filters", [16, 28, 32, 48]),
+        "num_layers": hp.Int("num_layers", 2, 8),
+    }

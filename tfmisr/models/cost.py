@@ -1,0 +1,65 @@
+"""What a network costs to run: multiply-adds, counted from its layers and not measured."""
+
+import math
+
+
+def multiply_adds(network, height: int, width: int) -> int:
+    """Returns the multiply-adds of one image.
+
+    Convolutions and dense layers count, and the fixed ones of interpolations: each weight of a kernel once for each
+    place where it is applied, places that see zero padding included, as devices compute it. Biases, sums,
+    activations, normalisation, pooling and shuffles do not count. A layer that multiplies in a way of its own says
+    how often in a method `multiply_adds(*input_shapes)`.
+
+    Args:
+        network: Functional `keras.Model` from `(batch, height, width, channels)`.
+        height: Height of the image in pixels, as the network takes it.
+        width: Its width.
+
+    Raises:
+        TypeError: A layer has a kernel and is none of those; it needs that method.
+    """
+    import keras
+
+    calls = _calls(network)
+    tensors = list({id(t): t for _, inputs, output in calls for t in (*inputs, output)}.values())
+    probe = keras.Model(network.input, tensors)
+    found = probe.compute_output_shape((1, height, width, network.input_shape[-1]))
+    shapes = {id(tensor): shape for tensor, shape in zip(tensors, found, strict=True)}
+    return sum(_of_layer(layer, [shapes[id(t)] for t in inputs], shapes[id(out)]) for layer, inputs, out in calls)
+
+
+def _calls(network) -> list[tuple]:
+    """Returns (layer, inputs, output) of each use of a layer, from the network's end to its beginning."""
+    seen, waiting, calls = set(), list(network.outputs), []
+    while waiting:
+        tensor = waiting.pop()
+        layer, node = tensor._keras_history[:2]
+        if (id(layer), node) in seen:
+            continue
+        seen.add((id(layer), node))
+        inputs = layer._inbound_nodes[node].input_tensors
+        calls.append((layer, inputs, tensor))
+        waiting += inputs
+    return calls
+
+
+def _of_layer(layer, inputs, output) -> int:
+    import keras
+
+    if hasattr(layer, "multiply_adds"):
+        return layer.multiply_adds(*inputs)
+    if isinstance(layer, keras.Model):
+        return multiply_adds(layer, *inputs[0][1:3])
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        size = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+        return size * math.prod(output[1:3])
+    if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
+        return math.prod(layer.kernel.shape) * math.prod(output[1:3])
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        return math.prod(layer.kernel.shape) * math.prod(inputs[0][1:3])
+    if isinstance(layer, keras.layers.Dense):
+        return math.prod(layer.kernel.shape) * math.prod(output[1:-1])
+    if hasattr(layer, "kernel"):
+        raise TypeError(f"the multiply-adds of {type(layer).__name__} {layer.name} are not known; see `multiply_adds`")
+    return 0

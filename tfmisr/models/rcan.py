@@ -1,0 +1,70 @@
+"""RCAN: residual groups of residual blocks, each of which weights its channels.
+
+Zhang, Li, Li, Wang, Zhong and Fu, Image Super-Resolution Using Very Deep Residual Channel Attention Networks, ECCV
+2018, https://arxiv.org/abs/1807.02758.
+
+`large` is the paper's network. As in the authors' code x4 is two shuffles by 2, x8 three, and x3 is one shuffle by 3.
+The channel attention looks at the whole image, so images cannot be cut into tiles.
+
+Departures:
+* `baseline` is of this project: a size that one can train on one device in hours.
+* The mean colour of DIV2K is not taken away: it is not that of medical images.
+"""
+
+import keras
+
+from tfmisr import attention, layers
+
+VARIANTS = {
+    "baseline": {"num_groups": 4, "num_blocks": 4},
+    "large": {"num_groups": 10, "num_blocks": 20},
+}
+
+_REDUCTION = 16
+
+
+def build(
+    scale: int, channels: int = 1, num_filters: int = 64, num_groups: int = 4, num_blocks: int = 4
+) -> keras.Model:
+    """Returns the network.
+
+    Args:
+        scale: Upsampling factor.
+        channels: 1 or 3.
+        num_filters: Filters of each convolution; the attention reduces them to a sixteenth.
+        num_groups: Number of residual groups.
+        num_blocks: Number of residual channel attention blocks in a group.
+    """
+    low_res = keras.Input((None, None, channels), name="low_res")
+    x = stem = layers.gentle_conv(num_filters, "stem_conv")(low_res)
+    for i in range(1, num_groups + 1):
+        x = _group(x, num_blocks, f"group{i}")
+    x = keras.layers.Add(name="trunk_add")([stem, layers.gentle_conv(num_filters, "trunk_conv")(x)])
+    x = layers.shuffle_upsampling(x, scale)
+    return keras.Model(low_res, layers.image_conv(channels)(x), name="rcan")
+
+
+def _group(x, num_blocks, name):
+    y = x
+    for i in range(1, num_blocks + 1):
+        y = _block(y, f"{name}_block{i}")
+    return keras.layers.Add(name=f"{name}_add")([x, layers.gentle_conv(x.shape[-1], f"{name}_conv")(y)])
+
+
+def _block(x, name):
+    filters = x.shape[-1]
+    y = layers.gentle_conv(filters, f"{name}_conv1")(x)
+    y = keras.layers.ReLU(name=f"{name}_relu")(y)
+    y = layers.gentle_conv(filters, f"{name}_conv2")(y)
+    pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool", dtype="float32")(y)
+    y = attention.channel_gate(y, pooled, max(filters // _REDUCTION, 1), f"{name}_gate")
+    return keras.layers.Add(name=f"{name}_add")([x, y])
+
+
+def search_space(hp) -> dict:
+    """Returns the arguments of `build` for one Keras Tuner trial."""
+    return {
+        "num_filters": hp.Choice("num_filters", [16, 32, 64]),
+        "num_groups": hp.Int("num_groups", 2, 10, step=2),
+        "num_blocks": hp.Choice("num_blocks", [2, 4, 10, 20]),
+    }

@@ -1,0 +1,83 @@
+"""SAN: channels weighted by their covariance, pixels averaged with those like them in the same region.
+
+Dai, Cai, Zhang, Xia and Zhang, Second-Order Attention Network for Single Image Super-Resolution, CVPR 2019,
+https://openaccess.thecvf.com/content_CVPR_2019/html/Dai_Second-Order_Attention_Network_for_Single_Image_Super-Resolution_CVPR_2019_paper.html
+
+`large` is the paper's network. As in the authors' code x4 is two shuffles by 2, x8 three, and x3 is one shuffle by 3.
+The second-order attention looks at the whole image, so images cannot be cut into tiles.
+
+Departures:
+* `baseline` is of this project: a size that one can train on one device in hours.
+* Regions are 24x24 pixels, which the quarters of the paper's training patches are. Quarters of a whole radiograph would
+  be regions of another kind than those learned, and cost the square of its size in memory.
+* Covariance and likeness are worked out in float32 whatever the policy.
+* The mean colour of DIV2K is not taken away: it is not that of medical images.
+"""
+
+import keras
+
+from tfmisr import attention, layers
+
+VARIANTS = {
+    "baseline": {"num_groups": 4, "num_blocks": 4},
+    "large": {"num_groups": 20, "num_blocks": 10},
+}
+
+
+def build(
+    scale: int, channels: int = 1, num_filters: int = 64, num_groups: int = 4, num_blocks: int = 4, region: int = 24
+) -> keras.Model:
+    """Returns the network.
+
+    Args:
+        scale: Upsampling factor.
+        channels: 1 or 3.
+        num_filters: Filters of each convolution.
+        num_groups: Number of local-source residual attention groups.
+        num_blocks: Number of residual blocks of two convolutions in a group.
+        region: Side of a region in low-resolution pixels.
+    """
+    low_res = keras.Input((None, None, channels), name="low_res")
+    stem = layers.gentle_conv(num_filters, "stem_conv")(low_res)
+    non_local = _NonLocal(num_filters, region)
+    x = source = non_local(stem, "first")
+    share = attention.WeightedSum(name="share_source")
+    for i in range(1, num_groups + 1):
+        x = share(_group(x, num_blocks, f"group{i}"), source)
+    x = keras.layers.Add(name="trunk_add")([stem, non_local(x, "last")])
+    x = layers.shuffle_upsampling(x, scale)
+    return keras.Model(low_res, layers.image_conv(channels)(x), name="san")
+
+
+class _NonLocal:
+    """Adds to the features the average of those like them; its weights are the same wherever it is called."""
+
+    def __init__(self, filters, region):
+        reduced, self.region = max(filters // 8, 1), region
+        self.maps = [layers.gentle_conv(reduced, f"non_local_{x}", kernel_size=1) for x in ("query", "key", "value")]
+        self.out = layers.conv(filters, "non_local_out", kernel_size=1, kernel_initializer="zeros")
+
+    def __call__(self, x, name):
+        found = attention.RegionAttention(self.region, name=f"{name}_attention")(*(layer(x) for layer in self.maps))
+        return keras.layers.Add(name=f"{name}_add")([x, self.out(found)])
+
+
+def _group(x, num_blocks, name):
+    filters, y = x.shape[-1], x
+    for i in range(1, num_blocks + 1):
+        inner = layers.gentle_conv(filters, f"{name}_block{i}_conv1")(y)
+        inner = keras.layers.ReLU(name=f"{name}_block{i}_relu")(inner)
+        inner = layers.gentle_conv(filters, f"{name}_block{i}_conv2")(inner)
+        y = keras.layers.Add(name=f"{name}_block{i}_add")([y, inner])
+    pooled = attention.CovariancePooling(name=f"{name}_covariance")(y)
+    y = attention.channel_gate(y, pooled, max(filters // 16, 4), f"{name}_gate")
+    return keras.layers.Add(name=f"{name}_add")([x, layers.gentle_conv(filters, f"{name}_conv")(y)])
+
+
+def search_space(hp) -> dict:
+    """Returns the arguments of `build` for one Keras Tuner trial."""
+    return {
+        "num_filters": hp.Choice("num_filters", [16, 32, 64]),
+        "num_groups": hp.Int("num_groups", 2, 6, step=2),
+        "num_blocks": hp.Int("num_blocks", 2, 6, step=2),
+    }
