@@ -20,7 +20,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="PNG, JPEG, TIFF or DICOM files, or folders")
     parser.add_argument(
-        "--model", required=True, help="a run's folder, a .keras or .tflite file, nearest, bilinear, bicubic or lanczos"
+        "--model",
+        required=True,
+        help="a run's folder, a .keras or .tflite file, an .npz file of python -m tfmisr.evaluate, nearest, bilinear, "
+        "bicubic, lanczos, back_projection or self_similarity",
     )
     parser.add_argument(
         "--output",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tfmisr import classical
 from tfmisr.edge import resize, tiling
 from tfmisr.edge.errors import InputError
 
@@ -27,6 +28,9 @@ _POINTWISE = {
     "Rescaling",
     "Dropout",
     "DepthToSpace",
+    "UnitRange",
+    # It mirrors the image at its edge; the convolution behind it is counted.
+    "SymmetricPadding",
 }
 
 
@@ -77,7 +81,8 @@ def load(name: str, tile: int | None = None, threads: int = 1) -> Upscaler:
     """Returns the upscaler that `name` says.
 
     Args:
-        name: `nearest`, `bilinear`, `bicubic` or `lanczos`, the folder of a run, a `.keras` or a `.tflite` file.
+        name: `nearest`, `bilinear`, `bicubic` or `lanczos`, one of `tfmisr.classical.METHODS` that does not learn or
+            the file that one has learned, the folder of a run, a `.keras` or a `.tflite` file.
         tile: Side of a tile in low-resolution pixels; see `tfmisr.edge.tiling.upscale`. For a `.tflite` file, whose
             own tile is the default, the overlap is part of it.
         threads: Of a `.tflite` file.
@@ -87,10 +92,13 @@ def load(name: str, tile: int | None = None, threads: int = 1) -> Upscaler:
     """
     if name in resize.METHODS:
         return Upscaler(name, _interpolation(name))
+    if name in classical.METHODS:
+        return classical.load(name)
     path = pathlib.Path(name).expanduser()
     if not path.exists():
         raise InputError(
-            f"model must be a run's folder, a .keras or .tflite file, or one of {', '.join(resize.METHODS)}. "
+            "model must be a run's folder, a .keras, .tflite or .npz file, or one of "
+            f"{', '.join([*resize.METHODS, *classical.METHODS])}. "
             f"Received: {name}, where there is nothing"
         )
     if path.is_dir() and not (path / "model.keras").is_file():
@@ -98,6 +106,8 @@ def load(name: str, tile: int | None = None, threads: int = 1) -> Upscaler:
         raise InputError(f"expected {path / 'model.keras'}, found none: {path} {state}")
     if path.suffix == ".tflite":
         return _edge(path, tile, threads)
+    if path.suffix == ".npz":
+        return classical.read(path)
     return _network(path, tile or TILE)
 
 
@@ -175,7 +185,15 @@ def receptive_radius(network) -> int | None:
             pairs = zip(layer.kernel_size, layer.dilation_rate, strict=True)
             radius += max(size // 2 * rate for size, rate in pairs)
         elif kind == "Conv2DTranspose":
-            radius += max(size // 2 for size in layer.kernel_size) + 1
+            if layer.padding != "same" or max(layer.dilation_rate) > 1:
+                return None
+            pairs = zip(layer.kernel_size, layer.strides, strict=True)
+            radius += max((size - 1 - max(size - stride, 0) // 2) // stride for size, stride in pairs)
+        elif kind == "UpSampling2D":
+            if layer.interpolation != "nearest":
+                return None
+        elif kind == "CollapsibleConv2D":
+            radius += layer.kernel_size // 2
         elif kind == "BicubicUpsampling":
             radius += layer.radius
         elif kind not in _POINTWISE:

@@ -1,0 +1,253 @@
+"""Classical methods that learn: from training images alone, once, into files that the other commands take."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from scipy import linalg
+from synthetic import ArraySource, smooth_images
+
+from tfmisr import classical, data, degradations, evaluate, metrics, pipeline, upscale, upscalers
+from tfmisr.classical import optimal_linear, plug_and_play, sparse_coding, store
+from tfmisr.edge import images, resize
+from tfmisr.edge.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Settings with which each method learns in a second."""
+    monkeypatch.setattr(optimal_linear, "SETTINGS", optimal_linear.SETTINGS | {"positions": 20_000})
+    fewer = {"atoms": 24, "patches": 600, "iterations": 4, "batch": 64, "components": 12}
+    monkeypatch.setattr(sparse_coding, "SETTINGS", sparse_coding.SETTINGS | fewer)
+    fewer = {"filters": 4, "steps": 3, "batch": 2, "patch": 24}
+    monkeypatch.setattr(plug_and_play, "SETTINGS", plug_and_play.SETTINGS | fewer)
+
+
+def photographs(tmp_path, channels=1, dtype=np.uint8, splits=("train", "test")):
+    """A dataset of smooth images with odd sides, 8 or 16 bits."""
+    made = {}
+    for seed, split in enumerate(splits):
+        found = [np.concatenate([image[:63, :59]] * channels, axis=-1) for image in smooth_images(6, 64, seed)]
+        made[split] = [image.astype(dtype) * (257 if dtype == np.uint16 else 1) for image in found]
+    return ArraySource(tmp_path, made)
+
+
+def scored(upscaler, source, scale, degradation):
+    """Returns mean PSNR of an upscaler and of bicubic on the test split."""
+    found = []
+    for _, _, max_val, lr, hr in pipeline.pairs(pipeline.cache_of(source, "test"), scale, degradation):
+        both = upscaler(lr, scale, max_val), upscalers.to_levels(resize.upscale(lr, scale), max_val)
+        found.append([metrics.psnr(*(metrics.shave(x, scale) for x in (hr, sr)), max_val) for sr in both])
+    return np.mean(found, axis=0)
+
+
+def test_filters_are_those_of_scipys_least_squares():
+    rng = np.random.default_rng(0)
+    lr, hr = rng.random((30, 26, 1), np.float32), rng.random((60, 52, 1), np.float32)
+    x, y = optimal_linear.samples(lr, hr, 2, 10**6, np.random.default_rng(1))
+    assert x.shape == (780, 121) and y.shape == (780, 4)
+    kernel = optimal_linear.solve(x.T @ x, x.T @ y, 1)
+    expected = linalg.lstsq(x, y)[0].reshape(11, 11, 1, 4)
+    np.testing.assert_allclose(kernel, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_network_of_the_filters_gives_what_the_least_squares_gave(scale, channels):
+    # The samples, by NumPy, and the network, by Keras, must mean the same pixels, up to the image's edge.
+    rng = np.random.default_rng(0)
+    lr = rng.random((13, 17, channels), np.float32)
+    kernel = rng.standard_normal((11, 11, channels, scale**2 * channels)).astype(np.float32) / 100
+    network = optimal_linear.build(kernel)
+    sr = np.asarray(network(lr[None]))[0]
+    x, y = optimal_linear.samples(lr, sr, scale, 10**6, np.random.default_rng(1))
+    np.testing.assert_allclose(x @ kernel.transpose(2, 0, 1, 3).reshape(x.shape[1], -1), y, atol=1e-5)
+
+
+def test_filters_learn_a_known_filter_and_leave_nothing():
+    # HR is the interpolation plus a quarter of the left neighbour's difference: the solution is that filter.
+    rng = np.random.default_rng(0)
+    lr = ndimage_smooth(rng.random((40, 40, 1), np.float32))
+    padded = np.pad(lr, ((5, 5), (5, 5), (0, 0)), "symmetric")
+    bicubic = resize.upscale(padded, 2)[10:-10, 10:-10]
+    difference = (lr - padded[5:-5, 4:-6]) / 4
+    hr = bicubic + difference.repeat(2, 0).repeat(2, 1)
+    x, y = optimal_linear.samples(lr, hr, 2, 10**6, rng)
+    kernel = optimal_linear.solve(x.T @ x, x.T @ y, 1)
+    expected = np.zeros((11, 11, 1, 4))
+    expected[5, 5], expected[5, 4] = 0.25, -0.25
+    np.testing.assert_allclose(kernel, expected, atol=0.01)
+
+
+def ndimage_smooth(image):
+    from scipy import ndimage
+
+    return ndimage.gaussian_filter(image, (0.5, 0.5, 0))
+
+
+def test_black_training_images_leave_the_interpolation_as_it_is():
+    kernel = optimal_linear.solve(np.zeros((121, 121)), np.zeros((121, 4)), 1)
+    assert not kernel.any()
+
+
+@pytest.mark.parametrize("name", ["optimal_linear", "sparse_coding"])
+@pytest.mark.parametrize("scale,channels,dtype", [(2, 1, np.uint8), (3, 3, np.uint16), (4, 1, np.uint16)])
+def test_what_was_learned_beats_bicubic_on_other_images(tmp_path, capsys, name, scale, channels, dtype):
+    source, fields = photographs(tmp_path, channels, dtype), {"scale": scale}
+    made = classical.made(classical.named(name), source, fields)
+    learned, bicubic = scored(made, source, scale, degradations.of(fields))
+    assert learned > bicubic + 0.3
+    assert made.parameters > 100 and made.name == name
+
+
+FAST = {"filters": 32, "steps": 250, "batch": 8, "learning_rate": 2e-3}
+
+
+@pytest.mark.large
+def test_denoiser_learns_to_take_noise_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(plug_and_play, "SETTINGS", plug_and_play.SETTINGS | FAST)
+    faint = {"train": [120 + image // 16 for image in smooth_images(6, 64, 0)]}
+    cache = pipeline.cache_of(ArraySource(tmp_path, faint), "train")
+    network = plug_and_play.network_of(plug_and_play.fit(cache, 2, None, 0))
+    noisy, clean = plug_and_play.batch(cache, 1, 0)
+    before, after = np.mean((noisy[..., :-1] - clean) ** 2), np.mean((np.asarray(network(noisy)) - clean) ** 2)
+    assert after < 0.6 * before
+
+
+def test_training_batch_depends_on_seed_and_step_alone_and_has_the_noise_it_says(tmp_path):
+    cache = pipeline.cache_of(photographs(tmp_path), "train")
+    noisy, clean = plug_and_play.batch(cache, 0, 5)
+    np.testing.assert_array_equal(noisy, plug_and_play.batch(cache, 0, 5)[0])
+    assert not np.array_equal(noisy, plug_and_play.batch(cache, 0, 6)[0])
+    for one, truth in zip(noisy, clean, strict=True):
+        assert one[..., -1].min() == one[..., -1].max()
+        assert (one[..., :-1] - truth).std() == pytest.approx(one[0, 0, -1], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "name", ["optimal_linear", "sparse_coding", pytest.param("plug_and_play", marks=pytest.mark.large)]
+)
+def test_learning_is_done_once_and_again_for_another_seed(tmp_path, capsys, name):
+    source, fields = photographs(tmp_path), {"scale": 2, "blur_sigma": 0.5, "noise_std": None}
+    first = classical.fitted_file(name, source, fields)
+    said = capsys.readouterr().out
+    assert "learns from the train split of arrays, 6 images" in said and str(first) in said
+    written = first.read_bytes()
+    assert classical.fitted_file(name, source, fields) == first and first.read_bytes() == written
+    assert "learns" not in capsys.readouterr().out
+    assert classical.fitted_file(name, source, fields, seed=1) != first
+    again = classical.fitted_file(name, source, {"scale": 4})
+    assert (again == first) == (name == "plug_and_play")
+    before = upscalers.load(str(first)).weights_sha256
+    first.unlink()
+    assert upscalers.load(str(classical.fitted_file(name, source, fields))).weights_sha256 == before
+
+
+def test_another_degradation_has_a_file_of_its_own(tmp_path):
+    source = photographs(tmp_path)
+    fields = [{}, {"blur_sigma": 0.7}, {"noise_std": 0.02}, {"quantize_lr": False}, {"degradation": "ct"}]
+    found = {classical.fitted_file("optimal_linear", source, {"scale": 2, **each}) for each in fields}
+    assert len(found) == len(fields)
+
+
+@pytest.mark.parametrize("name", classical.LEARNING)
+def test_dataset_without_training_images_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match=f"{name} learns from the train split, which arrays does not hold"):
+        classical.made(classical.named(name), photographs(tmp_path, splits=("test",)), {"scale": 2})
+
+
+def test_training_never_reads_the_images_that_are_judged(tmp_path, monkeypatch):
+    source, read = photographs(tmp_path), []
+    examples = source.examples
+    monkeypatch.setattr(source, "examples", lambda split: read.append(split) or examples(split))
+    for name in classical.LEARNING:
+        classical.fitted_file(name, source, {"scale": 2})
+    assert read == ["train"]
+
+
+def test_evaluate_takes_them_by_name_and_upscale_the_files(tmp_path, monkeypatch, capsys):
+    source = photographs(tmp_path)
+    monkeypatch.setattr(data, "load_for", lambda *_: source)
+    names = list(classical.METHODS)
+    output = tmp_path / "out"
+    evaluate.main([*names, "--scale", "2", "--measures", "psnr", "--noise_std", "0.01", "--output", str(output)])
+    found = json.loads((output / "metrics.json").read_text())["models"]
+    assert set(found) == {"bicubic", *names}
+    assert found["sparse_coding"]["parameters"] > 0 == found["back_projection"]["parameters"]
+    pixels = np.random.default_rng(0).integers(0, 65536, (20, 22, 1)).astype(np.uint16)
+    images.write_image(tmp_path / "in.png", pixels, 65535)
+    files = [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines() if classical.FOLDER in line]
+    assert sorted(pathlib.Path(f).suffix for f in files) == [".keras", ".npz", ".npz"]
+    for i, model in enumerate([*files, "back_projection", "self_similarity"]):
+        target = tmp_path / f"{i}.png"
+        upscale.main(["--model", model, "--scale", "2", str(tmp_path / "in.png"), "--output", str(target)])
+        assert images.read_images(target)[0].pixels.shape == (40, 44, 1)
+    inherited = next(upscalers.load(f) for f in files if "sparse_coding" in f)
+    assert (inherited.scale, inherited.config["noise_std"], inherited.config["dataset"]) == (2, 0.01, "arrays")
+
+
+@pytest.mark.parametrize("name", classical.LEARNING)
+def test_upscale_with_the_name_of_one_that_learns_says_how_to_come_by_a_file(tmp_path, name):
+    images.write_image(tmp_path / "in.png", np.zeros((20, 20, 1), np.uint8), 255)
+    with pytest.raises(InputError, match=f"{name} learns from images: python -m tfmisr.evaluate {name}"):
+        upscale.main(["--model", name, str(tmp_path / "in.png"), "--output", str(tmp_path / "out.png")])
+
+
+def test_filters_run_in_tiles_and_in_tflite_files_of_whole_numbers(tmp_path):
+    from tiny_network import picture, write_tflite
+
+    rng = np.random.default_rng(0)
+    kernel = rng.standard_normal((11, 11, 1, 4)).astype(np.float32) / 200
+    network = optimal_linear.build(kernel)
+    lr = picture(70, 90)
+    whole = np.asarray(network(lr[None]))[0]
+    assert upscalers.receptive_radius(network) == 5 + 2
+    np.testing.assert_allclose(upscalers.tiled(network, 16)(lr, 2), whole, atol=1e-5)
+    for flavour, tolerance in (("float32", 1e-5), ("int8", 0.02)):
+        write_tflite(tmp_path / f"{flavour}.tflite", network, flavour)
+        found = upscalers.load(str(tmp_path / f"{flavour}.tflite"))(lr, 2)
+        assert np.abs(found - whole).max() < tolerance
+
+
+def broken(path, about, **arrays):
+    store.write(path, about, {name: np.asarray(array) for name, array in arrays.items()})
+
+
+ABOUT = {"method": "sparse_coding", "scale": 2, "dataset": "x", "degradation": "bicubic"}
+ABOUT |= {"blur_sigma": 0.0, "noise_std": 0.0, "quantize_lr": True}
+ARRAYS = {"projection": (144, 4), "low": (5, 4), "high": (5, 36)}
+
+
+@pytest.mark.parametrize(
+    "about,shapes,dtype,message",
+    [
+        ({**ABOUT, "scale": "2"}, ARRAYS, np.float32, "scale must be"),
+        ({**ABOUT, "scale": 3}, ARRAYS, np.float32, "dictionaries of sparse_coding for scale 3"),
+        ({**ABOUT, "degradation": "none"}, ARRAYS, np.float32, "degradation must be one of"),
+        ({"method": "sparse_coding"}, ARRAYS, np.float32, "does not say its scale"),
+        ({"method": "optimal_linear"}, ARRAYS, np.float32, "Received: optimal_linear"),
+        ({"method": 3}, ARRAYS, np.float32, "its method is no name"),
+        ({"method": "plug_and_play"}, ARRAYS, np.float32, "weights of a denoiser"),
+        ({"method": "plug_and_play"}, {}, np.float32, "weights of a denoiser"),
+        (ABOUT, {"low": (5, 4)}, np.float32, "dictionaries of sparse_coding"),
+        (ABOUT, {**ARRAYS, "low": (5,)}, np.float32, "dictionaries of sparse_coding"),
+        (ABOUT, ARRAYS, np.float64, "finite float32 numbers"),
+        (ABOUT, ARRAYS, object, "expected a method's .npz file"),
+    ],
+)
+def test_file_that_is_something_else_is_refused_in_one_line(tmp_path, about, shapes, dtype, message):
+    broken(tmp_path / "a.npz", about, **{name: np.zeros(shape, dtype) for name, shape in shapes.items()})
+    with pytest.raises(InputError, match=message):
+        upscalers.load(str(tmp_path / "a.npz"))
+
+
+def test_file_that_is_no_archive_or_too_large_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "a.npz").write_bytes(b"hello")
+    with pytest.raises(InputError, match="expected a method's .npz file"):
+        upscalers.load(str(tmp_path / "a.npz"))
+    broken(tmp_path / "b.npz", ABOUT, **{name: np.zeros(shape, np.float32) for name, shape in ARRAYS.items()})
+    assert upscalers.load(str(tmp_path / "b.npz")).scale == 2
+    monkeypatch.setattr(store, "_LARGEST", 1000)
+    with pytest.raises(InputError, match="it holds .* bytes"):
+        upscalers.load(str(tmp_path / "b.npz"))
