@@ -44,7 +44,7 @@ def test_file_of_a_run_gives_the_same_configuration(tmp_path):
         ({"scale": "4"}, "scale must be"),
         ({"batch_size": 0}, "batch_size must be above 0. Received: 0"),
         ({"steps": -1}, "steps must be above 0"),
-        ({"loss": "l2"}, "loss must be one of mse, mae, charbonnier. Received: l2"),
+        ({"loss": "charbonier"}, "Received: charbonier; did you mean charbonnier?"),
         ({"ema_decay": 1.0}, "ema_decay must be in"),
         ({"validate_every": 150}, "validate_every must be a multiple of save_every"),
         ({"jit_compile": True}, "--no-deterministic"),

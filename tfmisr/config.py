@@ -12,14 +12,20 @@ import pathlib
 import types
 import typing
 
-from tfmisr import models, presets
+from tfmisr import loss_expression, models, presets
 from tfmisr.edge.errors import InputError
 from tfmisr.models import discriminators
+
+ADVERSARIAL_LOSSES = ("vanilla", "lsgan", "hinge", "relativistic")
 
 
 def _option(default, text: str, choices=None, several=False):
     metadata = {"help": text, "choices": choices, "several": several}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def _modules(folder: str) -> list[str]:
+    return sorted(path.stem for path in (pathlib.Path(__file__).parent / folder).glob("[!_]*.py"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +38,13 @@ class Config:
     patient_pattern: str | None = _option(
         None, "for a folder: regular expression whose group is the patient's part of a file name"
     )
-    model: str = _option("cnn5", "model, or model/variant: " + ", ".join(models.names()))
+    model: str = _option("cnn5", "model, model/variant or model/argument=value,...: " + ", ".join(models.names()))
     scale: int = _option(4, "upsampling factor", models.SCALES)
+    degradation: str = _option(
+        "bicubic",
+        "how the LR image is made, with numbers in parentheses, such as 'xray(photons=5000)': "
+        + ", ".join(["bicubic", *_modules("degradations")]),
+    )
     blur_sigma: float = _option(0.0, "blur before the reduction, standard deviation in HR pixels")
     noise_std: float = _option(0.0, "noise of the LR image, standard deviation as a fraction of the range")
     quantize_lr: bool = _option(True, "round the LR image to the source's bit depth")
@@ -41,7 +52,10 @@ class Config:
     batch_size: int = _option(16, "patches of a step, over all devices")
     steps: int | None = _option(None, "training steps (default: 1500 where no --epochs is given)")
     epochs: float | None = _option(None, "passes over the training images, one patch of each a pass")
-    loss: str = _option("mae", "pixel loss", ("mse", "mae", "charbonnier"))
+    loss: str = _option(
+        "mae",
+        "a loss or a weighted sum, such as 'charbonnier + 0.1*ms_ssim(scales=2)': " + ", ".join(loss_expression.NAMES),
+    )
     optimizer: str = _option("adam", "optimizer", ("adam", "sgd"))
     learning_rate: float = _option(1e-3, "learning rate after the warm-up")
     momentum: float = _option(0.9, "momentum of sgd")
@@ -51,11 +65,37 @@ class Config:
     warmup_steps: int = _option(0, "steps in which the learning rate rises from 0")
     gradient_accumulation_steps: int = _option(1, "steps whose gradients make one update")
     ema_decay: float = _option(0.0, "decay a step of the averaged weights that are kept; 0: no average")
-    discriminator: str | None = _option(None, "train as a GAN with this discriminator, such as dcgan")
+    initial_weights: str | None = _option(
+        None, "start from the weights of this run, or .keras file, of the same network"
+    )
+    discriminator: str | None = _option(
+        None, "train as a GAN with this discriminator: " + ", ".join(discriminators.names())
+    )
     discriminator_learning_rate: float | None = _option(None, "default: --learning_rate")
     pixel_weight: float = _option(1.0, "GAN: weight of the pixel loss")
     adversarial_weight: float = _option(1e-3, "GAN: weight of the adversarial loss")
     feature_matching_weight: float = _option(1e-2, "GAN: weight of the feature-matching loss")
+    adversarial_loss: str = _option("vanilla", "GAN: what is made of the logits", ADVERSARIAL_LOSSES)
+    spectral_normalization: bool = _option(False, "GAN: give each layer of the discriminator norm 1")
+    r1_weight: float = _option(0.0, "GAN: weight (gamma) of the discriminator's gradient penalty R1; 0: none")
+    r1_interval: int = _option(16, "GAN: steps between two R1 penalties, each of so many times the weight")
+    feature_discriminator: str | None = _option(
+        None, "GAN: a second discriminator, on features of --feature_network, such as srfeat"
+    )
+    feature_network: str = _option(
+        "perceptual(layers=conv5_4, activation=after)", "its features, said as the perceptual loss of --loss"
+    )
+    feature_adversarial_weight: float = _option(1e-3, "GAN: weight of its adversarial loss")
+    unpaired: bool = _option(
+        False, "learn as CycleGAN from HR and LR images of other patients (needs --discriminator); --loss compares"
+    )
+    lr_dataset: str | None = _option(
+        None, "unpaired: dataset or folder of LR images (default: half the patients, degraded)"
+    )
+    lr_manual_dir: tuple[str, ...] = _option((), "unpaired: folders with its source files", several=True)
+    cycle_weight: float = _option(10.0, "unpaired: weight of there and back again")
+    identity_weight: float = _option(5.0, "unpaired: weight of restoring what bicubic reduction or enlarging made")
+    image_pool: int = _option(50, "unpaired: earlier images that the discriminators see again; 0: none")
     mixed_precision: str = _option("float32", "computation", ("float32", "mixed_bfloat16", "mixed_float16"))
     distribute: str = _option("none", "mirrored: every GPU of this machine", ("none", "mirrored"))
     jit_compile: bool = _option(False, "compile the step with XLA (needs --no-deterministic)")
@@ -71,7 +111,12 @@ class Config:
     @property
     def key(self) -> str:
         """Eight digits that two runs share if and only if they do the same."""
-        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:8]
+        said = {name: value for name, value in self.identity().items() if name in _FIRST or value != _DEFAULTS[name]}
+        if self.initial_weights:
+            from tfmisr.training import initial
+
+            said["initial_weights"] = initial.digest(self.initial_weights)
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
     def folder(self) -> pathlib.Path:
@@ -93,16 +138,28 @@ class Config:
     def identity(self) -> dict:
         """Returns the fields that change what is trained: all but where things lie."""
         fields = dataclasses.asdict(self)
-        return {k: v for k, v in fields.items() if k not in ("workdir", "data_dir", "manual_dir")}
+        return {k: v for k, v in fields.items() if k not in _PLACES}
 
     def to_json(self) -> str:
         """Returns the text of `config.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
+# Where things lie; what lies there is compared by `tfmisr.training.loop.claim`.
+_PLACES = ("workdir", "data_dir", "manual_dir", "lr_manual_dir", "initial_weights")
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}
+# The fields of version 0.1. One that came later is part of the key only where it is not its default, so that folders
+# keep their names.
+_FIRST = frozenset(
+    "dataset patient_pattern model scale blur_sigma noise_std quantize_lr patch_size batch_size steps epochs loss "
+    "optimizer learning_rate momentum beta_1 beta_2 schedule warmup_steps gradient_accumulation_steps ema_decay "
+    "discriminator discriminator_learning_rate pixel_weight adversarial_weight feature_matching_weight "
+    "mixed_precision distribute jit_compile deterministic seed save_every validate_every".split()
+)
 # What a preset or file with steps or epochs says is replaced by either flag.
 _ONE_OF = ("steps", "epochs")
-_WEIGHTS = ("pixel_weight", "adversarial_weight", "feature_matching_weight")
+_WEIGHTS = ("pixel_weight", "adversarial_weight", "feature_matching_weight", "r1_weight")
+_WEIGHTS += ("feature_adversarial_weight", "cycle_weight", "identity_weight")
 
 
 def _check(config: Config) -> None:
@@ -135,9 +192,13 @@ def _check(config: Config) -> None:
 
 
 def _check_together(config: Config) -> None:
-    models.check_name("model", config.model.partition("/")[0], models.names())
-    if config.discriminator:
-        models.check_name("discriminator", config.discriminator, discriminators.names())
+    models.check(config.model)
+    loss_expression.check(config.loss, config.patch_size * config.scale)
+    if config.degradation != "bicubic":
+        from tfmisr import degradations
+
+        degradations.of(dataclasses.asdict(config))
+    _check_adversarial(config)
     if config.steps is not None and config.epochs is not None:
         raise InputError(f"give steps or epochs, not both. Received: {config.steps} and {config.epochs}")
     if config.validate_every % config.save_every:
@@ -149,6 +210,35 @@ def _check_together(config: Config) -> None:
         raise InputError("--jit_compile needs --no-deterministic and --distribute none")
     if config.gradient_accumulation_steps > 1 and config.distribute == "mirrored":
         raise InputError("--gradient_accumulation_steps needs --distribute none")
+
+
+def _check_adversarial(config: Config) -> None:
+    for name in ("discriminator", "feature_discriminator"):
+        if getattr(config, name):
+            models.check_name(name, getattr(config, name), discriminators.names())
+    for name in ("adversarial_loss", "spectral_normalization", "r1_weight", "feature_discriminator", "unpaired"):
+        if not config.discriminator and getattr(config, name) != _DEFAULTS[name]:
+            raise InputError(f"--{name} needs --discriminator. Received: {getattr(config, name)} and none")
+    if config.r1_interval < 1:
+        raise InputError(f"r1_interval must be at least 1. Received: {config.r1_interval}")
+    if config.feature_discriminator:
+        terms = loss_expression.parse(config.feature_network)
+        if [term.name for term in terms] != ["perceptual"] or "+" in terms[0].options["layers"]:
+            raise InputError(
+                "feature_network must be one perceptual loss of one layer, such as perceptual(layers=conv5_4). "
+                f"Received: {config.feature_network}"
+            )
+    _check_unpaired(config)
+
+
+def _check_unpaired(config: Config) -> None:
+    if config.lr_dataset and not config.unpaired:
+        raise InputError("--lr_dataset needs --unpaired, or --preset cyclegan")
+    for name in ("feature_discriminator", "feature_matching_weight", "pixel_weight"):
+        if config.unpaired and getattr(config, name) != _DEFAULTS[name]:
+            raise InputError(f"--{name} needs pairs: leave it or --unpaired out")
+    if config.image_pool < 0 or (config.unpaired and 0 < config.image_pool < config.batch_size):
+        raise InputError(f"image_pool must be 0 or at least batch_size. Received: {config.image_pool}")
 
 
 def _fits(value, kind) -> bool:
@@ -228,11 +318,11 @@ def _parser_type(kind):
     return next(k for k in (int, float, str) if k in kinds)
 
 
-def parse(arguments: argparse.Namespace) -> Config:
-    """Returns the configuration of a command line: flags over `--config` or `--preset` over defaults."""
+def parse(arguments: argparse.Namespace, recipe: dict | None = None) -> Config:
+    """Returns the configuration of a command line: flags over `--config`, `--preset` or `recipe` over defaults."""
     flags = dict(vars(arguments))
     file, name = flags.pop("config", None), flags.pop("preset", None)
-    values = read(file) if file else preset(name) if name else {}
+    values = read(file) if file else preset(name) if name else dict(recipe or {})
     if any(key in flags for key in _ONE_OF):
         values = {k: v for k, v in values.items() if k not in _ONE_OF}
     return from_dict({**values, **flags}, file or "the command line")

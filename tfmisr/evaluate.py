@@ -7,11 +7,13 @@ import math
 import pathlib
 import sys
 
-from tfmisr import cli
+from tfmisr import classical, cli
 from tfmisr.edge.errors import InputError
-from tfmisr.scoring import INTERPOLATIONS, MEASURES, REFERENCE
+from tfmisr.loss_expression import VALUE_RANGES
+from tfmisr.models import check_name
+from tfmisr.scoring import FURTHER, INTERPOLATIONS, LEARNED, MEASURES, OF_SETS, REFERENCE
 
-_INHERITED = ("scale", "blur_sigma", "noise_std", "quantize_lr")
+_INHERITED = ("scale", "degradation", "blur_sigma", "noise_std", "quantize_lr")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -23,7 +25,11 @@ def _parser() -> argparse.ArgumentParser:
         "models",
         nargs="+",
         metavar="MODEL",
-        help="a run's folder, a .keras or .tflite file, or an interpolation: " + ", ".join(INTERPOLATIONS),
+        help="a run's folder, a .keras, .tflite or .npz file, an interpolation ("
+        + ", ".join(INTERPOLATIONS)
+        + ") or a classical method ("
+        + ", ".join(classical.METHODS)
+        + "); one of these that learns does so on the dataset's train split, once",
     )
     parser.add_argument("--dataset", help="dataset's name or a folder (default: the first run's own)")
     parser.add_argument("--manual_dir", nargs="+", metavar="DIR", help="folders with its source files")
@@ -32,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", default="test", choices=("train", "validation", "test", "all"), help="default: test")
     parser.add_argument("--scale", type=int, metavar="S", help="default: the first run's, else 4")
     parser.add_argument("--crop_border", type=int, metavar="N", help="pixels cut off at each edge (default: scale)")
+    parser.add_argument("--degradation", metavar="TEXT", help="default: the first run's, else bicubic")
     parser.add_argument("--blur_sigma", type=float, metavar="X", help="default: the first run's, else 0")
     parser.add_argument("--noise_std", type=float, metavar="X", help="default: the first run's, else 0")
     parser.add_argument(
@@ -39,9 +46,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--measures",
-        default=",".join(MEASURES),
-        metavar="A,B",
-        help=f"which to compute (default: {','.join(MEASURES)})",
+        nargs="+",
+        default=[",".join(MEASURES)],
+        metavar="NAME",
+        help=f"psnr and others of: {', '.join(MEASURES)} (these are the default), {', '.join(FURTHER)}",
+    )
+    parser.add_argument(
+        "--features",
+        metavar="FILE",
+        help="network (.keras) that fid and kid look through (default: Inception v3, whose weights are downloaded)",
+    )
+    parser.add_argument(
+        "--features_range",
+        choices=tuple(VALUE_RANGES),
+        help="its black and white: unit 0 and 1 (default), signed -1 and 1, bytes 0 and 255",
+    )
+    parser.add_argument(
+        "--weights_dir", metavar="DIR", help="published weights of lpips, fid, kid (default: ~/.cache/tfmisr/weights)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="for classical methods that learn (default: 0)"
     )
     parser.add_argument("--max_images", type=int, metavar="N", help="judge N images, taken evenly")
     parser.add_argument(
@@ -54,21 +78,24 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
+    measures = _measures(arguments)
     _check(arguments)
     from tfmisr import data, degradations, models, scoring, upscalers
     from tfmisr.report import table
 
-    chosen = _unique([upscalers.load(name) for name in arguments.models])
+    features = _looked_through(arguments, measures)
+    chosen = _unique([classical.named(name) or upscalers.load(name) for name in arguments.models])
     trained = [u for u in chosen if u.config]
     values = {key: _agreed(arguments, trained, key) for key in _INHERITED}
-    scale = values.pop("scale")
+    scale = values["scale"]
     scale = next((u.scale for u in chosen if u.scale), 4) if scale is None else scale
     models.check_scale(scale)
     _check_scales(chosen, scale)
     if not any(u.name == REFERENCE for u in chosen):
         chosen = [upscalers.load(REFERENCE), *chosen]
     source = data.load_for(arguments, trained[0].config if trained else {})
-    if trained and arguments.split in ("train", "all"):
+    learning = trained or set(arguments.models) & set(classical.LEARNING)
+    if learning and arguments.split in ("train", "all"):
         print(
             f"warning: the {arguments.split} split holds images that models learn from; "
             "such numbers say nothing about new patients",
@@ -76,7 +103,9 @@ def main(argv=None) -> int:
         )
     folder = _output(arguments)
     cli.check_writable(folder)
-    degradation = degradations.make(scale, **{k: v for k, v in values.items() if v is not None})
+    fields = {**values, "scale": scale}
+    degradation = degradations.of(fields)
+    chosen = [classical.made(u, source, fields, arguments.seed) for u in chosen]
     result = scoring.evaluate(
         chosen,
         source,
@@ -84,26 +113,57 @@ def main(argv=None) -> int:
         scale,
         degradation,
         arguments.crop_border,
-        arguments.measures.split(","),
+        measures,
         arguments.max_images,
+        features=features,
+        weights_dir=arguments.weights_dir,
     )
     metrics = scoring.write(result, folder, _merged(arguments.merge, result))
+    for note in result.notes:
+        print(f"warning: {note}", file=sys.stderr)
     print(table.console_table(metrics))
     print(f"protocol {result.protocol.hash}; tables and montage in {folder}")
     return 0
 
 
+def _measures(arguments) -> list[str]:
+    """Returns the names given as `psnr ssim` or as `psnr,ssim`, each once."""
+    names = [name for text in arguments.measures for name in text.split(",") if name]
+    for name in names:
+        check_name("measure", name, [*MEASURES, *FURTHER])
+    if "psnr" not in names:
+        raise InputError(f"--measures must hold psnr. Received: {' '.join(names)}")
+    if arguments.features and not set(names) & set(OF_SETS):
+        raise InputError("--features is what fid and kid look through; add one of them to --measures")
+    if arguments.features_range and not arguments.features:
+        raise InputError("--features_range says what the network of --features takes; give it too")
+    return list(dict.fromkeys(names))
+
+
+def _looked_through(arguments, measures):
+    """Returns the network of FID and KID; weights that cannot be had are told before anything is learned or judged."""
+    if set(measures) & set(LEARNED):
+        from tfmisr.metrics import lpips
+
+        for name in (m for m in measures if m in LEARNED):
+            lpips.files(name, arguments.weights_dir)
+    if not set(measures) & set(OF_SETS):
+        return None
+    from tfmisr.metrics import features
+
+    if not arguments.features:
+        return features.standard(arguments.weights_dir)
+    return features.from_file(arguments.features, arguments.features_range or "unit")
+
+
 def _check(arguments):
-    unknown = [m for m in arguments.measures.split(",") if m not in MEASURES]
-    if unknown or "psnr" not in arguments.measures.split(","):
-        raise InputError(
-            f"--measures must hold psnr and otherwise only {', '.join(MEASURES)}. Received: {arguments.measures}"
-        )
     for name in ("crop_border", "blur_sigma", "noise_std"):
         if not 0 <= (getattr(arguments, name) or 0) < math.inf:
             raise InputError(f"{name} must be a number, 0 or more. Received: {getattr(arguments, name)}")
     if arguments.max_images is not None and arguments.max_images < 1:
         raise InputError(f"max_images must be at least 1. Received: {arguments.max_images}")
+    if not 0 <= arguments.seed < 2**32:
+        raise InputError(f"seed must be in [0, 2**32). Received: {arguments.seed}")
 
 
 def _agreed(arguments, trained, key):

@@ -34,12 +34,17 @@ def main(argv=None) -> int:
     chosen = config.parse(_parser().parse_args(argv))
     cli.check_writable(chosen.folder)
     from tfmisr import data, models
-    from tfmisr.training import loop
+    from tfmisr.training import initial, loop
 
     models.module(chosen.model)  # a variant that there is not is told before the data is prepared
+    if chosen.initial_weights:
+        initial.digest(chosen.initial_weights)
     print(f"run: {chosen.folder}")
     source = data.load(chosen.dataset, chosen.data_dir, chosen.manual_dir, chosen.patient_pattern)
-    path = loop.train(chosen, source)
+    lr_source = None
+    if chosen.lr_dataset:
+        lr_source = data.load(chosen.lr_dataset, chosen.data_dir, chosen.lr_manual_dir, chosen.patient_pattern)
+    path = loop.train(chosen, source, lr_source=lr_source)
     _judge(chosen, source, path)
     return 0
 
@@ -52,7 +57,7 @@ def _judge(chosen, source, path) -> None:
     if split != "test":
         print(f"warning: {source.name} holds no test images; judging on the {split} split", file=sys.stderr)
     names = [*scoring.INTERPOLATIONS, str(path.parent)]
-    degradation = degradations.make(chosen.scale, chosen.blur_sigma, chosen.noise_std, chosen.quantize_lr)
+    degradation = degradations.of(chosen.identity())
     judged = [upscalers.load(name) for name in names]
     result = scoring.evaluate(
         judged, source, split, chosen.scale, degradation, measures=("psnr", "ssim"), max_images=_JUDGED

@@ -9,26 +9,27 @@ import keras
 import tensorflow as tf
 
 import tfmisr
-from tfmisr import degradations, losses, models, pipeline
+from tfmisr import degradations, models, pipeline
 from tfmisr.config import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import whole, write_text
-from tfmisr.models import discriminators
-from tfmisr.training import averaging, callbacks, checkpoints, metrics, optimizers
-from tfmisr.training.gan import GAN
+from tfmisr.training import averaging, callbacks, checkpoints, initial, optimizers, trainers, unpaired
 
-_VALIDATION_IMAGES, _VALIDATION_SIDE = 16, 192
+VALIDATION_IMAGES, VALIDATION_SIDE = 16, 192
 
 
-def train(config: Config, source) -> pathlib.Path:
+def train(config: Config, source, until: int | None = None, lr_source=None) -> pathlib.Path | None:
     """Trains one model, or goes on with it, and writes what house.md promises of a run's folder.
 
     Args:
         config: The run.
         source: Its data, a `tfmisr.data.Source`.
+        until: Stop after this step, validated and with a checkpoint, as if the run had been interrupted there.
+        lr_source: Its low-resolution images, where it is unpaired and has a dataset of them.
 
     Returns:
-        The path of `model.keras`, the network in float32, with averaged weights where the run has some.
+        The path of `model.keras`, the network in float32, with averaged weights where the run has some; `None`
+        where `until` comes before the run's end.
 
     Raises:
         InputError: The folder holds another run, or cannot be trained as asked.
@@ -39,7 +40,7 @@ def train(config: Config, source) -> pathlib.Path:
             "two patients are needed (for a folder: --patient_pattern says which files are one patient's)"
         )
     folder = config.folder
-    claim(folder, config, source)
+    claim(folder, config, source, lr_source)
     if (folder / "model.keras").is_file():
         return folder / "model.keras"
     keras.utils.set_random_seed(config.seed)
@@ -47,19 +48,23 @@ def train(config: Config, source) -> pathlib.Path:
         tf.config.experimental.enable_op_determinism()
     keras.mixed_precision.set_dtype_policy(config.mixed_precision)
     try:
-        return Run(config, source).finish()
+        return Run(config, source, lr_source).finish(until)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
 
 
-def claim(folder: pathlib.Path, config: Config, source) -> None:
+def claim(folder: pathlib.Path, config: Config, source, lr_source=None) -> None:
     """Makes the folder this run's, with `config.json` and `environment.json`, or finds that it is already.
 
     Raises:
         InputError: The folder belongs to a run of another configuration, or to other data.
     """
     identity = json.loads(json.dumps(config.identity()))
-    environment = {"data": _data(source)}
+    environment = {
+        "data": _data(source),
+        "lr_data": _data(lr_source) if lr_source else None,
+        "initial_weights": initial.digest(config.initial_weights) if config.initial_weights else None,
+    }
     trained = any((folder / "checkpoints").glob("step-*.npz")) or (folder / "model.keras").exists()
     # A run that could not begin, as with a patch too large, leaves the folder free.
     if trained and (folder / "config.json").is_file():
@@ -105,56 +110,36 @@ def _compare(folder, name, expected, defaults):
 class Run:
     """The objects of one run, built in the same order each time."""
 
-    def __init__(self, config, source):
+    def __init__(self, config, source, lr_source=None):
         self.config, self.folder = config, config.folder
-        self.degradation = degradations.make(config.scale, config.blur_sigma, config.noise_std, config.quantize_lr)
-        self.sampler = pipeline.PatchSampler(
-            pipeline.cache_of(source, "train"),
-            config.scale,
-            self.degradation,
-            config.patch_size,
-            config.batch_size,
-            config.seed,
-        )
+        self.degradation = degradations.of(config.identity())
+        self.sampler, self.training_data = self._sampling(source, lr_source)
         self.total = config.total_steps(len(self.sampler.cache))
         self.strategy = _strategy(config)
         self.crops = self._validation(source)
         with self.strategy.scope():
-            self.network = models.create(config.model, config.scale, source.channels)
-            self.model = self._compiled(source.channels)
+            self.network = trainers.network(config, source.channels)
+            self.model = trainers.compiled(config, self.network, source.channels, self.total)
             self.average = averaging.WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
 
-    def _compiled(self, channels):
+    def _sampling(self, source, lr_source):
         config = self.config
-        optimizer = optimizers.create(config, self.total, config.learning_rate)
-        if not config.discriminator:
-            loss = losses.get(config.loss)
-            self.network.compile(optimizer, loss, metrics=[metrics.psnr()], jit_compile=config.jit_compile)
-            self.network.optimizer.build(self.network.trainable_variables)
-            return self.network
-        gan = GAN(
-            self.network,
-            discriminators.create(config.discriminator, channels),
-            config.pixel_weight,
-            config.adversarial_weight,
-            config.feature_matching_weight,
-        )
-        rate = config.discriminator_learning_rate or config.learning_rate
-        other = optimizers.create(config, self.total, rate)
-        loss = losses.get(config.loss, reduction="none")
-        gan.compile(optimizer, other, loss, metrics.psnr(), jit_compile=config.jit_compile)
-        return gan
+        if config.unpaired:
+            return unpaired.sampler(config, source, lr_source, self.degradation), unpaired.training_data
+        cache = pipeline.cache_of(source, "train")
+        sizes = (config.patch_size, config.batch_size, config.seed)
+        return pipeline.PatchSampler(cache, config.scale, self.degradation, *sizes), pipeline.training_data
 
     def _validation(self, source):
         if "validation" not in source.splits:
             return None
         cache = pipeline.cache_of(source, "validation")
         replicas = self.strategy.num_replicas_in_sync
-        count = min(len(cache), max(_VALIDATION_IMAGES, replicas)) // replicas * replicas
+        count = min(len(cache), max(VALIDATION_IMAGES, replicas)) // replicas * replicas
         if not count:
             return None
         return pipeline.validation_crops(
-            cache, self.config.scale, self.degradation, count, _VALIDATION_SIDE, self.config.seed
+            cache, self.config.scale, self.degradation, count, VALIDATION_SIDE, self.config.seed
         )
 
     def state(self) -> dict[str, list]:
@@ -164,43 +149,45 @@ class Run:
             "optimizer": optimizers.variables(self.model.optimizer),
         }
         if self.config.discriminator:
-            groups["discriminator"] = self.model.discriminator.variables
-            groups["discriminator_optimizer"] = optimizers.variables(self.model.discriminator_optimizer)
+            groups |= self.model.state()
         if self.average:
             groups["average"] = self.average.variables
         return groups
 
-    def finish(self) -> pathlib.Path:
-        """Does the steps that are left and writes the network."""
+    def finish(self, until: int | None = None) -> pathlib.Path | None:
+        """Does the steps that are left and writes the network, or those up to `until` and no network."""
         start = checkpoints.restore(self.folder / "checkpoints", self.state())
+        stop = min(until or self.total, self.total)
         if start:
-            print(f"going on from step {start} of {self.total}")
-        if start < self.total:
-            watchers = self._watchers(callbacks.Clock(start))
+            print(f"going on from step {start} of {stop}")
+        if start < stop:
+            watchers = self._watchers(callbacks.Clock(start), stop)
             try:
                 with self.interrupt.deferred():
-                    self._fit(start, watchers)
+                    self._fit(start, stop, watchers)
             finally:
                 self.progress.close()
+        if stop < self.total:
+            return None
         with self.average.applied() if self.average else contextlib.nullcontext():
             return self._save()
 
-    def _fit(self, start, watchers):
+    def _fit(self, start, stop, watchers):
         every = self.config.save_every
-        data = pipeline.training_data(self.sampler, start, self.total)
-        whole, rest = divmod(self.total - start, every)
+        data = self.training_data(self.sampler, start, stop)
+        whole, rest = divmod(stop - start, every)
         # The last part of a run may be shorter than the others; the bar stays one bar.
-        for first, count, steps in ((start, whole, every), (self.total - rest, min(rest, 1), rest)):
+        for first, count, steps in ((start, whole, every), (stop - rest, min(rest, 1), rest)):
             if not count:
                 continue
-            part = data if first == start else pipeline.training_data(self.sampler, first, self.total)
+            part = data if first == start else self.training_data(self.sampler, first, stop)
             self.model.fit(
                 part,
                 steps_per_epoch=steps,
                 epochs=count,
                 callbacks=watchers,
                 validation_data=self._validation_data(),
-                validation_freq=_validation_epochs(first, count, steps, self.config, self.total),
+                validation_freq=_validation_epochs(first, count, steps, self.config, stop),
                 shuffle=False,
                 verbose=0,
             )
@@ -213,8 +200,8 @@ class Run:
         data = tf.data.Dataset.from_tensor_slices(self.crops).batch(len(self.crops[0]))
         return data.with_options(options)
 
-    def _watchers(self, clock):
-        self.progress = callbacks.Progress(clock, self.total)
+    def _watchers(self, clock, stop):
+        self.progress = callbacks.Progress(clock, stop)
         self.interrupt = callbacks.Interrupt()
         scale = self.config.scale
         return [

@@ -1,0 +1,13 @@
+"""Intra-oral and panoramic radiographs: `--dataset` is a folder of images; a finer detector than the chest's.
+
+Tried on no real dental radiograph yet: there is none among the project's images.
+"""
+
+CONFIG = {
+    "degradation": "xray(photons=2000, mtf_nyquist=0.5)",
+    "model": "cnn5",
+    "scale": 2,
+    "patch_size": 32,
+    "steps": 3000,
+    "ema_decay": 0.995,
+}

@@ -1,0 +1,26 @@
+"""SRGAN: SRResNet against eight convolutions, with VGG19's features instead of pixels.
+
+Ledig et al., CVPR 2017, https://arxiv.org/abs/1609.04802: 0.006 times the squared distance of VGG19's conv5_4 (VGG54)
+plus 0.001 times the adversarial loss, Adam with learning rate 0.0001, batch 16, HR patches of 96 pixels, 200,000 steps.
+
+It needs VGG19's weights, which Keras downloads (80 MB), or `--loss` with another network; and it is to start from an
+SRResNet trained on pixels alone: `--model srresnet --loss mse --steps 1000000` first, then `--initial_weights RUN`.
+
+Departures: the learning rate does not fall to a tenth after half of the steps.
+"""
+
+CONFIG = {
+    "dataset": "chest_xray14/512",
+    "model": "srresnet",
+    "discriminator": "srgan",
+    "scale": 4,
+    "loss": "0.006*perceptual(layers=conv5_4, activation=after, distance=l2)",
+    "adversarial_weight": 1e-3,
+    "feature_matching_weight": 0.0,
+    "optimizer": "adam",
+    "learning_rate": 1e-4,
+    "schedule": "constant",
+    "patch_size": 24,
+    "batch_size": 16,
+    "steps": 200_000,
+}
