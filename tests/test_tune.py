@@ -1,0 +1,352 @@
+"""The tune command: what it searches, what each trial is, and how it tells what became of it."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from tfmisr import config, models, tune
+from tfmisr.config import Config
+from tfmisr.edge.errors import InputError
+from tfmisr.tuning import results, space, studies
+from tfmisr.tuning.sweep import Sweep
+
+BASE = Config(steps=10)
+
+
+class Proposed:
+    """Keras Tuner's `HyperParameters`, as far as a space uses it: the value of each name is given."""
+
+    def __init__(self, **values):
+        self.values, self.asked = values, {}
+
+    def Choice(self, name, values, **kwargs):  # noqa: N802
+        self.asked[name] = values
+        return self.values.get(name, values[0])
+
+    def Int(self, name, low, high, **kwargs):  # noqa: N802
+        self.asked[name] = (low, high, kwargs)
+        return self.values.get(name, low)
+
+    Float = Int
+
+
+def test_model_name_carries_arguments_of_build():
+    assert models.split("cnn5/baseline,num_filters=8") == ("cnn5", "baseline", {"num_filters": 8})
+    assert models.split("cnn5") == ("cnn5", "", {})
+    assert models.spell("cnn5", {"num_layers": 3, "num_filters": 8}) == "cnn5/num_filters=8,num_layers=3"
+    assert models.spell("cnn5/baseline,num_filters=8", {"num_filters": 4}) == "cnn5/baseline,num_filters=4"
+    assert models.split(models.spell("x", {"a": True, "b": 1e-5, "c": "word"}))[2] == {
+        "a": True,
+        "b": 1e-5,
+        "c": "word",
+    }
+
+
+def test_network_is_built_as_its_name_says():
+    named = models.create("cnn5/num_filters=8,num_layers=3", 2)
+    given = models.create("cnn5", 2, num_filters=8, num_layers=3)
+    assert named.count_params() == given.count_params() < models.create("cnn5", 2).count_params()
+
+
+@pytest.mark.parametrize(
+    "name,message",
+    [
+        ("cnn5/num_filter=8", "argument of cnn5 must be one of num_filters, num_layers"),
+        ("cnn5/num_filters=8.5", "argument num_filters of cnn5 must be int. Received: 8.5"),
+        ("cnn5/num_filters=true", "must be int. Received: True"),
+        ("cnn5/scale=2", "argument of cnn5 must be one of"),
+        ("cnn5/num_filters=8,baseline", "name/variant or name/argument=value,..."),
+        ("cnn5/num_filters=", "name/variant or name/argument=value,..."),
+        ("cnn5/num_filters=1,num_filters=2", "name/variant or name/argument=value,..."),
+        ("cnn6/num_filters=8", "did you mean cnn5?"),
+    ],
+)
+def test_wrong_argument_of_build_is_told_without_building(name, message):
+    with pytest.raises(InputError) as error:
+        Config(model=name)
+    assert message in str(error.value)
+
+
+def test_network_that_keras_cannot_build_is_the_users_mistake():
+    with pytest.raises(InputError, match="the model cnn5/num_filters=-1 cannot be built"):
+        models.create("cnn5/num_filters=-1", 2)
+
+
+def test_declared_space_makes_runs_of_fields_and_arguments():
+    described = {
+        "num_layers": {"min": 3, "max": 7, "step": 2},
+        "learning_rate": {"min": 1e-4, "max": 1e-2, "log": True},
+        "loss": ["mae", "mse"],
+    }
+    declared = space.Declared(described, BASE, "x")
+    hp = Proposed(num_layers=5, learning_rate=0.003)
+    found = declared.configured(hp)
+    assert found == dataclasses.replace(BASE, model="cnn5/num_layers=5", learning_rate=0.003, loss="mae")
+    assert hp.asked["num_layers"] == (3, 7, {"step": 2})
+    assert hp.asked["learning_rate"] == (1e-4, 1e-2, {"step": None, "sampling": "log"})
+
+
+def test_whole_number_among_fractions_is_a_fraction():
+    declared = space.Declared({"learning_rate": [1, 0.1], "num_filters": [8]}, BASE, "x")
+    assert declared.parameters[0].choices == (1.0, 0.1)
+    assert type(declared.parameters[0].choices[0]) is float and declared.parameters[1].choices == (8,)
+
+
+@pytest.mark.parametrize(
+    "described,message",
+    [
+        ({}, "must name at least one thing"),
+        ({"num_filter": [8]}, "did you mean num_filters?"),
+        ({"scale": [2, 4]}, "what x searches must be one of"),
+        ({"loss": ["mae", "l2"]}, "l2"),
+        ({"loss": []}, "must have choices"),
+        ({"loss": ["mae", "mae"]}, "each once"),
+        ({"loss": ["mae", 3]}, "choices of one kind"),
+        ({"learning_rate": [0.1, -1.0]}, "learning_rate must be above 0. Received: -1.0"),
+        ({"learning_rate": 0.1}, "must be a list of choices or have min and max. Received: 0.1"),
+        ({"learning_rate": {"min": 0.1}}, "have min and max"),
+        ({"learning_rate": {"min": 0.1, "max": 0.2, "sampling": "log"}}, "have min and max"),
+        ({"learning_rate": {"min": 0.1, "max": 0.01}}, "min below max"),
+        ({"learning_rate": {"min": 0, "max": 1, "log": True}}, "above 0 for log"),
+        ({"num_layers": {"min": 1, "max": 2.5}}, "takes whole numbers"),
+        ({"num_layers": {"min": 1, "max": 4, "step": 0}}, "a step above 0"),
+        ({"adversarial_weight": [0.1]}, "which only a GAN has; add --discriminator"),
+        ({"model": ["cnn5", "resnet18"], "num_filters": [8]}, "searches model and num_filters"),
+        ({"batch_size": {"min": 1, "max": float("inf")}}, "have min and max"),
+    ],
+)
+def test_wrong_space_is_told_in_one_line(described, message):
+    with pytest.raises(InputError) as error:
+        space.Declared(described, BASE, "x")
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_space_is_read_from_json_and_toml(tmp_path):
+    (tmp_path / "a.json").write_text('{"num_layers": {"min": 3, "max": 7}, "loss": ["mae"]}')
+    (tmp_path / "a.toml").write_text('loss = ["mae"]\n[num_layers]\nmin = 3\nmax = 7\n')
+    assert space.read(tmp_path / "a.json") == space.read(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize("name,text", [("a.json", "{"), ("a.toml", "a = "), ("a.json", "[1]"), ("a.yaml", "a: 1")])
+def test_file_that_is_no_space_is_told(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=name):
+        space.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", studies.names())
+def test_study_is_a_grid_that_can_run(name):
+    fields, searched = studies.study(name)
+    base = config.from_dict(fields, name)
+    Sweep(base, "grid", space=searched)
+    assert len(space.Declared(searched, base, name).parameters[-1].choices) > 1  # the seeds
+    assert list(searched)[-1] == "seed"
+
+
+@pytest.mark.parametrize(
+    "flags,message",
+    [
+        (["--max_trials", "0"], "max_trials must be above 0"),
+        ([], "--tuner random needs --max_trials"),
+        (["--tuner", "bayesian"], "--tuner bayesian needs --max_trials"),
+        (["--tuner", "hyperband"], "needs --steps"),
+        (["--tuner", "hyperband", "--steps", "4", "--min_steps", "2"], "at least 3 times min_steps"),
+        (["--max_trials", "2", "--tile", "4"], "tile must be from 16 to 1024"),
+        (["--max_trials", "2", "--patience", "0"], "patience must be above 0"),
+        (["--study", "papers"], "did you mean paper?"),
+        (["--max_trials", "2", "--model", "cnn5/filters=3"], "argument of cnn5 must be one of"),
+        (["--max_trials", "2", "--space", "nowhere.json"], "found none at nowhere.json"),
+    ],
+)
+def test_mistake_is_told_before_anything_is_made(tmp_path, flags, message):
+    with pytest.raises(InputError) as error:
+        tune.main([*flags, "--workdir", str(tmp_path / "sweep")])
+    assert message in str(error.value)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_seed_is_for_grids():
+    with pytest.raises(InputError, match="by --tuner grid alone"):
+        Sweep(BASE, "random", max_trials=2, space={"seed": [0, 1]})
+
+
+def begin(folder):
+    """Does to a sweep's folder what its first trial does."""
+    (folder / "oracle").mkdir()
+    (folder / "oracle" / "oracle.json").write_text("{}")
+
+
+def test_folder_of_another_sweep_or_a_run_is_refused(tmp_path):
+    base = dataclasses.replace(BASE, workdir=str(tmp_path))
+    Sweep(base, "grid").claim()
+    Sweep(base, max_trials=2).claim()  # the one before had not begun
+    begin(tmp_path)
+    Sweep(dataclasses.replace(base, data_dir="elsewhere"), max_trials=9).claim()
+    with pytest.raises(InputError, match="holds another sweep: tuner is 'random' there and 'grid' here; choose"):
+        Sweep(base, "grid").claim()
+    with pytest.raises(InputError, match="another sweep: scale is 4 there and 2 here"):
+        Sweep(dataclasses.replace(base, scale=2), max_trials=2).claim()
+    with pytest.raises(InputError, match="another sweep: seed"):
+        Sweep(dataclasses.replace(base, seed=1), max_trials=2).claim()
+    with pytest.raises(InputError, match="holds another sweep"):
+        Sweep(base, "grid").join()
+    with pytest.raises(InputError, match="found none; share that folder"):
+        Sweep(dataclasses.replace(base, workdir=str(tmp_path / "elsewhere")), max_trials=2).join()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="holds a run"):
+        Sweep(dataclasses.replace(base, workdir=str(tmp_path / "run")), max_trials=2).claim()
+
+
+def test_sweep_goes_on_after_a_field_is_added_to_runs(tmp_path):
+    sweep = Sweep(dataclasses.replace(BASE, workdir=str(tmp_path)), max_trials=2)
+    sweep.claim()
+    begin(tmp_path)
+    old = json.loads((tmp_path / "sweep.json").read_text())
+    del old["base"]["warmup_steps"]
+    (tmp_path / "sweep.json").write_text(json.dumps(old))
+    sweep.claim()
+
+
+def a_result(trial, score, status="completed", reason=None, seed=0, **values):
+    return {"trial": trial, "status": status, "reason": reason, "seed": seed, "values": values, "val_psnr": score}
+
+
+def test_best_is_the_setting_with_the_best_mean_over_seeds():
+    found = [a_result("0", 40.0, a=1, seed=0), a_result("1", 30.0, a=1, seed=1)]
+    found += [a_result("2", 36.0, a=2, seed=0), a_result("3", 36.5, a=2, seed=1)]
+    for result in found:
+        result["values"]["seed"] = result["seed"]
+    assert results.best(found, "val_psnr", "max")["trial"] == "2"
+    assert results.best(found, "val_psnr", "min")["trial"] == "0"
+    assert results.best([a_result("0", 99.0, "over"), a_result("1", None, "failed")], "val_psnr", "max") is None
+
+
+def test_table_has_a_row_a_trial_in_their_order():
+    found = [a_result("2", None, "failed", "killed, and so on", a=1), a_result("10", 36.5, seed=7, a=2, b=0.1)]
+    lines = results.table(found).splitlines()
+    assert lines[0].startswith("trial,status,a,b,seed,steps,val_psnr,")
+    assert lines[1] == '2,failed,1,,0,,,,,,,,,"killed, and so on"'
+    assert lines[2].startswith("10,completed,2,0.1,7,,36.5,")
+
+
+def script(text):
+    """Returns the command of a process that does `text`, with `home` the trial's folder."""
+    start = "import pathlib, sys, os, signal, time, json; home = pathlib.Path(sys.argv[1])\n"
+    return [sys.executable, "-c", start + textwrap.dedent(text)]
+
+
+@pytest.fixture
+def runner(tmp_path):
+    from tfmisr.tuning import runner
+
+    sweep = Sweep(dataclasses.replace(BASE, workdir=str(tmp_path)), "grid", space={"num_filters": [4, 8]})
+    for trial_id in ("0", "1"):
+        folder = tmp_path / "oracle" / f"trial_{trial_id}"
+        folder.mkdir(parents=True)
+        (folder / "trial.json").write_text(json.dumps({"hyperparameters": {"values": {"num_filters": 8}}}))
+
+    def made(text, **fields):
+        own = dataclasses.replace(sweep, **fields)
+        return runner.Runner(own, space.Declared(own.space, own.base, "x"), lambda trial: None, command=script(text))
+
+    return made
+
+
+@pytest.mark.parametrize(
+    "text,reason",
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL, as the system does where memory runs out"),
+        ("os.abort()", "killed by SIGABRT"),
+        ("print('x'); sys.exit(3)", "exit status 3: x"),
+        (
+            "print('error: the loss became nan at step 4', file=sys.stderr); sys.exit(2)",
+            "the loss became nan at step 4",
+        ),
+        ("raise MemoryError('of the GPU\\nand more')", "exit status 1: MemoryError: of the GPU"),
+        ("sys.exit(0)", "exit status 0: it said nothing"),
+    ],
+)
+def test_what_kills_a_trial_is_its_result_and_nothing_else(runner, tmp_path, text, reason):
+    found = runner(text).run("0")
+    assert (found["status"], found["reason"]) == ("failed", reason)
+    assert found["values"] == {"num_filters": 8} and results.read(tmp_path, "0") == found
+
+
+def test_trial_is_run_once_and_knows_its_run(runner, tmp_path):
+    done = """
+        asked = json.loads((home / "trial.json").read_text())
+        (home / "found.json").write_text(json.dumps({"status": "completed", "reason": None, "asked": asked}))
+    """
+    found = runner(done, max_params=7).run("0")
+    assert found["status"] == "completed"
+    assert found["asked"]["config"]["model"] == "cnn5/num_filters=8" and found["asked"]["max_params"] == 7
+    assert found["asked"]["config"]["workdir"] == str(tmp_path / "trials" / "0")
+    assert runner("sys.exit(1)").run("0") == found
+
+
+def test_reason_is_that_of_the_last_attempt(runner, tmp_path):
+    first = runner("print('error: the first', file=sys.stderr); sys.exit(2)")
+    assert first.run("0")["reason"] == "the first"
+    results.forget(tmp_path, "0")
+    assert runner("sys.exit(5)").run("0")["reason"] == "exit status 5: it said nothing"
+
+
+def test_trial_that_takes_too_long_has_failed(runner):
+    found = runner("time.sleep(60)", trial_hours=1 / 3600).run("0")
+    assert found["reason"].startswith("it took longer than 0.000277778 hours")
+
+
+def test_trial_that_another_has_taken_is_left_to_it(runner, tmp_path):
+    from tfmisr.tuning.runner import Taken
+
+    with pytest.raises(Taken, match="trial 0 is run by somebody"):
+        runner("(home / 'claim').write_text('somebody'); time.sleep(60)").run("0")
+    assert results.read(tmp_path, "0") is None
+
+
+def test_interrupt_ends_the_trial_and_leaves_no_result(runner, tmp_path, monkeypatch):
+    mine = runner("(home / 'pid').write_text(str(os.getpid())); time.sleep(60)")
+    monkeypatch.setattr(
+        mine, "tick", lambda home: os.kill(os.getpid(), signal.SIGINT) if (home / "pid").exists() else 0
+    )
+    with pytest.raises(KeyboardInterrupt):
+        mine.run("0")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "trials" / "0" / "pid").read_text()), 0)
+    assert results.read(tmp_path, "0") is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked at in Linux's /proc")
+def test_process_of_a_trial_dies_with_what_started_it(tmp_path):
+    code = """
+        import subprocess
+        from tfmisr.tuning import processes
+        child = "import time; from tfmisr.tuning import processes; processes.die_with_parent(); time.sleep(60)"
+        print(processes.start([sys.executable, "-c", child], stdout=subprocess.DEVNULL).pid, flush=True)
+        time.sleep(60)
+    """
+    parent = subprocess.Popen([*script(code), str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 20
+    while is_alive(child):
+        assert time.monotonic() < deadline, "the trial outlived its sweep"
+        time.sleep(0.1)
+
+
+def is_alive(pid) -> bool:
+    """Tells whether a process runs; one that has ended and whom nobody has asked yet does not."""
+    try:
+        return ") Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,228 @@
+"""What a sweep searches: a small declarative language, or a model's own `search_space(hp)`.
+
+A file is a JSON or TOML table from names to choices or ranges:
+
+    {"num_filters": [16, 32, 64],
+     "num_layers": {"min": 3, "max": 9, "step": 2},
+     "learning_rate": {"min": 1e-4, "max": 1e-2, "log": true}}
+
+A name is an argument of the model's `build` or one of `FIELDS` of a run. With `log`, `step` is a factor.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+from tfmisr import models
+from tfmisr.config import Config
+from tfmisr.edge.errors import InputError
+
+# Fields that change how a run learns. What changes the task or its images would make scores incomparable.
+FIELDS = (
+    "model",
+    "patch_size",
+    "batch_size",
+    "loss",
+    "optimizer",
+    "learning_rate",
+    "momentum",
+    "beta_1",
+    "beta_2",
+    "schedule",
+    "warmup_steps",
+    "gradient_accumulation_steps",
+    "ema_decay",
+    "seed",
+    "discriminator",
+    "discriminator_learning_rate",
+    "pixel_weight",
+    "adversarial_weight",
+    "feature_matching_weight",
+)
+_OF_GANS = ("discriminator_learning_rate", "pixel_weight", "adversarial_weight", "feature_matching_weight")
+_RANGE = {"min", "max", "step", "log"}
+_LARGEST_FILE = 2**20  # bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One thing that is searched: `choices`, or a range where there are none."""
+
+    name: str
+    choices: tuple = ()
+    low: int | float = 0
+    high: int | float = 0
+    step: int | float | None = None
+    log: bool = False
+
+    @property
+    def extremes(self) -> tuple:
+        """The values that have to be possible for all to be."""
+        return self.choices or (self.low, self.high)
+
+    def declare(self, hp):
+        """Returns the value for a trial of Keras Tuner's `HyperParameters`, which get to know the parameter."""
+        if set(self.choices) == {True, False} and all(isinstance(c, bool) for c in self.choices):
+            return hp.Boolean(self.name, default=self.choices[0])  # Choice makes integers of them
+        if self.choices:
+            return hp.Choice(self.name, list(self.choices))
+        whole = isinstance(self.low, int) and isinstance(self.high, int)
+        sampling = {"sampling": "log"} if self.log else {}
+        return (hp.Int if whole else hp.Float)(self.name, self.low, self.high, step=self.step, **sampling)
+
+
+class Declared:
+    """The space of a file or a study.
+
+    Args:
+        described: Names to choices or ranges.
+        base: The run whose fields and model's arguments are searched.
+        where: Where it comes from, for errors.
+
+    Raises:
+        InputError: A name or a value that no run has, told in one line.
+    """
+
+    def __init__(self, described: dict, base: Config, where: str):
+        if not described:
+            raise InputError(f"{where} must name at least one thing to search")
+        self.base = base
+        self.arguments = _arguments_of(base.model)
+        self.parameters = tuple(self._parameter(name, value, where) for name, value in described.items())
+        names = [p.name for p in self.parameters]
+        if "model" in names and (inner := [n for n in names if n in self.arguments and n not in FIELDS]):
+            raise InputError(f"{where} searches model and {inner[0]}, which other models may not have; search one")
+        if not base.discriminator and "discriminator" not in names and (lost := [n for n in names if n in _OF_GANS]):
+            raise InputError(f"{where} searches {lost[0]}, which only a GAN has; add --discriminator")
+
+    def _parameter(self, name, described, where) -> Parameter:
+        models.check_name(f"what {where} searches", name, [*FIELDS, *(a for a in self.arguments if a not in FIELDS)])
+        real = self._is_real(name)
+        if isinstance(described, (list, tuple)):
+            parameter = _choices(name, described, real, where)
+        elif isinstance(described, dict):
+            parameter = _range(name, described, real, where)
+        else:
+            raise InputError(
+                f"{name} in {where} must be a list of choices or have min and max. Received: {described!r}"
+            )
+        for value in parameter.extremes:
+            self.applied({name: value})
+        return parameter
+
+    def _is_real(self, name) -> bool:
+        if name in FIELDS:
+            kind = next(f.type for f in dataclasses.fields(Config) if f.name == name)
+            return kind in (float, float | None)
+        return self.arguments[name] == "float"
+
+    def declare(self, hp) -> dict:
+        """Returns the values for a trial, by name."""
+        return {p.name: p.declare(hp) for p in self.parameters}
+
+    def applied(self, values: dict) -> Config:
+        """Returns the run of a trial with these values.
+
+        Raises:
+            InputError: There is no such run.
+        """
+        fields = {k: v for k, v in values.items() if k in FIELDS}
+        arguments = {k: v for k, v in values.items() if k not in FIELDS}
+        if arguments:
+            fields["model"] = models.spell(self.base.model, arguments)
+        return dataclasses.replace(self.base, **fields)
+
+    def configured(self, hp) -> Config:
+        """Returns the run of a trial of Keras Tuner."""
+        return self.applied({k: v for k, v in self.declare(hp).items() if v is not None})
+
+
+class Own:
+    """The space that the base run's model declares in its own file.
+
+    Raises:
+        InputError: It declares none.
+    """
+
+    def __init__(self, base: Config):
+        self.base = base
+        self.function = getattr(models.module(base.model)[0], "search_space", None)
+        if self.function is None:
+            raise InputError(f"the model {base.model} has no search_space of its own; give --space FILE")
+
+    def declare(self, hp) -> dict:
+        """Returns the arguments of `build` for a trial."""
+        return self.function(hp)
+
+    def configured(self, hp) -> Config:
+        """Returns the run of a trial of Keras Tuner."""
+        return dataclasses.replace(self.base, model=models.spell(self.base.model, self.declare(hp)))
+
+
+def _arguments_of(model: str) -> dict[str, str]:
+    return models.build_arguments(models.split(model)[0])
+
+
+def _choices(name, values, real, where) -> Parameter:
+    values = tuple(float(v) if real and _is_number(v) else v for v in values)
+    if not values or len(set(values)) < len(values):
+        raise InputError(f"{name} in {where} must have choices, each once. Received: {list(values)}")
+    if len({type(v) for v in values}) > 1 or not isinstance(values[0], (str, bool, int, float)):
+        raise InputError(f"{name} in {where} must have choices of one kind. Received: {list(values)}")
+    return Parameter(name, values)
+
+
+def _range(name, described, real, where) -> Parameter:
+    low, high, step = (described.get(key) for key in ("min", "max", "step"))
+    log = described.get("log", False)
+    if set(described) - _RANGE or not _is_number(low) or not _is_number(high) or not isinstance(log, bool):
+        raise InputError(
+            f"{name} in {where} must be a list of choices or have min and max, and perhaps step and log. "
+            f"Received: {json.dumps(described, default=str)}"
+        )
+    if not low < high or (log and low <= 0):
+        raise InputError(
+            f"{name} in {where} must have min below max{', above 0 for log' * log}. Received: {low}, {high}"
+        )
+    if step is not None and (not _is_number(step) or step <= (1 if log else 0)):
+        raise InputError(f"{name} in {where} must have a step above {1 if log else 0}. Received: {step}")
+    if not real and not all(isinstance(v, int) for v in (low, high, step or 1)):
+        raise InputError(f"{name} in {where} takes whole numbers. Received: {low}, {high}, step {step}")
+    return Parameter(name, (), *((float(low), float(high)) if real else (low, high)), step, log)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def read(path) -> dict:
+    """Returns what a `.json` or `.toml` file describes.
+
+    Raises:
+        InputError: It cannot be read as one table.
+    """
+    path = pathlib.Path(path)
+    if path.suffix not in (".json", ".toml"):
+        raise InputError(f"a search space must be a .json or .toml file. Received: {path}")
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise InputError(f"{path} is too large for a search space: {path.stat().st_size} bytes")
+        text = path.read_text(encoding="utf-8")
+        described = json.loads(text) if path.suffix == ".json" else _toml(text)
+    except FileNotFoundError as error:
+        raise InputError(f"expected a search space, found none at {path}") from error
+    except (ValueError, RecursionError, IsADirectoryError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} cannot be read as {path.suffix[1:].upper()}: {error}") from error
+    if not isinstance(described, dict):
+        raise InputError(f"{path} must hold one table, from names to choices or ranges")
+    return described
+
+
+def _toml(text):
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib
+    return tomllib.loads(text)

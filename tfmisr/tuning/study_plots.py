@@ -1,0 +1,136 @@
+"""The pictures of a study: the effect of each parameter, two at a time, and the score against the cost."""
+
+import itertools
+import math
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+from tfmisr.edge.files import whole
+from tfmisr.tuning import study_statistics as statistics
+
+_DPI = 110
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+_MARKERS = "osD^vP*"
+_NAMES = {
+    "val_psnr": "validation PSNR [dB]",
+    "val_loss": "validation loss",
+    "parameters": "parameters",
+    "multiply_adds": "multiply-adds of a 512x512 image",
+}
+
+
+def effects(study: statistics.Study, objective: str, path) -> None:
+    """Writes one panel a factor: every trial, and the mean of each level with its 95 % interval."""
+    figure, panels = _figure(len(study.factors), 3.6)
+    for panel, (factor, levels) in zip(panels, study.factors.items(), strict=True):
+        places = list(study.factors).index(factor)
+        positions = _positions(levels)
+        for setting, scores in study.settings.items():
+            x = positions[setting[places]]
+            panel.plot(np.full(len(scores), x), scores, ".", color="#999999", markersize=4, zorder=1)
+        _draw_means(panel, study, factor, positions)
+        _name(panel, factor, levels, positions)
+    panels[0].set_ylabel(_NAMES.get(objective, objective))
+    _write(figure, path)
+
+
+def _draw_means(panel, study, factor, positions):
+    found = statistics.level_means(study, factor)
+    if any(contrast is None for contrast in found.values()):
+        return
+    x = [positions[level] for level in found]
+    y = np.array([contrast.estimate for contrast in found.values()])
+    ends = np.array([(c.estimate - c.low, c.high - c.estimate) for c in found.values()]).T
+    panel.errorbar(x, y, ends, fmt="o-", color=_COLOURS[0], capsize=4, linewidth=1.5, zorder=2)
+
+
+def interactions(study: statistics.Study, objective: str, path) -> None:
+    """Writes one panel for each two factors: the mean at each level of one, a line for each level of the other."""
+    pairs = list(itertools.combinations(study.factors, 2))
+    figure, panels = _figure(len(pairs), 4.0)
+    means = study.means()
+    names = list(study.factors)
+    for panel, (first, second) in zip(panels, pairs, strict=True):
+        positions = _positions(study.factors[first])
+        for i, level in enumerate(study.factors[second]):
+            own = {
+                x: [m for s, m in means.items() if s[names.index(first)] == x and s[names.index(second)] == level]
+                for x in positions
+            }
+            x = [positions[k] for k, v in own.items() if v]
+            y = [np.mean(v) for v in own.values() if v]
+            style = {"color": _COLOURS[i % len(_COLOURS)], "marker": _MARKERS[i % len(_MARKERS)]}
+            panel.plot(x, y, label=f"{level:g}" if not isinstance(level, str) else level, **style)
+        _name(panel, first, study.factors[first], positions)
+        panel.legend(title=second, fontsize=8, title_fontsize=8)
+    panels[0].set_ylabel(f"mean {_NAMES.get(objective, objective)}")
+    _write(figure, path)
+
+
+def pareto(study: statistics.Study, objective: str, path) -> None:
+    """Writes the score of each setting against parameters and multiply-adds, with the front of the best at any cost."""
+    figure, panels = _figure(2, 6.0, 4.8)
+    means = study.means()
+    for panel, cost in zip(panels, ("parameters", "multiply_adds"), strict=True):
+        for setting, scores in study.settings.items():
+            x = study.costs[setting][cost]
+            panel.plot([x, x], [scores.min(), scores.max()], color="#bbbbbb", linewidth=1, zorder=1)
+            panel.plot(x, means[setting], "o", color="#777777", markersize=4, zorder=2)
+        found = statistics.front(study, cost)
+        x, y = [study.costs[s][cost] for s in found], [means[s] for s in found]
+        panel.step(x, y, where="post", color=_COLOURS[1], zorder=3)
+        panel.plot(x, y, "o", color=_COLOURS[1], zorder=4)
+        for setting, a, b in zip(found, x, y, strict=True):
+            text = ", ".join(f"{value:g}" if not isinstance(value, str) else value for value in setting)
+            panel.annotate(text, (a, b), (4, -11), textcoords="offset points", fontsize=8, color=_COLOURS[1])
+        panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.margins(x=0.2)
+        panel.set_xlabel(_NAMES[cost])
+    panels[0].set_ylabel(_NAMES.get(objective, objective))
+    panels[0].set_title(f"labels: {', '.join(study.factors)}", fontsize=9, loc="left")
+    panels[1].set_title("grey lines: from the worst to the best seed", fontsize=9, loc="left")
+    _write(figure, path)
+
+
+def _positions(levels) -> dict:
+    """Returns where each level stands: numbers at their logarithm where they spread over more than a factor of four."""
+    if any(isinstance(level, str) for level in levels):
+        return {level: i for i, level in enumerate(levels)}
+    if min(levels) > 0 and max(levels) / min(levels) > 4:
+        return {level: math.log10(level) for level in levels}
+    return {level: float(level) for level in levels}
+
+
+def _name(panel, factor, levels, positions):
+    panel.set_xlabel(factor)
+    if len(levels) <= 8:
+        texts = [level if isinstance(level, str) else f"{level:g}" for level in levels]
+        panel.set_xticks([positions[level] for level in levels], texts)
+    elif positions[levels[-1]] != levels[-1]:
+        panel.set_xlabel(f"log10 {factor}")
+    panel.margins(x=0.15)
+
+
+def _figure(count: int, width: float, height: float = 3.8):
+    columns = min(count, 4)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(max(width * columns, 5.0), height * rows), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for panel in panels:
+        panel.grid(True, color="#e5e5e5", linewidth=0.7)
+        panel.spines[["top", "right"]].set_visible(False)
+    for panel in panels[count:]:
+        panel.set_visible(False)
+    return figure, panels[:count]
+
+
+def _write(figure, path):
+    with whole(path) as temporary:
+        figure.savefig(temporary, format="png")

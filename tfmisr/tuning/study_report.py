@@ -1,0 +1,195 @@
+"""python -m tfmisr.tuning.study_report: report and plots of a study from its study.csv alone."""
+
+import argparse
+import pathlib
+
+from tfmisr import cli
+from tfmisr.tuning.sweep import OBJECTIVES
+
+_LEVEL = 0.05
+_MOST_FACTORS = 6
+_MOST_LEVELS = 12
+
+_METHOD = """\
+Means stand with 95 % intervals. A difference is that of the means over all settings that both levels have; its
+variance is built from the variance between the seeds within each setting, settings apart (Welch; degrees of freedom by
+Satterthwaite). p-values are two-sided and adjusted for the number of rows of their table (Holm). Yes: below 0.05, so
+that in each table the chance of any false yes is at most 5 %. Settings with the same seed see the same batches; where
+that makes them rise and fall together, intervals of differences are too wide, not too narrow. All scores are of the
+validation images and of this length of training: longer runs, other images or other parameters may rank otherwise.
+"""
+
+
+def main(argv=None) -> int:
+    """Runs the command; see `--help`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tfmisr.tuning.study_report",
+        description="Writes report.md and its plots beside a study.csv that python -m tfmisr.tune has written.",
+    )
+    parser.add_argument("table", metavar="STUDY.CSV", help="table of the trials")
+    parser.add_argument("--objective", default="val_psnr", choices=list(OBJECTIVES), help="default: val_psnr")
+    arguments = parser.parse_args(argv)
+    for path in write(arguments.table, arguments.objective, OBJECTIVES[arguments.objective]):
+        print(path)
+    return 0
+
+
+def write(table, objective: str, direction: str) -> list[pathlib.Path]:
+    """Writes `report.md`, `effects.png`, `interactions.png` and `pareto.png` beside a `study.csv`.
+
+    Returns:
+        What was written; interactions take two factors of few levels.
+
+    Raises:
+        InputError: It is no such table, or no trial in it was completed.
+    """
+    from tfmisr.edge.files import write_text
+    from tfmisr.tuning import study_plots
+    from tfmisr.tuning import study_statistics as statistics
+
+    table = pathlib.Path(table)
+    study = statistics.read(table, objective, direction)
+    pictures = {"pareto": study_plots.pareto}
+    few = [levels for levels in study.factors.values() if len(levels) <= _MOST_LEVELS]
+    if study.factors:
+        pictures["effects"] = study_plots.effects
+    if 1 < len(few) == len(study.factors) <= _MOST_FACTORS:
+        pictures["interactions"] = study_plots.interactions
+    written = [table.with_name("report.md")]
+    for name, draw in pictures.items():
+        draw(study, objective, table.with_name(f"{name}.png"))
+        written.append(table.with_name(f"{name}.png"))
+    write_text(written[0], text(study, objective, list(pictures)))
+    return written
+
+
+def text(study, objective: str, pictures: list[str]) -> str:
+    """Returns the report as Markdown."""
+    parts = [f"# {objective}: {_number(sum(map(len, study.settings.values())))} trials\n", _summary(study, objective)]
+    parts += _effects(study, objective, pictures)
+    parts += _interactions(study, pictures)
+    parts += [_fronts(study, objective)]
+    if study.seeds > 1:
+        parts += [_near_best(study), "## How\n", _METHOD]
+    if study.left_out:
+        parts += [_left_out(study.left_out)]
+    return "\n".join(parts)
+
+
+def _summary(study, objective) -> str:
+    best = study.best()
+    scores = study.settings[best]
+    lines = [f"{len(study.settings)} settings, {study.seeds} seed(s), {len(study.left_out)} trials not completed."]
+    spread = f", {scores.min():.4f} to {scores.max():.4f} over {len(scores)} seeds" if len(scores) > 1 else ""
+    lines.append(f"Best: {_setting(study, best)} with {objective} {scores.mean():.4f}{spread}.\n")
+    return "\n".join(lines)
+
+
+def _effects(study, objective, pictures) -> list[str]:
+    if "effects" not in pictures:
+        return []
+    parts = ["## What each parameter does\n", "![Effect of each parameter](effects.png)\n"]
+    from tfmisr.tuning import study_statistics as statistics
+
+    found = statistics.comparisons(study)
+    if not found:
+        return [*parts, "No setting was repeated with another seed, so the noise of seeds is not known.\n"]
+    rows = []
+    for factor in study.factors:
+        for level, mean in statistics.level_means(study, factor).items():
+            if mean:
+                rows.append((factor, _number(level), f"{mean.estimate:.4f} ({mean.low:.4f} to {mean.high:.4f})"))
+    parts.append(_table(("parameter", "value", f"mean {objective} (95 %)"), rows))
+    adjusted = statistics.holm([contrast.p for *_, contrast in found])
+    rows = [
+        (factor, f"{_number(a)} to {_number(b)}", _difference(c), f"{c.df:.1f}", _p(p), "yes" if p < _LEVEL else "no")
+        for (factor, a, b, c), p in zip(found, adjusted, strict=True)
+    ]
+    head = ("parameter", "from, to", "difference (95 %)", "df", "p (Holm)", "larger than the noise of seeds")
+    return [*parts, "### Differences\n", _table(head, rows)]
+
+
+def _interactions(study, pictures) -> list[str]:
+    from tfmisr.tuning import study_statistics as statistics
+
+    parts = ["## Parameters together\n"] if study.factors else []
+    if "interactions" in pictures:
+        parts.append("![Two parameters at a time](interactions.png)\n")
+    found = statistics.variance(study)
+    if found is None:
+        return [*parts, "The grid has gaps or no repeats: no analysis of variance.\n"] if parts else []
+    sources, noise = found
+    adjusted = statistics.holm([source.p for source in sources])
+    rows = [
+        (" x ".join(s.factors), f"{100 * s.share:.1f} %", s.df, f"{s.f:.2f}", _p(p), "yes" if p < _LEVEL else "no")
+        for s, p in zip(sources, adjusted, strict=True)
+    ]
+    head = ("source", "share of the variance", "df", "F", "p (Holm)", "larger than the noise of seeds")
+    parts.append(_table(head, rows))
+    left = 1 - sum(source.share for source in sources)
+    parts.append(
+        f"The seeds account for the other {100 * left:.1f} %; their standard deviation within a setting is "
+        f"{noise:.4f} (analysis of variance, which takes it for equal in all settings).\n"
+    )
+    return parts
+
+
+def _fronts(study, objective) -> str:
+    from tfmisr.tuning import study_statistics as statistics
+
+    means = study.means()
+    parts = ["## Against the cost\n", "![Score against cost](pareto.png)\n"]
+    for cost, name in (("parameters", "parameters"), ("multiply_adds", "multiply-adds of a 512x512 image")):
+        rows = [
+            (f"{study.costs[s][cost]:,.0f}", f"{means[s]:.4f}", _setting(study, s))
+            for s in statistics.front(study, cost)
+        ]
+        parts.append(_table((name, f"mean {objective}", "setting that nothing cheaper equals"), rows))
+    return "\n".join(parts)
+
+
+def _near_best(study) -> str:
+    from tfmisr.tuning import study_statistics as statistics
+
+    found = statistics.against_best(study)
+    adjusted = statistics.holm([contrast.p for _, contrast in found])
+    near = [(s, c) for (s, c), p in zip(found, adjusted, strict=True) if p >= _LEVEL]
+    near.sort(key=lambda item: study.costs[item[0]]["parameters"])
+    rows = [(_setting(study, s), f"{study.costs[s]['parameters']:,.0f}", _difference(c)) for s, c in near]
+    told = f"{len(found) - len(near)} of {len(found)} others differ from the best setting by more than its seeds do."
+    if not near:
+        return f"## The best setting\n\n{told}\n"
+    few = " Few seeds tell few settings apart: these may be as good, or not." if study.seeds < 10 else ""
+    head = ("not told from the best", "parameters", "difference (95 %, not adjusted)")
+    return f"## The best setting\n\n{told}{few}\n\n{_table(head, rows)}"
+
+
+def _left_out(left_out) -> str:
+    rows = [(trial, status, reason.replace("|", "/")) for trial, status, reason in left_out]
+    return "## Not completed\n\n" + _table(("trial", "status", "reason"), rows)
+
+
+def _setting(study, setting) -> str:
+    pairs = zip(study.factors, setting, strict=True)
+    return ", ".join(f"{name} {_number(value)}" for name, value in pairs) or "the only one"
+
+
+def _number(value) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _difference(contrast) -> str:
+    return f"{contrast.estimate:+.4f} ({contrast.low:+.4f} to {contrast.high:+.4f})"
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def _table(head, rows) -> str:
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    cli.run(main)
