@@ -1,0 +1,502 @@
+"""The reading page in a real browser: a whole study by keyboard, every pixel, and what a reader must not lose."""
+
+import io
+import shutil
+import time
+
+import dicom_sources
+import numpy as np
+import PIL.Image
+import pytest
+from study_helpers import build, kill, process, served, values
+
+from tfmisr.study import building, design, verification, windowing
+from tfmisr.study.store import Store
+
+webdriver = pytest.importorskip("selenium.webdriver")
+pytest.importorskip("uvicorn")
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.large,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="no chromium and chromedriver; apt-get install chromium-driver"
+    ),
+]
+
+
+class Page:
+    """A reader's browser of 1280 x 800 pixels."""
+
+    def __init__(self, ratio=1):
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM
+        for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--force-color-profile=srgb"):
+            options.add_argument(flag)
+        options.add_argument("--hide-scrollbars")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+        self.size(1280, 800, ratio)
+
+    def size(self, width, height, ratio=1):
+        metrics = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def until(self, condition):
+        return WebDriverWait(self.driver, 30, 0.05).until(lambda driver: condition())
+
+    def open(self, url, token, renderer="canvas"):
+        self.driver.get(f"{url}/?renderer={renderer}#{token}")
+        self.until(lambda: self.shown("welcome") or self.shown("reading") or self.shown("message"))
+
+    def shown(self, name):
+        return self.driver.find_element(By.ID, name).is_displayed()
+
+    def text(self, name):
+        return self.driver.find_element(By.ID, name).text
+
+    def press(self, *keys):
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(key)
+
+    def begin(self):
+        """Goes through the first two pages by keyboard, as far as they come."""
+        self.until(lambda: self.shown("welcome") or self.shown("reading"))
+        if self.shown("welcome"):
+            self.press(Keys.ENTER)
+            self.until(lambda: self.shown("display"))
+            for key in (Keys.SPACE, Keys.TAB, Keys.SPACE, Keys.TAB, Keys.ARROW_RIGHT, Keys.TAB, Keys.SPACE, Keys.ENTER):
+                self.press(key)
+        self.until(lambda: self.shown("reading"))
+
+    def answer(self, *digits):
+        """Answers the image on the screen, and a note about it, and waits for the next one."""
+        before = self.text("count"), self.text("block")
+        self.press(*digits, Keys.ENTER)
+        if before[1] == "Training":
+            self.until(lambda: self.shown("note"))
+            self.press(Keys.ENTER)
+        self.until(lambda: self.shown("message") or (self.text("count"), self.text("block")) != before)
+
+    def panes(self):
+        """Returns the pixels of each pane as they are on the screen."""
+        time.sleep(0.3)
+        screen = np.asarray(PIL.Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB"))
+        found = []
+        for canvas in self.driver.find_elements(By.TAG_NAME, "canvas"):
+            box = self.driver.execute_script("return arguments[0].getBoundingClientRect().toJSON()", canvas)
+            top, bottom, left, right = (round(box[key]) for key in ("top", "bottom", "left", "right"))
+            pane = screen[top:bottom, left:right]
+            assert np.ptp(pane[60:], axis=-1).max() == 0  # below the label nothing has a colour
+            found.append(pane[..., 0])
+        return found
+
+    def complaints(self):
+        return [e for e in self.driver.get_log("browser") if e["level"] == "SEVERE" or e["source"] == "security"]
+
+
+@pytest.fixture
+def new_page():
+    pages = []
+
+    def make(*args):
+        pages.append(Page(*args))
+        return pages[-1]
+
+    yield make
+    for page in pages:
+        page.driver.quit()
+
+
+@pytest.fixture
+def page(new_page):
+    return new_page()
+
+
+def dicom_study(folder, *sources, **changes):
+    source = folder / "source"
+    source.mkdir()
+    for number, ds in enumerate(sources):
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        ds.save_as(source / f"{number}.dcm", enforce_file_format=True)
+    said = values(source, cases=1, training=0) | {"order": {"repeats": 0.0, "min_distance": 1}} | changes
+    said["cases"] = {"files": ["*.dcm"], "count": len(sources), "training": 0}
+    return building.build(design.from_dict(said, "test", source), folder / "study")
+
+
+def found_at(pane, expected):
+    """Returns where an image stands in a pane pixel for pixel, or `None`."""
+    height, width = expected.shape
+    top, left = (pane.shape[0] - height) // 2, (pane.shape[1] - width) // 2
+    for y in range(top - 1, top + 3):
+        for x in range(left - 1, left + 3):
+            if np.array_equal(pane[y : y + height, x : x + width], expected):
+                return y, x
+    return None
+
+
+def expected_screen(study, trial, window):
+    shown = study.shown(trial.case)
+    numbers = study.pixels(trial.case, trial.arms[0]).astype(np.float64)
+    padding = (numbers >= shown.padding[0]) & (numbers <= shown.padding[1]) if shown.padding else None
+    stored = (numbers + shown.offset) * shown.slope + shown.intercept
+    return windowing.to_screen(stored, window, shown.inverted, padding)
+
+
+# R-06, R-07
+@pytest.mark.parametrize("renderer", ["canvas", "webgl2"])
+def test_every_pixel_is_windowed_as_numpy_does_it(renderer, page, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 4096, (120, 160)).astype(np.uint16)
+    wide = np.random.default_rng(1).integers(-32768, 32768, (120, 160)).astype(np.int16)
+    wide[:30, :40] = dicom_sources.PADDING
+    kinds = {"WindowCenter": "1500.5", "WindowWidth": "900"}
+    study = dicom_study(
+        tmp_path,
+        dicom_sources.ct(
+            wide, RescaleSlope="0.5", RescaleIntercept="-10", Modality="MR", **kinds, VOILUTFunction="LINEAR"
+        ),
+        dicom_sources.ct(
+            wide, PixelPaddingValue=dicom_sources.PADDING, Modality="MR", **kinds, VOILUTFunction="SIGMOID"
+        ),
+        dicom_sources.ct(noise, BitsStored=12, Modality="CR", **kinds, VOILUTFunction="LINEAR_EXACT"),
+        dicom_sources.ct(noise, BitsStored=12, Modality="CR", PhotometricInterpretation="MONOCHROME1", **kinds),
+    )
+    with Store(study) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"), renderer)
+        page.begin()
+        assert store.displays(1)[0]["renderer"] == renderer and store.displays(1)[0]["windowing_exact"]
+        for trial in store.trials(1)[:8]:
+            page.press("o")
+            assert found_at(page.panes()[0], expected_screen(study, trial, study.shown(trial.case).window)) is not None
+            page.press("w", "w", "w", "d", "d")
+            changed = page.panes()[0]
+            page.answer("4", "3")
+            *_, kept = list(store.commits(1))[-1]
+            window = windowing.Window(
+                kept["window_center"], kept["window_width"], study.shown(trial.case).window.function
+            )
+            assert window != study.shown(trial.case).window
+            assert found_at(changed, expected_screen(study, trial, window)) is not None
+        assert len({trial.case for trial in store.trials(1)[:8]}) == 4
+    assert page.complaints() == []
+
+
+# R-06
+def test_image_enlarged_without_smoothing_has_each_pixel_as_a_square_in_both_renderers(new_page, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 4096, (64, 96)).astype(np.uint16)
+    ds = dicom_sources.ct(noise, BitsStored=12, Modality="CR", WindowCenter=2048, WindowWidth=4096)
+    study = dicom_study(
+        tmp_path, ds, dicom_sources.ct(noise, BitsStored=12, Modality="CR"), display={"interpolation": "nearest"}
+    )
+    pictures = []
+    with Store(study) as store, served(store) as url:
+        token = store.add_reader("anna")
+        for renderer in ("canvas", "webgl2"):
+            page = new_page()
+            page.open(url, token, renderer)
+            page.begin()
+            page.press("o", "+")
+            pictures.append(page.panes()[0])
+        trial = store.waiting(1)[0]
+    small = expected_screen(study, trial, study.shown(trial.case).window)
+    place = (np.arange(120) + 0.5) / 1.25  # 96 pixels are 120 on the screen, 64 are 80
+    expected = small[place[:80].astype(int)][:, place.astype(int)]
+    assert found_at(pictures[0], expected) is not None
+    # 32-bit and 64-bit arithmetic may part at the edge between two pixels, where both are equally near.
+    assert (pictures[0] != pictures[1]).mean() < 1e-3
+
+
+# R-06
+def test_smooth_enlargement_is_bilinear_at_full_depth_in_both_renderers(new_page, tmp_path):
+    pixels = dicom_sources.smooth(48, 64, 0, 4000, np.uint16)
+    kinds = {"BitsStored": 12, "Modality": "CR", "WindowCenter": 2000, "WindowWidth": 60}
+    study = dicom_study(tmp_path, dicom_sources.ct(pixels, **kinds), dicom_sources.ct(pixels, **kinds))
+    pictures = []
+    with Store(study) as store, served(store) as url:
+        token = store.add_reader("anna")
+        for renderer in ("canvas", "webgl2"):
+            page = new_page()
+            page.open(url, token, renderer)
+            page.begin()
+            pictures.append(page.panes()[0].astype(int))
+        trial = store.waiting(1)[0]
+    numbers = study.pixels(trial.case, trial.arms[0]).astype(np.float64)
+    height, width = pictures[0].shape
+    scale = min(height / 48, width / 64)
+    left, top = int(width / 2 - 32 * scale + 0.5), int(height / 2 - 24 * scale + 0.5)
+    rows = np.clip((np.arange(top + 20, top + 600) + 0.5 - top) / scale - 0.5, 0, 47)
+    columns = np.clip((np.arange(left + 20, left + 800) + 0.5 - left) / scale - 0.5, 0, 63)
+    ndimage = pytest.importorskip("scipy.ndimage")
+    smooth = ndimage.map_coordinates(numbers, np.meshgrid(rows, columns, indexing="ij"), order=1)
+    expected = windowing.to_screen(np.floor(smooth + 0.5), windowing.Window(2000, 60)).astype(int)
+    # A window of 60 levels would show 256 / 60 = 4 shades a level: windowing before smoothing gives steps of that size.
+    for picture in pictures:
+        difference = np.abs(picture[top + 20 : top + 600, left + 20 : left + 800] - expected)
+        assert difference.max() <= 5 and (difference > 0).mean() < 0.02
+
+
+# R-11, R-12, R-13
+def test_whole_study_by_keyboard_with_reload_and_another_browser(new_page, tmp_path):
+    study = build(tmp_path, preference={"text": "Which?", "pairs": [["armadillo", "caracal"]]})
+    with Store(study) as store, served(store) as url:
+        token = store.add_reader("anna")
+        page = new_page()
+        page.open(url, token)
+        page.begin()
+        assert page.text("block") == "Training"
+        page.press("4", Keys.ENTER)
+        assert page.text("hint") == "This question has no answer yet." and store.last(1) is None
+        page.press(Keys.BACKSPACE)
+        expected = []
+        for number, trial in enumerate(store.trials(1)):
+            assert page.text("count") == f"{number + 1} of {len(store.trials(1))}"
+            if len(trial.arms) == 2:
+                page.answer("3")
+                expected.append({"preference": "right"})
+            else:
+                digits = str(1 + number % 5), str(1 + (number + 2) % 5)
+                # The second question first: Tab goes to it, and after it the one without an answer comes.
+                page.answer(*((Keys.TAB, digits[1], digits[0]) if number == 6 else digits))
+                expected.append({"quality": int(digits[0]), "usefulness": int(digits[1])})
+            if number == 4:
+                page.driver.refresh()
+                page.begin()
+            if number == 9:
+                page.driver.quit()
+                page = new_page()
+                page.open(url, token)
+                page.begin()
+        assert page.text("message").startswith("All done")
+        kept = [values["answers"] for _, _, values in store.commits(1)]
+        assert kept == expected
+        assert verification.broken(store) == []
+        assert page.complaints() == []
+
+
+# R-08
+def test_panes_stay_together_under_wheel_and_drag(page, tmp_path):
+    study = build(tmp_path, size=(128, 128), display={"panes": ["truth", "rated"]})
+    with Store(study) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        page.begin()
+        while store.waiting(1)[0].arms != ("caracal",):
+            page.answer("4", "3")
+        holder = page.driver.find_element(By.ID, "panes")
+        before = page.panes()
+        chain = webdriver.ActionChains(page.driver)
+        chain.move_to_element_with_offset(holder, -150, 60).click_and_hold().move_by_offset(60, 45).release()
+        chain.scroll_from_origin(webdriver.common.actions.wheel_input.ScrollOrigin.from_element(holder), 0, -200)
+        chain.key_down(Keys.SHIFT).click_and_hold().move_by_offset(-25, 30).release().key_up(Keys.SHIFT).perform()
+        after = page.panes()
+        widths = min(pane.shape[1] for pane in before + after)
+        for one, other in (before, after):
+            # The labels apart, the reference and the image itself are the same pixels.
+            assert np.array_equal(one[60:, :widths], other[60:, :widths])
+        assert not np.array_equal(before[0], after[0])
+        status = page.text("status")
+        page.press("r")
+        assert page.text("status") != status
+        assert np.array_equal(page.panes()[0], before[0])
+
+
+# R-08
+@pytest.mark.parametrize("width,height,ratio", [(1366, 768, 1), (1280, 720, 1.5), (3840, 2160, 1), (1920, 1080, 2)])
+def test_canvas_has_the_screens_own_pixels_and_all_is_in_sight(width, height, ratio, page, tmp_path):
+    study = build(tmp_path, display={"panes": ["lr", "rated"]})
+    page.size(width, height, ratio)
+    with Store(study) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        page.begin()
+        time.sleep(0.3)
+        for canvas in page.driver.find_elements(By.TAG_NAME, "canvas"):
+            box = page.driver.execute_script("return arguments[0].getBoundingClientRect().toJSON()", canvas)
+            assert abs(int(canvas.get_attribute("width")) - box["width"] * ratio) <= 1
+            assert abs(int(canvas.get_attribute("height")) - box["height"] * ratio) <= 1
+        for name in ("answers", "save", "status"):
+            box = page.driver.find_element(By.ID, name).rect
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= height
+
+
+# R-11
+def test_focus_is_always_seen_and_text_has_contrast(page, tmp_path):
+    study = build(tmp_path)
+    with Store(study) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        page.begin()
+        script = """
+            const at = document.activeElement;
+            const seen = [at, at.closest('label'), at.closest('fieldset')].filter(Boolean);
+            return seen.some((e) => getComputedStyle(e).outlineStyle === 'solid');
+        """
+        for _ in range(9):  # two questions, the button, six tools
+            assert page.driver.execute_script(script)
+            page.press(Keys.TAB)
+        for name in ("#block", "#status", "#answers legend", "#answers span"):
+            element = page.driver.find_element(By.CSS_SELECTOR, name)
+            text = [int(c) for c in element.value_of_css_property("color").split("(")[1].split(",")[:3] if c.strip()]
+            assert contrast(text, (0x14, 0x16, 0x1A)) >= 4.5  # WCAG 2, AA
+
+
+def contrast(first, second):
+    def luminance(colour):
+        parts = [c / 255 for c in colour]
+        parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return np.dot((0.2126, 0.7152, 0.0722), parts)
+
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+# R-14
+def test_time_in_another_tab_is_idle(page, tmp_path):
+    with Store(build(tmp_path)) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        page.begin()
+        here = page.driver.current_window_handle
+        page.driver.switch_to.new_window("tab")
+        time.sleep(1.5)
+        page.driver.switch_to.window(here)
+        page.answer("4", "3")
+        *_, kept = next(store.commits(1))
+        assert kept["idle_ms"] >= 1000
+        assert kept["shown_at"] < kept["first_input_at"] <= kept["committed_at"]
+        assert kept["too_fast"] == (kept["active_ms"] < 2000)
+
+
+# R-12
+def test_last_answer_can_be_taken_back_where_allowed(page, tmp_path):
+    with Store(build(tmp_path, training=0, reading={"allow_back": True})) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        page.begin()
+        page.answer("4", "3")
+        page.press(Keys.BACKSPACE)
+        page.until(lambda: "changing your last answer" in page.text("hint"))
+        page.press("5", "5")
+        page.press(Keys.ENTER)
+        page.until(
+            lambda: page.text("hint") == "" and store.answers(store.trials(1)[0]) == {"quality": 5, "usefulness": 5}
+        )
+        assert page.text("count").startswith("2 of")
+
+
+# R-13
+def test_server_killed_under_the_page_loses_nothing_and_the_page_goes_on(page, tmp_path):
+    study = build(tmp_path, training=0)
+    with Store(study) as store:
+        token = store.add_reader("anna")
+    with process(study.folder) as (url, server):
+        port = url.rpartition(":")[2]
+        page.open(url, token)
+        page.begin()
+        page.answer("4", "3")
+        page.answer("2", "1")
+        kill(server)
+        page.press("5", "4", Keys.ENTER)
+        page.until(lambda: "Your answer is kept" in page.text("hint"))
+    with process(study.folder, "--port", port):
+        page.until(lambda: page.text("count").startswith("4 of"))
+    with Store(study) as store:
+        kept = [found["answers"] for _, _, found in store.commits(1)]
+        assert kept == [{"quality": q, "usefulness": u} for q, u in ((4, 3), (2, 1), (5, 4))]
+        assert verification.broken(store) == []
+
+
+# R-13
+def test_two_readers_at_once_in_two_browsers(new_page, tmp_path):
+    with Store(build(tmp_path, training=0)) as store, served(store) as url:
+        pages = [new_page(), new_page()]
+        for page, name in zip(pages, ("anna", "ben"), strict=True):
+            page.open(url, store.add_reader(name))
+            page.begin()
+        for number in range(3):
+            pages[0].answer("1", "2")
+            pages[1].answer("5", "4")
+            assert pages[1].text("count").startswith(f"{number + 2} of")
+        kept = [[found["answers"]["quality"] for _, _, found in store.commits(reader)] for reader in (1, 2)]
+        assert kept == [[1, 1, 1], [5, 5, 5]]
+
+
+# R-02
+def test_browser_asks_this_server_alone_and_keeps_no_token_in_its_address(page, tmp_path):
+    with Store(build(tmp_path)) as store, served(store) as url:
+        token = store.add_reader("anna")
+        page.open(url, token)
+        page.begin()
+        page.answer("4", "3")
+        names = page.driver.execute_script("return performance.getEntriesByType('resource').map((e) => e.name)")
+        assert names and all(name.startswith(url) and token not in name for name in names)
+        assert token not in page.driver.current_url
+        sizes = page.driver.execute_script(
+            "const found = performance.getEntriesByType('resource').filter((e) => e.name.includes('/image/'));"
+            "return found.map((e) => e.transferSize)"
+        )
+        assert len(set(sizes)) == 1 and len(sizes) >= 3  # the next image was fetched before it was asked for
+        html = page.driver.page_source
+        assert not any(word in html for word in ("armadillo", "buffalo", "caracal", "case-0"))
+
+
+# R-16
+def test_office_sees_progress_and_wrong_links_see_nothing(page, tmp_path):
+    with Store(build(tmp_path)) as store, served(store) as url:
+        store.add_reader("anna")
+        page.driver.get(f"{url}/admin#{store.new_admin()}")
+        page.until(lambda: page.shown("progress"))
+        assert "anna 0 of 17 0 not yet" in page.text("progress")
+        page.open(url, "wrong" * 8)
+        assert "not valid" in page.text("message")
+
+
+# R-09
+def test_redraw_time_is_measured(page, tmp_path):
+    with Store(build(tmp_path)) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        page.begin()
+        assert store.displays(1)[0]["redraw_ms"] > 0
+        print(f"two panes, canvas, 1280 x 800: {store.displays(1)[0]['redraw_ms']:.1f} ms")
+
+
+def test_lost_graphics_card_is_replaced_by_the_plain_canvas(page, tmp_path):
+    with Store(build(tmp_path)) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"), "webgl2")
+        page.begin()
+        page.press("o")
+        before = page.panes()[0]
+        script = (
+            "document.querySelector('canvas').getContext('webgl2').getExtension('WEBGL_lose_context').loseContext()"
+        )
+        page.driver.execute_script(script)
+        time.sleep(0.5)
+        assert np.array_equal(page.panes()[0], before) and before.max() > 100
+        page.answer("4", "3")
+
+
+def test_break_is_proposed_after_its_time_and_answers_go_on(page, tmp_path):
+    reading = {"break_minutes": 0.02}
+    with Store(build(tmp_path, training=0, reading=reading)) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        page.begin()
+        time.sleep(1.3)
+        page.press("4", "3", Keys.ENTER)
+        page.until(lambda: page.shown("note"))
+        assert "Time for a break" in page.text("note") and len(list(store.commits(1))) == 1
+        page.press("1", Keys.ENTER)  # a digit answers nothing behind the note
+        page.until(lambda: page.text("count").startswith("2 of"))
+        page.answer("2", "2")
+        assert len(list(store.commits(1))) == 2
+
+
+def test_finished_study_stays_finished_after_a_reload(page, tmp_path):
+    study = build(tmp_path, cases=2, training=0, order={"repeats": 0.0, "min_distance": 2})
+    with Store(study) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        page.begin()
+        for _ in range(6):
+            page.answer("4", "3")
+        assert page.text("message").startswith("All done")
+        page.driver.refresh()
+        page.until(lambda: page.shown("message"))
+        assert page.text("message").startswith("All done")

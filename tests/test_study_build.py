@@ -1,0 +1,201 @@
+"""Frozen studies: every arm on one grid, in files of one size, under one hash; and nothing of a patient."""
+
+import json
+
+import dicom_sources
+import numpy as np
+import pytest
+from study_helpers import build, values
+
+from tfmisr import degradations
+from tfmisr.edge import images, resize
+from tfmisr.edge.errors import InputError
+from tfmisr.study import building, cases, design, frozen
+from tfmisr.study.windowing import LINEAR_EXACT, SIGMOID, Window
+
+
+def stored(study, case, arm):
+    return study.pixels(case, arm).astype(np.int64) + study.shown(case).offset
+
+
+# R-01
+def test_same_study_file_gives_the_same_hash_and_another_seed_another(tmp_path):
+    hashes = []
+    for number, seed in enumerate((7, 7, 8)):
+        (tmp_path / str(number)).mkdir()
+        hashes.append(build(tmp_path / str(number), seed=seed).hash)
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+# R-01
+def test_changed_study_or_pixel_is_found(tmp_path):
+    study = build(tmp_path)
+    assert frozen.Study(study.folder).changed_pixels() == []
+    body = next((study.folder / "pixels").iterdir())
+    content = bytearray(body.read_bytes())
+    content[7] ^= 1
+    body.write_bytes(content)
+    assert frozen.Study(study.folder).changed_pixels() == [body.stem]
+    path = study.folder / "study.json"
+    path.write_text(path.read_text().replace('"minimum_seconds": 2.0', '"minimum_seconds": 3.0'))
+    with pytest.raises(InputError, match="was changed after the study was frozen"):
+        frozen.Study(study.folder)
+
+
+# R-02
+def test_all_bodies_of_a_case_are_equally_long_and_files_tell_nothing(tmp_path):
+    study = build(tmp_path, display={"panes": ["lr", "rated", "truth"]})
+    assert {path.stat().st_size for path in (study.folder / "pixels").iterdir()} == {32 * 40 * 2}
+    names = " ".join(path.name for path in study.folder.rglob("*"))
+    assert not any(word in names for word in ("armadillo", "buffalo", "caracal", "secret"))
+    assert "secret" not in (study.folder / "study.json").read_text()
+
+
+def test_arms_are_what_they_say(tmp_path):
+    study = build(tmp_path, cases=2, training=0)
+    for case in study.plan.cases:
+        truth = stored(study, case, "caracal")
+        known = [images.read_images(tmp_path / "source" / f"secret{i}.png")[0].pixels[..., 0] for i in (0, 1)]
+        assert any(np.array_equal(truth, pixels) for pixels in known)
+        lr = degradations.make(2)(truth[..., None].astype(np.float32) / np.float32(4095), 4095)
+        for arm, method in (("armadillo", "nearest"), ("buffalo", "bicubic")):
+            expected = np.rint(np.clip(resize.upscale(lr, 2, method)[..., 0], 0, 1) * 4095)
+            assert np.array_equal(stored(study, case, arm), expected)
+
+
+def test_low_resolution_pane_has_each_pixel_as_a_square(tmp_path):
+    study = build(tmp_path, display={"panes": ["lr", "rated"]})
+    (role, digest), _ = study.panes("case-001", ("caracal",))
+    lr = np.frombuffer(study.body(digest), "<u2").reshape(32, 40)
+    assert role == "lr"
+    assert np.array_equal(lr, lr[::2, ::2].repeat(2, 0).repeat(2, 1))
+
+
+# R-07
+def test_window_is_one_for_a_case_and_spans_the_full_resolution_image(tmp_path):
+    study = build(tmp_path)
+    shown = study.shown("case-001")
+    low, high = np.percentile(stored(study, "case-001", "caracal"), (0.1, 99.9))
+    assert shown.window.function == "LINEAR"
+    # LINEAR: all up to center - 0.5 - (width - 1) / 2 is black.
+    assert shown.window.center - 0.5 - (shown.window.width - 1) / 2 == np.floor(low)
+    assert shown.window.center - 0.5 + (shown.window.width - 1) / 2 == np.ceil(high)
+
+
+def dicom_study(folder, ds, **changes):
+    source = folder / "source"
+    source.mkdir()
+    for number in range(2):
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        ds.save_as(source / f"Doe_Jane_{number}.dcm", enforce_file_format=True)
+    said = values(source, cases=2, training=0) | {"cases": {"files": ["*.dcm"], "count": 2, "training": 0}} | changes
+    return building.build(design.from_dict(said, "test", source), folder / "study")
+
+
+# R-07
+def test_dicom_keeps_stored_values_window_and_polarity(tmp_path):
+    ds = dicom_sources.ct(
+        RescaleIntercept=-1024, WindowCenter=[40, 300], WindowWidth=[400, 1500], VOILUTFunction=SIGMOID
+    )
+    study = dicom_study(tmp_path, ds)
+    shown = study.shown("case-001")
+    assert shown.window == Window(40.0, 400.0, SIGMOID)
+    assert (shown.slope, shown.intercept, shown.inverted, shown.offset) == (1.0, -1024.0, False, -32768)
+    truth = dicom_sources.values(ds)[0, ..., 0].astype(np.int64)
+    # What networks never see, beyond -1024 to 3071 HU, is cut off in all arms alike.
+    assert np.array_equal(stored(study, "case-001", "caracal"), np.clip(truth, 0, 4095))
+
+
+# R-07
+def test_monochrome1_is_shown_inverted_and_made_from_bright_bones(tmp_path):
+    pixels = dicom_sources.smooth(low=0, high=4000, dtype=np.uint16)
+    ds = dicom_sources.ct(pixels, BitsStored=12, PhotometricInterpretation="MONOCHROME1", Modality="CR")
+    ds.WindowCenter, ds.WindowWidth, ds.VOILUTFunction = "1000", "0.5", LINEAR_EXACT
+    study = dicom_study(tmp_path, ds)
+    shown = study.shown("case-001")
+    assert shown.inverted and shown.window == Window(1000.0, 0.5, LINEAR_EXACT)
+    assert np.array_equal(stored(study, "case-001", "caracal"), pixels)
+    difference = stored(study, "case-001", "buffalo") - pixels
+    assert np.abs(difference).mean() < 40
+
+
+# R-07
+def test_padding_is_where_it_was_in_every_arm_and_nowhere_else(tmp_path):
+    pixels = dicom_sources.smooth(low=-900, high=1200)
+    pixels[:5, :7] = dicom_sources.PADDING
+    ds = dicom_sources.ct(pixels, PixelPaddingValue=dicom_sources.PADDING)
+    study = dicom_study(tmp_path, ds)
+    low, high = study.shown("case-001").padding
+    assert low == high == dicom_sources.PADDING + 32768
+    for arm in ("armadillo", "buffalo", "caracal"):
+        assert np.array_equal(stored(study, "case-001", arm) == dicom_sources.PADDING, pixels == dicom_sources.PADDING)
+        assert stored(study, "case-001", arm)[5:8, 7:10].min() > -1000  # nothing rings into the image
+
+
+# R-02
+def test_nothing_of_a_patient_is_in_the_study(tmp_path):
+    ds = dicom_sources.ct(PatientName="Doe^Jane", PatientID="ID-4711", AccessionNumber="A-0815")
+    study = dicom_study(tmp_path, ds)
+    content = b"".join(path.read_bytes() for path in study.folder.rglob("*") if path.is_file())
+    for secret in (b"Doe", b"Jane", b"4711", b"0815", b"1.2.3", b".dcm"):
+        assert secret not in content
+
+
+@pytest.mark.parametrize(
+    "ds,expected",
+    [
+        (dicom_sources.ct(np.zeros((32, 32, 3), np.uint8)), "a study shows gray images"),
+        (dicom_sources.ct(np.zeros((8, 8), np.int16)), "images of 16 to 8192 pixels a side"),
+    ],
+)
+def test_image_that_cannot_be_shown_is_named(ds, expected, tmp_path):
+    with pytest.raises(InputError, match=expected):
+        dicom_study(tmp_path, ds)
+    assert not (tmp_path / "study").exists()
+
+
+def test_window_that_no_image_can_have_is_left_out(tmp_path):
+    ds = dicom_sources.ct(WindowCenter=40, WindowWidth=0)
+    assert dicom_study(tmp_path, ds).shown("case-001").window.width > 1000
+
+
+def test_dataset_gives_one_image_a_patient_first():
+    found = cases._one_a_patient([1, 1, 2, 2, 3], np.random.default_rng(0))
+    assert sorted(found) == [0, 1, 2, 3, 4]
+    assert len({[1, 1, 2, 2, 3][i] for i in found[:3]}) == 3
+
+
+# R-04
+def test_distances_without_a_place_are_told_before_the_work(tmp_path):
+    with pytest.raises(InputError, match="no place for 6 repetitions"):
+        build(tmp_path, order={"repeats": 0.5, "repeat_distance": 30})
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    "changes,expected",
+    [
+        (
+            {"arms": [{"name": "x", "model": "nothing"}, {"name": "y", "model": "bicubic"}]},
+            "Received: nothing, where there is nothing",
+        ),
+        ({"cases": {"files": ["none*.png"], "count": 2}}, "expected images at none"),
+        ({"cases": {"files": ["secret*.png"], "count": 9}}, "the study needs 10 cases"),
+        ({"degradation": {"degradation": "magic"}}, "degradation must be one of"),
+    ],
+)
+def test_study_that_cannot_be_built_leaves_nothing(changes, expected, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    said = values(source) | changes
+    with pytest.raises(InputError, match=expected):
+        building.build(design.from_dict(said, "test", source), tmp_path / "study")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_built_study_is_not_built_over(tmp_path):
+    study = build(tmp_path)
+    before = json.loads((study.folder / "study.json").read_text())
+    with pytest.raises(InputError, match="frozen once it is built"):
+        building.build(design.from_dict(values(tmp_path), "test", tmp_path), study.folder)
+    assert frozen.Study(study.folder).values == before

@@ -1,0 +1,104 @@
+"""Study files: what is read, and every mistake in one line."""
+
+import pathlib
+
+import pytest
+from study_helpers import ANCHORS
+
+from tfmisr.edge.errors import InputError
+from tfmisr.study import design
+
+EXAMPLE = pathlib.Path(__file__).resolve().parent.parent / "examples" / "study" / "STUDY.toml"
+
+
+def values(**changes):
+    return {
+        "title": "A study",
+        "cases": {"dataset": "chest_phantom", "count": 5},
+        "arms": [{"name": "first", "model": "bicubic"}, {"name": "second", "model": "truth"}],
+        "questions": [{"key": "quality", "text": "How good?", "anchors": ANCHORS}],
+        **changes,
+    }
+
+
+def question(**changes):
+    return {"questions": [{"key": "quality", "text": "How good?", "anchors": ANCHORS, **changes}]}
+
+
+# R-01
+def test_example_is_a_study():
+    pytest.importorskip("tomllib") if __import__("sys").version_info >= (3, 11) else pytest.importorskip("tomli")
+    found = design.read(EXAMPLE)
+    assert [arm.name for arm in found.arms] == ["nearest", "bicubic", "lanczos", "original"]
+    assert [q.key for q in found.questions] == ["quality", "usefulness", "lesion"]
+    assert (found.reference, found.display.panes, found.folder) == ("original", ("lr", "rated"), EXAMPLE.parent)
+    assert 0.1 <= found.order.repeats <= 0.2
+
+
+def test_what_is_not_said_has_its_default():
+    found = design.from_dict(values(preference={"text": "Which?"}), "here")
+    assert found.order == design.Order() and found.reading == design.Reading()
+    assert (found.pairs, found.reference) == ((("first", "second"),), "second")
+
+
+# R-01
+@pytest.mark.parametrize(
+    "changes,expected",
+    [
+        ({"titel": "x"}, "here has what no study has: titel; did you mean title?"),
+        ({"order": {"repeat": 0.1}}, r"\[order\] has what no study has: repeat; did you mean repeats?"),
+        ({"order": {"repeats": 0.7}}, r"repeats must be in \[0, 0.5\]. Received: 0.7"),
+        ({"order": {"repeats": "some"}}, r"\[order\] repeats must be a number. Received: 'some'"),
+        ({"order": {"repeats": float("nan")}}, "repeats must be a number"),
+        ({"order": {"min_distance": 6}}, "min_distance must be at most 5, the number of cases. Received: 6"),
+        ({"order": {"sessions": 3}}, "sessions must be 1 to 2, the number of arms. Received: 3"),
+        ({"arms": [{"name": "first", "model": "bicubic"}]}, "two arms or more"),
+        ({"arms": [{"name": "a", "model": "x"}, {"name": "A", "model": "y"}]}, "each with its own name"),
+        ({"arms": [{"name": "a"}, {"name": "b", "model": "y"}]}, "expected model, found none"),
+        ({"arms": {}}, r"at least one \[\[arms\]\]"),
+        ({"questions": []}, r"at least one \[\[questions\]\]"),
+        (question(anchors=ANCHORS[:4]), "must have 5 anchors, for 1 to 5. Received: 4"),
+        (question(key="Image quality"), "a question's key must be one lower-case word"),
+        (question(key="preference"), "a question's key must be one lower-case word"),
+        ({"cases": {"count": 5}}, "either dataset or files"),
+        ({"cases": {"count": 1, "dataset": "x"}}, "count must be at least 2. Received: 1"),
+        ({"cases": {"dataset": "x"}}, r"\[cases\]: expected count, found none"),
+        ({"cases": {"count": True, "dataset": "x"}}, "count must be a whole number. Received: True"),
+        ({"scale": 5}, "scale must be 2, 3, 4 or 8. Received: 5"),
+        ({"scale": 2.0}, "scale must be a whole number"),
+        ({"display": {"panes": ["lr"]}}, "panes must hold rated"),
+        ({"display": {"interpolation": "lanczos"}}, "interpolation must be smooth or nearest"),
+        ({"analysis": {"reference": "third"}}, "expected one of the arms first, second. Received: third"),
+        ({"analysis": {"margins": {"beauty": 0.5}}}, "expected one of the questions quality. Received: beauty"),
+        ({"analysis": {"margins": {"quality": -1}}}, "margins quality must be above 0. Received: -1"),
+        ({"preference": {"text": "Which?", "pairs": [["first", "first"]]}}, "must be of two arms"),
+        ({"preference": {"text": "Which?", "pairs": [["first"]]}}, "must be a list of pairs of arms"),
+    ],
+)
+def test_mistake_is_told_with_what_was_expected(changes, expected):
+    with pytest.raises(InputError, match=expected):
+        design.from_dict(values(**changes), "here")
+
+
+# R-02
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"title": "The FIRST study"},
+        {"instructions": "Some are made by second."},
+        question(text="Better than first?"),
+        question(anchors=[*ANCHORS[:4], "like the Second"]),
+        {"preference": {"text": "first or other?"}},
+    ],
+)
+def test_arm_in_a_text_for_readers_is_refused(changes):
+    with pytest.raises(InputError, match="readers would see the arm's name"):
+        design.from_dict(values(**changes), "here")
+
+
+def test_file_that_is_none_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="expected a study file at"):
+        design.read(tmp_path / "nothing.toml")
+    (tmp_path / "broken.toml").write_text("title = [")
+    with pytest.raises(InputError, match="is no TOML file"):
+        design.read(tmp_path / "broken.toml")

@@ -1,0 +1,40 @@
+// How long a trial took, and how much of that the reader was away: page hidden, window not in front, nothing moved.
+
+const AWAY_AFTER = 60000; // ms without a key, a click or a movement
+
+export class Clock {
+  constructor() {
+    for (const name of ["keydown", "pointerdown", "pointermove", "wheel"]) {
+      document.addEventListener(name, () => this.touch(name !== "pointermove"), {capture: true, passive: true});
+    }
+    document.addEventListener("visibilitychange", () => this.touch(false));
+    window.addEventListener("blur", () => this.touch(false));
+    window.addEventListener("focus", () => this.touch(false));
+    this.start();
+  }
+
+  start() {
+    this.begun = this.last = performance.now();
+    this.active = 0;
+    this.first = null;
+    this.present = !document.hidden && document.hasFocus();
+  }
+
+  touch(input) {
+    const now = performance.now();
+    if (this.present) this.active += Math.min(now - this.last, AWAY_AFTER);
+    this.last = now;
+    if (input) this.first ??= now;
+    this.present = !document.hidden && document.hasFocus();
+  }
+
+  read() {
+    this.touch(false);
+    const elapsed = this.last - this.begun;
+    return {
+      elapsed_ms: elapsed,
+      first_input_ms: Math.min(elapsed, (this.first ?? this.last) - this.begun),
+      idle_ms: Math.min(elapsed, Math.max(0, elapsed - this.active)),
+    };
+  }
+}
