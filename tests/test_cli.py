@@ -13,7 +13,7 @@ from tfmisr import cli
 from tfmisr.edge.errors import InputError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-COMMANDS = ("fit", "evaluate", "upscale", "prepare", "export", "export.benchmark", "dicom_check")
+COMMANDS = ("fit", "tune", "evaluate", "upscale", "prepare", "export", "export.benchmark", "dicom_check")
 
 
 def call(*arguments, **environment) -> subprocess.CompletedProcess:
@@ -61,7 +61,7 @@ def test_edge_imports_neither_tensorflow_nor_the_rest_of_the_package():
         (("evaluate", "bicubic", "--scale", "7"), "scale must be 2, 3, 4 or 8. Received: 7"),
         (("evaluate", "bicubic", "--scale", "0"), "scale must be 2, 3, 4 or 8. Received: 0"),
         (("evaluate", "bicubic", "--blur_sigma", "nan"), "blur_sigma must be a number, 0 or more. Received: nan"),
-        (("evaluate", "bicubic", "--measures", "psnr,lpips"), "Received: psnr,lpips"),
+        (("evaluate", "bicubic", "--measures", "psnr,lpips_alec"), "did you mean lpips_alex?"),
     ],
 )
 def test_mistake_is_one_line_and_exit_status_2(arguments, expected, tmp_path):

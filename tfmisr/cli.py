@@ -15,6 +15,8 @@ _TRAINING = {
     "tensorflow_datasets",
     "etils",
     "scipy",
+    "sklearn",
+    "threadpoolctl",
     "matplotlib",
     "keras_tuner",
     "tensorflow_io",
