@@ -37,7 +37,8 @@ def test_psnr_of_identical_images_is_infinite():
 @CASES
 def test_identical_images_score_one(name, case):
     image, _ = waves(*case)
-    assert metrics.METRICS[name](image, image, 255) == pytest.approx(1.0, abs=1e-12)
+    # VIF's published code adds 1e-10 to its denominators, and so leaves one by as much as 1e-8.
+    assert metrics.METRICS[name](image, image, 255) == pytest.approx(1.0, abs=1e-8 if name == "vif" else 1e-12)
 
 
 @CASES

@@ -9,6 +9,7 @@ import pytest
 
 from tfmisr import degradations, evaluate, metrics, pipeline, protocol, scoring, upscalers
 from tfmisr.edge.errors import InputError
+from tfmisr.metrics import windows
 
 
 def judged(source, names=("nearest", "bicubic"), scale=2, **kwargs):
@@ -199,9 +200,8 @@ def test_usual_measures_read_as_ever_and_new_ones_are_told_where_they_were_asked
 def test_every_further_measure_has_a_definition():
     for name in scoring.FURTHER:
         assert protocol.definitions([name], "x") != protocol.definitions([])
-    assert set(scoring.MEASURES) | set(scoring.FURTHER) == {
-        *metrics.METRICS, *scoring.LEARNED, *scoring.OF_SETS
-    }  # fmt: skip
+    known = {*metrics.METRICS, *windows.METRICS, *scoring.LEARNED, *scoring.OF_SETS}
+    assert set(scoring.MEASURES) | set(scoring.FURTHER) == known
 
 
 def test_measures_of_one_image_are_told_of_the_truth_too(tiny_source, tmp_path):
