@@ -8,7 +8,7 @@ from study_helpers import ANCHORS
 from tfmisr.edge.errors import InputError
 from tfmisr.study import design
 
-EXAMPLE = pathlib.Path(__file__).resolve().parent.parent / "examples" / "study" / "STUDY.toml"
+EXAMPLE = pathlib.Path(design.__file__).parent / "demonstration.toml"
 
 
 def values(**changes):

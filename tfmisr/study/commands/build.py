@@ -13,7 +13,9 @@ def add_parser(subparsers):
         help="make a frozen study of a study file",
         description="Makes the images of all cases and arms, and writes one folder that is never changed again.",
     )
-    parser.add_argument("study_file", metavar="STUDY.toml", help="what is judged, and how; see examples/study")
+    parser.add_argument(
+        "study_file", metavar="STUDY.toml", help="what is judged, and how; `demo` writes one to begin with"
+    )
     parser.add_argument("--output", required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--data_dir", metavar="DIR", help="where prepared datasets are kept (default: the file's)")
     parser.add_argument("--manual_dir", nargs="+", metavar="DIR", help="folders with the dataset's source files")

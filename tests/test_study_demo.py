@@ -1,0 +1,43 @@
+"""The demonstration: one command from the study file to the report, with readers that are no people."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tfmisr.edge.errors import InputError
+from tfmisr.study import __main__ as study
+from tfmisr.study.commands import demo
+
+
+def phantoms(folder):
+    """Prepares the built-in images, and returns where."""
+    command = [sys.executable, "-m", "tfmisr.prepare", "chest_phantom", "--data_dir", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    return str(folder)
+
+
+@pytest.mark.large
+def test_one_command_builds_reads_and_analyses_and_says_that_nobody_read(tmp_path, capsys):
+    output = tmp_path / "demo"
+    assert (
+        study.main(["demo", "--output", str(output), "--readers", "3", "--data_dir", phantoms(tmp_path / "data")]) == 0
+    )
+    assert "SIMULATED READERS" in capsys.readouterr().out
+    assert (output / "STUDY.toml").read_text() == demo.STUDY_FILE.read_text()
+    results = json.loads((output / "report" / "results.json").read_text())
+    assert results["warning"] == "SIMULATED READERS"
+    means = [arm["mean"] for arm in results["questions"]["quality"]["arms"].values()]
+    assert means == sorted(means)
+    assert "SIMULATED READERS" in (output / "report" / "report.html").read_text()
+    assert study.main(["verify", str(output / "study")]) == 0
+    with pytest.raises(InputError, match="choose a new folder"):
+        study.main(["demo", "--output", str(output)])
+
+
+@pytest.mark.parametrize("arguments,said", [(("--readers", "0"), "1 to 20"), (("--seed", "-1"), "0 or more")])
+def test_mistakes_write_nothing(tmp_path, arguments, said):
+    with pytest.raises(InputError, match=said):
+        study.main(["demo", "--output", str(tmp_path / "demo"), *arguments])
+    assert not (tmp_path / "demo").exists()
