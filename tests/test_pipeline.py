@@ -180,3 +180,45 @@ def test_what_a_killed_decoding_left_goes_after_a_day(tiny_source):
     pipeline.cache_of(tiny_source, "train")
     assert not old.exists()
     assert new.exists()
+
+
+def spotted(tmp_path):
+    """Flat images of 96x96 with one checkered square of 8x8 in the third quarter."""
+    image = np.full((96, 96, 1), 100, np.uint8)
+    image[56:64, 60:68] = 50 + 150 * (np.indices((8, 8)).sum(0) % 2)[..., None]
+    return ArraySource(tmp_path, {"train": [image] * 3})
+
+
+def share_with_the_spot(patches, steps=60):
+    shown = [np.ptp(hr) > 0.1 for step in range(steps) for hr in patches.batch(step)[1]]
+    return np.mean(shown)
+
+
+def test_hard_patches_are_where_interpolation_loses_most(tmp_path):
+    source = spotted(tmp_path)
+    assert share_with_the_spot(sampler(source, hard_patches=1.0)) > 0.95
+    # Of 41 x 41 places of a 16x16 patch, counted in steps of two pixels, 12 x 12 show some of the spot.
+    assert share_with_the_spot(sampler(source)) == pytest.approx(0.09, abs=0.06)
+    assert share_with_the_spot(sampler(source, hard_patches=0.5)) == pytest.approx(0.55, abs=0.1)
+
+
+def test_hard_patches_are_aligned_and_inside_the_image_and_the_same_for_the_same_step(tmp_path):
+    patches = sampler(spotted(tmp_path), 2, hard_patches=1.0, patch_size=11)
+    for step in range(20):
+        lr, hr = patches.batch(step)
+        assert lr.shape == (6, 11, 11, 1) and hr.shape == (6, 22, 22, 1)
+        np.testing.assert_allclose(lr.mean((1, 2)), hr.mean((1, 2)), atol=0.02)
+        np.testing.assert_array_equal(lr, patches.batch(step)[0])
+
+
+def test_flat_images_have_no_hard_places_and_are_drawn_from_all_the_same(tmp_path):
+    source = ArraySource(tmp_path, {"train": [np.full((32, 32, 1), value, np.uint8) for value in (0, 90, 255)]})
+    lr, _ = sampler(source, hard_patches=1.0).batch(0)
+    assert np.isfinite(lr).all()
+
+
+def test_share_of_hard_patches_does_not_change_the_images_of_a_step(tmp_path):
+    images = [np.full((32, 32, 1), value, np.uint8) for value in range(0, 250, 10)]
+    source = ArraySource(tmp_path, {"train": images})
+    evenly, hard = (sampler(source, hard_patches=share).batch(3)[1].mean((1, 2, 3)) for share in (0.0, 0.7))
+    np.testing.assert_array_equal(evenly, hard)

@@ -50,6 +50,9 @@ class Config:
     quantize_lr: bool = _option(True, "round the LR image to the source's bit depth")
     patch_size: int = _option(24, "side of a training patch, in LR pixels")
     batch_size: int = _option(16, "patches of a step, over all devices")
+    hard_patches: float = _option(
+        0.0, "share of the patches that are drawn where bicubic interpolation loses most, not evenly"
+    )
     steps: int | None = _option(None, "training steps (default: 1500 where no --epochs is given)")
     epochs: float | None = _option(None, "passes over the training images, one patch of each a pass")
     loss: str = _option(
@@ -184,6 +187,8 @@ def _check(config: Config) -> None:
             raise InputError(f"{name} must not be negative. Received: {getattr(config, name)}")
     if not 0 <= config.seed < 2**32:
         raise InputError(f"seed must be in [0, 2**32). Received: {config.seed}")
+    if not 0 <= config.hard_patches <= 1:
+        raise InputError(f"hard_patches must be in [0, 1]. Received: {config.hard_patches}")
     if config.gradient_accumulation_steps < 1:
         raise InputError(
             f"gradient_accumulation_steps must be at least 1. Received: {config.gradient_accumulation_steps}"
@@ -234,7 +239,7 @@ def _check_adversarial(config: Config) -> None:
 def _check_unpaired(config: Config) -> None:
     if config.lr_dataset and not config.unpaired:
         raise InputError("--lr_dataset needs --unpaired, or --preset cyclegan")
-    for name in ("feature_discriminator", "feature_matching_weight", "pixel_weight"):
+    for name in ("feature_discriminator", "feature_matching_weight", "pixel_weight", "hard_patches"):
         if config.unpaired and getattr(config, name) != _DEFAULTS[name]:
             raise InputError(f"--{name} needs pairs: leave it or --unpaired out")
     if config.image_pool < 0 or (config.unpaired and 0 < config.image_pool < config.batch_size):

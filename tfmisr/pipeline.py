@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfmisr.degradations import Degradation, crop_to_multiple
+from tfmisr.edge import resize
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import drop_old
 from tfmisr.progress import bar
@@ -150,6 +151,8 @@ class PatchSampler:
         batch_size: Patches of a step.
         seed: Start of all random draws.
         augment: Turn and mirror each patch in one of the eight ways of the square.
+        hard_patches: Share of the patches whose place in the image is drawn by how much bicubic reduction and
+            enlarging lose there, and not evenly.
 
     Raises:
         InputError: An image is smaller than a patch.
@@ -162,6 +165,7 @@ class PatchSampler:
     batch_size: int
     seed: int = 0
     augment: bool = True
+    hard_patches: float = 0.0
 
     def __post_init__(self):
         small = np.flatnonzero((self.cache.shapes // self.scale).min(1) < self.patch_size)
@@ -199,7 +203,7 @@ class PatchSampler:
         epoch, place = divmod(position, len(self.cache))
         i = self._order(epoch)[place]
         size, s, max_val = self.patch_size, self.scale, int(self.cache.max_vals[i])
-        y, x = (int(rng.integers(0, side // s - size + 1)) for side in self.cache.shapes[i])
+        y, x = self._place(i, rng)
         way = int(rng.integers(8)) if self.augment else 0
         hr = _as_float(self.cache[i][y * s : (y + size) * s, x * s : (x + size) * s], max_val)
         if self.degradation.reduces_at_random:
@@ -208,6 +212,35 @@ class PatchSampler:
             lr = _as_float(self.lr[i][y : y + size, x : x + size], max_val)
             lr = self.random_part(lr, max_val, rng) if self.random_part else lr
         return turned(lr, way), turned(hr, way)
+
+    def _place(self, i, rng):
+        """Returns row and column of a patch of image `i`, in low-resolution pixels."""
+        ends = [side // self.scale - self.patch_size + 1 for side in self.cache.shapes[i]]
+        if not self.hard_patches or rng.random() >= self.hard_patches:
+            return tuple(int(rng.integers(0, end)) for end in ends)
+        lost, step = self._lost(i)
+        # A cell by its share of the loss, and a place in it; the patch has the cell in its middle where it can.
+        row, column = divmod(int(np.searchsorted(lost, rng.random() * lost[-1], "right")), -(-ends[1] // step))
+        return tuple(
+            min(cell * step + int(rng.integers(step)), end - 1) for cell, end in zip((row, column), ends, strict=True)
+        )
+
+    @functools.lru_cache(maxsize=16384)  # noqa: B019  a sampler lives as long as its run
+    def _lost(self, i) -> tuple[np.ndarray, int]:
+        """Returns the running sum, over cells of places of a patch, of what interpolation loses in the patch's pixels.
+
+        The cells are squares of the second result's side, in low-resolution pixels.
+        """
+        s, size, step = self.scale, self.patch_size, max(self.patch_size // 4, 1)
+        hr = crop_to_multiple(_as_float(self.cache[i], int(self.cache.max_vals[i])), s)
+        error = (resize.upscale(resize.resize(hr, (hr.shape[0] // s, hr.shape[1] // s)), s) - hr) ** 2
+        error = error.mean(-1).reshape(hr.shape[0] // s, s, hr.shape[1] // s, s).sum((1, 3), dtype=np.float64)
+        total = np.pad(error.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+        rows, columns = (np.arange(0, side - size + 1, step) for side in error.shape)
+        patches = total[rows + size][:, columns + size] - total[rows][:, columns + size]
+        patches += total[rows][:, columns] - total[rows + size][:, columns]
+        # An image without any detail is as good at one place as at another.
+        return np.cumsum(np.maximum(patches, 0) + 1e-12).astype(np.float32), step
 
     def _reduced(self, i, y, x, rng):
         """Returns a patch made from high-resolution pixels, those around it that matter included."""

@@ -128,7 +128,8 @@ class Run:
             return unpaired.sampler(config, source, lr_source, self.degradation), unpaired.training_data
         cache = pipeline.cache_of(source, "train")
         sizes = (config.patch_size, config.batch_size, config.seed)
-        return pipeline.PatchSampler(cache, config.scale, self.degradation, *sizes), pipeline.training_data
+        sampler = pipeline.PatchSampler(cache, config.scale, self.degradation, *sizes, hard_patches=config.hard_patches)
+        return sampler, pipeline.training_data
 
     def _validation(self, source):
         if "validation" not in source.splits:

@@ -1,0 +1,70 @@
+"""A plain row of 3x3 convolutions that learns what the bicubic interpolation misses: made for integer convolutions.
+
+What it takes from whom:
+* learning what the interpolation misses, from VDSR (Kim, Lee and Lee, CVPR 2016, https://arxiv.org/abs/1511.04587);
+* layers on the low-resolution grid with a sub-pixel convolution at the end, from ESPCN (Shi et al., CVPR 2016,
+  https://arxiv.org/abs/1609.05158);
+* nothing but convolutions and ReLU between the two ends, so that there is nothing for a device to wait for, from ABPN
+  (Du et al., CVPR Workshops 2021, https://arxiv.org/abs/2105.09750);
+* a start at the identity, as if each convolution were a residual block that has been collapsed, from RepVGG (Ding et
+  al., CVPR 2021, https://arxiv.org/abs/2101.03697), so that many layers train without a skip being there.
+"""
+
+import keras
+import numpy as np
+
+from tfmisr import layers
+
+VARIANTS = {
+    "fast": {"num_filters": 32, "num_layers": 6},
+    "balanced": {"num_filters": 48, "num_layers": 10},
+    "best": {"num_filters": 64, "num_layers": 16},
+}
+
+
+@keras.saving.register_keras_serializable("tfmisr")
+class NearIdentity(keras.initializers.Initializer):
+    """A 3x3 kernel that passes its input on, and a little of He's random values.
+
+    Args:
+        share: Standard deviation of the random values as a share of He's.
+        seed: Of the random values; by default Keras's own.
+    """
+
+    def __init__(self, share=0.5, seed=None):
+        self.share, self.seed = share, seed
+
+    def __call__(self, shape, dtype=None):
+        random = keras.initializers.HeNormal(self.seed)(shape, dtype)
+        identity = np.zeros(shape, np.float32)
+        middle = np.arange(min(shape[2:]))
+        identity[shape[0] // 2, shape[1] // 2, middle, middle] = 1.0
+        return self.share * random + keras.ops.cast(identity, random.dtype)
+
+    def get_config(self):
+        return {"share": self.share, "seed": self.seed}
+
+
+def build(scale: int, channels: int = 1, num_filters: int = 32, num_layers: int = 6) -> keras.Model:
+    """Returns the network.
+
+    Args:
+        scale: Upsampling factor.
+        channels: 1 or 3.
+        num_filters: Filters of each convolution.
+        num_layers: Number of convolutions before the sub-pixel one.
+    """
+    low_res = x = keras.Input((None, None, channels), name="low_res")
+    for i in range(1, num_layers + 1):
+        start = "he_normal" if i == 1 else NearIdentity()
+        x = layers.conv(num_filters, f"conv{i}", kernel_initializer=start)(x)
+        x = keras.layers.ReLU(name=f"relu{i}")(x)
+    return keras.Model(low_res, layers.interpolation_plus(x, low_res, scale), name="plain")
+
+
+def search_space(hp) -> dict:
+    """Returns the arguments of `build` for one Keras Tuner trial."""
+    return {
+        "num_filters": hp.Choice("num_filters", [16, 24, 32, 48, 64]),
+        "num_layers": hp.Int("num_layers", 3, 16),
+    }
