@@ -116,6 +116,24 @@ def test_mr_noise_is_rician():
     assert signal.std() == pytest.approx(0.05, rel=0.02)
 
 
+def test_mr_lines_that_were_not_measured_hold_no_noise():
+    *_, noise = mr.steps(2, acquired=0.5, noise_std=0.01)
+    found = noise(flat(0.5), rng())[..., 0] - 0.5
+    power = np.abs(np.fft.fft2(found)) ** 2
+    lines, across = (np.abs(np.fft.fftfreq(256)) > 0.26, np.abs(np.fft.fftfreq(256)) > 0.26)
+    assert power[lines].sum() < 0.001 * power.sum()
+    # Along the read-out direction it is white: 123 of 256 frequencies are beyond 0.26.
+    assert power[:, across].sum() == pytest.approx(123 / 256 * power.sum(), rel=0.05)
+    assert found.std() == pytest.approx(0.01, rel=0.02)
+    patches = np.stack([noise(flat(0.5, 12), rng(i)) for i in range(200)])
+    assert patches.std() == pytest.approx(0.01, rel=0.05)
+    # Another protocol is told by its text, and that of a whole k-space is as it always was.
+    assert (repr(noise), repr(mr.RicianNoise(0.01))) == (
+        "RicianNoise(std=0.01, acquired=0.5)",
+        "RicianNoise(std=0.01)",
+    )
+
+
 @pytest.mark.parametrize("peak", [0.15, 0.3])
 def test_ct_noise_has_its_spread_and_its_spectrum(peak):
     noise = ct.CorrelatedNoise(0.03, peak)(flat(0.5), rng())[..., 0] - 0.5

@@ -187,6 +187,12 @@ def test_network_of_one_size_and_three_channels_sees_gray_images_resized(tmp_pat
     np.testing.assert_allclose(found(np.full((16, 24, 1), 100, np.uint16), 200), np.full(192, 0.5), rtol=1e-6)
 
 
+def test_network_may_be_given_by_its_runs_folder(tmp_path):
+    keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]).save(tmp_path / "model.keras")
+    by_file = networks.from_file(tmp_path / "model.keras")
+    assert networks.from_file(tmp_path).description == by_file.description
+
+
 def test_network_that_gives_no_vector_is_refused(tmp_path):
     network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Reshape((8, 8))])
     network.save(tmp_path / "own.keras")

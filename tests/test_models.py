@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -99,6 +101,16 @@ def test_file_round_trip_is_exact_in_safe_mode(name, tmp_path):
     again = models.load(tmp_path / "model.keras")
     x = image(9, 7)
     np.testing.assert_array_equal(again(x, training=False), model(x, training=False))
+
+
+def test_files_of_all_models_are_loaded_by_a_process_that_has_built_none(tmp_path):
+    for name in NAMES:
+        tiny(name).save(tmp_path / f"{name}.keras")
+    code = "import sys; from tfmisr import models; print(*(models.load(path).name for path in sys.argv[1:]))"
+    files = [str(tmp_path / f"{name}.keras") for name in NAMES]
+    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == NAMES
 
 
 def test_interpolation_is_found_in_the_networks_that_add_it():

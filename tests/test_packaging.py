@@ -49,8 +49,8 @@ def test_wheel_holds_every_module(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True)
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
-    for path in (ROOT / "tfmisr").rglob("*.py"):
-        assert str(path.relative_to(ROOT)) in names
+    for path in (p for p in (ROOT / "tfmisr").rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        assert str(path.relative_to(ROOT)) in names, path
     for folder in ("datasets", "export"):
         for path in (ROOT / folder).rglob("*.py"):
             assert f"tfmisr/{path.relative_to(ROOT)}" in names

@@ -62,6 +62,10 @@ def test_network_is_built_as_its_name_says():
         ("cnn5/num_filter=8", "argument of cnn5 must be one of num_filters, num_layers"),
         ("cnn5/num_filters=8.5", "argument num_filters of cnn5 must be int. Received: 8.5"),
         ("cnn5/num_filters=true", "must be int. Received: True"),
+        ("cnn5/num_layers=-1", "argument num_layers of cnn5 must be at least 1. Received: -1"),
+        ("edsr/num_blocks=0", "argument num_blocks of edsr must be at least 1. Received: 0"),
+        ("edsr/residual_scaling=nan", "argument residual_scaling of edsr must be finite. Received: nan"),
+        ("edsr/residual_scaling=1e999", "argument residual_scaling of edsr must be finite. Received: inf"),
         ("cnn5/scale=2", "argument of cnn5 must be one of"),
         ("cnn5/num_filters=8,baseline", "name/variant or name/argument=value,..."),
         ("cnn5/num_filters=", "name/variant or name/argument=value,..."),
@@ -76,8 +80,9 @@ def test_wrong_argument_of_build_is_told_without_building(name, message):
 
 
 def test_network_that_keras_cannot_build_is_the_users_mistake():
-    with pytest.raises(InputError, match="the model cnn5/num_filters=-1 cannot be built"):
-        models.create("cnn5/num_filters=-1", 2)
+    # A quarter of two filters is set aside.
+    with pytest.raises(InputError, match="the model imdn/num_filters=2 cannot be built"):
+        models.create("imdn/num_filters=2", 2)
 
 
 def test_declared_space_makes_runs_of_fields_and_arguments():

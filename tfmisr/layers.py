@@ -141,6 +141,29 @@ class SymmetricPadding(keras.layers.Layer):
         return {**super().get_config(), "margin": self.margin}
 
 
+@keras.saving.register_keras_serializable("tfmisr")
+class NearIdentity(keras.initializers.Initializer):
+    """A 3x3 kernel that passes its input on, and a little of He's random values.
+
+    Args:
+        share: Standard deviation of the random values as a share of He's.
+        seed: Of the random values; by default Keras's own.
+    """
+
+    def __init__(self, share=0.5, seed=None):
+        self.share, self.seed = share, seed
+
+    def __call__(self, shape, dtype=None):
+        random = keras.initializers.HeNormal(self.seed)(shape, dtype)
+        identity = np.zeros(shape, np.float32)
+        middle = np.arange(min(shape[2:]))
+        identity[shape[0] // 2, shape[1] // 2, middle, middle] = 1.0
+        return self.share * random + keras.ops.cast(identity, random.dtype)
+
+    def get_config(self):
+        return {"share": self.share, "seed": self.seed}
+
+
 def batch_normalization(name: str) -> keras.layers.Layer:
     """Returns batch normalisation whose statistics are those of the whole batch on any number of devices.
 

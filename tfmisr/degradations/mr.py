@@ -6,12 +6,15 @@ Reference:
 """
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import numpy as np
 
 from tfmisr.degradations import crop_to_multiple
 from tfmisr.edge.errors import InputError
+
+_LEAST_SIDE = 64  # of the field that noise is made in, so that a small patch has a whole spectrum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,22 +47,38 @@ class KSpace:
         return np.abs(fft.ifft2(spectrum, axes=(0, 1)).real / self.scale**2).astype(np.float32)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RicianNoise:
-    """Magnitude of a complex signal with white Gaussian noise in both its parts.
+    """Magnitude of a complex signal with Gaussian noise in both its parts, white in the lines that were measured.
 
     Where there is no signal, the mean is `std * sqrt(pi / 2)`, not 0.
 
     Args:
-        std: Standard deviation of each part, as a fraction of the range [0, 1].
+        std: Standard deviation of a pixel's parts, as a fraction of the range [0, 1].
+        acquired: That of `KSpace`: lines that are filled with zeros hold no noise either.
     """
 
     std: float
+    acquired: float = 1.0
     random: ClassVar[bool] = True
 
+    def __repr__(self):
+        return f"RicianNoise(std={self.std!r}{'' if self.acquired == 1 else f', acquired={self.acquired!r}'})"
+
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        real, imaginary = self.std * rng.standard_normal((2, *image.shape), dtype=np.float32)
+        real, imaginary = self.std * self._noise(image.shape, rng)
         return np.hypot(image + real, imaginary)
+
+    def _noise(self, shape, rng):
+        if self.acquired == 1:
+            return rng.standard_normal((2, *shape), dtype=np.float32)
+        from scipy import fft
+
+        height = max(shape[0], _LEAST_SIDE)
+        kept = 2 * np.abs(fft.fftfreq(height)) <= self.acquired
+        lines = fft.fft(rng.standard_normal((2, height, *shape[1:]), dtype=np.float32), axis=1)
+        noise = fft.ifft(lines * kept[:, None, None], axis=1).real / math.sqrt(kept.mean())
+        return noise[:, : shape[0]].astype(np.float32)
 
 
 def steps(scale: int, acquired: float = 1.0, noise_std: float = 0.01) -> tuple:
@@ -72,4 +91,4 @@ def steps(scale: int, acquired: float = 1.0, noise_std: float = 0.01) -> tuple:
     """
     if not 0 < acquired <= 1:
         raise InputError(f"mr needs acquired above 0 and at most 1. Received: {acquired:g}")
-    return (KSpace(scale, acquired), *((RicianNoise(noise_std),) if noise_std else ()))
+    return (KSpace(scale, acquired), *((RicianNoise(noise_std, acquired),) if noise_std else ()))

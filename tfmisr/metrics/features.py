@@ -7,6 +7,7 @@ that can only be compared with others through the same file: its digest is part 
 
 import dataclasses
 import os
+import pathlib
 from collections.abc import Callable
 
 import numpy as np
@@ -60,7 +61,7 @@ def from_file(path: str | os.PathLike, value_range: str = "unit") -> Features:
     images resized to it (bicubic, antialiased); any other sees them as they are.
 
     Args:
-        path: The file; the network takes `(batch, height, width, channels)`.
+        path: The file, or a run's folder; the network takes `(batch, height, width, channels)`.
         value_range: What black and white are to it: `unit` 0 and 1, `signed` -1 and 1, `bytes` 0 and 255.
 
     Raises:
@@ -69,6 +70,8 @@ def from_file(path: str | os.PathLike, value_range: str = "unit") -> Features:
     from tfmisr import models
     from tfmisr.metrics import weights
 
+    path = pathlib.Path(path)
+    path = path / "model.keras" if path.is_dir() else path
     network = models.load(path)
     shapes = [tensor.shape for tensor in (*network.inputs, *network.outputs)]
     if len(shapes) != 2 or len(shapes[0]) != 4 or len(shapes[1]) not in (2, 4) or shapes[1][-1] is None:

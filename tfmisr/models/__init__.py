@@ -4,6 +4,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import math
 import pathlib
 import pkgutil
 
@@ -86,7 +87,7 @@ def build_arguments(model: str) -> dict[str, str]:
 
 
 def check(name: str) -> None:
-    """Raises an `InputError` where `name` says a model or an argument of `build` that there is not.
+    """Raises an `InputError` where `name` says a model, or an argument of `build` or a value of it, that there is not.
 
     Nothing is imported; a variant that there is not is told by `module`.
     """
@@ -95,9 +96,18 @@ def check(name: str) -> None:
     known = build_arguments(model) if arguments else {}
     for key, value in arguments.items():
         check_name(f"argument of {model}", key, list(known))
-        kind = _KINDS.get(known[key])
-        if kind and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
-            raise InputError(f"argument {key} of {model} must be {known[key]}. Received: {value}")
+        _check_value(f"argument {key} of {model}", known[key], value)
+
+
+def _check_value(what: str, type_name: str, value) -> None:
+    kind = _KINDS.get(type_name)
+    if kind and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+        raise InputError(f"{what} must be {type_name}. Received: {value}")
+    # All of them are counts or sizes; fewer than one block would silently be a network without any.
+    if type_name == "int" and value < 1:
+        raise InputError(f"{what} must be at least 1. Received: {value}")
+    if type_name == "float" and not math.isfinite(value):
+        raise InputError(f"{what} must be finite. Received: {value}")
 
 
 def module(name: str):

@@ -11,7 +11,6 @@ What it takes from whom:
 """
 
 import keras
-import numpy as np
 
 from tfmisr import layers
 
@@ -20,29 +19,6 @@ VARIANTS = {
     "balanced": {"num_filters": 48, "num_layers": 10},
     "best": {"num_filters": 64, "num_layers": 16},
 }
-
-
-@keras.saving.register_keras_serializable("tfmisr")
-class NearIdentity(keras.initializers.Initializer):
-    """A 3x3 kernel that passes its input on, and a little of He's random values.
-
-    Args:
-        share: Standard deviation of the random values as a share of He's.
-        seed: Of the random values; by default Keras's own.
-    """
-
-    def __init__(self, share=0.5, seed=None):
-        self.share, self.seed = share, seed
-
-    def __call__(self, shape, dtype=None):
-        random = keras.initializers.HeNormal(self.seed)(shape, dtype)
-        identity = np.zeros(shape, np.float32)
-        middle = np.arange(min(shape[2:]))
-        identity[shape[0] // 2, shape[1] // 2, middle, middle] = 1.0
-        return self.share * random + keras.ops.cast(identity, random.dtype)
-
-    def get_config(self):
-        return {"share": self.share, "seed": self.seed}
 
 
 def build(scale: int, channels: int = 1, num_filters: int = 32, num_layers: int = 6) -> keras.Model:
@@ -56,7 +32,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 32, num_layers: int 
     """
     low_res = x = keras.Input((None, None, channels), name="low_res")
     for i in range(1, num_layers + 1):
-        start = "he_normal" if i == 1 else NearIdentity()
+        start = "he_normal" if i == 1 else layers.NearIdentity()
         x = layers.conv(num_filters, f"conv{i}", kernel_initializer=start)(x)
         x = keras.layers.ReLU(name=f"relu{i}")(x)
     return keras.Model(low_res, layers.interpolation_plus(x, low_res, scale), name="plain")

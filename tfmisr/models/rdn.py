@@ -8,6 +8,7 @@ code (D = 20, C = 6, G = 32). As in the authors' code x4 is two shuffles by 2 an
 
 Departures:
 * `baseline` is of this project: a size that one can train on one device in hours.
+* The shuffles of `medium` keep 64 filters, where the code's have as many as each layer adds, 32.
 * The mean colour of DIV2K is not taken away: it is not that of medical images.
 """
 

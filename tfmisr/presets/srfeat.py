@@ -8,7 +8,8 @@ the authors' code, https://github.com/HyeongseokSon1/SRFeat: squared distance of
 It needs VGG19's weights, which Keras downloads (80 MB), or `--loss` and `--feature_network` with another network; and
 it is to start from the same network trained on pixels alone (`--loss mse`), with `--initial_weights RUN`.
 
-Departures: the generator is SRResNet with 128 filters, without the connections from every block to the end.
+Departures: the generator is SRResNet with 128 filters, without the connections from every block to the end; the
+learning rate does not fall to a tenth after every second of five epochs.
 """
 
 CONFIG = {

@@ -5,7 +5,8 @@ https://arxiv.org/abs/1511.06434: kernels 5x5 with stride 2, 64 to 512 filters, 
 normalisation except in the first layer.
 
 Departures: features are averaged over the image before the last, dense layer, so patches of any size go in; the
-output is a logit, whose sigmoid is the probability, because cross-entropy of logits keeps its precision.
+output is a logit, whose sigmoid is the probability, because cross-entropy of logits keeps its precision; convolutions
+start as He et al. say, not with a standard deviation of 0.02.
 """
 
 import keras

@@ -7,7 +7,8 @@ Instance normalisation without scale and offset, except in the first layer, as i
 (three channels) it has.
 
 Departures: the restored image alone is judged, not a pair with the input, which is CycleGAN's way; zero padding keeps
-the size where the stride is 1, so that patches of 8 pixels go in too.
+the size where the stride is 1, so that small patches go in too; below 16 pixels the last normalisation sees a single
+place and nothing can be learned.
 """
 
 import keras
