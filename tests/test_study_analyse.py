@@ -1,4 +1,5 @@
 import csv
+import html
 import json
 import re
 import shutil
@@ -196,6 +197,41 @@ def test_r24_flow_adds_up(found):
         assert part["answers"] == part["training"] + part["repeats"] + part["analysed"]
         assert part["possible"] == part["analysed"] + part["missing"] == 3 * 3 * 6
         assert part["repeats"] == part["repeats_with_a_first_reading"] == 3 * round(0.15 * 18)
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"export": {"forced": True}}, "The study was open when its answers were exported"),
+        (
+            {"export": {"broken": ["audit row 5 was changed", "x"]}},
+            "means than this program (2 findings): audit row 5 was",
+        ),
+        ({"export": {"readers": [{"label": "<b>", "answered": 0, "trials": 9}]}}, "not finished: <b> (0 of 9)"),
+        ({"patients": 4}, "The 6 cases are of 4 patients"),
+    ],
+)
+def test_r24_what_limits_the_numbers_stands_at_the_head(changes, said, exported, tmp_path, capsys):
+    folder = described(exported, tmp_path / "described", lambda values: values.update(changes))
+    found = results(folder)
+    assert len(found["study"]["cautions"]) == 1 and said in found["study"]["cautions"][0]
+    text = page.page(found)
+    assert text.index(html.escape(said)) < text.index("In short")
+    assert study.main(["analyse", str(folder), "--output", str(tmp_path / "report")]) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_r24_nothing_is_cautioned_of_without_a_reason(exported, found, tmp_path):
+    assert found["study"]["cautions"] == [] and 'class="cautions"' not in page.page(found)
+    finished = {"export": {"forced": False, "broken": [], "readers": [{"label": "a", "answered": 9, "trials": 9}]}}
+    whole = results(described(exported, tmp_path, lambda values: values.update(finished | {"patients": 6})))
+    assert whole["study"]["cautions"] == []
+
+
+@pytest.mark.parametrize("broken", [{"readers": 3}, {"broken": 3}, {"readers": [{"trials": 3}]}])
+def test_odd_notes_of_an_export_are_refused(broken, exported, tmp_path):
+    with pytest.raises(InputError, match="missing or odd"):
+        results(described(exported, tmp_path, lambda values: values.update({"export": broken})))
 
 
 def test_r17_reading_times_count_each_image_once(exported, found):
@@ -410,6 +446,7 @@ def test_r05_sample_size_from_a_pilot(report, tmp_path, capsys):
     "arguments, message",
     [
         (["size", "--readers", "1"], "--readers must be 2 or more"),
+        (["size", "--seed", "-1"], "--seed must be 0 or more"),
         (["size", "--power", "1.5"], "--power must lie between 0 and 1"),
         (["size", "--half_width", "-1"], "--half_width must be above 0"),
         (["size", "--question", "quality"], "give --pilot"),

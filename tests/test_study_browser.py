@@ -53,6 +53,11 @@ class Page:
         self.driver.get(f"{url}/?renderer={renderer}#{token}")
         self.until(lambda: self.shown("welcome") or self.shown("reading") or self.shown("message"))
 
+    def offline(self, is_so):
+        conditions = {"offline": is_so, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.driver.execute_cdp_cmd("Network.enable", {})
+        self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
+
     def shown(self, name):
         return self.driver.find_element(By.ID, name).is_displayed()
 
@@ -185,13 +190,12 @@ def test_every_pixel_is_windowed_as_numpy_does_it(renderer, page, tmp_path):
     assert page.complaints() == []
 
 
-#
+#
 def test_image_enlarged_without_smoothing_has_each_pixel_as_a_square_in_both_renderers(new_page, tmp_path):
     noise = np.random.default_rng(0).integers(0, 4096, (64, 96)).astype(np.uint16)
-    ds = dicom_sources.ct(noise, BitsStored=12, Modality="CR", WindowCenter=2048, WindowWidth=4096)
-    study = dicom_study(
-        tmp_path, ds, dicom_sources.ct(noise, BitsStored=12, Modality="CR"), display={"interpolation": "nearest"}
-    )
+    kinds = {"BitsStored": 12, "Modality": "CR", "WindowCenter": 2048, "WindowWidth": 4096}
+    sources = [dicom_sources.ct(noise, **kinds) for _ in range(2)]
+    study = dicom_study(tmp_path, *sources, display={"interpolation": "nearest"})
     pictures = []
     with Store(study) as store, served(store) as url:
         token = store.add_reader("anna")
@@ -205,6 +209,7 @@ def test_image_enlarged_without_smoothing_has_each_pixel_as_a_square_in_both_ren
     small = expected_screen(study, trial, study.shown(trial.case).window)
     place = (np.arange(120) + 0.5) / 1.25  # 96 pixels are 120 on the screen, 64 are 80
     expected = small[place[:80].astype(int)][:, place.astype(int)]
+    assert np.unique(expected).size > 100
     assert found_at(pictures[0], expected) is not None
     # 32-bit and 64-bit arithmetic may part at the edge between two pixels, where both are equally near.
     assert (pictures[0] != pictures[1]).mean() < 1e-3
@@ -448,6 +453,28 @@ def test_office_sees_progress_and_wrong_links_see_nothing(page, tmp_path):
         assert "anna 0 of 17 0 not yet" in page.text("progress")
         page.open(url, "wrong" * 8)
         assert "not valid" in page.text("message")
+
+
+#
+def test_office_page_goes_on_when_the_server_is_back(page, tmp_path):
+    with Store(build(tmp_path)) as store, served(store) as url:
+        page.driver.get(f"{url}/admin#{store.new_admin()}")
+        page.until(lambda: page.shown("progress"))
+        page.offline(True)
+        page.until(lambda: "does not answer" in page.text("message"))
+        assert not page.shown("progress")
+        page.offline(False)
+        page.until(lambda: page.shown("progress") and not page.shown("message"))
+
+
+#
+def test_long_instructions_begin_at_their_beginning(page, tmp_path):
+    with Store(build(tmp_path, instructions="Look.\n\n" * 60)) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        page.until(lambda: page.driver.execute_script("return document.activeElement.textContent") == "Continue")
+        assert page.driver.execute_script("return [scrollY, document.body.scrollHeight > innerHeight]") == [0, True]
+        page.begin()
+        assert page.shown("reading")
 
 
 #

@@ -1,11 +1,13 @@
 """Frozen studies: every arm on one grid, in files of one size, under one hash; and nothing of a patient."""
 
 import json
+import subprocess
+import sys
 
 import dicom_sources
 import numpy as np
 import pytest
-from study_helpers import build, values
+from study_helpers import ROOT, build, values
 
 from tfmisr import degradations
 from tfmisr.edge import images, resize
@@ -163,6 +165,50 @@ def test_dataset_gives_one_image_a_patient_first():
     found = cases._one_a_patient([1, 1, 2, 2, 3], np.random.default_rng(0))
     assert sorted(found) == [0, 1, 2, 3, 4]
     assert len({[1, 1, 2, 2, 3][i] for i in found[:3]}) == 3
+
+
+def patients_of(folder, *patients, **changes):
+    """Builds a study of one DICOM file for each of the patients."""
+    source = folder / "source"
+    source.mkdir()
+    for number, patient in enumerate(patients):
+        ds = dicom_sources.ct(np.full((32, 32), number, np.int16), PatientID=patient)
+        ds.save_as(source / f"p{number % 2}_{number}.dcm", enforce_file_format=True)
+    said = values(source, cases=2, training=0) | {"order": {"repeats": 0.0, "min_distance": 1}}
+    said["cases"] = {"files": ["*.dcm"], "count": 2, "training": 1} | changes
+    return building.build(design.from_dict(said, "test", source), folder / "study")
+
+
+# R-01
+@pytest.mark.parametrize("seed", range(5))
+def test_files_give_one_image_a_patient_first(tmp_path, seed):
+    study = patients_of(tmp_path, "a", "a", "b", "b", "b", "c", "c")
+    assert study.values["patients"] == 2
+    ids = [np.unique(stored(study, case, "caracal")).item() for case in (*study.plan.cases, *study.plan.training)]
+    assert sorted("aabbbcc"[value] for value in ids) == ["a", "b", "c"]
+
+
+# R-01
+def test_cases_of_one_patient_are_counted(tmp_path):
+    assert patients_of(tmp_path, "a", "a", "a").values["patients"] == 1
+
+
+# R-01
+def test_pattern_tells_patients_of_files_apart(tmp_path):
+    study = patients_of(tmp_path, "a", "b", "c", patient_pattern="(p[0-9])_", training=0)
+    assert study.values["patients"] == 2
+
+
+# R-01
+def test_files_need_no_tensorflow(tmp_path):
+    program = (
+        "import pathlib, sys; sys.path.insert(0, 'tests')\n"
+        "from study_helpers import build; from tfmisr.study import app, store\n"
+        f"store.Store(build(pathlib.Path({str(tmp_path)!r}))).database.close()\n"
+        "assert not {'tensorflow', 'keras', 'tensorflow_datasets'} & set(sys.modules)"
+    )
+    pytest.importorskip("starlette")
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 # R-04

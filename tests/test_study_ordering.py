@@ -106,6 +106,15 @@ def test_sessions_part_the_arms_of_a_case():
 
 
 #
+@pytest.mark.parametrize("sessions", [2, 4])
+def test_repetitions_keep_their_distance_over_the_end_of_a_session(sessions):
+    plan = dataclasses.replace(PLAN, sessions=sessions, min_distance=4, repeats=0.2)
+    for reader in range(60):
+        row = [trial.case for trial in judged(plan, str(reader))]
+        assert all(len(set(row[at : at + 4])) == 4 for at in range(len(row) - 3))
+
+
+#
 def test_preferences_come_last_and_each_pair_stands_both_ways_round():
     stats = pytest.importorskip("scipy.stats")
     plan = dataclasses.replace(PLAN, pairs=(("a", "b"), ("a", "c"), ("b", "c")))

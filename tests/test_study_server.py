@@ -221,6 +221,48 @@ def test_chunks_without_a_length_are_refused(anna):
     assert anna.connection.getresponse().status == 411
 
 
+#
+def test_page_is_told_what_is_listed_here_and_nothing_more(anna):
+    state = anna.get("/api/state")
+    assert set(state) == {
+        *("title", "instructions", "questions", "preference", "interpolation", "break_minutes", "allow_back", "phase"),
+        *("not_before", "session", "sessions", "done", "total", "trial", "next", "previous"),
+    }
+    for screen in (state["trial"], state["next"]):
+        assert set(screen) == {"token", "training", "preference", "panes", "shown"}
+        shown = {"height", "width", "offset", "slope", "intercept", "window", "inverted", "padding"}
+        assert set(screen["shown"]) == shown and set(screen["shown"]["window"]) == {"center", "width", "function"}
+        assert [role for role, _ in screen["panes"]] == ["lr", "rated", "truth"]
+    assert {key for question in state["questions"] for key in question} == {"key", "text", "anchors"}
+
+
+#
+def test_length_beside_chunks_does_not_pass_for_the_length(anna):
+    headers = {"Origin": f"http://{anna.url.netloc}", "Content-Type": "application/json"}
+    headers |= {"Content-Length": "2", "Transfer-Encoding": "chunked"}
+    anna.connection.request("POST", "/api/answer", b"2\r\n{}\r\n0\r\n\r\n", headers)
+    assert anna.connection.getresponse().status == 411
+
+
+#
+@pytest.mark.parametrize(
+    "path,content",
+    [
+        ("/api/answer", {"trial": "\ud800"}),
+        ("/api/answer", {"submission": "\ud800 submission"}),
+        ("/api/answer", {"elapsed_ms": 10**400}),
+        ("/api/answer", {"window_width": -(10**400)}),
+        ("/api/display", {"user_agent": "\ud800"}),
+        ("/api/display", {"screen_width": 10**400}),
+    ],
+)
+def test_texts_and_numbers_that_cannot_be_kept_are_refused(anna, store, path, content):
+    known = {"trial": anna.get("/api/state")["trial"]["token"], **vars(answer())}
+    known = known if path == "/api/answer" else checks()
+    assert anna.ask("POST", path, {**known, **content})[0] == 400
+    assert Client(anna.url.geturl(), store.new_admin()).ask("GET", "/api/admin")[0] == 200
+
+
 #
 @pytest.mark.parametrize(
     "path",

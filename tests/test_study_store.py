@@ -258,7 +258,11 @@ def test_display_check_is_kept_with_its_time(store, reader):
         ("UPDATE trials SET training = 0 WHERE id = 1", "the order of anna was changed"),
         ("UPDATE panes SET digest = 'x' WHERE trial = 3", "the images of anna's trial 3 were changed"),
         ("UPDATE displays SET content = '{}'", "a display check was changed"),
-        ("UPDATE readers SET label = 'ben' WHERE id = 1", "reader anna was renamed, added or removed"),
+        (
+            "UPDATE readers SET label = 'ben' WHERE id = 1",
+            "reader anna was renamed, added, removed or made a simulated one or none",
+        ),
+        ("UPDATE readers SET simulated = 1", "reader anna was renamed, added, removed or made a simulated one or none"),
         ("INSERT INTO meta VALUES ('closed_at', 'now')", "the study was closed, but not by this program"),
     ],
 )
@@ -268,6 +272,21 @@ def test_edited_row_is_found(store, reader, query, expected):
     assert verification.broken(store) == []
     edit(store, query)
     assert expected in verification.broken(store)
+
+
+#
+@pytest.mark.parametrize(
+    "query",
+    [
+        "UPDATE audit SET details = 'x' WHERE seq = 2",
+        "UPDATE audit SET details = '{}' WHERE seq = 2",
+        "UPDATE trials SET arms = 'x' WHERE id = 1",
+    ],
+)
+def test_edit_that_leaves_no_sense_is_found(store, reader, query):
+    read_all(store, reader, 2)
+    edit(store, query)
+    assert any("what this program does not write" in line for line in verification.broken(store))
 
 
 #
@@ -295,6 +314,15 @@ def test_noted_hash_tells_that_the_end_was_cut_off(store, reader):
 def read_all_from(store, reader, start):
     for trial in store.trials(reader)[start:]:
         store.commit(reader, trial.token, answer())
+
+
+#
+@pytest.mark.parametrize("edited", ["DELETE FROM meta", "UPDATE meta SET value = '2020'"])
+def test_study_that_was_opened_again_is_found(store, edited):
+    store.close_study()
+    assert verification.broken(store) == []
+    edit(store, f"{edited} WHERE key = 'closed_at'")
+    assert "the study was opened again or closed at another time" in verification.broken(store)[0]
 
 
 #

@@ -116,7 +116,9 @@ def _keep_answer(request, content):
 async def _content(request):
     try:
         # Python's own reading of NaN and Infinity is no JSON; they are refused where numbers are checked.
-        return json.loads(await request.body())
+        content = json.loads(await request.body())
+        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair can be neither kept nor sent
+        return content
     except (ValueError, RecursionError) as error:
         raise InputError("expected JSON") from error
 

@@ -43,7 +43,8 @@ def build(design: Design, folder) -> frozen.Study:
     try:
         (temporary / frozen.PIXELS).mkdir(parents=True)
         values = _described(design, arms)
-        values["cases"] = list(_cases(design, arms, temporary / frozen.PIXELS))
+        found, values["patients"] = cases.collect(design.cases, design.scale, design.seed, design.folder)
+        values["cases"] = list(_cases(design, arms, found, temporary / frozen.PIXELS))
         values["hash"] = frozen.digest(values)
         write_text(temporary / frozen.FILE, json.dumps(values, indent=1) + "\n")
         os.replace(temporary, folder)
@@ -118,8 +119,7 @@ def _preference(design):
     return {"key": "preference", "text": design.preference.text, "pairs": [list(pair) for pair in design.pairs]}
 
 
-def _cases(design, arms, folder):
-    found = cases.collect(design.cases, design.scale, design.seed, design.folder)
+def _cases(design, arms, found, folder):
     total = design.cases.count + design.cases.training
     for number, case in enumerate(bar(found, desc="images", total=total, unit=" cases", leave=False), 1):
         lr, made = _images(design, arms, case, number)

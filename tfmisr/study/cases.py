@@ -5,6 +5,7 @@ import glob
 import hashlib
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -73,8 +74,11 @@ class Case:
         return stored
 
 
-def collect(wanted, scale: int, seed: int, folder: pathlib.Path) -> Iterator[Case]:
-    """Returns as many cases as a study wants, the judged ones first, none of a patient of another one where possible.
+def collect(wanted, scale: int, seed: int, folder: pathlib.Path) -> tuple[Iterator[Case], int]:
+    """Returns as many cases as a study wants, and of how many patients the judged ones are.
+
+    The judged ones come first. As long as there are other patients, none is of a patient of another one: answers to
+    several images of a patient are not independent. A file that names no patient is one of its own.
 
     Args:
         wanted: `tfmisr.study.design.Cases`.
@@ -90,8 +94,9 @@ def collect(wanted, scale: int, seed: int, folder: pathlib.Path) -> Iterator[Cas
     if wanted.files:
         paths = _matching(wanted.files, folder)
         _require(len(paths), total, "files")
-        chosen = rng.permutation(len(paths))[:total]
-        return (read_file(paths[i], scale) for i in chosen)
+        patients = _patients(paths, wanted.patient_pattern)
+        chosen = _one_a_patient(patients, rng)[:total]
+        return (read_file(paths[i], scale) for i in chosen), _counted(patients, chosen[: wanted.count])
     from tfmisr import data, pipeline
 
     local = folder / wanted.dataset
@@ -106,10 +111,11 @@ def collect(wanted, scale: int, seed: int, folder: pathlib.Path) -> Iterator[Cas
     cache = pipeline.cache_of(source, wanted.split)
     _require(len(cache), total, f"images in the {wanted.split} split of {source.name}")
     where = f"{source.name} {wanted.split}"
-    return (
-        from_array(cache[i][..., 0], int(cache.max_vals[i]), scale, f"{where} {cache.ids[i]}".encode())
-        for i in _one_a_patient(cache.patients, rng)[:total]
+    chosen = _one_a_patient(cache.patients, rng)[:total]
+    found = (
+        from_array(cache[i][..., 0], int(cache.max_vals[i]), scale, f"{where} {cache.ids[i]}".encode()) for i in chosen
     )
+    return found, _counted(cache.patients, chosen[: wanted.count])
 
 
 def _matching(patterns, folder):
@@ -125,6 +131,28 @@ def _matching(patterns, folder):
 def _require(found, total, what):
     if found < total:
         raise InputError(f"the study needs {total} cases with those of the training block, found {found} {what}")
+
+
+def _patients(paths, pattern) -> list[str]:
+    """Returns the patient of each file: by the pattern, else by the DICOM Patient ID, else the file is one."""
+    if pattern is None:
+        return [_patient(path) or f"file {path}" for path in paths]
+    found = [re.search(pattern, os.path.basename(path)) for path in paths]
+    if None in found:
+        raise InputError(f"[cases] patient_pattern {pattern} finds no patient in {paths[found.index(None)]}")
+    return [match[1] or match[0] for match in found]
+
+
+def _patient(path):
+    try:
+        header = images.read_header(path)
+    except InputError:
+        return None  # told with its reason if it is chosen
+    return header and header.patient and f"patient {header.patient}"
+
+
+def _counted(patients, chosen) -> int:
+    return len({patients[i] for i in chosen})
 
 
 def _one_a_patient(patients, rng) -> list[int]:

@@ -22,7 +22,8 @@ class Cases:
         split: Split of the dataset.
         data_dir: Where prepared datasets are kept.
         manual_dir: Folders with the dataset's source files.
-        patient_pattern: For a folder of images: as for `python -m tfmisr.fit`.
+        patient_pattern: For files and for a folder of images: regular expression with one group, the patient's part of
+            a file's name; without it the Patient ID (0010,0020) of DICOM files counts.
     """
 
     count: int

@@ -71,10 +71,12 @@ def order(plan: Plan, reader: str) -> list[Trial]:
     rng = np.random.default_rng(list(digest))
     trials = _training(plan, rng)
     rounds = _rounds(plan, [(arm,) for arm in plan.arms], rng)
+    judged = []
     for session, chosen in enumerate(np.array_split(np.arange(len(rounds)), plan.sessions), 1):
-        judged = [trial for index in chosen for trial in rounds[index]]
-        judged = _with_repeats(plan, judged, rng)
-        trials += [dataclasses.replace(trial, session=session) for trial in judged]
+        judged += [dataclasses.replace(trial, session=session) for index in chosen for trial in rounds[index]]
+    for session in range(1, plan.sessions + 1):
+        judged = _with_repeats(plan, judged, session, rng)
+    trials += judged
     previous = trials[-plan.min_distance :]
     for group in _rounds(plan, _sided(plan, rng), rng, previous):
         trials += [dataclasses.replace(trial, session=plan.sessions) for trial in group]
@@ -138,25 +140,27 @@ def _arranged(dealt, before, distance, rng):
     return found
 
 
-def _with_repeats(plan, judged, rng):
-    count = int(len(judged) * plan.repeats + 0.5)
+def _with_repeats(plan, judged, session, rng):
+    """Returns all judged trials with the repetitions of one session put in."""
+    own = [trial for trial in judged if trial.session == session]
+    count = int(len(own) * plan.repeats + 0.5)
     for _ in range(_TRIES):
-        row = _inserted(plan, judged, count, rng)
+        row = _inserted(plan, judged, own, count, rng)
         if row is not None:
             return row
     raise InputError(
-        f"no place for {count} repetitions at least {plan.repeat_distance} trials later among {len(judged)} trials; "
+        f"no place for {count} repetitions at least {plan.repeat_distance} trials later among {len(own)} trials; "
         "lower [order] repeats, repeat_distance or min_distance"
     )
 
 
-def _inserted(plan, judged, count, rng):
+def _inserted(plan, judged, own, count, rng):
     """Returns the trials with repetitions put in, the arms in turn, or `None` where there was no place."""
     arms = [plan.arms[i] for i in rng.permutation(len(plan.arms))]
     row, chosen = list(judged), set()
     for number in range(count):
         arm = arms[number % len(arms)]
-        originals = [t for t in judged if t.arms == (arm,) and t not in chosen]
+        originals = [t for t in own if t.arms == (arm,) and t not in chosen]
         shuffled = (originals[i] for i in rng.permutation(len(originals)))
         trial, places = next(((t, p) for t in shuffled if (p := _places(plan, row, t))), (None, None))
         if trial is None:
@@ -167,9 +171,10 @@ def _inserted(plan, judged, count, rng):
 
 
 def _places(plan, row, trial):
-    """Returns where a repetition of a trial may be put in."""
+    """Returns where in its session a repetition of a trial may be put in, at a distance from other sessions, too."""
     first = row.index(trial) + plan.repeat_distance
+    last = max(i for i, other in enumerate(row) if other.session == trial.session)
     near = plan.min_distance - 1
     taken = [i for i, other in enumerate(row) if other.case == trial.case]
     # What stands at `i` is `at - i` before the place, or `i - at + 1` after it.
-    return [at for at in range(first, len(row) + 1) if all(at - i > near or i - at + 1 > near for i in taken)]
+    return [at for at in range(first, last + 2) if all(at - i > near or i - at + 1 > near for i in taken)]

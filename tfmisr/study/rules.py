@@ -49,6 +49,9 @@ def _check_numbers(design):
         raise InputError(f"scale must be 2, 3, 4 or 8. Received: {design.scale}")
     if bool(cases.dataset) == bool(cases.files):
         raise InputError("[cases] must have either dataset or files")
+    if cases.files and (cases.data_dir or cases.manual_dir):
+        raise InputError("[cases] data_dir and manual_dir go with dataset, not with files")
+    _check_pattern(cases.patient_pattern)
     at_least = {
         "seed": (design.seed, 0),
         "[cases] count": (cases.count, 2),
@@ -81,6 +84,17 @@ def _check_numbers(design):
         raise InputError(f"[display] interpolation must be smooth or nearest. Received: {display.interpolation}")
 
 
+def _check_pattern(pattern):
+    try:
+        groups = 1 if pattern is None else re.compile(pattern).groups
+    except re.error as error:
+        raise InputError(
+            f"[cases] patient_pattern must be a regular expression ({error}). Received: {pattern}"
+        ) from error
+    if groups != 1:
+        raise InputError(f"[cases] patient_pattern must have one group, as in '(.+)_[0-9]+'. Received: {pattern}")
+
+
 def _check_arms(design):
     names = [arm.name for arm in design.arms]
     if len(names) < 2 or len({name.lower() for name in names}) < len(names) or not all(n.strip() for n in names):
@@ -103,6 +117,7 @@ def _check_arms(design):
 def _check_blinding(design):
     """Raises where a text for readers holds an arm's name (R-02)."""
     texts = [design.title, design.instructions, *(q.text for q in design.questions)]
+    texts += [question.key for question in design.questions]  # the page's source holds it
     texts += [anchor for question in design.questions for anchor in question.anchors]
     texts += [design.preference.text] if design.preference else []
     for arm in design.arms:

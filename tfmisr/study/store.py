@@ -301,8 +301,10 @@ class Store:
         """
         with self.database.write(COMMAND_LINE) as say:
             self._open_only()
-            self.database.set("closed_at", self.database.time())
-            say("closed", {row["label"]: [row["answered"], row["trials"]] for row in self.progress()})
+            at = self.database.time()
+            self.database.set("closed_at", at)
+            readers = {row["label"]: [row["answered"], row["trials"]] for row in self.progress()}
+            say("closed", {"closed_at": at, "readers": readers})
 
     def progress(self) -> list[dict]:
         """Returns for each reader: label, simulated, trials, answered, the time of the last answer, and how many were

@@ -15,11 +15,13 @@ def broken(store: Store, noted: str | None = None) -> list[str]:
     """
     database = store.database
     with database.lock:
-        rows = audit.rows(database.connection)
         found = audit.broken(database.connection, store.study.hash)
-        found += _readers(store, rows) + _orders(store) + _answers(store, rows) + _displays(store, rows)
-        if database.meta("closed_at") and not _of(rows, "closed"):
-            found.append("the study was closed, but not by this program")
+        try:
+            rows = audit.rows(database.connection)
+            found += _readers(store, rows) + _orders(store) + _answers(store, rows) + _displays(store, rows)
+            found += _closing(store, rows)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            found.append(f"the database holds what this program does not write: {error!r}")
         if noted and not database.rows("SELECT 1 FROM audit WHERE hash = ?", noted):
             found.append(f"the audit log does not hold {noted}: its end was cut off, or it is another log")
     return found + [f"pixels {name} were changed" for name in store.study.changed_pixels()]
@@ -29,9 +31,18 @@ def _of(rows, event):
     return [row for row in rows if row["event"] == event]
 
 
+def _closing(store, rows):
+    logged = [row["details"]["closed_at"] for row in _of(rows, "closed")]
+    at = store.closed_at()
+    if at and not logged:
+        return ["the study was closed, but not by this program"]
+    return ["the study was opened again or closed at another time"] if logged and at != logged[-1] else []
+
+
 def _readers(store, rows):
-    logged = {row["details"]["label"] for row in _of(rows, "reader")}
-    return [f"reader {label} was renamed, added or removed" for label in sorted(logged ^ set(store.labels()))]
+    logged = {(row["details"]["label"], row["details"]["simulated"]) for row in _of(rows, "reader")}
+    labels = {label for label, _ in logged ^ {(row["label"], row["simulated"]) for row in store.progress()}}
+    return [f"reader {label} was renamed, added, removed or made a simulated one or none" for label in sorted(labels)]
 
 
 def _orders(store):

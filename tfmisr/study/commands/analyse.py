@@ -45,6 +45,8 @@ def run(arguments) -> int:
     if study.simulated:
         print(ratings.SIMULATED)
     print(f"study {study.hash[:16]}: {len(answers.readers)} readers, {len(study.cases)} cases, {len(study.arms)} arms")
+    for caution in study.cautions:
+        print(f"note: {caution}")
     print(f"report: {output / 'report.html'}")
     return 0
 

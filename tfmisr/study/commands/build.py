@@ -33,6 +33,8 @@ def run(arguments) -> int:
     study = building.build(wanted, arguments.output)
     cases, arms = len(study.plan.cases), len(study.plan.arms)
     print(f"study {study.hash[:12]}: {cases} cases, {arms} arms, {len(study.plan.training)} training cases")
+    if (patients := study.values["patients"]) < cases:
+        print(f"note: the {cases} cases are of {patients} patients; the analysis takes cases as independent")
     print(f"next: python -m tfmisr.study readers {arguments.output} --add NAME...")
     return 0
 

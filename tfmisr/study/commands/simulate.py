@@ -172,6 +172,8 @@ def _check_size(arguments):
         values = getattr(arguments, name)
         if not all(2 <= n <= _LARGEST for n in values):
             raise InputError(f"--{name} must be 2 or more. Received: {' '.join(map(str, values))}")
+    if arguments.seed < 0:
+        raise InputError(f"--seed must be 0 or more. Received: {arguments.seed}")
     if not 10 <= arguments.studies <= _LARGEST:
         raise InputError(f"--studies must be 10 to {_LARGEST}. Received: {arguments.studies}")
     for name in ("power", "noninferior"):

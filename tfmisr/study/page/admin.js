@@ -29,6 +29,7 @@ function row(reader) {
 
 async function refresh() {
   const found = await api.get("/api/admin");
+  document.getElementById("message").hidden = true;
   const section = document.getElementById("progress");
   section.hidden = false;
   section.querySelector("h1").textContent = found.title;
@@ -42,10 +43,11 @@ async function run() {
   if (!api.enter()) return message("Please open the link for the study's office", "");
   try {
     await refresh();
-    setTimeout(run, AGAIN);
   } catch (failure) {
-    message("This page cannot go on", failure.message);
+    if (failure.status === 401) return message("This link is not valid any more", "Please make a new one.");
+    message("No news at the moment", `${failure.message} Trying again.`);
   }
+  setTimeout(run, AGAIN);
 }
 
 run();

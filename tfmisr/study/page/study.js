@@ -20,6 +20,7 @@ let busy = true;
 let sinceBreak = 0; // ms of reading
 
 function show(id) {
+  scrollTo(0, 0);
   for (const section of document.querySelectorAll("body > section, body > main")) section.hidden = section.id !== id;
 }
 
@@ -35,7 +36,7 @@ function paragraphs(holder, text) {
 }
 
 function pressed(button) {
-  button.focus();
+  button.focus({preventScroll: true}); // long instructions begin at their beginning
   return new Promise((done) => button.addEventListener("click", done, {once: true}));
 }
 
@@ -51,7 +52,7 @@ async function checkDisplay() {
   show("display");
   const found = display.prepare($("display"), viewer.wanted);
   const form = $("display").querySelector("form");
-  form.querySelector("input").focus();
+  form.querySelector("input").focus({preventScroll: true});
   await new Promise((done) =>
     form.addEventListener("submit", (event) => {
       event.preventDefault();

@@ -31,6 +31,8 @@ code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 0.85
 nav { margin-top: 1.25rem; font-size: 0.9rem; }
 nav a { margin-right: 0.9rem; white-space: nowrap; }
 ul.findings { padding-left: 1.1rem; }
+ul.cautions { list-style: none; margin: 1.25rem 0 0; padding: 0.6rem 0.9rem; border-left: 3px solid var(--warn);
+  background: var(--warn-paper); color: var(--warn); }
 ul.findings li { margin: 0.3rem 0; }
 .scroll { overflow-x: auto; margin: 0.75rem 0 0.25rem; }
 .scroll + .scroll, .note + .scroll { margin-top: 2rem; }
@@ -87,7 +89,7 @@ def page(results: dict) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}{' - ' + warning if warning else ''}</title><style>{style}</style></head>\n"
         f"<body>{stamp}<main><header><h1>{title}</h1>"
-        f'<p class="dim">Reader study <code>{html.escape(study["hash"])}</code></p>{_facts(results)}'
+        f'<p class="dim">Reader study <code>{html.escape(study["hash"])}</code></p>{_facts(results)}{_cautions(study)}'
         f'<nav aria-label="Sections">{links}</nav></header>\n{bodies}</main></body></html>\n'
     )
 
@@ -125,6 +127,11 @@ def _findings(results):
 def _facts(results):
     parts = "".join(f"<div><dt>{title}</dt><dd>{value}</dd></div>" for title, value in words.facts(results))
     return f'<dl class="facts">{parts}</dl>'
+
+
+def _cautions(study):
+    points = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in study["cautions"])
+    return f'<ul class="cautions">{points}</ul>' if points else ""
 
 
 def _noninferiority(results, show):

@@ -43,6 +43,7 @@ class Study:
         questions: With their margins.
         primary: Name of the question that the study was planned for, or None.
         seed: Of all draws.
+        cautions: Sentences about the export that whoever reads the numbers must know.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Study:
     questions: tuple[Question, ...]
     primary: str | None
     seed: int
+    cautions: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +121,7 @@ def read_study(path) -> Study:
             questions=tuple(_question(q, planned.get("margins") or {}) for q in found["questions"]),
             primary=planned.get("primary"),
             seed=int(found.get("seed") or 0),
+            cautions=tuple(_cautions(found)),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"expected the study.json of `study export` at {path}; missing or odd: {error!r}") from error
@@ -190,6 +193,27 @@ def _simulated(found):
     """Readers that are no people are marked in the list of readers; a whole made-up study is marked at its top."""
     readers = (found.get("export") or {}).get("readers") or []
     return bool(found.get("simulated")) or any(reader.get("simulated") for reader in readers)
+
+
+def _cautions(found):
+    """Yields what `export` and `build` noted that limits the numbers."""
+    export = found.get("export") or {}
+    if export.get("forced"):
+        yield "The study was open when its answers were exported: these are not its final numbers."
+    if broken := list(export.get("broken") or []):
+        count = f"{len(broken)} finding{'s' * (len(broken) > 1)}"
+        yield f"Something was changed by other means than this program ({count}): {broken[0]}."
+    rows = export.get("readers") or []
+    parts = [(reader["label"], reader.get("answered", 0), reader.get("trials", 0)) for reader in rows]
+    late = [f"{label} ({answered} of {trials})" for label, answered, trials in parts if answered < trials]
+    if late:
+        yield f"Readers who have not finished: {', '.join(late)}. Who has no answer is in no number here."
+    cases = sum(not case["training"] for case in found["cases"])
+    if (patients := int(found.get("patients") or cases)) < cases:
+        yield (
+            f"The {cases} cases are of {patients} patients: intervals and tests take cases as independent, which makes "
+            "them too narrow and too small."
+        )
 
 
 def _reference(arms, name):

@@ -56,6 +56,7 @@ def _study(study, ratings):
         "readers": list(ratings.readers),
         "cases": len(study.cases),
         "seed": study.seed,
+        "cautions": list(study.cautions),
     }
 
 
