@@ -133,7 +133,7 @@ class Export:
         self.name = arguments.name or run.name
         self.wanted = [f for f in arguments.formats if f != "saved_model"]
         self.shared = cards.shared(arguments.model, run.config, arguments.modality, arguments.licence)
-        self.written, self._calibrations, self.shares = {}, {}, {}
+        self.written, self._calibrations, self.shares, self.narrowed = {}, {}, {}, {}
 
     def write(self, flavour: str, tile: int | None) -> pathlib.Path:
         """Converts the network and writes the file with a card that does not know the comparison yet."""
@@ -153,20 +153,24 @@ class Export:
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, tile {tile or 'any'}, overlap {card['overlap']}")
         return path
 
-    def _integer(self, core, flavour, tile, card):
+    def _integer(self, core, flavour, tile, described):
         """Returns the file calibrated on as many of the crops as its accuracy allows, and its card."""
         from tfmisr.export import convert, ranges
 
         def attempt(share):
             calibration = self._calibration(tile).calmest(core.network, share)
             content = convert.to_tflite(core, flavour, tile, calibration.samples)
-            return content, card | {"calibration": calibration.summary()}
+            return content, described | {"calibration": calibration.summary()}, calibration
 
-        data = self.network, self.source, self.run.scale, self.degradation
-        found, self.shares[self._path(flavour, tile).name] = ranges.least_narrowed(
-            attempt, lambda file: ranges.training_drop(*file, *data), self.arguments.max_psnr_drop / 2
-        )
-        return found
+        def drop_of(file):
+            content, card, _ = file
+            return ranges.training_drop(content, card, self.network, self.source, self.run.scale, self.degradation)
+
+        name, enough = self._path(flavour, tile).name, self.arguments.max_psnr_drop / 2
+        (content, card, used), self.shares[name] = ranges.least_narrowed(attempt, drop_of, enough)
+        if used.share < 1:
+            self.narrowed[name] = used.summary() | {"crops": used.places}
+        return content, card
 
     def _path(self, flavour, tile):
         first = tile == self.first_tile
@@ -208,7 +212,7 @@ class Export:
         found["failures"] = report.failures(found, limits)
         found["limits"] = dataclasses.asdict(limits)
         found["calibration"] = {str(side): c.summary() | {"crops": c.places} for side, c in self._calibrations.items()}
-        found["calibration_shares"] = self.shares
+        found |= {"calibration_shares": self.shares, "calibration_narrowed": self.narrowed}
         self._tell_cards(found)
         found["benchmark"] = benchmark.measure(paths, rounds=arguments.rounds)
         write_text(self.folder / "report.json", json.dumps(found, indent=2) + "\n")

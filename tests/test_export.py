@@ -10,7 +10,7 @@ import tensorflow as tf
 from synthetic import ArraySource, smooth_images
 from tiny_network import picture, samples, tiny_network, write_tflite
 
-from tfmisr import data, degradations, layers
+from tfmisr import data, degradations, layers, upscalers
 from tfmisr.edge import card, runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.export import __main__ as export
@@ -259,6 +259,35 @@ def test_command_writes_files_cards_and_report(run, tmp_path):
     assert len(found["benchmark"]["models"]) == 8
     assert "| tiny_int8.tflite | " in (out / "report.md").read_text()
     assert str(tmp_path) not in json.dumps(found) + json.dumps(written)
+
+
+def test_crops_that_set_the_ranges_are_listed_where_they_are_fewer(run, tmp_path, monkeypatch):
+    drops = iter([0.5, 0.3, 0.0])
+    monkeypatch.setattr(ranges, "training_drop", lambda *_: next(drops))
+    flags = ("--formats", "int8", "--tile", "24", "--images", "2", "--rounds", "1", "--calibration_images", "8")
+    made, choose = [], calibration.choose
+    monkeypatch.setattr(calibration, "choose", lambda *given: made.append(choose(*given)) or made[-1])
+    assert export.main([str(run), "--output", str(tmp_path / "out"), *flags]) in (0, 1)
+    written = card.read(tmp_path / "out" / "tiny_int8.tflite")["calibration"]
+    assert written["images"] == 4 and "of these the 50% on which the network adds least" in written["chosen"]
+    found = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert found["calibration_shares"] == {"tiny_int8.tflite": {"1.0": 0.5, "0.75": 0.3, "0.5": 0.0}}
+    used = found["calibration_narrowed"]["tiny_int8.tflite"]
+    (whole,) = made
+    crops = [whole.crops[whole.places.index(place)] for place in used["crops"]]
+    again = calibration.Calibration(whole.dataset, crops, used["crops"])
+    assert len(crops) == 4 and again.sha256 == written["sha256"] == used["sha256"]
+
+
+def test_ranges_are_judged_on_training_images_alone(tmp_path, network):
+    source = ArraySource(tmp_path, {"train": smooth_images(3, 64, 0)})
+    core = convert.core_of(network, "float32")
+    content = convert.to_tflite(core, "float32", 24)
+    described = cards.describe("tiny", "float32", core, 2, 24, upscalers.receptive_radius(core.network), {})
+    drop = ranges.training_drop(content, described, network, source, 2, degradations.make(2))
+    assert abs(drop) < 1e-3
+    other = convert.to_tflite(convert.core_of(tiny_network(seed=1), "float32"), "float32", 24)
+    assert abs(ranges.training_drop(other, described, network, source, 2, degradations.make(2))) > 1e-3
 
 
 def test_file_over_a_limit_makes_the_exit_status(run, tmp_path, capsys):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import zipfile
 
 import pytest
 
@@ -115,6 +116,8 @@ def test_whole_number_among_fractions_is_a_fraction():
         ({"loss": []}, "must have choices"),
         ({"loss": ["mae", "mae"]}, "each once"),
         ({"loss": ["mae", 3]}, "choices of one kind"),
+        ({"loss": [["mae"], ["mse"]]}, "choices of one kind"),
+        ({"loss": [{"mae": 1}]}, "choices of one kind"),
         ({"learning_rate": [0.1, -1.0]}, "learning_rate must be above 0. Received: -1.0"),
         ({"learning_rate": 0.1}, "must be a list of choices or have min and max. Received: 0.1"),
         ({"learning_rate": {"min": 0.1}}, "have min and max"),
@@ -123,7 +126,10 @@ def test_whole_number_among_fractions_is_a_fraction():
         ({"learning_rate": {"min": 0, "max": 1, "log": True}}, "above 0 for log"),
         ({"num_layers": {"min": 1, "max": 2.5}}, "takes whole numbers"),
         ({"num_layers": {"min": 1, "max": 4, "step": 0}}, "a step above 0"),
+        ({"num_layers": {"min": 1, "max": 4, "step": 5}}, "a step that leaves more than min. Received: 5"),
+        ({"learning_rate": {"min": 1e-3, "max": 1e-2, "step": 20, "log": True}}, "leaves more than min"),
         ({"adversarial_weight": [0.1]}, "which only a GAN has; add --discriminator"),
+        ({"feature_adversarial_weight": [0.1]}, "add --discriminator"),
         ({"model": ["cnn5", "resnet18"], "num_filters": [8]}, "searches model and num_filters"),
         ({"batch_size": {"min": 1, "max": float("inf")}}, "have min and max"),
     ],
@@ -132,6 +138,22 @@ def test_wrong_space_is_told_in_one_line(described, message):
     with pytest.raises(InputError) as error:
         space.Declared(described, BASE, "x")
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name,needs",
+    [
+        ("cycle_weight", "unpaired"),
+        ("identity_weight", "unpaired"),
+        ("feature_adversarial_weight", "feature_discriminator"),
+    ],
+)
+def test_gan_weight_is_searched_where_it_does_something(name, needs):
+    gan = dataclasses.replace(BASE, discriminator="patch")
+    with pytest.raises(InputError, match=f"searches {name}, which does nothing without --{needs}; add it"):
+        space.Declared({name: [0.1, 1.0]}, gan, "x")
+    whole = dataclasses.replace(gan, **{needs: True if needs == "unpaired" else "patch"})
+    assert getattr(space.Declared({name: [0.1, 1.0]}, whole, "x").configured(Proposed(**{name: 1.0})), name) == 1.0
 
 
 def test_space_is_read_from_json_and_toml(tmp_path):
@@ -183,6 +205,24 @@ def test_seed_is_for_grids():
         Sweep(BASE, "random", max_trials=2, space={"seed": [0, 1]})
 
 
+def test_trial_of_an_unpaired_run_learns_from_its_lr_dataset(tmp_path, monkeypatch):
+    from tfmisr import data
+    from tfmisr.training import loop
+    from tfmisr.tuning import trial
+
+    seen = []
+    monkeypatch.setattr(data, "load", lambda name, data_dir, manual_dir, pattern: (name, manual_dir))
+    monkeypatch.setattr(trial, "_costs", lambda *_: {"reason": None})
+    monkeypatch.setattr(trial, "_tell_tensorboard", lambda *_: None)
+    monkeypatch.setattr(loop, "train", lambda chosen, source, until, lr_source: seen.append((source, lr_source)))
+    fields = {"dataset": "hr", "discriminator": "patch", "unpaired": True, "feature_matching_weight": 1e-2}
+    asked = {"config": {**fields, "lr_dataset": "lr", "lr_manual_dir": ["there"]}, "until": None, "previous": None}
+    (tmp_path / "trial.json").write_text(json.dumps({**asked, "objective": "val_psnr"}))
+    (tmp_path / "history.csv").write_text("step,val_psnr,val_loss\n5,30.0,0.1\n")
+    assert trial.main([str(tmp_path)]) == 0
+    assert seen == [(("hr", ()), ("lr", ("there",)))]
+
+
 def begin(folder):
     """Does to a sweep's folder what its first trial does."""
     (folder / "oracle").mkdir()
@@ -211,6 +251,22 @@ def test_folder_of_another_sweep_or_a_run_is_refused(tmp_path):
         Sweep(dataclasses.replace(base, workdir=str(tmp_path / "run")), max_trials=2).claim()
 
 
+def test_sweep_from_other_initial_weights_is_another(tmp_path):
+    paths = [tmp_path / name for name in ("a.keras", "b.keras")]
+    for path in paths:
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("model.weights.h5", path.name)
+    base = dataclasses.replace(BASE, workdir=str(tmp_path / "sweep"))
+    first, second = (dataclasses.replace(base, initial_weights=str(path)) for path in paths)
+    Sweep(first, max_trials=2).claim()
+    begin(tmp_path / "sweep")
+    paths[0].rename(tmp_path / "moved.keras")
+    Sweep(dataclasses.replace(base, initial_weights=str(tmp_path / "moved.keras")), max_trials=2).claim()
+    for other in (second, base):
+        with pytest.raises(InputError, match="another sweep: initial_weights is"):
+            Sweep(other, max_trials=2).claim()
+
+
 def test_sweep_goes_on_after_a_field_is_added_to_runs(tmp_path):
     sweep = Sweep(dataclasses.replace(BASE, workdir=str(tmp_path)), max_trials=2)
     sweep.claim()
@@ -235,12 +291,60 @@ def test_best_is_the_setting_with_the_best_mean_over_seeds():
     assert results.best([a_result("0", 99.0, "over"), a_result("1", None, "failed")], "val_psnr", "max") is None
 
 
+def test_of_a_trial_that_went_on_only_the_longest_run_counts():
+    short, long = a_result("0", 30.0, a=1) | {"steps": 3}, a_result("2", 36.0, a=1) | {"steps": 6}
+    found = [short, a_result("1", 29.0, a=2) | {"steps": 3}, long, a_result("3", 35.0, a=3) | {"steps": 6}]
+    assert results.best(found, "val_psnr", "max") is long
+    assert results.best([short], "val_psnr", "max") is short
+
+
 def test_table_has_a_row_a_trial_in_their_order():
     found = [a_result("2", None, "failed", "killed, and so on", a=1), a_result("10", 36.5, seed=7, a=2, b=0.1)]
     lines = results.table(found).splitlines()
     assert lines[0].startswith("trial,status,a,b,seed,steps,val_psnr,")
     assert lines[1] == '2,failed,1,,0,,,,,,,,,"killed, and so on"'
     assert lines[2].startswith("10,completed,2,0.1,7,,36.5,")
+
+
+def test_rows_say_the_best_so_far_and_the_time_left(tmp_path, capsys, monkeypatch):
+    from tfmisr.tuning import board
+
+    now = [1000.0]
+    monkeypatch.setattr(board.time, "monotonic", lambda: now[0])
+    shown = board.Board(Sweep(dataclasses.replace(BASE, workdir=str(tmp_path)), "grid"), 4)
+    now[0] += 90
+    shown.ended(a_result("0", 36.5, rate=0.00123456) | {"seconds": 89.6})
+    now[0] += 30
+    shown.ended(a_result("1", None, "failed", "it broke", rate=0.1) | {"seconds": 3725.0})
+    shown.ended(a_result("1", None, "failed", "it broke", rate=0.1))  # told before
+    shown.close()
+    head, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert head == "trial val_psnr best so far took left values".split()
+    # 90 s a trial, three are left; then 120 s for two, two are left.
+    assert rows[0] == "0 completed 36.5000 36.5000 (0) 1m30s 4m30s rate=0.001235".split()
+    assert rows[1:] == ["1 failed - 36.5000 (0) 1h02m 2m00s rate=0.1 [it broke]".split()]
+
+
+def test_best_is_trained_and_then_exported_where_asked(tmp_path, monkeypatch):
+    import types
+
+    from tfmisr.tuning import driver
+
+    commands, folder = [], tmp_path / "best-20"
+    folder.mkdir()
+    (folder / "model.keras").touch()
+    monkeypatch.setattr(driver, "_command", lambda command: commands.append(" ".join(map(str, command))))
+    sweep = Sweep(dataclasses.replace(BASE, workdir=str(tmp_path)), max_trials=1)
+    short = a_result("0", 30.0, a=1) | {"steps": 3}
+    tune._end(sweep, short, types.SimpleNamespace(train_best=20, export_best=True))
+    assert commands == [
+        f"tfmisr.fit --config {tmp_path}/best.json --steps 20 --workdir {folder}",
+        f"tfmisr.export {folder} --output {tmp_path}/exported --name best",
+    ]
+    with pytest.raises(InputError, match="stopped at step 3; add --train_best STEPS to export it"):
+        tune._end(sweep, short, types.SimpleNamespace(train_best=None, export_best=True))
+    with pytest.raises(InputError, match="no trial was completed; the reasons are in .*study.csv"):
+        tune._end(sweep, None, types.SimpleNamespace(train_best=None, export_best=False))
 
 
 def script(text):

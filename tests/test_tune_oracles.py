@@ -196,6 +196,28 @@ def test_hyperband_goes_on_with_the_best_third_and_counts_its_trials(tmp_path):
     assert set(steps) == {10, 30, 90, 270}
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_hyperband_goes_on_with_what_is_left_where_trials_fail(tmp_path, many):
+    # Limits such as --max_params let many trials fail, more than a round drops.
+    oracle = oracle_of(tmp_path, "hyperband", {"learning_rate": {"min": 1e-5, "max": 1e-1}}, min_steps=10)
+    first, longer = [], []
+    while (trial := oracle.create_trial("a")).status == "RUNNING":
+        values = trial.hyperparameters.values
+        if oracle.steps(values) == 10:
+            good = len(first) in (0, 1, 2) if many else len(first) % 2 == 0
+            first.append(values["learning_rate"] if good else None)
+            end(oracle, trial, first[-1])
+            continue
+        if values["tuner/bracket"] == 3:
+            longer.append((oracle.steps(values), values["learning_rate"]))
+            assert oracle.trials[values["tuner/trial_id"]].status == "COMPLETED"
+        end(oracle, trial, values["learning_rate"])
+    best = sorted((rate for rate in first if rate), reverse=True)
+    assert oracle.stopped and len(first) == oracle._get_size(3, 0) > 20
+    assert [rate for steps, rate in longer if steps == 30] == best[: oracle._get_size(3, 1)]
+    assert {steps for steps, _ in longer} == {30, 90, 270}
+
+
 def test_failure_while_a_worker_is_answered_ends_the_chief_and_locks_nobody_out(tmp_path, network, monkeypatch):
     oracle = oracle_of(tmp_path)
     trial = oracle.create_trial("a")
@@ -302,6 +324,9 @@ def test_role_is_read_from_keras_tuners_variables(monkeypatch, network):
     with pytest.raises(InputError, match="set KERASTUNER_ORACLE_PORT"):
         service.role()
     monkeypatch.delenv("KERASTUNER_ORACLE_IP")
+    with pytest.raises(InputError, match="set KERASTUNER_ORACLE_IP"):
+        service.role()
+    monkeypatch.delenv("KERASTUNER_TUNER_ID")
     assert service.role() == "single"
 
 

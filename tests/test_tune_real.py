@@ -105,7 +105,9 @@ def hparams_of(home):
 
 
 def test_best_run_is_repeated_by_fit_weight_for_weight(tmp_path, scans):
-    tune([*scans, "--max_trials", "2"], tmp_path / "sweep")
+    tune([*scans, "--max_trials", "2", "--train_best", "4"], tmp_path / "sweep")
+    assert json.loads((tmp_path / "sweep/best-4/config.json").read_text())["steps"] == 4
+    assert (tmp_path / "sweep/best-4/evaluation/metrics.json").is_file()
     best = results.best(results.read_all(tmp_path / "sweep"), "val_psnr", "max")
     command = [sys.executable, "-m", "tfmisr.fit", "--config", tmp_path / "sweep" / "best.json"]
     subprocess.run([*command, "--workdir", tmp_path / "again"], env=environment(), check=True, capture_output=True)

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import stats
 
 from tfmisr.edge.errors import InputError
-from tfmisr.tuning import study_report
+from tfmisr.tuning import study_plots, study_report
 from tfmisr.tuning import study_statistics as statistics
 
 SCORES = {
@@ -153,6 +153,68 @@ def test_report_says_which_differences_the_seeds_do_not_explain(tmp_path, capsys
         assert picture.shape[0] > 300 and (picture < 128).mean() > 0.003
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """Collects the figures that are drawn, instead of writing them."""
+    figures = []
+    monkeypatch.setattr(study_plots, "_write", lambda figure, path: figures.append(figure))
+    return figures
+
+
+def boxes(figure, texts):
+    """Returns the places of texts that are shown, in pixels."""
+    figure.canvas.draw()
+    return [text.get_window_extent() for text in texts if text.get_text() and text.get_visible()]
+
+
+def are_apart(found):
+    return not any(a.overlaps(b) for i, a in enumerate(found) for b in found[:i])
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        [1e-4, 3e-4, 1e-3, 3e-3],
+        [2.9655e-4, 2.8406e-4, 1.3893e-3, 3.8608e-3, 8.1671e-3],
+        np.geomspace(1, 12, 10),
+        np.geomspace(1e-5, 1e-2, 10),
+    ],
+)
+def test_values_below_the_effects_can_be_read(drawn, rates):
+    study = statistics.Study({"rate": sorted(rates)}, {(rate,): np.array([30.0]) for rate in rates}, {}, 1, [])
+    study_plots.effects(study, "val_psnr", None)
+    drawn[0].canvas.draw()
+    panel = drawn[0].axes[0]
+    low, high = panel.get_xlim()
+    labels = [t.label1 for t in panel.xaxis.get_major_ticks() if low <= t.get_loc() <= high]
+    assert len(labels) > 1 and are_apart(boxes(drawn[0], labels))
+    assert panel.get_xscale() == "log" and panel.get_xlabel() == "rate"
+
+
+LOSSES = ["mae", "charbonnier + 0.1*ms_ssim(scales=2)", "mae + 0.05*perceptual(layers=conv5_4)", "mse"]
+
+
+def test_long_words_do_not_hide_one_another(drawn):
+    settings = {(loss, 0.00123456 * 10**i): np.array([30.0 + i]) for i, loss in enumerate(LOSSES)}
+    costs = {s: {"parameters": 10**i, "multiply_adds": 10**i} for i, s in enumerate(settings, 3)}
+    factors = {"loss": LOSSES, "rate": [s[1] for s in settings]}
+    study = statistics.Study(factors, settings, costs, 1, [])
+    study_plots.effects(study, "val_psnr", None)
+    study_plots.pareto(study, "val_psnr", None)
+    words = drawn[0].axes[0].get_xticklabels()
+    assert [word.get_text().replace("\n", " ") for word in words] == LOSSES
+    assert all(word.get_rotation() == 30 for word in words) and "\n" in words[1].get_text()
+    for panel in drawn[1].axes:
+        assert [text.get_text() for text in panel.texts] == ["1", "2", "3", "4"]  # rows of the report's table
+        assert panel.get_window_extent().width > 400
+
+
+def test_two_at_a_time_are_drawn_of_grids_alone(tmp_path):
+    scores = {(8 + i, 0.001 * 2**i): [30.0 + i] for i in range(5)}
+    names = {path.name for path in study_report.write(write(tmp_path / "study.csv", scores), "val_psnr", "max")}
+    assert names == {"report.md", "pareto.png", "effects.png"}
+
+
 def test_study_without_repeats_makes_no_claim_about_noise(tmp_path):
     table = write(tmp_path / "study.csv", {k: v[:1] for k, v in SCORES.items()})
     study_report.write(table, "val_psnr", "max")
@@ -164,6 +226,29 @@ def test_study_without_repeats_makes_no_claim_about_noise(tmp_path):
 def test_file_that_is_no_study_is_told(tmp_path, content):
     (tmp_path / "study.csv").write_text(content)
     with pytest.raises(InputError, match="study.csv"):
+        study_report.write(tmp_path / "study.csv", "val_psnr", "max")
+
+
+def test_short_trials_that_went_on_are_no_repeats(tmp_path):
+    head = "trial,status,rate,seed,steps,val_psnr,parameters,multiply_adds,reason\n"
+    rows = ["0,completed,0.1,0,3,30.0,9,9,", "1,completed,0.2,0,3,29.0,9,9,", "2,completed,0.1,0,6,36.0,9,9,"]
+    (tmp_path / "study.csv").write_text(head + "\n".join(rows) + "\n")
+    study = statistics.read(tmp_path / "study.csv", "val_psnr")
+    assert {s: scores.tolist() for s, scores in study.settings.items()} == {(0.1,): [36.0], (0.2,): [29.0]}
+    study_report.write(tmp_path / "study.csv", "val_psnr", "max")
+    text = (tmp_path / "report.md").read_text()
+    assert text.startswith("# val_psnr: 3 trials\n")
+    assert "Runs of 3 to 6 steps; 1 shorter, which went on as longer ones, left out." in text
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["0,completed,1,0,much,9,9,", "0,completed,1,0,nan,9,9,", "0,completed,1,0,30.0,few,9,", "0,completed,1,0,30"],
+)
+def test_study_with_a_broken_row_is_told(tmp_path, row):
+    head = "trial,status,a,seed,val_psnr,parameters,multiply_adds,reason\n"
+    (tmp_path / "study.csv").write_text(f"{head}{row}\n")
+    with pytest.raises(InputError, match="trial 0 in .*study.csv"):
         study_report.write(tmp_path / "study.csv", "val_psnr", "max")
 
 

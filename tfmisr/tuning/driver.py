@@ -65,7 +65,7 @@ def _search(sweep, space, oracle, board, patience):
         tell()
         return
     trials = runner.Runner(sweep, space, oracle.get_trial, board.running)
-    worker.search(oracle, os.environ.get("KERASTUNER_TUNER_ID", "tuner0"), trials.run, tell)
+    worker.search(oracle, "tuner0", trials.run, tell)
 
 
 def work(sweep, space, patience: float, chief_patience: float, anew: bool = False) -> None:

@@ -8,12 +8,15 @@ What they mend in Keras Tuner 1.4.7 and 1.4.8, each seen in its source:
 * Its grid forgets on restart which combinations are left, and stops.
 * The wire has 24-bit floats: a learning rate comes back changed, so the same values count as new.
 * The Bayesian oracle proposes values that were tried before.
+* In Hyperband a trial that failed goes neither on nor out: where as many fail as a round drops, nobody goes on.
 * One failed check raises in the middle of a lock, which nobody can take any more.
 """
 
+import contextlib
 import functools
 import itertools
 import json
+import math
 import threading
 import time
 
@@ -237,7 +240,30 @@ class Bayesian(Dependable, oracles.BayesianOptimizationOracle):
 
 
 class Hyperband(Dependable, oracles.HyperbandOracle):
-    """Keras Tuner's Hyperband; an epoch is `Sweep.shortest` steps."""
+    """Keras Tuner's Hyperband; an epoch is `Sweep.shortest` steps. Trials that failed are the first to be dropped."""
+
+    def populate_space(self, trial_id):
+        while True:
+            with self._failed_as_worst():
+                proposed = super().populate_space(trial_id)
+            previous = (proposed.get("values") or {}).get("tuner/trial_id")
+            if previous is None or self.trials[previous].status == "COMPLETED":
+                return proposed
+            # Fewer are left than may go on: the failed one takes its place without being run.
+            entries = (entry for bracket in self._brackets for own in bracket["rounds"] for entry in own)
+            next(entry for entry in entries if entry["id"] == trial_id)["id"] = previous
+
+    @contextlib.contextmanager
+    def _failed_as_worst(self):
+        failed = [trial for trial in self.trials.values() if trial.status == "FAILED"]
+        worst = -math.inf if self.objective.direction == "max" else math.inf
+        for trial in failed:
+            trial.status, trial.score = "COMPLETED", worst
+        try:
+            yield
+        finally:
+            for trial in failed:
+                trial.status, trial.score = "FAILED", None
 
     @property
     def expected(self):

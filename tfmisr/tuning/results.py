@@ -55,12 +55,18 @@ def read_all(folder) -> list[dict]:
 
 
 def best(found: list[dict], objective: str, direction: str) -> dict | None:
-    """Returns the best of the completed trials; of repeats with several seeds, the first of those best in the mean."""
-    repeats = {}
+    """Returns the best of the completed trials; of repeats with several seeds, the first of those best in the mean.
+
+    Of hyperband's trials with the same values, the longest one counts, which went on with the others.
+    """
+    longest, repeats = {}, {}
     for result in found:
         if result["status"] == "completed" and result.get(objective) is not None:
-            key = json.dumps({k: v for k, v in result["values"].items() if k != "seed"}, sort_keys=True)
-            repeats.setdefault(key, []).append(result)
+            key = json.dumps(result["values"], sort_keys=True)
+            longest[key] = max(longest.get(key, result), result, key=lambda r: r.get("steps") or 0)
+    for result in longest.values():
+        key = json.dumps({k: v for k, v in result["values"].items() if k != "seed"}, sort_keys=True)
+        repeats.setdefault(key, []).append(result)
     sign = 1 if direction == "max" else -1
     means = {key: sign * sum(r[objective] for r in own) / len(own) for key, own in repeats.items()}
     return repeats[max(means, key=means.get)][0] if means else None

@@ -19,6 +19,7 @@ from tfmisr.edge.errors import InputError
 
 _FIRST_CALL, _CALL = 5.0, 60.0  # seconds until a call is tried again
 _SIGN_OF_LIFE = 5.0
+_VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 _WAITING = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 
 
@@ -28,15 +29,19 @@ def address() -> str:
     Raises:
         InputError: An environment variable is missing.
     """
-    names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
-    if missing := [name for name in names if not os.environ.get(name)]:
-        raise InputError(f"a sweep on many machines needs {', '.join(names)} in the environment; set {missing[0]}")
+    if missing := [name for name in _VARIABLES if not os.environ.get(name)]:
+        listed = ", ".join(_VARIABLES)
+        raise InputError(f"a sweep on many machines needs {listed} in the environment; set {missing[0]}")
     return f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
 
 
 def role() -> str:
-    """Returns `single`, `chief` or `worker`, from the environment."""
-    if not os.environ.get("KERASTUNER_ORACLE_IP"):
+    """Returns `single`, `chief` or `worker`, from the environment.
+
+    Raises:
+        InputError: Some of its variables are there and others are not: alone, it would be a sweep of its own.
+    """
+    if not any(os.environ.get(name) for name in _VARIABLES):
         return "single"
     address()
     return "chief" if "chief" in os.environ["KERASTUNER_TUNER_ID"] else "worker"

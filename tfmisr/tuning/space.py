@@ -38,8 +38,17 @@ FIELDS = (
     "pixel_weight",
     "adversarial_weight",
     "feature_matching_weight",
+    "feature_adversarial_weight",
+    "r1_weight",
+    "cycle_weight",
+    "identity_weight",
 )
-_OF_GANS = ("discriminator_learning_rate", "pixel_weight", "adversarial_weight", "feature_matching_weight")
+_OF_GANS = FIELDS[FIELDS.index("discriminator") + 1 :]
+_NEEDS = {
+    "feature_adversarial_weight": "feature_discriminator",
+    "cycle_weight": "unpaired",
+    "identity_weight": "unpaired",
+}
 _RANGE = {"min", "max", "step", "log"}
 _LARGEST_FILE = 2**20  # bytes
 
@@ -94,6 +103,9 @@ class Declared:
             raise InputError(f"{where} searches model and {inner[0]}, which other models may not have; search one")
         if not base.discriminator and "discriminator" not in names and (lost := [n for n in names if n in _OF_GANS]):
             raise InputError(f"{where} searches {lost[0]}, which only a GAN has; add --discriminator")
+        for name in names:
+            if name in _NEEDS and not getattr(base, _NEEDS[name]):
+                raise InputError(f"{where} searches {name}, which does nothing without --{_NEEDS[name]}; add it")
 
     def _parameter(self, name, described, where) -> Parameter:
         models.check_name(f"what {where} searches", name, [*FIELDS, *(a for a in self.arguments if a not in FIELDS)])
@@ -165,10 +177,10 @@ def _arguments_of(model: str) -> dict[str, str]:
 
 def _choices(name, values, real, where) -> Parameter:
     values = tuple(float(v) if real and _is_number(v) else v for v in values)
+    if len({type(v) for v in values}) > 1 or not all(isinstance(v, (str, bool, int, float)) for v in values):
+        raise InputError(f"{name} in {where} must have choices of one kind. Received: {list(values)}")
     if not values or len(set(values)) < len(values):
         raise InputError(f"{name} in {where} must have choices, each once. Received: {list(values)}")
-    if len({type(v) for v in values}) > 1 or not isinstance(values[0], (str, bool, int, float)):
-        raise InputError(f"{name} in {where} must have choices of one kind. Received: {list(values)}")
     return Parameter(name, values)
 
 
@@ -186,6 +198,8 @@ def _range(name, described, real, where) -> Parameter:
         )
     if step is not None and (not _is_number(step) or step <= (1 if log else 0)):
         raise InputError(f"{name} in {where} must have a step above {1 if log else 0}. Received: {step}")
+    if step is not None and (low * step if log else low + step) > high:
+        raise InputError(f"{name} in {where} must have a step that leaves more than min. Received: {step}")
     if not real and not all(isinstance(v, int) for v in (low, high, step or 1)):
         raise InputError(f"{name} in {where} takes whole numbers. Received: {low}, {high}, step {step}")
     return Parameter(name, (), *((float(low), float(high)) if real else (low, high)), step, log)

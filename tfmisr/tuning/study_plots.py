@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import textwrap
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,6 +15,7 @@ from tfmisr.tuning import study_statistics as statistics
 _DPI = 110
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 _MARKERS = "osD^vP*"
+_LONGEST = 24  # characters of a label
 _NAMES = {
     "val_psnr": "validation PSNR [dB]",
     "val_loss": "validation loss",
@@ -63,7 +65,7 @@ def interactions(study: statistics.Study, objective: str, path) -> None:
             x = [positions[k] for k, v in own.items() if v]
             y = [np.mean(v) for v in own.values() if v]
             style = {"color": _COLOURS[i % len(_COLOURS)], "marker": _MARKERS[i % len(_MARKERS)]}
-            panel.plot(x, y, label=f"{level:g}" if not isinstance(level, str) else level, **style)
+            panel.plot(x, y, label=_text(level), **style)
         _name(panel, first, study.factors[first], positions)
         panel.legend(title=second, fontsize=8, title_fontsize=8)
     panels[0].set_ylabel(f"mean {_NAMES.get(objective, objective)}")
@@ -74,6 +76,7 @@ def pareto(study: statistics.Study, objective: str, path) -> None:
     """Writes the score of each setting against parameters and multiply-adds, with the front of the best at any cost."""
     figure, panels = _figure(2, 6.0, 4.8)
     means = study.means()
+    long = max(map(len, _settings(study.settings))) > _LONGEST
     for panel, cost in zip(panels, ("parameters", "multiply_adds"), strict=True):
         for setting, scores in study.settings.items():
             x = study.costs[setting][cost]
@@ -83,9 +86,10 @@ def pareto(study: statistics.Study, objective: str, path) -> None:
         x, y = [study.costs[s][cost] for s in found], [means[s] for s in found]
         panel.step(x, y, where="post", color=_COLOURS[1], zorder=3)
         panel.plot(x, y, "o", color=_COLOURS[1], zorder=4)
-        for setting, a, b in zip(found, x, y, strict=True):
-            text = ", ".join(f"{value:g}" if not isinstance(value, str) else value for value in setting)
-            panel.annotate(text, (a, b), (4, -11), textcoords="offset points", fontsize=8, color=_COLOURS[1])
+        for i, (text, a, b) in enumerate(zip(_settings(found), x, y, strict=True), 1):
+            panel.annotate(
+                str(i) if long else text, (a, b), (4, -11), textcoords="offset points", fontsize=8, color=_COLOURS[1]
+            )
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -93,28 +97,50 @@ def pareto(study: statistics.Study, objective: str, path) -> None:
         panel.margins(x=0.2)
         panel.set_xlabel(_NAMES[cost])
     panels[0].set_ylabel(_NAMES.get(objective, objective))
-    panels[0].set_title(f"labels: {', '.join(study.factors)}", fontsize=9, loc="left")
+    told = "rows of the tables in report.md" if long else ", ".join(study.factors)
+    panels[0].set_title(f"labels: {told}", fontsize=9, loc="left")
     panels[1].set_title("grey lines: from the worst to the best seed", fontsize=9, loc="left")
     _write(figure, path)
 
 
+def _settings(settings) -> list[str]:
+    return [", ".join(map(_text, setting)) for setting in settings]
+
+
 def _positions(levels) -> dict:
-    """Returns where each level stands: numbers at their logarithm where they spread over more than a factor of four."""
+    """Returns where each level stands: words at their number in the row."""
     if any(isinstance(level, str) for level in levels):
         return {level: i for i, level in enumerate(levels)}
-    if min(levels) > 0 and max(levels) / min(levels) > 4:
-        return {level: math.log10(level) for level in levels}
     return {level: float(level) for level in levels}
 
 
+def _text(level) -> str:
+    return level if isinstance(level, str) else f"{level:g}"
+
+
 def _name(panel, factor, levels, positions):
+    """Names the axis and its values; numbers that spread over more than a factor of four stand at their logarithm."""
     panel.set_xlabel(factor)
-    if len(levels) <= 8:
-        texts = [level if isinstance(level, str) else f"{level:g}" for level in levels]
-        panel.set_xticks([positions[level] for level in levels], texts)
-    elif positions[levels[-1]] != levels[-1]:
-        panel.set_xlabel(f"log10 {factor}")
+    places, texts = [positions[level] for level in levels], [_text(level) for level in levels]
+    words = any(isinstance(level, str) for level in levels)
+    wide = not words and min(levels) > 0 and max(levels) / min(levels) > 4
+    if wide:
+        panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(levels) / min(levels) < 30 else (1,)))
+        panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
+    if words and sum(map(len, texts)) > _LONGEST:
+        texts = [textwrap.fill(text, _LONGEST, break_long_words=False) for text in texts]
+        panel.set_xticks(places, texts, rotation=30, ha="right", fontsize=8)
+    elif words or _are_apart(np.log(places) if wide else np.array(places), texts):
+        panel.set_xticks(places, texts)
+        panel.minorticks_off()
     panel.margins(x=0.15)
+
+
+def _are_apart(places, texts) -> bool:
+    gaps = np.diff(np.sort(places))
+    return len(texts) == 1 or (len(texts) <= 8 and max(map(len, texts)) <= 7 and gaps.min() > 0.15 * gaps.sum())
 
 
 def _figure(count: int, width: float, height: float = 3.8):

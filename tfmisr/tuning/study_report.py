@@ -1,6 +1,7 @@
 """python -m tfmisr.tuning.study_report: report and plots of a study from its study.csv alone."""
 
 import argparse
+import math
 import pathlib
 
 from tfmisr import cli
@@ -38,7 +39,7 @@ def write(table, objective: str, direction: str) -> list[pathlib.Path]:
     """Writes `report.md`, `effects.png`, `interactions.png` and `pareto.png` beside a `study.csv`.
 
     Returns:
-        What was written; interactions take two factors of few levels.
+        What was written; interactions take a grid of two factors or more, of few levels.
 
     Raises:
         InputError: It is no such table, or no trial in it was completed.
@@ -50,10 +51,11 @@ def write(table, objective: str, direction: str) -> list[pathlib.Path]:
     table = pathlib.Path(table)
     study = statistics.read(table, objective, direction)
     pictures = {"pareto": study_plots.pareto}
-    few = [levels for levels in study.factors.values() if len(levels) <= _MOST_LEVELS]
+    sizes = [len(levels) for levels in study.factors.values()]
     if study.factors:
         pictures["effects"] = study_plots.effects
-    if 1 < len(few) == len(study.factors) <= _MOST_FACTORS:
+    gaps_are_few = 2 * len(study.settings) > math.prod(sizes)
+    if 1 < len(sizes) <= _MOST_FACTORS and max(sizes) <= _MOST_LEVELS and gaps_are_few:
         pictures["interactions"] = study_plots.interactions
     written = [table.with_name("report.md")]
     for name, draw in pictures.items():
@@ -65,7 +67,8 @@ def write(table, objective: str, direction: str) -> list[pathlib.Path]:
 
 def text(study, objective: str, pictures: list[str]) -> str:
     """Returns the report as Markdown."""
-    parts = [f"# {objective}: {_number(sum(map(len, study.settings.values())))} trials\n", _summary(study, objective)]
+    completed = sum(map(len, study.settings.values())) + study.shorter
+    parts = [f"# {objective}: {completed} trials\n", _summary(study, objective)]
     parts += _effects(study, objective, pictures)
     parts += _interactions(study, pictures)
     parts += [_fronts(study, objective)]
@@ -80,6 +83,9 @@ def _summary(study, objective) -> str:
     best = study.best()
     scores = study.settings[best]
     lines = [f"{len(study.settings)} settings, {study.seeds} seed(s), {len(study.left_out)} trials not completed."]
+    if study.steps and study.steps[0] < study.steps[1]:
+        short = f"; {study.shorter} shorter, which went on as longer ones, left out" if study.shorter else ""
+        lines.append(f"Runs of {study.steps[0]} to {study.steps[1]} steps{short}.")
     spread = f", {scores.min():.4f} to {scores.max():.4f} over {len(scores)} seeds" if len(scores) > 1 else ""
     lines.append(f"Best: {_setting(study, best)} with {objective} {scores.mean():.4f}{spread}.\n")
     return "\n".join(lines)

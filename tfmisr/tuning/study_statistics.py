@@ -31,6 +31,8 @@ class Study:
         seeds: Number of different seeds.
         left_out: (trial, status, reason) of the trials that were not completed.
         direction: `max` or `min`: which scores are better.
+        steps: Steps of the shortest and of the longest run that counts, where the table says them.
+        shorter: Number of completed trials that do not count: longer ones with the same values and seed went on.
     """
 
     factors: dict[str, list]
@@ -39,6 +41,8 @@ class Study:
     seeds: int
     left_out: list[tuple[str, str, str]]
     direction: str = "max"
+    steps: tuple[int, int] | None = None
+    shorter: int = 0
 
     def means(self) -> dict[tuple, float]:
         """Returns the mean score of each setting."""
@@ -79,12 +83,25 @@ def read(path, objective: str, direction: str = "max") -> Study:
     done = [row for row in rows if row["status"] == "completed" and row[objective]]
     if not done:
         raise InputError(f"no trial in {path} was completed")
+    _check(done, objective, path)
     searched = names[names.index("status") + 1 : names.index("seed")]
     left_out = [(row["trial"], row["status"], row["reason"]) for row in rows if row["status"] != "completed"]
     return _study(done, searched, objective, left_out, direction)
 
 
-def _study(rows, searched, objective, left_out, direction) -> Study:
+def _check(rows, objective, path) -> None:
+    for row in rows:
+        numbers = [row[objective], *(row[n] or 0 for n in ("parameters", "multiply_adds")), row.get("steps") or 0]
+        try:
+            whole = None not in row.values() and all(math.isfinite(float(number)) for number in numbers)
+        except (TypeError, ValueError):
+            whole = False
+        if not whole:
+            raise InputError(f"trial {row['trial']} in {path} must have numbers in all of its columns; mend its row")
+
+
+def _study(completed, searched, objective, left_out, direction) -> Study:
+    rows = _longest(completed, searched)
     levels = {
         name: sorted({_value(row[name]) for row in rows}, key=lambda v: (isinstance(v, str), v)) for name in searched
     }
@@ -95,7 +112,19 @@ def _study(rows, searched, objective, left_out, direction) -> Study:
         settings.setdefault(setting, []).append(float(row[objective]))
         costs[setting] = {name: float(row[name] or "nan") for name in ("parameters", "multiply_adds")}
     arrays = {setting: np.array(scores) for setting, scores in settings.items()}
-    return Study(factors, arrays, costs, len({row["seed"] for row in rows}), left_out, direction)
+    lengths = [int(float(row["steps"])) for row in rows if row.get("steps")]
+    steps = (min(lengths), max(lengths)) if lengths else None
+    seeds = len({row["seed"] for row in rows})
+    return Study(factors, arrays, costs, seeds, left_out, direction, steps, len(completed) - len(rows))
+
+
+def _longest(rows, searched) -> list[dict]:
+    """Returns the rows without hyperband's short trials that went on: they are no repeats of the longer ones."""
+    found = {}
+    for row in rows:
+        key = (*(row[name] for name in searched), row["seed"])
+        found[key] = max(found.get(key, row), row, key=lambda r: float(r.get("steps") or 0))
+    return list(found.values())
 
 
 def _value(text: str):

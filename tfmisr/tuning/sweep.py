@@ -83,7 +83,12 @@ class Sweep:
     def identity(self) -> dict:
         """Returns what the trials depend on: neither where things lie nor how many are made."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**fields, "max_trials": None, "trial_hours": None, "base": self.base.identity()}
+        found = {**fields, "max_trials": None, "trial_hours": None, "base": self.base.identity()}
+        if self.base.initial_weights:
+            from tfmisr.training import initial
+
+            found["initial_weights"] = initial.digest(self.base.initial_weights)
+        return found
 
     @property
     def folder(self) -> pathlib.Path:
@@ -122,7 +127,7 @@ class Sweep:
 
     def _compare(self, found):
         expected = json.loads(json.dumps(self.identity()))
-        here = {**expected, **expected["base"]}
+        here = {"initial_weights": None, **expected, **expected["base"]}
         # A field that came after the sweep was made has its default in it.
         there = {**json.loads(json.dumps(Config().identity())), **found, **found["base"]}
         differing = [key for key in here if key != "base" and there.get(key) != here[key]]

@@ -26,19 +26,23 @@ def main(argv=None) -> int:
     from tfmisr import data
 
     source = data.load(chosen.dataset, chosen.data_dir, chosen.manual_dir, chosen.patient_pattern)
+    lr_source = None
+    if chosen.lr_dataset:
+        lr_source = data.load(chosen.lr_dataset, chosen.data_dir, chosen.lr_manual_dir, chosen.patient_pattern)
     if "--check" in arguments:
-        _check(chosen, source)
+        _check(chosen, source, lr_source)
         return 0
     found = _costs(home, asked, chosen, source)
     if not found["reason"]:
-        found |= _trained(home, asked, chosen, source)
+        found |= _trained(home, asked, chosen, source, lr_source)
         _tell_tensorboard(home, asked)
     write_text(home / "found.json", json.dumps(found, indent=2) + "\n")
     return 0
 
 
-def _check(chosen, source) -> None:
-    from tfmisr import models, pipeline
+def _check(chosen, source, lr_source) -> None:
+    from tfmisr import degradations, models, pipeline
+    from tfmisr.training import unpaired
 
     if lacking := {"train", "validation"} - set(source.splits):
         raise InputError(
@@ -48,6 +52,8 @@ def _check(chosen, source) -> None:
     models.create(chosen.model, chosen.scale, source.channels)
     for split in ("train", "validation"):
         pipeline.cache_of(source, split)
+    if lr_source:
+        unpaired.sampler(chosen, source, lr_source, degradations.of(chosen.identity()))
 
 
 def _costs(home, asked, chosen, source) -> dict:
@@ -69,12 +75,12 @@ def _beyond(found, asked, limit, measured) -> str | None:
     return f"over the limit: {measured} {found[measured]} is above {limit} {asked[limit]}"
 
 
-def _trained(home, asked, chosen, source) -> dict:
+def _trained(home, asked, chosen, source, lr_source) -> dict:
     from tfmisr.training import loop
 
     if asked["previous"] and not (home / "checkpoints").exists():
         _take_over(home.parent / asked["previous"], home)
-    path = loop.train(chosen, source, asked["until"])
+    path = loop.train(chosen, source, asked["until"], lr_source=lr_source)
     with open(home / "history.csv", newline="", encoding="utf-8") as file:
         last = list(csv.DictReader(file))[-1]
     measured = {name: float(last[name]) for name in ("val_psnr", "val_loss") if last.get(name)}
