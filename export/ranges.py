@@ -4,7 +4,7 @@ import pathlib
 import tempfile
 from collections.abc import Callable
 
-SHARES = (1.0, 0.75, 0.5, 0.35, 0.25)
+SHARES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15)
 _IMAGES = 12
 
 

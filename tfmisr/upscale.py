@@ -22,8 +22,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         required=True,
-        help="a run's folder, a .keras or .tflite file, an .npz file of python -m tfmisr.evaluate, nearest, bilinear, "
-        "bicubic, lanczos, back_projection or self_similarity",
+        help="fast-x4, which comes with tfmisr (chest radiographs), a run's folder, a .keras or .tflite file, an .npz "
+        "file of python -m tfmisr.evaluate, nearest, bilinear, bicubic, lanczos, back_projection or self_similarity",
     )
     parser.add_argument(
         "--output",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tfmisr import classical
-from tfmisr.edge import resize, tiling
+from tfmisr.edge import resize, shipped, tiling
 from tfmisr.edge.errors import InputError
 
 TILE = 256
@@ -81,8 +81,9 @@ def load(name: str, tile: int | None = None, threads: int = 1) -> Upscaler:
     """Returns the upscaler that `name` says.
 
     Args:
-        name: `nearest`, `bilinear`, `bicubic` or `lanczos`, one of `tfmisr.classical.METHODS` that does not learn or
-            the file that one has learned, the folder of a run, a `.keras` or a `.tflite` file.
+        name: `nearest`, `bilinear`, `bicubic` or `lanczos`, one of `tfmisr.edge.shipped.names()`, one of
+            `tfmisr.classical.METHODS` that does not learn or the file that one has learned, the folder of a run, a
+            `.keras` or a `.tflite` file.
         tile: Side of a tile in low-resolution pixels; see `tfmisr.edge.tiling.upscale`. For a `.tflite` file, whose
             own tile is the default, the overlap is part of it.
         threads: Of a `.tflite` file.
@@ -94,6 +95,8 @@ def load(name: str, tile: int | None = None, threads: int = 1) -> Upscaler:
         return Upscaler(name, _interpolation(name))
     if name in classical.METHODS:
         return classical.load(name)
+    if shipped.is_name(name):
+        return _edge(shipped.path(name), tile, threads)
     path = pathlib.Path(name).expanduser()
     if not path.exists():
         raise InputError(

@@ -14,14 +14,10 @@ import keras
 
 from tfmisr import layers
 
-VARIANTS = {
-    "fast": {"num_filters": 32, "num_layers": 6},
-    "balanced": {"num_filters": 48, "num_layers": 10},
-    "best": {"num_filters": 64, "num_layers": 16},
-}
+VARIANTS = {"fast": {"num_filters": 64, "num_layers": 8}, "best": {"num_filters": 64, "num_layers": 16}}
 
 
-def build(scale: int, channels: int = 1, num_filters: int = 32, num_layers: int = 6) -> keras.Model:
+def build(scale: int, channels: int = 1, num_filters: int = 64, num_layers: int = 8) -> keras.Model:
     """Returns the network.
 
     Args:

@@ -1,0 +1,75 @@
+"""The models that come with the package: found by name, checked by their digest, and what their cards promise."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from tiny_network import picture, tiny_network, write_tflite
+
+from tfmisr import upscalers
+from tfmisr.edge import runtime, shipped
+from tfmisr.edge.errors import InputError
+
+MOST_BYTES = 8_000_000  # of all models together
+
+
+@pytest.fixture
+def made_up(tmp_path, monkeypatch):
+    """A package that ships one tiny model, `tiny-x2`."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    path = write_tflite(tmp_path / "tiny-x2.tflite", tiny_network())
+    (tmp_path / "SHA256SUMS").write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
+    return path
+
+
+def test_shipped_model_is_found_by_name_and_enlarges(made_up):
+    assert shipped.names() == ["tiny-x2"] and shipped.path("tiny-x2") == made_up
+    upscaler = upscalers.load("tiny-x2")
+    assert (upscaler.name, upscaler.scale) == ("tiny-x2", 2)
+    lr = picture(20, 24)
+    np.testing.assert_array_equal(upscaler(lr, 2), runtime.Model(made_up)(lr))
+
+
+def test_file_that_was_changed_is_refused(made_up):
+    made_up.write_bytes(made_up.read_bytes() + b" ")
+    with pytest.raises(InputError, match="install tfmisr again"):
+        upscalers.load("tiny-x2")
+    made_up.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        shipped.path("tiny-x2")
+
+
+def test_unknown_name_is_told_with_those_there_are(made_up):
+    with pytest.raises(InputError, match=r"come with tfmisr \(tiny-x2\). Received: best-x8"):
+        upscalers.load("best-x8")
+
+
+def test_file_or_folder_of_that_name_is_not_taken_for_a_shipped_model(made_up, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine-x4").mkdir()
+    assert not shipped.is_name("mine-x4") and shipped.is_name("mine-x3") and not shipped.is_name("bicubic")
+
+
+def test_without_any_nothing_is_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "none")
+    assert shipped.names() == []
+    with pytest.raises(InputError, match="none"):
+        shipped.path("best-x4")
+
+
+def test_all_together_are_a_few_megabytes():
+    assert sum(shipped.path(name).stat().st_size for name in shipped.names()) < MOST_BYTES
+
+
+@pytest.mark.parametrize("name", shipped.names())
+def test_shipped_model_is_what_its_name_and_its_card_say(name):
+    model = runtime.Model(shipped.path(name))
+    assert model.card["name"] == name and name.endswith(f"-x{model.scale}")
+    for field in ("modality", "licence", "training", "protocol", "scores", "intended_use", "limits"):
+        assert model.card[field]
+    pixels = np.rint(255 * picture(70, 61)).astype(np.uint8)
+    sr = model.upscale(pixels, 255)
+    assert sr.shape == (70 * model.scale, 61 * model.scale, 1) and sr.dtype == np.uint8
+    # Means of blocks are the pixels again, but for noise, edges and what rounding and detail make of them.
+    means = sr.reshape(70, model.scale, 61, model.scale, 1).mean((1, 3))
+    assert np.abs(means - pixels).mean() < 3
