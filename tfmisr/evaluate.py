@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
         "models",
         nargs="+",
         metavar="MODEL",
-        help="a model that comes with tfmisr (fast-x4), a run's folder, a .keras, .tflite or .npz file, an interpolation ("
+        help="fast-x4, which comes with tfmisr, a run's folder, a .keras, .tflite or .npz file, an interpolation ("
         + ", ".join(INTERPOLATIONS)
         + ") or a classical method ("
         + ", ".join(classical.METHODS)
