@@ -1,10 +1,12 @@
 """From a Keras network to `.tflite` files and a SavedModel."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import re
 import shutil
+import sys
 import warnings
 from collections.abc import Callable
 
@@ -132,7 +134,7 @@ def to_tflite(core: Core, flavour: str, tile: int | None, samples: Callable | No
 
 def _converted(converter, graph, network) -> bytes:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _silent():
             # It warns about what is always so, such as statistics that it has just been given.
             warnings.simplefilter("ignore")
             return converter.convert()
@@ -140,6 +142,20 @@ def _converted(converter, graph, network) -> bytes:
         if type(error).__name__ not in ("ConverterError", "RuntimeError", "ValueError"):
             raise
         raise InputError(_reason(str(error), graph, network)) from error
+
+
+@contextlib.contextmanager
+def _silent():
+    """Keeps what the converter's C++ says of itself off the screen, which no setting of TensorFlow does."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _reason(message: str, graph, network) -> str:
