@@ -41,10 +41,10 @@ class SpectralNormalization(keras.layers.Wrapper):
 
     def call(self, inputs):
         kernel = self.layer.kernel
-        own = [self.normalized_kernel() if v is kernel else v.value for v in self.layer.trainable_variables]
-        others = [v.value for v in self.layer.non_trainable_variables]
-        outputs, _ = self.layer.stateless_call(own, others, inputs)
-        return outputs
+        own = [(v, self.normalized_kernel() if v is kernel else v.value) for v in self.layer.variables]
+        # `stateless_call` would pass by the layer's own casts of mixed precision.
+        with keras.StatelessScope(own):
+            return self.layer(inputs)
 
     def compute_output_shape(self, input_shape):
         return self.layer.compute_output_shape(input_shape)
