@@ -142,3 +142,12 @@ def test_output_that_cannot_be_a_folder_is_refused_before_the_work_and_nothing_i
             cli.check_writable(tmp_path / wrong)
     cli.check_writable(tmp_path / "new" / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_reader_who_has_enough_is_no_error():
+    command = [sys.executable, "-m", "tfmisr.models"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")

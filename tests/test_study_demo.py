@@ -41,3 +41,10 @@ def test_mistakes_write_nothing(tmp_path, arguments, said):
     with pytest.raises(InputError, match=said):
         study.main(["demo", "--output", str(tmp_path / "demo"), *arguments])
     assert not (tmp_path / "demo").exists()
+
+
+def test_without_the_training_packages_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(ModuleNotFoundError):
+        study.main(["demo", "--output", str(tmp_path / "demo")])
+    assert not (tmp_path / "demo").exists()

@@ -29,6 +29,9 @@ def run(main: Callable[[], int | None]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         status = main() or 0
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        status = _unheard(error)
     except KeyboardInterrupt:
         status = _say("interrupted; start the same command again, a training run goes on where it stopped", 130)
     except InputError as error:
@@ -37,8 +40,17 @@ def run(main: Callable[[], int | None]) -> None:
         status = _missing(error)
     except OSError as error:
         status = _operating_system(error)
-    sys.stdout.flush()
     sys.exit(status)
+
+
+def _unheard(error: BrokenPipeError) -> int:
+    """Ends quietly where whoever read the output, such as `head`, has enough of it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13  # as if SIGPIPE had ended it
+    raise error
 
 
 def _say(message, status: int) -> int:

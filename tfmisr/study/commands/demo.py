@@ -35,6 +35,8 @@ def run(arguments) -> int:
         raise InputError(f"--seed must be 0 or more. Received: {arguments.seed}")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"a study is frozen once it is built; choose a new folder. Received: {output}")
+    import tensorflow_datasets  # noqa: F401  where it is missing nothing is to be written
+
     from tfmisr.study.__main__ import main
 
     cli.require_writable(output)
