@@ -46,7 +46,7 @@ def run(main: Callable[[], int | None]) -> None:
 def _unheard(error: BrokenPipeError) -> int:
     """Ends quietly where whoever read the output, such as `head`, has enough of it."""
     try:
-        sys.stdout.flush()
+        print(flush=True)  # is it the output, or a pipe of the command's own?
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13  # as if SIGPIPE had ended it
