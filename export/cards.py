@@ -95,6 +95,7 @@ def describe(
         "overlap": overlap_of(radius, core, gate),
         "skip": core.skip,
         "shuffle": core.shuffle,
+        "magnified": core.magnified,
         "gate": gate,
         "geometry": GEOMETRY,
         **said,
@@ -107,6 +108,8 @@ def _output(core) -> str:
     what = "the enlarged image"
     if core.skip == "bicubic":
         what = "what is added to the bicubic interpolation (a = -0.5, border mirrored) of low_res"
+    if core.magnified > 1:
+        what += f"; then the same {core.magnified} times as large, to be taken where it is not saturated"
     return what + (", as channels for depth_to_space" if core.shuffle > 1 else "")
 
 

@@ -24,6 +24,10 @@ SIGNATURE = "serving_default"
 # LiteRT's kernel of the shuffle knows no 16-bit integers; the runtime does it then.
 _WITHOUT_SHUFFLE = ("int16x8",)
 
+# Of 256 levels from -1 to 1 each is two gray levels of an image of 8 bits; a sixteenth of that is no loss. What is
+# small is read from the magnified half of the channels, what is larger, at burned-in letters, from the other.
+_MAGNIFIED = 16
+
 
 @dataclasses.dataclass(frozen=True)
 class Core:
@@ -33,11 +37,14 @@ class Core:
         network: Keras network of float32 from `low_res`.
         skip: What the runtime adds to its output: `bicubic`, or `none`.
         shuffle: Factor by which the runtime turns channels into pixels; 1 where the network does it.
+        magnified: Factor of the second half of the output's channels, which are the first half again, finer; 1 where
+            there is no second half.
     """
 
     network: keras.Model
     skip: str
     shuffle: int = 1
+    magnified: int = 1
 
 
 def in_float32(network: keras.Model) -> keras.Model:
@@ -62,7 +69,32 @@ def core_of(network: keras.Model, flavour: str) -> Core:
     last, inputs = _made_by(residual)
     if flavour in _WITHOUT_SHUFFLE and isinstance(last, layers.DepthToSpace):
         return Core(keras.Model(network.input, inputs[0]), "bicubic", last.scale)
+    if flavour == "int8" and isinstance(last, layers.DepthToSpace):
+        conv, features = _made_by(inputs[0])
+        if type(conv) is keras.layers.Conv2D and conv.activation is keras.activations.linear:
+            both = _in_two_ranges(conv, last.scale)(features[0])
+            return Core(keras.Model(network.input, last(both)), "bicubic", magnified=_MAGNIFIED)
     return Core(keras.Model(network.input, residual), "bicubic")
+
+
+def _in_two_ranges(conv, scale: int) -> keras.layers.Layer:
+    """Returns a convolution whose channels, for each place of the shuffle, are those of `conv` and the same magnified.
+
+    All are cut at -1 and 1, so one scale of 8 bits serves both.
+    """
+    filters = 2 * conv.filters
+    found = keras.layers.Conv2D(
+        filters, conv.kernel_size, padding=conv.padding, use_bias=True, activation="hard_tanh", name=conv.name
+    )
+    kernel, bias = conv.get_weights() if conv.use_bias else (*conv.get_weights(), np.zeros(conv.filters, np.float32))
+
+    def both(values):
+        places = values.reshape(*values.shape[:-1], scale**2, -1)
+        return np.concatenate([places, _MAGNIFIED * places], -1).reshape(*values.shape[:-1], filters)
+
+    found.build((None, None, None, kernel.shape[2]))
+    found.set_weights([both(kernel), both(bias)])
+    return found
 
 
 def _made_by(tensor):

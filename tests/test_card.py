@@ -14,6 +14,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.export import convert
 
 RUNTIME = {"scale": 2, "channels": 1, "tile": 32, "overlap": 6, "skip": "bicubic", "shuffle": 1, "gate": None}
+RUNTIME |= {"magnified": 1}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_card_beside_must_be_of_the_same_weights(tmp_path, content):
 @pytest.mark.parametrize(
     "field,value",
     [("scale", 5), ("channels", 2), ("tile", 0), ("overlap", -1), ("skip", "zoh"), ("shuffle", "4"), ("gate", [2, 1])]
-    + [("scale", 2.0), ("channels", True), ("tile", 10**9), ("shuffle", 10**9)],
+    + [("scale", 2.0), ("channels", True), ("tile", 10**9), ("shuffle", 10**9), ("magnified", 0)],
 )
 def test_card_that_the_runtime_cannot_follow_is_refused(converted, field, value):
     with pytest.raises(InputError, match=f"model card with {field}="):
@@ -103,8 +104,13 @@ def test_card_that_the_runtime_cannot_follow_is_refused(converted, field, value)
 
 
 def test_card_of_a_later_version_is_refused(converted):
-    with pytest.raises(InputError, match="card of version 99, this tfmisr reads 1"):
+    with pytest.raises(InputError, match="card of version 99, this tfmisr reads 2"):
         card.check(card.attach(converted, RUNTIME | {"card_version": 99}), "m.tflite")
+
+
+def test_card_of_the_first_version_is_read_without_what_came_later(converted):
+    first = {key: value for key, value in RUNTIME.items() if key != "magnified"} | {"card_version": 1}
+    assert card.check(card.attach(converted, first), "m.tflite")["magnified"] == 1
 
 
 def test_card_nested_without_end_is_refused(content):

@@ -68,6 +68,20 @@ def test_integer_input_has_the_whole_range_in_256_levels(network):
     assert tensors[0].Quantization().ZeroPoint(0) == -128
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_int8_output_holds_the_residual_and_the_same_magnified(channels):
+    network = tiny_network("plain", scale=3, channels=channels, num_layers=2)
+    output = network.get_layer("output_conv")
+    output.set_weights([20 * weight for weight in output.get_weights()])
+    lr = picture(12, 10, channels)[None]
+    residual = np.asarray(convert.core_of(network, "float32").network(lr))
+    core = convert.core_of(network, "int8")
+    both = np.asarray(core.network(lr))
+    assert core.magnified == 16 and np.abs(16 * residual).max() > 1
+    np.testing.assert_allclose(both[..., :channels], np.clip(residual, -1, 1), atol=1e-6)
+    np.testing.assert_allclose(both[..., channels:], np.clip(16 * residual, -1, 1), atol=1e-5)
+
+
 def test_network_without_interpolation_is_exported_whole(tmp_path):
     low_res = keras.Input((None, None, 1), name="low_res")
     x = layers.conv(4, "conv")(low_res)

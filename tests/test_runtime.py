@@ -168,6 +168,22 @@ def smooth_places(image, most):
     return ndimage.maximum_filter(bend, 9) < most
 
 
+@pytest.mark.parametrize(
+    "coarse,fine,expected",
+    [
+        (3, 40, (40 + 4) * 0.01 / 16),  # the finer half, as far as it goes
+        (3, -100, (-100 + 4) * 0.01 / 16),
+        (9, 127, (9 + 4) * 0.01),  # saturated: the other half
+        (-90, -128, (-90 + 4) * 0.01),
+    ],
+)
+def test_value_is_read_from_the_finer_half_unless_that_is_saturated(int8, monkeypatch, coarse, fine, expected):
+    model = runtime.Model(int8)
+    monkeypatch.setattr(model, "_output", {"dtype": np.int8, "quantization": (0.01, -4)})
+    assert model.card["magnified"] == 16
+    np.testing.assert_allclose(model._values(np.array([[[coarse, fine]]], np.int8)), expected, rtol=1e-6)
+
+
 def test_int16x8_is_nearer_to_keras_than_int8(tmp_path, network, int8):
     lr = picture(64, 64)
     wide = write_tflite(tmp_path / "m.tflite", network, "int16x8")

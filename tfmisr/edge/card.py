@@ -15,7 +15,8 @@ import struct
 from tfmisr.edge.errors import InputError
 
 NAME = b"tfmisr_card"
-VERSION = 1
+VERSION = 2
+_EARLIER = {1: {"magnified": 1}}  # what the cards of a version lack
 
 # The fields of the tables `Model`, `Metadata` and `Buffer` by their place in TensorFlow Lite's schema.fbs.
 _MODEL_FIELDS, _BUFFERS, _METADATA = 8, 4, 6
@@ -32,6 +33,7 @@ _RUNTIME = {
     "overlap": lambda v: v is None or _whole(v, 0),
     "skip": lambda v: v in ("bicubic", "none"),
     "shuffle": lambda v: _whole(v, 1) and v <= 8,
+    "magnified": lambda v: _whole(v, 1) and v <= 2**16,
     "gate": lambda v: v is None or (len(v) == 2 and 0 <= v[0] < v[1] < float("inf")),
     "weights_sha256": lambda v: len(v) == 64,
 }
@@ -177,8 +179,9 @@ def check(content: bytes, where) -> dict:
     try:
         card = json.loads(bytes(content[start:end]))
         version = card["card_version"]
-        if version != VERSION:
+        if version != VERSION and version not in _EARLIER:
             raise InputError(f"{where} has a card of version {version}, this tfmisr reads {VERSION}; install another")
+        card = {**_EARLIER.get(version, {}), **card}
         wrong = [key for key, fits in _RUNTIME.items() if not fits(card[key])]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):

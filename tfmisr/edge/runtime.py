@@ -154,11 +154,21 @@ class Model:
         except (ValueError, RuntimeError) as error:
             raise self._failed(error) from error
         out = self._interpreter.get_tensor(self._output["index"])[0]
-        image = shuffled(_dequantized(out, self._output), self.card["shuffle"])
+        image = shuffled(self._values(out), self.card["shuffle"])
         expected = (lr.shape[0] * self.scale, lr.shape[1] * self.scale, self.channels)
         if image.shape != expected:
             raise InputError(f"{self.path} makes {image.shape} where its card promises {expected}; export it again")
         return image
+
+    def _values(self, out):
+        """Returns the output as float32, from its finer half where that is not saturated."""
+        values = _dequantized(out, self._output)
+        if self.card["magnified"] == 1:
+            return values
+        half = out.shape[-1] // 2
+        limits, fine = np.iinfo(out.dtype), out[..., half:]
+        inside = (fine > limits.min) & (fine < limits.max)
+        return np.where(inside, values[..., half:] / np.float32(self.card["magnified"]), values[..., :half])
 
     def _failed(self, error):
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]

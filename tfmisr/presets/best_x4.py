@@ -10,7 +10,7 @@ CONFIG = {
     "model": "plain/best",
     "initial_weights": "fast-x4",
     "batch_size": 4,
-    "steps": 24000,
+    "steps": 16000,
     "learning_rate": 5e-4,
     "hard_patches": 0.7,
 }
