@@ -29,7 +29,8 @@ def _parser() -> argparse.ArgumentParser:
         + ", ".join(INTERPOLATIONS)
         + ") or a classical method ("
         + ", ".join(classical.METHODS)
-        + "); one of these that learns does so on the dataset's train split, once",
+        + "); one of these that learns does so on the dataset's train split, once; a network's name with + "
+        "is its mean over eight orientations",
     )
     parser.add_argument("--dataset", help="dataset's name or a folder (default: the first run's own)")
     parser.add_argument("--manual_dir", nargs="+", metavar="DIR", help="folders with its source files")

@@ -19,6 +19,7 @@ from tfmisr.degradations import Degradation, crop_to_multiple
 from tfmisr.edge import resize
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import drop_old
+from tfmisr.edge.orientations import turned
 from tfmisr.progress import bar
 
 
@@ -256,12 +257,6 @@ class PatchSampler:
 
 def _as_float(pixels, max_val):
     return pixels if pixels.dtype == np.float32 else pixels.astype(np.float32) / np.float32(max_val)
-
-
-def turned(image: np.ndarray, way: int) -> np.ndarray:
-    """Returns the image in one of the eight orientations of the square: `way` 0 to 7, 0 as it is."""
-    image = np.rot90(image, way % 4)
-    return image[:, ::-1] if way >= 4 else image
 
 
 def training_data(sampler: PatchSampler, start: int, stop: int):

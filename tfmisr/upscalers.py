@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tfmisr import classical
-from tfmisr.edge import resize, shipped, tiling
+from tfmisr.edge import orientations, resize, shipped, tiling
 from tfmisr.edge.errors import InputError
 
 TILE = 256
@@ -83,7 +83,7 @@ def load(name: str, tile: int | None = None, threads: int = 1) -> Upscaler:
     Args:
         name: `nearest`, `bilinear`, `bicubic` or `lanczos`, one of `tfmisr.edge.shipped.names()`, one of
             `tfmisr.classical.METHODS` that does not learn or the file that one has learned, the folder of a run, a
-            `.keras` or a `.tflite` file.
+            `.keras` or a `.tflite` file; `NAME+` is the mean of a network over the eight orientations.
         tile: Side of a tile in low-resolution pixels; see `tfmisr.edge.tiling.upscale`. For a `.tflite` file, whose
             own tile is the default, the overlap is part of it.
         threads: Of a `.tflite` file.
@@ -91,12 +91,35 @@ def load(name: str, tile: int | None = None, threads: int = 1) -> Upscaler:
     Raises:
         InputError: There is no such thing.
     """
+    if name.endswith("+") and not pathlib.Path(name).expanduser().exists():
+        return _self_ensemble(name[:-1], tile, threads)
     if name in resize.METHODS:
         return Upscaler(name, _interpolation(name))
     if name in classical.METHODS:
         return classical.load(name)
     if shipped.is_name(name):
         return _edge(shipped.path(name), tile, threads)
+    path = _existing(name)
+    if path.suffix == ".tflite":
+        return _edge(path, tile, threads)
+    if path.suffix == ".npz":
+        return classical.read(path)
+    return _network(path, tile or TILE)
+
+
+def _self_ensemble(name, tile, threads):
+    """Returns a network's mean over the eight orientations, under the network's name with `+`."""
+    if name in (*resize.METHODS, *classical.METHODS) or name.endswith(".npz"):
+        raise InputError(f"+ is for networks, the mean over eight orientations. Received: {name}+")
+    if shipped.is_name(name) or name.endswith(".tflite"):
+        path = shipped.path(name) if shipped.is_name(name) else _existing(name)
+        found = _edge(path, tile, threads, self_ensemble=True)
+    else:
+        found = _network(_existing(name), tile or TILE, self_ensemble=True)
+    return dataclasses.replace(found, name=f"{found.name}+")
+
+
+def _existing(name) -> pathlib.Path:
     path = pathlib.Path(name).expanduser()
     if not path.exists():
         raise InputError(
@@ -107,17 +130,13 @@ def load(name: str, tile: int | None = None, threads: int = 1) -> Upscaler:
     if path.is_dir() and not (path / "model.keras").is_file():
         state = "is not finished; start its fit again" if (path / "checkpoints").is_dir() else "is no run"
         raise InputError(f"expected {path / 'model.keras'}, found none: {path} {state}")
-    if path.suffix == ".tflite":
-        return _edge(path, tile, threads)
-    if path.suffix == ".npz":
-        return classical.read(path)
-    return _network(path, tile or TILE)
+    return path
 
 
-def _edge(path: pathlib.Path, tile: int | None, threads: int) -> Upscaler:
+def _edge(path: pathlib.Path, tile: int | None, threads: int, self_ensemble: bool = False) -> Upscaler:
     from tfmisr.edge import runtime
 
-    model = runtime.Model(path, threads, tile)
+    model = runtime.Model(path, threads, tile, self_ensemble)
 
     def upscale(lr, scale, convert=None, dtype=np.float32):
         return model(lr, convert, dtype)
@@ -134,7 +153,7 @@ def _interpolation(method):
     return upscale
 
 
-def _network(path: pathlib.Path, tile: int) -> Upscaler:
+def _network(path: pathlib.Path, tile: int, self_ensemble: bool = False) -> Upscaler:
     from tfmisr import config, models
 
     network = models.load(path)
@@ -144,7 +163,7 @@ def _network(path: pathlib.Path, tile: int) -> Upscaler:
     label = path.stem if path.is_file() and path.name != "model.keras" else folder.resolve().name
     return Upscaler(
         label,
-        tiled(network, tile),
+        tiled(network, tile, self_ensemble),
         models.scale_of(network),
         network.input_shape[-1],
         network.count_params(),
@@ -153,8 +172,14 @@ def _network(path: pathlib.Path, tile: int) -> Upscaler:
     )
 
 
-def tiled(network, tile: int = TILE) -> Callable[..., np.ndarray]:
-    """Returns a function that applies a Keras network to an image of any size in bounded memory."""
+def tiled(network, tile: int = TILE, self_ensemble: bool = False) -> Callable[..., np.ndarray]:
+    """Returns a function that applies a Keras network to an image of any size in bounded memory.
+
+    Args:
+        network: The network.
+        tile: Side of a tile in low-resolution pixels.
+        self_ensemble: Take the mean over the eight orientations of each tile.
+    """
     import tensorflow as tf
 
     channels = network.input_shape[-1]
@@ -162,13 +187,18 @@ def tiled(network, tile: int = TILE) -> Callable[..., np.ndarray]:
     apply = tf.function(lambda lr: network(lr, training=False), input_signature=signature)
     radius = receptive_radius(network)
 
+    def enlarge(window):
+        return apply(window[None]).numpy()[0]
+
+    enlarge = orientations.self_ensemble(enlarge) if self_ensemble else enlarge
+
     def upscale(lr, scale, convert=None, dtype=np.float32):
         if min(lr.shape[:2]) < 2:
             raise InputError(f"a network needs images of at least 2x2 pixels. Received: {lr.shape[0]}x{lr.shape[1]}")
         # A network that sees the whole image at once cannot be cut into tiles.
         whole = radius is None or max(lr.shape[:2]) <= tile
         side, overlap = (max(lr.shape[:2]), 0) if whole else (tile, radius)
-        return tiling.upscale(lambda x: apply(x).numpy(), lr, scale, side, overlap, convert, dtype)
+        return tiling.upscale(lambda x: enlarge(x[0])[None], lr, scale, side, overlap, convert, dtype)
 
     return upscale
 

@@ -15,9 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfmisr import pipeline
 from tfmisr.classical import operators
-from tfmisr.edge import resize, tiling
+from tfmisr.edge import orientations, resize, tiling
 from tfmisr.edge.errors import InputError
 
 DILATIONS = (1, 2, 3, 4, 3, 2, 1)
@@ -132,7 +131,7 @@ def _patch(cache, side, rng):
     y, x = (int(rng.integers(max(length - side, 0) + 1)) for length in image.shape[:2])
     patch = image[y : y + side, x : x + side].astype(np.float32) / np.float32(cache.max_vals[i])
     patch = np.pad(patch, [(0, side - length) for length in patch.shape[:2]] + [(0, 0)], "symmetric")
-    return pipeline.turned(patch, int(rng.integers(8)))
+    return orientations.turned(patch, int(rng.integers(8)))
 
 
 def network_of(fitted: dict[str, np.ndarray]):

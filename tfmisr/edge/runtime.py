@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tfmisr.edge import card as model_card
-from tfmisr.edge import resize, tiling
+from tfmisr.edge import orientations, resize, tiling
 from tfmisr.edge.errors import InputError
 
 TILE = 256  # side of a window for a file without a tile of its own, more where the network sees far
@@ -46,6 +46,7 @@ class Model:
         threads: Threads of one window.
         tile: Side of a window in low-resolution pixels; by default the card's. Another one than the card's is
             for processors, not for accelerators that are bound to one size.
+        self_ensemble: Enlarge each window in eight orientations and take the mean.
 
     Attributes:
         card: The model card.
@@ -57,7 +58,7 @@ class Model:
         InputError: No such file, no card, a card of other weights, or no LiteRT.
     """
 
-    def __init__(self, path, threads: int = 1, tile: int | None = None):
+    def __init__(self, path, threads: int = 1, tile: int | None = None, self_ensemble: bool = False):
         self.path = pathlib.Path(path)
         if threads < 1:
             raise InputError(f"threads must be at least 1. Received: {threads}")
@@ -67,6 +68,7 @@ class Model:
         self.tile = tile or self.card["tile"] or max(TILE, 4 * (self.overlap or 0))
         if self.overlap is not None and self.tile <= 2 * self.overlap:
             raise InputError(f"tile must be above {2 * self.overlap}, twice the overlap. Received: {self.tile}")
+        self._enlarge = orientations.self_ensemble(self.window) if self_ensemble else self.window
         self._open(threads)
 
     def _open(self, threads):
@@ -125,7 +127,7 @@ class Model:
         s, (height, width) = self.scale, image.shape[:2]
         for y0, y1, top, bottom in self._axis(height):
             for x0, x1, left, right in self._axis(width):
-                part = self.window(prepare(image[y0:y1, x0:x1]))
+                part = self._enlarge(prepare(image[y0:y1, x0:x1]))
                 part = part[(top - y0) * s : (bottom - y0) * s, (left - x0) * s : (right - x0) * s]
                 yield slice(top * s, bottom * s), slice(left * s, right * s), part
 
