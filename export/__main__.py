@@ -74,6 +74,7 @@ def main(argv=None) -> int:
     arguments = _parser().parse_args(argv)
     asked = _tiles(arguments)
     cli.check_writable(arguments.output)
+    _check_backend()
     from tfmisr import config, degradations, models, upscalers
     from tfmisr.export import convert
 
@@ -91,6 +92,16 @@ def main(argv=None) -> int:
         convert.save_model(network, export.folder / "saved_model")
         print(f"{export.folder / 'saved_model'}: any size, signature {convert.SIGNATURE}")
     return export.compare(paths) if paths and arguments.images else 0
+
+
+def _check_backend():
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            "TensorFlow's converter needs a network of its own: run this with KERAS_BACKEND=tensorflow; "
+            f"a .keras file is the same for all. Received: {keras.backend.backend()}"
+        )
 
 
 def _tiles(arguments) -> list[int | None]:

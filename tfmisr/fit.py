@@ -36,6 +36,7 @@ def main(argv=None) -> int:
     from tfmisr import data, models
     from tfmisr.training import initial, loop
 
+    loop.check_backend(chosen)
     models.module(chosen.model)  # a variant that there is not is told before the data is prepared
     if chosen.initial_weights:
         initial.digest(chosen.initial_weights)

@@ -180,17 +180,9 @@ def tiled(network, tile: int = TILE, self_ensemble: bool = False) -> Callable[..
         tile: Side of a tile in low-resolution pixels.
         self_ensemble: Take the mean over the eight orientations of each tile.
     """
-    import tensorflow as tf
-
-    channels = network.input_shape[-1]
-    signature = [tf.TensorSpec((1, None, None, channels), tf.float32)]
-    apply = tf.function(lambda lr: network(lr, training=False), input_signature=signature)
+    apply = _compiled(network)
+    enlarge = orientations.self_ensemble(apply) if self_ensemble else apply
     radius = receptive_radius(network)
-
-    def enlarge(window):
-        return apply(window[None]).numpy()[0]
-
-    enlarge = orientations.self_ensemble(enlarge) if self_ensemble else enlarge
 
     def upscale(lr, scale, convert=None, dtype=np.float32):
         if min(lr.shape[:2]) < 2:
@@ -201,6 +193,19 @@ def tiled(network, tile: int = TILE, self_ensemble: bool = False) -> Callable[..
         return tiling.upscale(lambda x: enlarge(x[0])[None], lr, scale, side, overlap, convert, dtype)
 
     return upscale
+
+
+def _compiled(network):
+    """Returns a function that applies a network to one array (height, width, channels)."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return lambda lr: network.predict_on_batch(lr[None])[0]
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((1, None, None, network.input_shape[-1]), tf.float32)]
+    apply = tf.function(lambda lr: network(lr, training=False), input_signature=signature)
+    return lambda lr: apply(lr[None]).numpy()[0]
 
 
 def receptive_radius(network) -> int | None:

@@ -3,7 +3,7 @@
 import contextlib
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 
 class WeightAverage(keras.callbacks.Callback):
@@ -26,21 +26,30 @@ class WeightAverage(keras.callbacks.Callback):
             keras.Variable(w.numpy(), trainable=False, name=f"average_{i}") for i, w in enumerate(self.weights)
         ]
         self.step = keras.Variable(0, dtype="int32", trainable=False, name="average_step")
-        self._update = tf.function(self._assign)
+        self._update = self._compiled()
 
     @property
     def variables(self) -> list:
         """The averages and the count of steps, for a checkpoint."""
         return [*self.average, self.step]
 
+    def _compiled(self):
+        if keras.backend.backend() != "tensorflow":
+            return self._assign
+        import tensorflow as tf
+
+        return tf.function(self._assign)
+
     def _assign(self):
-        self.step.assign_add(1)
-        step = tf.cast(self.step.value, tf.float32)
-        rate = 1.0 - tf.minimum(self.decay, (1.0 + step) / (10.0 + step))
+        self.step.assign(self.step.value + 1)
+        step = ops.cast(self.step.value, "float32")
+        rate = 1.0 - ops.minimum(self.decay, (1.0 + step) / (10.0 + step))
         for average, weight in zip(self.average, self.weights, strict=True):
             average.assign(average.value + rate * (weight.value - average.value))
 
     def on_train_batch_end(self, batch, logs=None):
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()  # between two steps Keras keeps JAX's weights apart from the variables
         self._update()
 
     @contextlib.contextmanager

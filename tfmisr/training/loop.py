@@ -39,6 +39,7 @@ def train(config: Config, source, until: int | None = None, lr_source=None) -> p
             f"expected a train split in {source.name}, found {', '.join(source.splits)} alone: images of at least "
             "two patients are needed (for a folder: --patient_pattern says which files are one patient's)"
         )
+    check_backend(config)
     folder = config.folder
     claim(folder, config, source, lr_source)
     if (folder / "model.keras").is_file():
@@ -51,6 +52,17 @@ def train(config: Config, source, until: int | None = None, lr_source=None) -> p
         return Run(config, source, lr_source).finish(until)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
+
+
+def check_backend(config):
+    """Raises an `InputError` where Keras computes with another library than TensorFlow and that is not enough.
+
+    The networks, losses and averages are written for any; the trainers of GANs and the strategies are TensorFlow's.
+    """
+    backend = keras.backend.backend()
+    for field, least in (("discriminator", None), ("distribute", "none")):
+        if backend != "tensorflow" and getattr(config, field) != least:
+            raise InputError(f"--{field} needs KERAS_BACKEND=tensorflow. Received: {backend}")
 
 
 def claim(folder: pathlib.Path, config: Config, source, lr_source=None) -> None:
@@ -79,6 +91,7 @@ def claim(folder: pathlib.Path, config: Config, source, lr_source=None) -> None:
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
+        "backend": keras.backend.backend(),
         "machine": platform.machine(),
         "devices": [device.device_type for device in tf.config.list_physical_devices()],
     }
