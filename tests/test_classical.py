@@ -158,8 +158,39 @@ def test_data_step_is_the_least_squares_solution():
 
 
 def test_noise_of_a_degradation_is_its_standard_deviation():
-    assert plug_and_play.noise_of(degradations.make(2, noise_std=0.02)) == pytest.approx(0.02, rel=0.05)
-    assert plug_and_play.noise_of(degradations.make(2)) == pytest.approx(1 / 255)
+    assert operators.noise_of(degradations.make(2, noise_std=0.02)) == pytest.approx(0.02, rel=0.05)
+    assert operators.noise_of(degradations.make(2, blur_sigma=1.0)) == 0.0
+    # Poisson's and the electronics' variance behind a logarithm, as `xray.Detection` says; exp(-1.5) of the dose.
+    quanta = 2000 * np.exp(-1.5)
+    expected = np.sqrt(quanta + 10**2) / (quanta * 3)
+    assert operators.noise_of(degradations.make(2, degradation="xray(photons=2000)")) == pytest.approx(
+        expected, rel=0.1
+    )
+
+
+@pytest.mark.parametrize("degradation", ["ct(noise_std=0.03)", "mr(noise_std=0.03)", "ultrasound", "xray(photons=500)"])
+def test_noise_is_not_enlarged_by_back_projection(degradation):
+    degradation = degradations.make(2, degradation=degradation, quantize_lr=False)
+    hr = (0.25 + picture(96, 96) / 2).astype(np.float32)
+    lr = degradation(hr, 65535, np.random.default_rng(0))
+    sr = back_projection.upscaler(2, degradation)(lr)
+    assert metrics.psnr(hr, sr, 1.0) > metrics.psnr(hr, resize.upscale(lr, 2), 1.0) - 0.2
+
+
+def test_back_projection_stops_where_the_error_is_the_noise():
+    lr, hr, degradation = pair(24, 24, 2, noise_std=0.03)
+    quiet = operators.without_noise(degradation)
+
+    def error(sr):
+        return np.sqrt(np.mean((lr - operators.reduce(quiet, sr)) ** 2))
+
+    far = np.full_like(hr, lr.mean())
+    found = [error(operators.back_project(far, lr, degradation, n)) for n in range(12)]
+    noise = operators.noise_of(degradation)
+    last = next(n for n, value in enumerate(found) if value <= noise)
+    assert 0 < last < 10 and found[last:] == [found[last]] * (12 - last)
+    near = operators.back_project(far, lr, degradation, last)
+    np.testing.assert_array_equal(operators.back_project(near, lr, degradation, 5), near)
 
 
 def test_levels_fall_to_that_of_the_noise():

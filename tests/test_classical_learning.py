@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import linalg
 from synthetic import ArraySource, smooth_images
 
@@ -50,6 +51,19 @@ def test_filters_are_those_of_scipys_least_squares():
     kernel = optimal_linear.solve(x.T @ x, x.T @ y, 1)
     expected = linalg.lstsq(x, y)[0].reshape(11, 11, 1, 4)
     np.testing.assert_allclose(kernel, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_linear_filters_beat_bicubic_on_chest_x_rays_of_other_patients(tmp_path, monkeypatch, shared_data, scale):
+    monkeypatch.setattr(optimal_linear, "SETTINGS", optimal_linear.SETTINGS | {"positions": 2**18})
+    files = sorted((shared_data / "ChestX-ray14-512" / "images").glob("*.png"))[:60]  # one of each patient
+    if len(files) < 60:
+        pytest.skip("too few chest X-rays of 512 x 512 pixels")
+    pixels = [np.asarray(Image.open(file).convert("L"))[..., None] for file in files]
+    source, fields = ArraySource(tmp_path, {"train": pixels[:45], "test": pixels[45:]}), {"scale": scale}
+    made = classical.made(classical.named("optimal_linear"), source, fields)
+    learned, bicubic = scored(made, source, scale, degradations.of(fields))
+    assert 0.6 < learned - bicubic < 1.2
 
 
 @pytest.mark.parametrize("scale", [2, 3])

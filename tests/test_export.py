@@ -14,7 +14,7 @@ from tfmisr import data, degradations, layers, upscalers
 from tfmisr.edge import card, runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.export import __main__ as export
-from tfmisr.export import calibration, cards, convert, ranges, report
+from tfmisr.export import calibration, cards, convert, degenerate, ranges, report
 
 CNN5 = {"CONV_2D": 6, "ADD": 2, "DEPTH_TO_SPACE": 1}
 
@@ -80,6 +80,24 @@ def test_int8_output_holds_the_residual_and_the_same_magnified(channels):
     assert core.magnified == 16 and np.abs(16 * residual).max() > 1
     np.testing.assert_allclose(both[..., :channels], np.clip(residual, -1, 1), atol=1e-6)
     np.testing.assert_allclose(both[..., channels:], np.clip(16 * residual, -1, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("dead", [("group1_block1",), ("group1_block1", "group1_block2")])
+def test_attention_that_is_dead_on_all_calibration_images_runs_in_8_bits(tmp_path, dead):
+    network = tiny_network("rcan", num_groups=1, num_blocks=2)
+    for block in dead:
+        layer = network.get_layer(f"{block}_gate_squeeze")
+        kernel, bias = layer.get_weights()
+        layer.set_weights([10 * kernel, bias - 50])  # far below any sum: the ReLU behind it is always 0
+    model = runtime.Model(write_tflite(tmp_path / "m.tflite", network, "int8", tile=None))
+    lr = picture(40, 26, seed=9)
+    expected = np.asarray(network(lr[None], training=False))[0]
+    assert np.sqrt(np.mean((model(lr) - expected) ** 2)) < 0.05 * np.std(expected)
+
+
+def test_file_without_a_tensor_of_zeros_stays_byte_for_byte_what_it_is(network):
+    content = convert.to_tflite(convert.core_of(network, "int8"), "int8", 32, samples)
+    assert degenerate.widened(content) is content
 
 
 def test_network_without_interpolation_is_exported_whole(tmp_path):

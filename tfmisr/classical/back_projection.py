@@ -4,7 +4,8 @@ Irani and Peleg, Improving Resolution by Image Registration, CVGIP: Graphical Mo
 https://doi.org/10.1016/1049-9652(91)90045-L
 
 Departures: one image, not several registered ones; the reduction is the run's own degradation, and bicubic
-interpolation, which is also the start, carries the error back.
+interpolation, which is also the start, carries the error back. It stops where the error is as small as the noise that
+the degradation is known to add, which more corrections would only enlarge.
 """
 
 from collections.abc import Callable

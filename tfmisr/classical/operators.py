@@ -11,6 +11,7 @@ from tfmisr.edge import resize
 from tfmisr.edge.errors import InputError
 
 _AT_ONCE = 256  # columns of a matrix
+_DRAWS = 8  # of a degradation's noise
 _GRAY, _NEAR = np.float32(0.5), np.float32(0.01)  # where steps are probed, and how far about it
 
 
@@ -49,20 +50,42 @@ def reduce(quiet: Degradation, image: np.ndarray) -> np.ndarray:
     return image
 
 
+def noise_of(degradation: Degradation) -> float:
+    """Returns the standard deviation of a degradation's noise on middle gray, a fraction of the range, rounding apart.
+
+    Where the noise's own strength is drawn, as in `real_world`, that of a typical draw.
+    """
+    if degradation.fixed:
+        return 0.0
+    gray, rng = np.full((96, 96, 1), _GRAY), np.random.default_rng(0)
+    exact = dataclasses.replace(degradation, quantize=False)
+    return float(np.sqrt(np.mean([np.var(exact(gray, 1, rng)) for _ in range(_DRAWS)])))
+
+
 def back_project(sr: np.ndarray, lr: np.ndarray, degradation: Degradation, iterations: int) -> np.ndarray:
     """Returns `sr` changed until its reduction is `lr`: the error is interpolated and added, again and again.
 
-    Both directions keep a constant at the image's edge, so the edge converges as the rest does.
+    It stops as soon as the error is no larger than the noise in `lr` (Morozov's discrepancy principle): what is left
+    then cannot be told from noise, and to add it would enlarge the noise. So a noisy image that is smooth beside its
+    noise is not changed at all. Both directions keep a constant at the image's edge, so the edge converges as the
+    rest does.
 
     Args:
         sr: float32 array (scale * height, scale * width, channels).
         lr: float32 array (height, width, channels).
         degradation: How `lr` was made.
-        iterations: Number of corrections.
+        iterations: Number of corrections at most; without noise all of them are made.
+
+    Reference:
+        Morozov, On the Solution of Functional Equations by the Method of Regularization, Soviet Mathematics Doklady
+        1966
     """
-    quiet = without_noise(degradation)
+    quiet, noise = without_noise(degradation), noise_of(degradation)
     for _ in range(iterations):
-        sr = sr + resize.resize(lr - reduce(quiet, sr), sr.shape[:2])
+        error = lr - reduce(quiet, sr)
+        if np.sqrt(np.mean(np.square(error))) <= noise:
+            break
+        sr = sr + resize.resize(error, sr.shape[:2])
     return sr
 
 

@@ -162,7 +162,8 @@ def upscaler(fitted: dict[str, np.ndarray], scale: int, degradation) -> Callable
         InputError: By the function: a step of the degradation has no adjoint; see `operators.linearised`.
     """
     denoise = _applied(network_of(fitted))
-    noise, quiet = noise_of(degradation), operators.without_noise(degradation)
+    quiet = operators.without_noise(degradation)
+    noise = max(operators.noise_of(degradation), _LEAST_NOISE)
 
     def upscale(lr):
         x = resize.upscale(lr, scale)
@@ -189,12 +190,6 @@ def _applied(network):
         return image - np.float32(level) * joined(noise)[margin : margin + height, margin : margin + width]
 
     return denoise
-
-
-def noise_of(degradation) -> float:
-    """Returns the standard deviation of a degradation's noise on middle gray, a fraction of the range; never 0."""
-    noisy = degradation(np.full((96, 96, 1), 0.5, np.float32), 2**16 - 1, np.random.default_rng(0))
-    return max(float(noisy.std()), _LEAST_NOISE)
 
 
 def levels(scale: int, noise: float) -> np.ndarray:
