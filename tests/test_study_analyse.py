@@ -13,7 +13,7 @@ import study_helpers
 
 from tfmisr.edge.errors import InputError
 from tfmisr.study import __main__ as study
-from tfmisr.study.report import formats, page, tables
+from tfmisr.study.report import formats, page, table, tables
 from tfmisr.study.statistics import agreement, ratings, summary
 
 STAMP = "SIMULATED READERS"
@@ -147,7 +147,7 @@ def test_people_are_not_stamped_and_one_simulated_reader_among_them_is_enough(ex
 
     found = results(described(exported, tmp_path / "people", people))
     assert "warning" not in found and 'class="stamp"' not in page.page(found)
-    assert all("warning" not in tables.as_csv(t, False).partition("\n")[0] for t in tables.every(found).values())
+    assert all("warning" not in table.as_csv(t, False).partition("\n")[0] for t in tables.every(found).values())
     assert results(described(exported, tmp_path / "one", one))["warning"] == STAMP
 
 
@@ -161,6 +161,47 @@ def test_r18_counts_and_means_are_those_of_the_first_readings(exported, report):
         assert 1 <= float(row["low"]) <= float(row["mean"]) <= float(row["high"]) <= 5
     for row in rows(report / "counts.csv"):
         assert sum(int(row[f"score_{i}"]) for i in range(1, 6)) == int(row["answers"])
+
+
+def test_r18_bootstrap_over_readers_and_cases_stands_on_the_page(found):
+    shown = tables.every(found)
+    for name, ends in (("counts", {}), ("pairs", {"sign": True})):
+        place = shown[name].header.index("bootstrap")
+        records = [r for q in found["questions"].values() for r in _bootstrapped(q, name)]
+        expected = [
+            f"{formats.number(r['bootstrap_low'], **ends)} to {formats.number(r['bootstrap_high'], **ends)}"
+            for r in records
+        ]
+        assert [row[place] for row in shown[name].rows] == expected
+
+
+def _bootstrapped(question, name):
+    return question["arms"].values() if name == "counts" else [pair["difference"] for pair in question["pairs"]]
+
+
+def test_r24_plan_of_the_study_file_is_in_the_report(exported, found, tmp_path):
+    plan = "First A & B, -0.5 at most."
+    planned = results(described(exported, tmp_path, lambda values: values["analysis"].update(plan=plan)))
+    assert planned["study"]["plan"] == plan
+    assert "<dt>The plan, as fixed in the study file</dt><dd>First A &amp; B, −0.5 at most.</dd>" in page.page(planned)
+    assert found["study"]["plan"] == "" and "The plan" not in page.page(found)
+
+
+def test_r24_refused_analysis_leaves_no_folder(tmp_path):
+    study_helpers.build(tmp_path)
+    with pytest.raises(InputError, match="the study is open"):
+        study.main(["analyse", str(tmp_path / "study"), "--output", str(tmp_path / "report")])
+    assert not (tmp_path / "report").exists()
+
+
+def test_strengths_of_preferences_stand_in_a_table(found):
+    shown = tables.every(found)["strengths"]
+    arms = found["preferences"]["arms"]
+    assert [row[0] for row in shown.rows] == list(arms)
+    for row, record, arm in zip(shown.rows, shown.records, arms.values(), strict=True):
+        assert {key: record[key] for key in arm} == arm
+        assert row[1] == formats.interval({"mean": arm["log_strength"], **arm}, sign=True)
+    assert "strengths.csv" in page.page(found)
 
 
 def test_r04_training_counts_for_nothing(exported, found, tmp_path):
@@ -297,7 +338,7 @@ def test_names_from_the_study_cannot_become_markup(exported, tmp_path):
     found = results(folder)
     text = page.page(found)
     assert evil not in text and "<b>" not in text and "&lt;script&gt;" in text
-    assert ",'=$x_$ <b>," in tables.as_csv(tables.every(found)["means"], True)  # no formula for a spreadsheet
+    assert ",'=$x_$ <b>," in table.as_csv(tables.every(found)["means"], True)  # no formula for a spreadsheet
 
 
 def test_odds_ratios_are_written_with_what_there_is():
@@ -342,7 +383,7 @@ PAGES = ("one reader", "one answer", "training only", "an arm nobody judged", "n
 def test_r22_degenerate_studies_give_a_report_with_sentences(what, exported, tmp_path):
     found = results(changed(exported, tmp_path, {**ONLY_ONE, **SCORES}[what]))
     text = json.dumps(found, allow_nan=False)
-    shown = " ".join(part for table in tables.every(found).values() for row in table.rows for part in row)
+    shown = " ".join(part for t in tables.every(found).values() for row in t.rows for part in row)
     shown += page.page(found) if what in PAGES else ""
     assert not re.search(r"\b(nan|inf|None)\b", shown)
     wanted = {

@@ -255,9 +255,13 @@ def test_whole_study_by_keyboard_with_reload_and_another_browser(new_page, tmp_p
         assert page.text("block") == "Training"
         page.press("4", Keys.ENTER)
         assert page.text("hint") == "This question has no answer yet." and store.last(1) is None
-        page.press(Keys.BACKSPACE)
-        expected = []
-        for number, trial in enumerate(store.trials(1)):
+        page.press("2", Keys.ENTER)
+        page.until(lambda: page.shown("note"))
+        assert "How quality? 4, four" in page.text("note") and "How usefulness? 2, two" in page.text("note")
+        page.driver.refresh()
+        page.begin()
+        expected = [{"quality": 4, "usefulness": 2}]
+        for number, trial in list(enumerate(store.trials(1)))[1:]:
             assert page.text("count") == f"{number + 1} of {len(store.trials(1))}"
             if len(trial.arms) == 2:
                 page.answer("3")
@@ -477,13 +481,55 @@ def test_long_instructions_begin_at_their_beginning(page, tmp_path):
         assert page.shown("reading")
 
 
+# Draws two panes of so many pixels a side with the page's own viewer, and times what a reader does.
+REDRAW = """
+const [side, wanted, done] = arguments;
+import("/page/viewer.js").then(({Viewer}) => {
+  const holder = document.body.appendChild(document.createElement("div"));
+  holder.className = "probe";
+  holder.style.cssText = `inset: 0 auto auto 0; width: ${2 * side}px; height: ${side}px`;
+  const viewer = new Viewer(holder, wanted);
+  const data = Uint16Array.from({length: 512 * 512}, (_, i) => (i * 40503) & 65535);
+  const window = {center: 32768, width: 65536, function: "LINEAR"};
+  const shown = {height: 512, width: 512, offset: 0, slope: 1, intercept: 0, inverted: false, padding: null, window};
+  viewer.show([{role: "left", data}, {role: "right", data}], shown, true);
+  const times = (change) => Array.from({length: 40}, (_, i) => {
+    const begun = performance.now();
+    change(i % 2 ? 3 : -3);
+    viewer.drawNow();
+    for (const {renderer} of viewer.panes) renderer.read(1, 1);
+    return performance.now() - begun;
+  }).sort((a, b) => a - b);
+  done({
+    sizes: viewer.panes.map(({canvas}) => [canvas.width, canvas.height]),
+    window: times((step) => viewer.changeWindow(step, 0)),
+    move: times((step) => viewer.move(step, 0)),
+  });
+});
+"""
+
+
 # R-09
-def test_redraw_time_is_measured(page, tmp_path):
+@pytest.mark.parametrize("side", [512, 1600])
+def test_two_panes_are_redrawn_within_a_frame(side, page, tmp_path):
+    page.size(3840, 2160)
+    with Store(build(tmp_path)) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        found = page.driver.execute_async_script(REDRAW, side, "canvas")
+    assert found["sizes"] == [[side, side]] * 2
+    for name in ("window", "move"):
+        fastest, median = found[name][0], found[name][20]
+        print(f"two panes of {side} x {side}, canvas, {name}: median {median:.1f} ms, fastest {fastest:.1f} ms")
+        # The fastest of 40, since other programs run beside a test; 512 x 512 is what is promised.
+        assert side > 512 or fastest < 16
+
+
+# R-09, R-10
+def test_redraw_time_of_the_readers_own_screen_is_kept(page, tmp_path):
     with Store(build(tmp_path)) as store, served(store) as url:
         page.open(url, store.add_reader("anna"))
         page.begin()
         assert store.displays(1)[0]["redraw_ms"] > 0
-        print(f"two panes, canvas, 1280 x 800: {store.displays(1)[0]['redraw_ms']:.1f} ms")
 
 
 def test_lost_graphics_card_is_replaced_by_the_plain_canvas(page, tmp_path):

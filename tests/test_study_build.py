@@ -143,11 +143,13 @@ def test_nothing_of_a_patient_is_in_the_study(tmp_path):
         assert secret not in content
 
 
+#
 @pytest.mark.parametrize(
     "ds,expected",
     [
         (dicom_sources.ct(np.zeros((32, 32, 3), np.uint8)), "a study shows gray images"),
         (dicom_sources.ct(np.zeros((8, 8), np.int16)), "images of 16 to 8192 pixels a side"),
+        (dicom_sources.ct(BurnedInAnnotation="YES"), r"Burned In Annotation \(0028,0301\) is YES: readers would see"),
     ],
 )
 def test_image_that_cannot_be_shown_is_named(ds, expected, tmp_path):

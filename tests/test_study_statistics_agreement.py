@@ -83,7 +83,16 @@ def test_r22_perfect_agreement_is_one_everywhere():
     images = np.array([[1, 1], [3, 3], [5, 5], [3, 3]])
     found = [agreement.krippendorff_alpha(images, 5, range(4)), agreement.gwet_ac2(images, 5, range(4))]
     found += [agreement.weighted_kappa(*images.T, 5, range(4)), *icc.intraclass(images).values()]
-    assert [(c.value, c.high) for c in found] == [(1.0, 1.0)] * len(found)
+    assert [c.value for c in found] == [1.0] * len(found)
+
+
+@pytest.mark.parametrize("within, value", [(0, 0.0), (2, 1.0)])
+def test_r22_interval_without_width_is_none(within, value):
+    # Seven images of which none, or each, agrees: drawn again they are the same, which is no certainty.
+    images = np.array([[1, 3]] * 7)
+    found = agreement.raw_agreement(images, 5, range(7), within=within)
+    assert (found.value, found.low, found.high) == (value, None, None)
+    assert "no interval" in found.note
 
 
 def test_r22_equal_answers_have_no_chance_corrected_agreement_but_full_raw_agreement():

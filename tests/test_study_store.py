@@ -431,3 +431,10 @@ def test_simulated_readers_are_called_so_in_every_row(store, tmp_path):
     readers = json.loads((tmp_path / "out" / "study.json").read_text())["export"]["readers"]
     assert [(r["label"], r["simulated"]) for r in readers] == [("anna", False), ("simulated-1", True)]
     assert verification.broken(store) == []
+
+
+def test_simulated_readers_have_times_of_their_own(store):
+    for label in ("simulated-1", "simulated-2"):
+        simulated.read(store, label, lambda trial: dict.fromkeys(store.keys, 3))
+    one, other = ([kept["active_ms"] for _, _, kept in store.commits(number)] for number, _ in store.readers()[1:])
+    assert not set(one) & set(other)

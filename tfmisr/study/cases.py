@@ -228,6 +228,11 @@ def _unshowable(ds):
         return "a Modality LUT Sequence (0028,3000) is not supported here"
     if ds.BitsStored > 16:
         return "a study shows up to 16 bits"
+    if ds.get("BurnedInAnnotation") == "YES":
+        return (
+            "Burned In Annotation (0028,0301) is YES: readers would see what is written in the pixels, perhaps a "
+            "patient's name; blacken it and set the tag to NO"
+        )
     return None
 
 

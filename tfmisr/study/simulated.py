@@ -31,7 +31,7 @@ def read(store: Store, label: str, answer: Callable[[Trial], dict], seed: int = 
     reader = {known: number for number, known in store.readers()}[label]
     if store.study.values["order"]["washout_days"] and store.study.values["order"]["sessions"] > 1:
         raise InputError("simulated readers cannot wait; build the study with washout_days = 0")
-    rng = np.random.default_rng([seed, 4])
+    rng = np.random.default_rng([seed, 4, reader])
     for trial in store.trials(reader):
         elapsed, first = (float(t * rng.lognormal(0, 0.3)) for t in (_LOOKING, _FIRST))
         window = store.study.shown(trial.case).window

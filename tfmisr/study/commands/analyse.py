@@ -27,6 +27,7 @@ def add_parser(subparsers):
 def run(arguments) -> int:
     """Runs the sub-command; see `--help`."""
     from tfmisr.study.report import page, tables
+    from tfmisr.study.report.table import as_csv
     from tfmisr.study.statistics import ratings, summary
 
     output = pathlib.Path(arguments.output)
@@ -36,7 +37,7 @@ def run(arguments) -> int:
     answers = ratings.read_ratings(folder / "ratings.csv", study)
     compared = ratings.read_preferences(folder / "preferences.csv", study, answers.readers)
     results = summary.summarise(study, answers, compared)
-    files = {f"{name}.csv": tables.as_csv(table, study.simulated) for name, table in tables.every(results).items()}
+    files = {f"{name}.csv": as_csv(table, study.simulated) for name, table in tables.every(results).items()}
     files["results.json"] = json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     files["report.html"] = page.page(results)
     cli.require_writable(output)
@@ -44,11 +45,15 @@ def run(arguments) -> int:
         write_text(output / name, text)
     if study.simulated:
         print(ratings.SIMULATED)
-    print(f"study {study.hash[:16]}: {len(answers.readers)} readers, {len(study.cases)} cases, {len(study.arms)} arms")
+    print(f"study {study.hash[:16]}: {_readers(answers)}, {len(study.cases)} cases, {len(study.arms)} arms")
     for caution in study.cautions:
         print(f"note: {caution}")
     print(f"report: {output / 'report.html'}")
     return 0
+
+
+def _readers(answers):
+    return f"{len(answers.readers)} reader{'s' * (len(answers.readers) != 1)}"
 
 
 def _exported(folder, output, force):
@@ -61,7 +66,6 @@ def _exported(folder, output, force):
     from tfmisr.study.frozen import Study
     from tfmisr.study.store import Store
 
-    cli.require_writable(output)
     with Store(Study(folder)) as store:
         exporting.export(store, output / "export", force)
     return output / "export"

@@ -32,7 +32,8 @@ def run(arguments) -> int:
 
     study = building.build(wanted, arguments.output)
     cases, arms = len(study.plan.cases), len(study.plan.arms)
-    print(f"study {study.hash[:12]}: {cases} cases, {arms} arms, {len(study.plan.training)} training cases")
+    training = len(study.plan.training)
+    print(f"study {study.hash[:12]}: {cases} cases, {arms} arms, {training} training case{'s' * (training != 1)}")
     if (patients := study.values["patients"]) < cases:
         print(f"note: the {cases} cases are of {patients} patients; the analysis takes cases as independent")
     print(f"next: python -m tfmisr.study readers {arguments.output} --add NAME...")

@@ -168,7 +168,9 @@ async function afterwards(active) {
 // What the given numbers stand for; nothing of what made the image.
 function feedback() {
   const given = questions.answers;
-  const lines = state.questions.map(({key, text, anchors}) => `${text} ${given[key]}: ${anchors[given[key] - 1]}`);
+  const lines = state.questions.map(
+    ({key, text, anchors}) => `${text}${/[?:.!]$/.test(text) ? "" : ":"} ${given[key]}, ${anchors[given[key] - 1]}`,
+  );
   return say("Training: this is what you said", [...lines, "Training images are not analysed."]);
 }
 

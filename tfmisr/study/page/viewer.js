@@ -59,6 +59,7 @@ export class Viewer {
     this.observer.disconnect();
     this.holder.replaceChildren();
     this.panes = Array.from({length: count}, () => this.pane());
+    for (const pane of this.panes) this.fitCanvas(pane); // when all are there: each takes room from the others
   }
 
   pane() {
@@ -70,7 +71,6 @@ export class Viewer {
     this.holder.append(element);
     const pane = {element, canvas, label, renderer: rendererFor(canvas, this.wanted)};
     canvas.addEventListener("webglcontextlost", () => this.fallBack(pane));
-    this.fitCanvas(pane);
     this.observer.observe(element);
     return pane;
   }

@@ -22,6 +22,12 @@ def interval(found: dict, sign: bool = False) -> str:
     )
 
 
+def bootstrap(found: dict, sign: bool = False) -> str:
+    """Returns the bootstrap's `low to high`."""
+    low, high = found["bootstrap_low"], found["bootstrap_high"]
+    return NONE if low is None else f"{number(low, sign=sign)} to {number(high, sign=sign)}"
+
+
 def ratio_text(found: dict) -> str:
     """Returns an odds ratio, of which three figures say enough."""
     if found["mean"] is None:

@@ -34,6 +34,7 @@ ul.findings { padding-left: 1.1rem; }
 ul.cautions { list-style: none; margin: 1.25rem 0 0; padding: 0.6rem 0.9rem; border-left: 3px solid var(--warn);
   background: var(--warn-paper); color: var(--warn); }
 ul.findings li { margin: 0.3rem 0; }
+section { scroll-margin-top: 2.75rem; } /* below the stamp */
 .scroll { overflow-x: auto; margin: 0.75rem 0 0.25rem; }
 .scroll + .scroll, .note + .scroll { margin-top: 2rem; }
 table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; min-width: 100%; }
@@ -107,7 +108,8 @@ def _sections(results, found):
     yield "Non-inferiority", _noninferiority(results, show)
     yield "Agreement between readers", show["agreement"] + show.get("reader_pairs", "") if several else ""
     yield "Agreement within readers", show.get("within_reader", "<p>No image came twice.</p>")
-    yield "Preferences", _figure(plots.strengths(results), "Bars: 95 %.") + show.get("preferences", "")
+    compared = show.get("preferences", "") + show.get("strengths", "")
+    yield "Preferences", _figure(plots.strengths(results), "Bars: 95 %.") + compared
     yield "Readers", show["by_reader"]
     yield "Reading times", _figure(plots.times(results), "") + show["times"]
     yield "Flow of answers", show["flow"]

@@ -1,57 +1,18 @@
 """The report's tables, from results.json: words for the page, plain numbers for the CSV files."""
 
-import csv
-import dataclasses
-import io
-
-from tfmisr.study.report.formats import NONE, coefficient, interval, number, p_text, percent, ratio_text
-from tfmisr.study.statistics.icc import FORMS
-from tfmisr.study.statistics.ratings import SIMULATED
+from tfmisr.study.report.agreement import agreement, reader_pairs, within_reader
+from tfmisr.study.report.formats import NONE, bootstrap, interval, number, p_text, percent, ratio_text
+from tfmisr.study.report.table import Table, notes
 
 # Columns of words, which stand at the left of their column and may wrap.
 TEXTS = ("verdict", "because", "arms", "standard deviations", "thresholds")
-# On the page; ICC(3,1) stands in the CSV file.
-_SHOWN = ("ICC(2,1)", "ICC(2,k)", "ICC(3,k)", "alpha", "AC2", "exact", "within 1")
-_MEASURES = (*FORMS, "alpha", "AC2", "exact", "within 1")
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table in both forms.
-
-    Attributes:
-        name: Of the CSV file.
-        caption: What it shows, and what its numbers mean.
-        header: Titles of the columns.
-        rows: Texts; the first of a row is its title.
-        records: The same with plain numbers and more of them: column to value.
-        note: Sentences below it.
-    """
-
-    name: str
-    caption: str
-    header: list[str]
-    rows: list[list[str]]
-    records: list[dict]
-    note: str = ""
 
 
 def every(results: dict) -> dict[str, Table]:
     """Returns all tables that the study has something for, by name."""
     makers = (means, counts, pairs, noninferiority, model, agreement, reader_pairs, within_reader)
-    found = [make(results) for make in (*makers, by_reader, preferences, times, flow)]
+    found = [make(results) for make in (*makers, by_reader, preferences, strengths, times, flow)]
     return {table.name: table for table in found if table.records}
-
-
-def as_csv(table: Table, simulated: bool) -> str:
-    """Returns the file's text; of simulated readers every row says so."""
-    records = [{"warning": SIMULATED, **record} if simulated else record for record in table.records]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for r in records for key in r)), lineterminator="\n")
-    writer.writeheader()
-    # A spreadsheet would take such a name for a formula.
-    writer.writerows({key: _harmless(value) for key, value in record.items()} for record in records)
-    return text.getvalue()
 
 
 def means(results: dict) -> Table:
@@ -71,7 +32,7 @@ def means(results: dict) -> Table:
     caption = (
         "Mean score of each arm, 1 to the top of the scale, with its 95 % interval over readers and cases; N answers."
     )
-    return Table("means", caption, header, rows, records, _notes(f["note"] for f in records))
+    return Table("means", caption, header, rows, records, notes(f["note"] for f in records))
 
 
 def counts(results: dict) -> Table:
@@ -84,18 +45,23 @@ def counts(results: dict) -> Table:
             shares = [f"{c} ({c / total:.0%})" if total else NONE for c in found["counts"]]
             shares += [""] * (top - len(shares))
             rows.append(
-                [f"{name}: {arm}", *shares, str(total), number(found["mean"]), number(found["sd"]), _median(found)]
+                [
+                    f"{name}: {arm}",
+                    *(*shares, str(total), _median(found), number(found["mean"]), number(found["sd"])),
+                    bootstrap(found),
+                ]
             )
             scores = {f"score_{i}": c for i, c in enumerate(found["counts"], 1)}
             records.append({"question": name, "arm": arm, **scores, "answers": total})
-    header = ["question and arm", *map(str, range(1, top + 1)), "N", "mean", "SD", "median"]
-    return Table("counts", "How often each score was given.", header, rows, records)
+    header = ["question and arm", *map(str, range(1, top + 1)), "N", "median", "mean", "SD", "bootstrap"]
+    caption = "How often each score was given. Bootstrap: 95 % interval of the mean, readers and cases redrawn."
+    return Table("counts", caption, header, rows, records)
 
 
 def pairs(results: dict) -> Table:
     """Every pair of arms: difference, primary test, effect sizes."""
-    header = ["pair", "difference (95 %)", "odds ratio (95 %)", "p", "p, Holm"]
-    header += ["higher score", "rank-biserial", "Wilcoxon over cases: p, Holm"]
+    header = ["pair", "difference (95 %)", "bootstrap", "odds ratio (95 %)", "p", "p, Holm"]
+    header += ["higher score", "rank-biserial", "Wilcoxon: p, Holm"]
     rows, records = [], []
     for name, question in results["questions"].items():
         for pair in question["pairs"]:
@@ -104,6 +70,7 @@ def pairs(results: dict) -> Table:
                 [
                     f"{name}: {pair['first']} – {pair['second']}",
                     interval(pair["difference"], sign=True),
+                    bootstrap(pair["difference"], sign=True),
                     ratio_text(ratio) + ("" if pair["odds_ratio"] is not None else "*"),
                     p_text(pair["p_value"]),
                     p_text(pair["p_holm"]),
@@ -113,11 +80,11 @@ def pairs(results: dict) -> Table:
                 ]
             )
             records.append(_pair_record(name, pair))
-    note = "* " + _notes(p["note"] for p in records) if any(r["odds_ratio"] is None for r in records) else ""
+    note = "* " + notes(p["note"] for p in records) if any(r["odds_ratio"] is None for r in records) else ""
     caption = (
-        "All pairs of arms. Odds ratio, p and its Holm adjustment over all pairs and questions are those of the "
-        "primary test; higher score: how probable it is that a reader scores the first arm's image of a case higher, a "
-        "draw counting half."
+        "All pairs of arms. Bootstrap: 95 % interval of the difference, readers and cases redrawn. Odds ratio, p and "
+        "its Holm adjustment over all pairs and questions are those of the primary test; higher score: how probable it "
+        "is that a reader scores the first arm's image of a case higher, a draw counting half. Wilcoxon: over cases."
     )
     return Table("pairs", caption, header, rows, records, note)
 
@@ -175,7 +142,7 @@ def model(results: dict) -> Table:
         "varies at random, thresholds. With effects within arms it says how differently readers and cases take to an "
         "arm; a next study is planned from that."
     )
-    note = _notes(q["model"]["note"] for q in results["questions"].values())
+    note = notes(q["model"]["note"] for q in results["questions"].values())
     return Table("model", caption, ["question", "arms", "standard deviations", "thresholds"], rows, records, note)
 
 
@@ -190,51 +157,6 @@ def _terms(fit):
     terms |= {f"standard deviation of {term}": value for term, value in fit["deviations"].items()}
     terms |= {f"threshold {i}": value for i, value in enumerate(fit["thresholds"], 1)}
     return [{"term": term, "value": value} for term, value in terms.items()]
-
-
-def agreement(results: dict) -> Table:
-    """Agreement between readers, over all images and within each arm."""
-    rows, records = [], []
-    for name, question in results["questions"].items():
-        groups = {"all images": question["agreement"]["all images"], **question["agreement"]["by arm"]}
-        for group, found in groups.items():
-            cells = [coefficient(found[m], percent if m in ("exact", "within 1") else number) for m in _SHOWN]
-            rows.append([f"{name}: {group}", *cells])
-            records += [{"question": name, "images": group, "measure": m, **_renamed(found[m])} for m in _MEASURES]
-    header = ["question and images", *_SHOWN[:3], "alpha, ordinal", "AC2", "equal", "within 1"]
-    caption = (
-        "Agreement between readers with 95 % intervals. ICC(2, .) is for readers as a sample, ICC(3, .) for these "
-        "readers; (., 1) for one reader's score, (., k) for the mean of all. Equal and within 1: share of pairs of "
-        "answers."
-    )
-    return Table("agreement", caption, header, rows, records, _notes(r["note"] for r in records))
-
-
-def reader_pairs(results: dict) -> Table:
-    """Quadratic weighted kappa of every pair of readers."""
-    rows, records = [], []
-    for name, question in results["questions"].items():
-        for pair in question["agreement"]["reader pairs"]:
-            rows.append([f"{name}: {pair['first']}, {pair['second']}", *_two(pair)])
-            records.append({"question": name, "first": pair["first"], "second": pair["second"], **_two_record(pair)})
-    caption = "Quadratic weighted kappa of each pair of readers, with 95 % intervals over cases."
-    header = ["question and readers", "weighted kappa", "equal", "within 1", "images"]
-    return Table("reader_pairs", caption, header, rows, records, _notes(r["note"] for r in records))
-
-
-def within_reader(results: dict) -> Table:
-    """How readers agree with themselves, from the repeats."""
-    rows, records = [], []
-    for name, question in results["questions"].items():
-        for reader in question["agreement"]["within reader"]:
-            if reader["images"]:
-                rows.append([f"{name}: {reader['reader']}", *_two(reader)])
-                records.append({"question": name, "reader": reader["reader"], **_two_record(reader)})
-    caption = (
-        "Each reader's second answers against the first, on images that came twice, with 95 % intervals over cases."
-    )
-    header = ["question and reader", "weighted kappa", "equal", "within 1", "images"]
-    return Table("within_reader", caption, header, rows, records, _notes(r["note"] for r in records))
 
 
 def by_reader(results: dict) -> Table:
@@ -264,6 +186,18 @@ def preferences(results: dict) -> Table:
     ties = f" Between equals {found['ties'] / (2 + found['ties']):.0%} would be neither." if found["ties"] else ""
     note = placed + ties + (f" {found['note'].capitalize()}." if found["note"] else "")
     return Table("preferences", "How often one arm was preferred over another.", header, rows, found["pairs"], note)
+
+
+def strengths(results: dict) -> Table:
+    """Bradley and Terry's strengths."""
+    found = results["preferences"]
+    arms = found["arms"] if found else {}
+    rows = [[arm, interval({**parts, "mean": parts["log_strength"]}, sign=True)] for arm, parts in arms.items()]
+    records = [{"arm": arm, **parts} for arm, parts in arms.items()]
+    caption = (
+        "Strengths after Bradley and Terry, their mean 0: the difference of two is the log odds of being preferred."
+    )
+    return Table("strengths", caption, ["arm", "log strength (95 %)"], rows, records)
 
 
 def times(results: dict) -> Table:
@@ -299,28 +233,3 @@ def flow(results: dict) -> Table:
 
 def _median(found):
     return NONE if found["median"] is None else f"{found['median']:g}"
-
-
-def _renamed(found):
-    return {**{key: found[key] for key in ("value", "low", "high", "note")}, "n": found["images"]}
-
-
-def _two(pair):
-    shares = (coefficient(pair[key], percent) for key in ("exact", "within 1"))
-    return [coefficient(pair["kappa"], number), *shares, str(pair["images"])]
-
-
-def _two_record(pair):
-    kappa = {f"kappa{end}": pair["kappa"][key] for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
-    shares = {"equal": pair["exact"]["value"], "within_1": pair["within 1"]["value"]}
-    return {**kappa, **shares, "images": pair["images"], "note": pair["kappa"]["note"]}
-
-
-def _notes(notes):
-    """Returns the different notes as sentences."""
-    found = list(dict.fromkeys(filter(None, notes)))
-    return " ".join(f"{note[0].upper()}{note[1:]}." for note in found)
-
-
-def _harmless(value):
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -65,7 +65,9 @@ def methods(results: dict) -> list[tuple[str, str]]:
     tests = [pair for q in results["questions"].values() for pair in q["pairs"]]
     linear = sum(pair["test"] == LINEAR for pair in tests)
     fallback = f"{linear} of {len(tests)} pairs here" if linear else "no pair here"
+    plan = results["study"]["plan"]
     found = [
+        *([("The plan, as fixed in the study file", plan)] if plan else []),
         (
             "What counts",
             "The first reading of an image. Answers of the training block are left out of everything; a second reading "
@@ -76,8 +78,8 @@ def methods(results: dict) -> list[tuple[str, str]]:
             "Intervals of means and differences",
             "95 %, over readers and cases together: both are samples. The variance comes from the mean squares of "
             "readers, cases and the rest (Obuchowski and Rockette; Hillis' degrees of freedom), Student's t. A "
-            "bootstrap over readers and cases is in the CSV files beside it; with three to five readers it can be far "
-            "too narrow. Intervals of means end where the scale does.",
+            "bootstrap over readers and cases stands beside it; with three to five readers it can be far too narrow, "
+            "and no verdict rests on it. Intervals of means end where the scale does.",
         ),
         (
             "Primary test",

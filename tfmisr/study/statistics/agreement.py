@@ -140,6 +140,8 @@ def _coefficient(parts, cases, measure: Callable, undefined: str, seed: int) -> 
     found = found[~np.isnan(found)]
     if len(found) < _DEFINED * RESAMPLES:
         return Coefficient(value, None, None, images, "too little spread for an interval")
+    if np.ptp(found) <= 1e-12:  # as 0 of 7 or 7 of 7: an interval without width would look like certainty
+        return Coefficient(value, None, None, images, "all cases say the same: no interval by redrawing them")
     low, high = np.quantile(found, (0.025, 0.975))
     return Coefficient(value, float(min(low, value)), float(max(high, value)), images)
 

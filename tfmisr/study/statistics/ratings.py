@@ -44,6 +44,7 @@ class Study:
         primary: Name of the question that the study was planned for, or None.
         seed: Of all draws.
         cautions: Sentences about the export that whoever reads the numbers must know.
+        plan: What the study file says about the analysis in words.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Study:
     primary: str | None
     seed: int
     cautions: tuple[str, ...] = ()
+    plan: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +124,7 @@ def read_study(path) -> Study:
             primary=planned.get("primary"),
             seed=int(found.get("seed") or 0),
             cautions=tuple(_cautions(found)),
+            plan=str(planned.get("plan") or ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"expected the study.json of `study export` at {path}; missing or odd: {error!r}") from error

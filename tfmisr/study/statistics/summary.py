@@ -57,6 +57,7 @@ def _study(study, ratings):
         "cases": len(study.cases),
         "seed": study.seed,
         "cautions": list(study.cautions),
+        "plan": study.plan,
     }
 
 
