@@ -390,6 +390,16 @@ def test_what_kills_a_trial_is_its_result_and_nothing_else(runner, tmp_path, tex
     assert found["values"] == {"num_filters": 8} and results.read(tmp_path, "0") == found
 
 
+@pytest.mark.parametrize("epochs,until", [(1, 3), (11, 33), (33, 100)])
+def test_longest_trial_of_hyperband_goes_to_the_end_of_the_run(runner, tmp_path, epochs, until):
+    # A third of a third of 100 steps is no whole number: 33 times 3 would leave the last step out, and no network.
+    values = {"num_filters": 8, "tuner/epochs": epochs}
+    (tmp_path / "oracle/trial_0/trial.json").write_text(json.dumps({"hyperparameters": {"values": values}}))
+    base = dataclasses.replace(BASE, workdir=str(tmp_path), steps=100)
+    runner("sys.exit(1)", base=base, tuner="hyperband").run("0")
+    assert json.loads((tmp_path / "trials/0/trial.json").read_text())["until"] == until
+
+
 def test_trial_is_run_once_and_knows_its_run(runner, tmp_path):
     done = """
         asked = json.loads((home / "trial.json").read_text())

@@ -188,7 +188,7 @@ def test_hyperband_goes_on_with_the_best_third_and_counts_its_trials(tmp_path):
     steps = []
     while (trial := oracle.create_trial("a")).status == "RUNNING":
         values = trial.hyperparameters.values
-        steps.append(oracle.steps(values))
+        steps.append(oracle.sweep.steps_of(values["tuner/epochs"]))
         if previous := values.get("tuner/trial_id"):
             assert values["learning_rate"] == oracle.trials[previous].hyperparameters.values["learning_rate"]
         end(oracle, trial, values["learning_rate"])
@@ -203,13 +203,13 @@ def test_hyperband_goes_on_with_what_is_left_where_trials_fail(tmp_path, many):
     first, longer = [], []
     while (trial := oracle.create_trial("a")).status == "RUNNING":
         values = trial.hyperparameters.values
-        if oracle.steps(values) == 10:
+        if oracle.sweep.steps_of(values["tuner/epochs"]) == 10:
             good = len(first) in (0, 1, 2) if many else len(first) % 2 == 0
             first.append(values["learning_rate"] if good else None)
             end(oracle, trial, first[-1])
             continue
         if values["tuner/bracket"] == 3:
-            longer.append((oracle.steps(values), values["learning_rate"]))
+            longer.append((oracle.sweep.steps_of(values["tuner/epochs"]), values["learning_rate"]))
             assert oracle.trials[values["tuner/trial_id"]].status == "COMPLETED"
         end(oracle, trial, values["learning_rate"])
     best = sorted((rate for rate in first if rate), reverse=True)

@@ -271,10 +271,6 @@ class Hyperband(Dependable, oracles.HyperbandOracle):
         whole = sum(self._get_size(bracket, i) for bracket in rounds for i in range(bracket + 1))
         return min(whole, self.max_trials or whole)
 
-    def steps(self, values: dict) -> int:
-        """Returns the step up to which a trial goes."""
-        return min(values["tuner/epochs"] * self.sweep.shortest, self.sweep.base.steps)
-
 
 def make(sweep: Sweep, space) -> Dependable:
     """Returns the oracle of a sweep, as an earlier process left it.
@@ -295,7 +291,7 @@ def make(sweep: Sweep, space) -> Dependable:
     }
     kinds = {"grid": Grid, "random": Random, "bayesian": Bayesian, "hyperband": Hyperband}
     if sweep.tuner == "hyperband":
-        shared |= {"max_epochs": max(sweep.base.steps // sweep.shortest, 1), "factor": sweep.factor}
+        shared |= {"max_epochs": sweep.epochs, "factor": sweep.factor}
     oracle = kinds[sweep.tuner](**shared)
     oracle.prepare(sweep)
     return oracle

@@ -76,6 +76,15 @@ class Sweep:
         return self.min_steps or max(self.base.steps // self.factor**3, 1)
 
     @property
+    def epochs(self) -> int:
+        """Hyperband's epochs, of `shortest` steps each, of its longest trials."""
+        return self.base.steps // self.shortest
+
+    def steps_of(self, epochs: int) -> int:
+        """Returns the steps of a trial of so many of hyperband's epochs; the longest go to the end of the run."""
+        return self.base.steps if epochs >= self.epochs else epochs * self.shortest
+
+    @property
     def seed(self) -> int:
         """Seed of the proposals; Keras Tuner takes 0 for none."""
         return self.base.seed + 1
