@@ -132,6 +132,12 @@ def test_whole_number_among_fractions_is_a_fraction():
         ({"feature_adversarial_weight": [0.1]}, "add --discriminator"),
         ({"model": ["cnn5", "resnet18"], "num_filters": [8]}, "searches model and num_filters"),
         ({"batch_size": {"min": 1, "max": float("inf")}}, "have min and max"),
+        ({"learning_rate": [float("nan")]}, "learning_rate must be a finite number. Received: nan"),
+        ({"discriminator_learning_rate": [float("inf")]}, "must be a finite number or null. Received: inf"),
+        ({"momentum": [0.5, 0.9]}, "x searches momentum, which only sgd has; add --optimizer sgd"),
+        ({"momentum": [0.5, 0.9], "optimizer": ["adam"]}, "which only sgd has; search optimizer sgd too"),
+        ({"beta_1": [0.5, 0.9], "optimizer": ["sgd"]}, "which only adam has; search optimizer adam too"),
+        ({"adversarial_loss": ["hinge"]}, "--adversarial_loss needs --discriminator"),
     ],
 )
 def test_wrong_space_is_told_in_one_line(described, message):
@@ -154,6 +160,37 @@ def test_gan_weight_is_searched_where_it_does_something(name, needs):
         space.Declared({name: [0.1, 1.0]}, gan, "x")
     whole = dataclasses.replace(gan, **{needs: True if needs == "unpaired" else "patch"})
     assert getattr(space.Declared({name: [0.1, 1.0]}, whole, "x").configured(Proposed(**{name: 1.0})), name) == 1.0
+
+
+def test_parameter_of_one_optimizer_is_searched_where_that_one_is_tried():
+    described = {"momentum": [0.5, 0.9], "optimizer": ["adam", "sgd"]}
+    assert space.Declared(described, BASE, "x").configured(Proposed(momentum=0.9, optimizer="sgd")).momentum == 0.9
+    sgd = dataclasses.replace(BASE, optimizer="sgd")
+    assert space.Declared({"momentum": [0.5, 0.9]}, sgd, "x").configured(Proposed(momentum=0.5)).momentum == 0.5
+
+
+def test_what_makes_a_gan_is_searched_with_its_weights():
+    gan = dataclasses.replace(BASE, discriminator="patch")
+    described = {
+        "adversarial_loss": ["vanilla", "hinge"],
+        "spectral_normalization": [False, True],
+        "adversarial_weight": {"min": 1e-4, "max": 1e-1, "log": True},
+        "hard_patches": [0.0, 0.5],
+    }
+
+    class Booleans(Proposed):
+        def Boolean(self, name, default):  # noqa: N802
+            return self.values[name]
+
+    chosen = {"adversarial_loss": "hinge", "spectral_normalization": True, "adversarial_weight": 0.01}
+    found = space.Declared(described, gan, "x").configured(Booleans(**chosen, hard_patches=0.5))
+    assert found == dataclasses.replace(gan, **chosen, hard_patches=0.5)
+
+
+def test_name_twice_in_a_file_is_told(tmp_path):
+    (tmp_path / "a.json").write_text('{"num_filters": [4], "num_filters": [8]}')
+    with pytest.raises(InputError, match="a.json names num_filters twice"):
+        space.read(tmp_path / "a.json")
 
 
 def test_space_is_read_from_json_and_toml(tmp_path):
