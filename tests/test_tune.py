@@ -339,7 +339,7 @@ def test_table_has_a_row_a_trial_in_their_order():
     found = [a_result("2", None, "failed", "killed, and so on", a=1), a_result("10", 36.5, seed=7, a=2, b=0.1)]
     lines = results.table(found).splitlines()
     assert lines[0].startswith("trial,status,a,b,seed,steps,val_psnr,")
-    assert lines[1] == '2,failed,1,,0,,,,,,,,,"killed, and so on"'
+    assert lines[1] == '2,failed,1,,0,,,,,,,,,,,"killed, and so on"'
     assert lines[2].startswith("10,completed,2,0.1,7,,36.5,")
 
 
@@ -362,6 +362,38 @@ def test_rows_say_the_best_so_far_and_the_time_left(tmp_path, capsys, monkeypatc
     assert rows[1:] == ["1 failed - 36.5000 (0) 1h02m 2m00s rate=0.1 [it broke]".split()]
 
 
+def a_sweep(folder, found):
+    """Leaves the results that a sweep leaves at its end."""
+    for result in found:
+        result |= {"parameters": 10, "multiply_adds": 100}
+        results.home(folder, result["trial"]).mkdir(parents=True)
+        results.write(folder, result["trial"], result)
+    (folder / "study.csv").write_text(results.table(found))
+
+
+def test_end_says_what_each_parameter_does_and_the_mean_of_the_best(tmp_path, capsys):
+    import types
+
+    scores = {4: [30.0, 30.2, 30.1], 8: [31.0, 31.3, 30.7]}
+    found = [
+        a_result(str(3 * i + seed), score, seed=seed, filters=filters)
+        for i, (filters, own) in enumerate(scores.items())
+        for seed, score in enumerate(own)
+    ]
+    for result in found:
+        result["values"]["seed"] = result["seed"]
+    a_sweep(tmp_path, found)
+    sweep = Sweep(dataclasses.replace(BASE, workdir=str(tmp_path)), max_trials=6)
+    best = results.best(found, "val_psnr", "max")
+    assert best["trial"] == "3" and results.repeated(found, best, "val_psnr") == (pytest.approx(31.0), 3)
+    tune._end(sweep, best, types.SimpleNamespace(train_best=None, export_best=False))
+    said = capsys.readouterr().out.splitlines()
+    # Both means stand over the square root of three: 0.1 / 1.732 times Student's 4.303.
+    assert "  filters = 4  30.1000 (29.8516 to 30.3484)" in said
+    assert any(line.startswith("  filters 4 to 8  +0.9000 (") and line.endswith("  yes") for line in said)
+    assert "best: trial 3 with val_psnr 31.0000 (31.0000 over 3 seeds): filters=8 seed=0" in said
+
+
 def test_best_is_trained_and_then_exported_where_asked(tmp_path, monkeypatch):
     import types
 
@@ -373,6 +405,7 @@ def test_best_is_trained_and_then_exported_where_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(driver, "_command", lambda command: commands.append(" ".join(map(str, command))))
     sweep = Sweep(dataclasses.replace(BASE, workdir=str(tmp_path)), max_trials=1)
     short = a_result("0", 30.0, a=1) | {"steps": 3}
+    a_sweep(tmp_path, [short])
     tune._end(sweep, short, types.SimpleNamespace(train_best=20, export_best=True))
     assert commands == [
         f"tfmisr.fit --config {tmp_path}/best.json --steps 20 --workdir {folder}",
@@ -418,6 +451,21 @@ def runner(tmp_path):
             "the loss became nan at step 4",
         ),
         ("raise MemoryError('of the GPU\\nand more')", "exit status 1: MemoryError: of the GPU"),
+        (
+            "print('tensorflow.python.framework.errors_impl.ResourceExhaustedError: Graph execution error:\\n\\n'"
+            "'Detected at node cnn5/conv1 defined at (most recent call last):\\n  File \"x.py\", line 1, in f\\n\\n'"
+            "'OOM when allocating tensor with shape[9,9] by allocator GPU_0\\n\\t [[{{node conv1}}]]'); sys.exit(1)",
+            "exit status 1: ResourceExhaustedError: OOM when allocating tensor with shape[9,9] by allocator GPU_0",
+        ),
+        (
+            "print('a.ResourceExhaustedError: Graph execution error:\\n\\n2 root error(s) found.\\n'"
+            "'  (0) RESOURCE_EXHAUSTED: OOM when allocating\\n  (1) CANCELLED'); sys.exit(1)",
+            "exit status 1: ResourceExhaustedError: (0) RESOURCE_EXHAUSTED: OOM when allocating",
+        ),
+        (
+            "print('a.UnknownError: Graph execution error:'); sys.exit(1)",
+            "exit status 1: UnknownError: Graph execution error:",
+        ),
         ("sys.exit(0)", "exit status 0: it said nothing"),
     ],
 )

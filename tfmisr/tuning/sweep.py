@@ -13,6 +13,8 @@ from tfmisr.edge.files import write_text
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 # Each is a column of history.csv, and better upwards or downwards.
 OBJECTIVES = {"val_psnr": "max", "val_loss": "min"}
+# What a report can be about: measured too where a run comes to its end.
+SCORES = {**OBJECTIVES, "val_ssim": "max"}
 
 
 @dataclasses.dataclass(frozen=True)
