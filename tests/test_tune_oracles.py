@@ -290,6 +290,21 @@ def test_chief_and_workers_find_what_one_machine_finds(tmp_path, network):
         assert (other.score, other.hyperparameters.values) == (trial.score, trial.hyperparameters.values)
 
 
+def test_worker_looks_for_its_chief_beside_the_clusters_web_proxy(tmp_path, network, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    oracle = oracle_of(tmp_path)
+    chief = threading.Thread(target=service.serve, args=(oracle, 30, lambda: None))
+    chief.start()
+    try:
+        assert service.Client(lambda: False, 5).wait()
+    finally:
+        oracle.stopped = True
+        chief.join(20)
+
+
 def test_chief_of_a_sweep_that_is_done_ends_without_workers(tmp_path, network):
     worker.search(oracle := oracle_of(tmp_path), "a", run_for(oracle))
     chief = threading.Thread(target=service.serve, args=(oracle_of(tmp_path), 30, lambda: None))
