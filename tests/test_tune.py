@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -235,6 +236,20 @@ def test_mistake_is_told_before_anything_is_made(tmp_path, flags, message):
         tune.main([*flags, "--workdir", str(tmp_path / "sweep")])
     assert message in str(error.value)
     assert not (tmp_path / "sweep").exists()
+
+
+def test_commands_of_the_examples_are_those_that_there_are():
+    examples = pathlib.Path(__file__).resolve().parent.parent / "examples"
+    pods = re.findall(r"^ *command: (\[.*\])$", (examples / "kubernetes" / "sweep.yaml").read_text(), re.M)
+    flags = [json.loads(found) for found in pods]
+    array = re.search(
+        r"^# +sbatch .* examples/slurm/sweep.sbatch (.*)$", (examples / "slurm/sweep.sbatch").read_text(), re.M
+    )
+    flags.append(["python", "-m", "tfmisr.tune", *array[1].split()])
+    for program, _, module, *own in flags:
+        assert (program, module) == ("python", "tfmisr.tune")
+        sweep, where = tune._sweep(tune._parser().parse_args(own))
+        assert where == "the study paper" and sweep.tuner == "grid" and sweep.base.workdir
 
 
 def test_seed_is_for_grids():
