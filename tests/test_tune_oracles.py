@@ -93,6 +93,32 @@ def test_bayesian_search_proposes_nothing_twice(tmp_path):
     assert len(found) == len(set(found)) == 5
 
 
+def test_bayesian_search_goes_on_beside_trials_of_others(tmp_path):
+    described = {"learning_rate": {"min": 1e-4, "max": 1e-2}}
+    oracle = oracle_of(tmp_path, "bayesian", described, max_trials=20)
+    other = oracle.create_trial("slow")
+    for _ in range(6):
+        trial = oracle.create_trial("a")
+        end(oracle, trial, trial.hyperparameters.values["learning_rate"])
+    # A chief that starts again has not learned anything yet either.
+    oracle = oracle_of(tmp_path, "bayesian", described, max_trials=20)
+    assert oracle.create_trial("slow").trial_id == other.trial_id
+    assert oracle.create_trial("a").status == "RUNNING"
+
+
+def test_bayesian_search_keeps_away_from_where_trials_fail(tmp_path):
+    # The score rises with the rate, but nothing above the middle can be had, as with --max_params.
+    described = {"learning_rate": {"min": 0.01, "max": 1.0}}
+    oracle = oracle_of(tmp_path, "bayesian", described, max_trials=12)
+    lost = []
+    for _ in range(12):
+        trial = oracle.create_trial("a")
+        rate = trial.hyperparameters.values["learning_rate"]
+        lost.append(rate > 0.5)
+        end(oracle, trial, None if rate > 0.5 else rate)
+    assert sum(lost[8:]) <= 2  # it was all four: much the same value again and again
+
+
 def test_trial_that_ended_before_its_chief_was_killed_is_not_run_again(tmp_path):
     oracle = oracle_of(tmp_path)
     first = oracle.create_trial("a")
