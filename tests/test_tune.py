@@ -2,13 +2,8 @@
 
 import dataclasses
 import json
-import os
 import pathlib
-import signal
-import subprocess
-import sys
-import textwrap
-import time
+import re
 import zipfile
 
 import pytest
@@ -20,23 +15,6 @@ from tfmisr.tuning import results, space, studies
 from tfmisr.tuning.sweep import Sweep
 
 BASE = Config(steps=10)
-
-
-class Proposed:
-    """Keras Tuner's `HyperParameters`, as far as a space uses it: the value of each name is given."""
-
-    def __init__(self, **values):
-        self.values, self.asked = values, {}
-
-    def Choice(self, name, values, **kwargs):  # noqa: N802
-        self.asked[name] = values
-        return self.values.get(name, values[0])
-
-    def Int(self, name, low, high, **kwargs):  # noqa: N802
-        self.asked[name] = (low, high, kwargs)
-        return self.values.get(name, low)
-
-    Float = Int
 
 
 def test_model_name_carries_arguments_of_build():
@@ -86,89 +64,6 @@ def test_network_that_keras_cannot_build_is_the_users_mistake():
         models.create("imdn/num_filters=2", 2)
 
 
-def test_declared_space_makes_runs_of_fields_and_arguments():
-    described = {
-        "num_layers": {"min": 3, "max": 7, "step": 2},
-        "learning_rate": {"min": 1e-4, "max": 1e-2, "log": True},
-        "loss": ["mae", "mse"],
-    }
-    declared = space.Declared(described, BASE, "x")
-    hp = Proposed(num_layers=5, learning_rate=0.003)
-    found = declared.configured(hp)
-    assert found == dataclasses.replace(BASE, model="cnn5/num_layers=5", learning_rate=0.003, loss="mae")
-    assert hp.asked["num_layers"] == (3, 7, {"step": 2})
-    assert hp.asked["learning_rate"] == (1e-4, 1e-2, {"step": None, "sampling": "log"})
-
-
-def test_whole_number_among_fractions_is_a_fraction():
-    declared = space.Declared({"learning_rate": [1, 0.1], "num_filters": [8]}, BASE, "x")
-    assert declared.parameters[0].choices == (1.0, 0.1)
-    assert type(declared.parameters[0].choices[0]) is float and declared.parameters[1].choices == (8,)
-
-
-@pytest.mark.parametrize(
-    "described,message",
-    [
-        ({}, "must name at least one thing"),
-        ({"num_filter": [8]}, "did you mean num_filters?"),
-        ({"scale": [2, 4]}, "what x searches must be one of"),
-        ({"loss": ["mae", "l2"]}, "l2"),
-        ({"loss": []}, "must have choices"),
-        ({"loss": ["mae", "mae"]}, "each once"),
-        ({"loss": ["mae", 3]}, "choices of one kind"),
-        ({"loss": [["mae"], ["mse"]]}, "choices of one kind"),
-        ({"loss": [{"mae": 1}]}, "choices of one kind"),
-        ({"learning_rate": [0.1, -1.0]}, "learning_rate must be above 0. Received: -1.0"),
-        ({"learning_rate": 0.1}, "must be a list of choices or have min and max. Received: 0.1"),
-        ({"learning_rate": {"min": 0.1}}, "have min and max"),
-        ({"learning_rate": {"min": 0.1, "max": 0.2, "sampling": "log"}}, "have min and max"),
-        ({"learning_rate": {"min": 0.1, "max": 0.01}}, "min below max"),
-        ({"learning_rate": {"min": 0, "max": 1, "log": True}}, "above 0 for log"),
-        ({"num_layers": {"min": 1, "max": 2.5}}, "takes whole numbers"),
-        ({"num_layers": {"min": 1, "max": 4, "step": 0}}, "a step above 0"),
-        ({"num_layers": {"min": 1, "max": 4, "step": 5}}, "a step that leaves more than min. Received: 5"),
-        ({"learning_rate": {"min": 1e-3, "max": 1e-2, "step": 20, "log": True}}, "leaves more than min"),
-        ({"adversarial_weight": [0.1]}, "which only a GAN has; add --discriminator"),
-        ({"feature_adversarial_weight": [0.1]}, "add --discriminator"),
-        ({"model": ["cnn5", "resnet18"], "num_filters": [8]}, "searches model and num_filters"),
-        ({"batch_size": {"min": 1, "max": float("inf")}}, "have min and max"),
-    ],
-)
-def test_wrong_space_is_told_in_one_line(described, message):
-    with pytest.raises(InputError) as error:
-        space.Declared(described, BASE, "x")
-    assert message in str(error.value) and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "name,needs",
-    [
-        ("cycle_weight", "unpaired"),
-        ("identity_weight", "unpaired"),
-        ("feature_adversarial_weight", "feature_discriminator"),
-    ],
-)
-def test_gan_weight_is_searched_where_it_does_something(name, needs):
-    gan = dataclasses.replace(BASE, discriminator="patch")
-    with pytest.raises(InputError, match=f"searches {name}, which does nothing without --{needs}; add it"):
-        space.Declared({name: [0.1, 1.0]}, gan, "x")
-    whole = dataclasses.replace(gan, **{needs: True if needs == "unpaired" else "patch"})
-    assert getattr(space.Declared({name: [0.1, 1.0]}, whole, "x").configured(Proposed(**{name: 1.0})), name) == 1.0
-
-
-def test_space_is_read_from_json_and_toml(tmp_path):
-    (tmp_path / "a.json").write_text('{"num_layers": {"min": 3, "max": 7}, "loss": ["mae"]}')
-    (tmp_path / "a.toml").write_text('loss = ["mae"]\n[num_layers]\nmin = 3\nmax = 7\n')
-    assert space.read(tmp_path / "a.json") == space.read(tmp_path / "a.toml")
-
-
-@pytest.mark.parametrize("name,text", [("a.json", "{"), ("a.toml", "a = "), ("a.json", "[1]"), ("a.yaml", "a: 1")])
-def test_file_that_is_no_space_is_told(tmp_path, name, text):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match=name):
-        space.read(tmp_path / name)
-
-
 @pytest.mark.parametrize("name", studies.names())
 def test_study_is_a_grid_that_can_run(name):
     fields, searched = studies.study(name)
@@ -198,6 +93,20 @@ def test_mistake_is_told_before_anything_is_made(tmp_path, flags, message):
         tune.main([*flags, "--workdir", str(tmp_path / "sweep")])
     assert message in str(error.value)
     assert not (tmp_path / "sweep").exists()
+
+
+def test_commands_of_the_examples_are_those_that_there_are():
+    examples = pathlib.Path(__file__).resolve().parent.parent / "examples"
+    pods = re.findall(r"^ *command: (\[.*\])$", (examples / "kubernetes" / "sweep.yaml").read_text(), re.M)
+    flags = [json.loads(found) for found in pods]
+    array = re.search(
+        r"^# +sbatch .* examples/slurm/sweep.sbatch (.*)$", (examples / "slurm/sweep.sbatch").read_text(), re.M
+    )
+    flags.append(["python", "-m", "tfmisr.tune", *array[1].split()])
+    for program, _, module, *own in flags:
+        assert (program, module) == ("python", "tfmisr.tune")
+        sweep, where = tune._sweep(tune._parser().parse_args(own))
+        assert where == "the study paper" and sweep.tuner == "grid" and sweep.base.workdir
 
 
 def test_seed_is_for_grids():
@@ -302,7 +211,7 @@ def test_table_has_a_row_a_trial_in_their_order():
     found = [a_result("2", None, "failed", "killed, and so on", a=1), a_result("10", 36.5, seed=7, a=2, b=0.1)]
     lines = results.table(found).splitlines()
     assert lines[0].startswith("trial,status,a,b,seed,steps,val_psnr,")
-    assert lines[1] == '2,failed,1,,0,,,,,,,,,"killed, and so on"'
+    assert lines[1] == '2,failed,1,,0,,,,,,,,,,,"killed, and so on"'
     assert lines[2].startswith("10,completed,2,0.1,7,,36.5,")
 
 
@@ -325,6 +234,38 @@ def test_rows_say_the_best_so_far_and_the_time_left(tmp_path, capsys, monkeypatc
     assert rows[1:] == ["1 failed - 36.5000 (0) 1h02m 2m00s rate=0.1 [it broke]".split()]
 
 
+def a_sweep(folder, found):
+    """Leaves the results that a sweep leaves at its end."""
+    for result in found:
+        result |= {"parameters": 10, "multiply_adds": 100}
+        results.home(folder, result["trial"]).mkdir(parents=True)
+        results.write(folder, result["trial"], result)
+    (folder / "study.csv").write_text(results.table(found))
+
+
+def test_end_says_what_each_parameter_does_and_the_mean_of_the_best(tmp_path, capsys):
+    import types
+
+    scores = {4: [30.0, 30.2, 30.1], 8: [31.0, 31.3, 30.7]}
+    found = [
+        a_result(str(3 * i + seed), score, seed=seed, filters=filters)
+        for i, (filters, own) in enumerate(scores.items())
+        for seed, score in enumerate(own)
+    ]
+    for result in found:
+        result["values"]["seed"] = result["seed"]
+    a_sweep(tmp_path, found)
+    sweep = Sweep(dataclasses.replace(BASE, workdir=str(tmp_path)), max_trials=6)
+    best = results.best(found, "val_psnr", "max")
+    assert best["trial"] == "3" and results.repeated(found, best, "val_psnr") == (pytest.approx(31.0), 3)
+    tune._end(sweep, best, types.SimpleNamespace(train_best=None, export_best=False))
+    said = capsys.readouterr().out.splitlines()
+    # Both means stand over the square root of three: 0.1 / 1.732 times Student's 4.303.
+    assert "  filters = 4  30.1000 (29.8516 to 30.3484)" in said
+    assert any(line.startswith("  filters 4 to 8  +0.9000 (") and line.endswith("  yes") for line in said)
+    assert "best: trial 3 with val_psnr 31.0000 (31.0000 over 3 seeds): filters=8 seed=0" in said
+
+
 def test_best_is_trained_and_then_exported_where_asked(tmp_path, monkeypatch):
     import types
 
@@ -336,6 +277,7 @@ def test_best_is_trained_and_then_exported_where_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(driver, "_command", lambda command: commands.append(" ".join(map(str, command))))
     sweep = Sweep(dataclasses.replace(BASE, workdir=str(tmp_path)), max_trials=1)
     short = a_result("0", 30.0, a=1) | {"steps": 3}
+    a_sweep(tmp_path, [short])
     tune._end(sweep, short, types.SimpleNamespace(train_best=20, export_best=True))
     assert commands == [
         f"tfmisr.fit --config {tmp_path}/best.json --steps 20 --workdir {folder}",
@@ -345,117 +287,3 @@ def test_best_is_trained_and_then_exported_where_asked(tmp_path, monkeypatch):
         tune._end(sweep, short, types.SimpleNamespace(train_best=None, export_best=True))
     with pytest.raises(InputError, match="no trial was completed; the reasons are in .*study.csv"):
         tune._end(sweep, None, types.SimpleNamespace(train_best=None, export_best=False))
-
-
-def script(text):
-    """Returns the command of a process that does `text`, with `home` the trial's folder."""
-    start = "import pathlib, sys, os, signal, time, json; home = pathlib.Path(sys.argv[1])\n"
-    return [sys.executable, "-c", start + textwrap.dedent(text)]
-
-
-@pytest.fixture
-def runner(tmp_path):
-    from tfmisr.tuning import runner
-
-    sweep = Sweep(dataclasses.replace(BASE, workdir=str(tmp_path)), "grid", space={"num_filters": [4, 8]})
-    for trial_id in ("0", "1"):
-        folder = tmp_path / "oracle" / f"trial_{trial_id}"
-        folder.mkdir(parents=True)
-        (folder / "trial.json").write_text(json.dumps({"hyperparameters": {"values": {"num_filters": 8}}}))
-
-    def made(text, **fields):
-        own = dataclasses.replace(sweep, **fields)
-        return runner.Runner(own, space.Declared(own.space, own.base, "x"), lambda trial: None, command=script(text))
-
-    return made
-
-
-@pytest.mark.parametrize(
-    "text,reason",
-    [
-        ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL, as the system does where memory runs out"),
-        ("os.abort()", "killed by SIGABRT"),
-        ("print('x'); sys.exit(3)", "exit status 3: x"),
-        (
-            "print('error: the loss became nan at step 4', file=sys.stderr); sys.exit(2)",
-            "the loss became nan at step 4",
-        ),
-        ("raise MemoryError('of the GPU\\nand more')", "exit status 1: MemoryError: of the GPU"),
-        ("sys.exit(0)", "exit status 0: it said nothing"),
-    ],
-)
-def test_what_kills_a_trial_is_its_result_and_nothing_else(runner, tmp_path, text, reason):
-    found = runner(text).run("0")
-    assert (found["status"], found["reason"]) == ("failed", reason)
-    assert found["values"] == {"num_filters": 8} and results.read(tmp_path, "0") == found
-
-
-def test_trial_is_run_once_and_knows_its_run(runner, tmp_path):
-    done = """
-        asked = json.loads((home / "trial.json").read_text())
-        (home / "found.json").write_text(json.dumps({"status": "completed", "reason": None, "asked": asked}))
-    """
-    found = runner(done, max_params=7).run("0")
-    assert found["status"] == "completed"
-    assert found["asked"]["config"]["model"] == "cnn5/num_filters=8" and found["asked"]["max_params"] == 7
-    assert found["asked"]["config"]["workdir"] == str(tmp_path / "trials" / "0")
-    assert runner("sys.exit(1)").run("0") == found
-
-
-def test_reason_is_that_of_the_last_attempt(runner, tmp_path):
-    first = runner("print('error: the first', file=sys.stderr); sys.exit(2)")
-    assert first.run("0")["reason"] == "the first"
-    results.forget(tmp_path, "0")
-    assert runner("sys.exit(5)").run("0")["reason"] == "exit status 5: it said nothing"
-
-
-def test_trial_that_takes_too_long_has_failed(runner):
-    found = runner("time.sleep(60)", trial_hours=1 / 3600).run("0")
-    assert found["reason"].startswith("it took longer than 0.000277778 hours")
-
-
-def test_trial_that_another_has_taken_is_left_to_it(runner, tmp_path):
-    from tfmisr.tuning.runner import Taken
-
-    with pytest.raises(Taken, match="trial 0 is run by somebody"):
-        runner("(home / 'claim').write_text('somebody'); time.sleep(60)").run("0")
-    assert results.read(tmp_path, "0") is None
-
-
-def test_interrupt_ends_the_trial_and_leaves_no_result(runner, tmp_path, monkeypatch):
-    mine = runner("(home / 'pid').write_text(str(os.getpid())); time.sleep(60)")
-    monkeypatch.setattr(
-        mine, "tick", lambda home: os.kill(os.getpid(), signal.SIGINT) if (home / "pid").exists() else 0
-    )
-    with pytest.raises(KeyboardInterrupt):
-        mine.run("0")
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "trials" / "0" / "pid").read_text()), 0)
-    assert results.read(tmp_path, "0") is None
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked at in Linux's /proc")
-def test_process_of_a_trial_dies_with_what_started_it(tmp_path):
-    code = """
-        import subprocess
-        from tfmisr.tuning import processes
-        child = "import time; from tfmisr.tuning import processes; processes.die_with_parent(); time.sleep(60)"
-        print(processes.start([sys.executable, "-c", child], stdout=subprocess.DEVNULL).pid, flush=True)
-        time.sleep(60)
-    """
-    parent = subprocess.Popen([*script(code), str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    child = int(parent.stdout.readline())
-    parent.kill()
-    parent.communicate()
-    deadline = time.monotonic() + 20
-    while is_alive(child):
-        assert time.monotonic() < deadline, "the trial outlived its sweep"
-        time.sleep(0.1)
-
-
-def is_alive(pid) -> bool:
-    """Tells whether a process runs; one that has ended and whom nobody has asked yet does not."""
-    try:
-        return ") Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False

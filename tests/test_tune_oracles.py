@@ -93,6 +93,32 @@ def test_bayesian_search_proposes_nothing_twice(tmp_path):
     assert len(found) == len(set(found)) == 5
 
 
+def test_bayesian_search_goes_on_beside_trials_of_others(tmp_path):
+    described = {"learning_rate": {"min": 1e-4, "max": 1e-2}}
+    oracle = oracle_of(tmp_path, "bayesian", described, max_trials=20)
+    other = oracle.create_trial("slow")
+    for _ in range(6):
+        trial = oracle.create_trial("a")
+        end(oracle, trial, trial.hyperparameters.values["learning_rate"])
+    # A chief that starts again has not learned anything yet either.
+    oracle = oracle_of(tmp_path, "bayesian", described, max_trials=20)
+    assert oracle.create_trial("slow").trial_id == other.trial_id
+    assert oracle.create_trial("a").status == "RUNNING"
+
+
+def test_bayesian_search_keeps_away_from_where_trials_fail(tmp_path):
+    # The score rises with the rate, but nothing above the middle can be had, as with --max_params.
+    described = {"learning_rate": {"min": 0.01, "max": 1.0}}
+    oracle = oracle_of(tmp_path, "bayesian", described, max_trials=12)
+    lost = []
+    for _ in range(12):
+        trial = oracle.create_trial("a")
+        rate = trial.hyperparameters.values["learning_rate"]
+        lost.append(rate > 0.5)
+        end(oracle, trial, None if rate > 0.5 else rate)
+    assert sum(lost[8:]) <= 2  # it was all four: much the same value again and again
+
+
 def test_trial_that_ended_before_its_chief_was_killed_is_not_run_again(tmp_path):
     oracle = oracle_of(tmp_path)
     first = oracle.create_trial("a")
@@ -188,7 +214,7 @@ def test_hyperband_goes_on_with_the_best_third_and_counts_its_trials(tmp_path):
     steps = []
     while (trial := oracle.create_trial("a")).status == "RUNNING":
         values = trial.hyperparameters.values
-        steps.append(oracle.steps(values))
+        steps.append(oracle.sweep.steps_of(values["tuner/epochs"]))
         if previous := values.get("tuner/trial_id"):
             assert values["learning_rate"] == oracle.trials[previous].hyperparameters.values["learning_rate"]
         end(oracle, trial, values["learning_rate"])
@@ -203,13 +229,13 @@ def test_hyperband_goes_on_with_what_is_left_where_trials_fail(tmp_path, many):
     first, longer = [], []
     while (trial := oracle.create_trial("a")).status == "RUNNING":
         values = trial.hyperparameters.values
-        if oracle.steps(values) == 10:
+        if oracle.sweep.steps_of(values["tuner/epochs"]) == 10:
             good = len(first) in (0, 1, 2) if many else len(first) % 2 == 0
             first.append(values["learning_rate"] if good else None)
             end(oracle, trial, first[-1])
             continue
         if values["tuner/bracket"] == 3:
-            longer.append((oracle.steps(values), values["learning_rate"]))
+            longer.append((oracle.sweep.steps_of(values["tuner/epochs"]), values["learning_rate"]))
             assert oracle.trials[values["tuner/trial_id"]].status == "COMPLETED"
         end(oracle, trial, values["learning_rate"])
     best = sorted((rate for rate in first if rate), reverse=True)
@@ -288,6 +314,21 @@ def test_chief_and_workers_find_what_one_machine_finds(tmp_path, network):
     for trial_id, trial in alone.trials.items():
         other = shared.trials[trial_id]
         assert (other.score, other.hyperparameters.values) == (trial.score, trial.hyperparameters.values)
+
+
+def test_worker_looks_for_its_chief_beside_the_clusters_web_proxy(tmp_path, network, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    oracle = oracle_of(tmp_path)
+    chief = threading.Thread(target=service.serve, args=(oracle, 30, lambda: None))
+    chief.start()
+    try:
+        assert service.Client(lambda: False, 5).wait()
+    finally:
+        oracle.stopped = True
+        chief.join(20)
 
 
 def test_chief_of_a_sweep_that_is_done_ends_without_workers(tmp_path, network):

@@ -78,7 +78,8 @@ def made(workdir, pattern):
 def test_minute_study_of_the_phantom_leaves_everything(tmp_path):
     data = ["--data_dir", os.environ.get("TFDS_DATA_DIR", str(tmp_path / "data"))]
     said = tune(["--study", "minute", *data, "--export_best"], tmp_path / "sweep")
-    assert re.search(r"best: trial \d with val_psnr \d\d\.\d+: num_filters=", said)
+    assert re.search(r"best: trial \d with val_psnr \d\d\.\d+ \(\d\d\.\d+ over 3 seeds\): num_filters=", said)
+    assert re.search(r"^  num_filters 4 to 8 .* (yes|no)$", said, re.M)
     left = {path.name for path in (tmp_path / "sweep").iterdir()}
     expected = {"study.csv", "report.md", "effects.png", "pareto.png", "best.json", "sweep.json"}
     assert expected <= left

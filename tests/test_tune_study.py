@@ -209,6 +209,41 @@ def test_long_words_do_not_hide_one_another(drawn):
         assert panel.get_window_extent().width > 400
 
 
+def test_two_at_a_time_have_the_intervals_of_their_means(drawn, study):
+    study_plots.interactions(study, "val_psnr", None)
+    panel = drawn[0].axes[0]
+    _, _, (bars,) = panel.containers[0].lines
+    low, high = (y for _, y in bars.get_segments()[0])
+    # The only setting of 8 filters and the first rate.
+    half = stats.t.ppf(0.975, 2) * np.std([30.1, 30.4, 30.2], ddof=1) / math.sqrt(3)
+    assert panel.get_legend_handles_labels()[1] == ["0.001", "0.003", "0.01"] and panel.get_xlabel() == "filters"
+    np.testing.assert_allclose([low, high], [90.7 / 3 - half, 90.7 / 3 + half], rtol=1e-6)
+    low, high = panel.get_xlim()
+    assert low < 8 < 16 < high  # the lines stand a little aside of their values
+
+
+def test_report_holds_the_scores_against_bicubic_and_tells_of_similarity(tmp_path):
+    lines = write(tmp_path / "study.csv").read_text().splitlines()
+    lines[0] += ",bicubic_psnr,val_ssim"
+    lines[1:] = [f"{line},31.0,{0.9 + i % 6 // 3 / 100 + i / 1e5}" for i, line in enumerate(lines[1:])]
+    (tmp_path / "study.csv").write_text("\n".join(lines) + "\n")
+    study_report.write(tmp_path / "study.csv", "val_psnr", "max")
+    text = (tmp_path / "report.md").read_text()
+    # Means: 30.2333, 31.0333, 30.9333, 30.6667, 32.1, 31.4.
+    assert "crops: 31.0000; 3 of 6 settings are above it, from -0.7667 to +1.1000." in text
+    similarity = text.partition("## What each does to structural similarity")[2].partition("## Parameters")[0]
+    assert "| filters | 8 to 16 | +0.0100 (" in similarity
+    study_report.main([str(tmp_path / "study.csv"), "--objective", "val_ssim"])
+    assert (tmp_path / "report.md").read_text().startswith("# val_ssim: 18 trials")
+
+
+def test_best_setting_of_which_a_seed_failed_says_so(tmp_path):
+    scores = {**SCORES, (16, 0.003): [32.0, 32.4]}
+    study_report.write(write(tmp_path / "study.csv", scores), "val_psnr", "max")
+    text = (tmp_path / "report.md").read_text()
+    assert "32.0000 to 32.4000 over 2 seeds; 1 of the 3 seeds were not completed with it." in text
+
+
 def test_two_at_a_time_are_drawn_of_grids_alone(tmp_path):
     scores = {(8 + i, 0.001 * 2**i): [30.0 + i] for i in range(5)}
     names = {path.name for path in study_report.write(write(tmp_path / "study.csv", scores), "val_psnr", "max")}

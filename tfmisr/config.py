@@ -169,7 +169,7 @@ def _check(config: Config) -> None:
     for field in dataclasses.fields(Config):
         value, choices = getattr(config, field.name), field.metadata["choices"]
         if not _fits(value, field.type):
-            raise InputError(f"{field.name} must be {field.type}. Received: {value!r}")
+            raise InputError(f"{field.name} must be {_kind(field.type)}. Received: {value!r}")
         if choices and value not in choices:
             listed = ", ".join(map(str, choices))
             raise InputError(f"{field.name} must be one of {listed}. Received: {value}")
@@ -244,6 +244,15 @@ def _check_unpaired(config: Config) -> None:
             raise InputError(f"--{name} needs pairs: leave it or --unpaired out")
     if config.image_pool < 0 or (config.unpaired and 0 < config.image_pool < config.batch_size):
         raise InputError(f"image_pool must be 0 or at least batch_size. Received: {config.image_pool}")
+
+
+def _kind(kind) -> str:
+    """Returns a field's type in a user's words."""
+    words = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
+    if typing.get_origin(kind) is tuple:
+        return "a list of texts"
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return " or ".join(words.get(k, "null") for k in kinds)
 
 
 def _fits(value, kind) -> bool:

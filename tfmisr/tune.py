@@ -134,12 +134,16 @@ def main(argv=None) -> int:
 
 
 def _end(sweep, best, arguments) -> int:
-    from tfmisr.tuning import driver, results
+    from tfmisr.tuning import driver, results, study_report
 
     if best is None:
         raise InputError(f"no trial was completed; the reasons are in {sweep.folder / 'study.csv'}")
     values = " ".join(f"{key}={value}" for key, value in best["values"].items())
-    print(f"best: trial {best['trial']} with {sweep.objective} {best[sweep.objective]:.4f}: {values}")
+    mean, repeats = results.repeated(results.read_all(sweep.folder), best, sweep.objective)
+    over = f" ({mean:.4f} over {repeats} seeds)" if repeats > 1 else ""
+    if said := study_report.told(sweep.folder / "study.csv", sweep.objective, OBJECTIVES[sweep.objective]):
+        print(said)
+    print(f"best: trial {best['trial']} with {sweep.objective} {best[sweep.objective]:.4f}{over}: {values}")
     print(f"as a run: python -m tfmisr.fit --config {sweep.folder / 'best.json'}")
     print(f"report: {sweep.folder / 'report.md'}", flush=True)
     folder = results.home(sweep.folder, best["trial"])

@@ -13,6 +13,8 @@ from tfmisr.tuning.sweep import OBJECTIVES
 class Board:
     """Rows in the order in which trials end: number, what became of it, score, best so far, time left, values.
 
+    The best so far is a setting's mean over its seeds, with the number of its first trial.
+
     Args:
         sweep: `tfmisr.tuning.sweep.Sweep`.
         expected: Number of trials of the whole search.
@@ -32,7 +34,7 @@ class Board:
 
     def _best(self) -> str:
         top = results.best(self.found, self.objective, OBJECTIVES[self.objective])
-        return f"{top[self.objective]:.4f} ({top['trial']})" if top else "none"
+        return f"{results.repeated(self.found, top, self.objective)[0]:.4f} ({top['trial']})" if top else "none"
 
     def ended(self, result: dict) -> None:
         """Shows a trial that has ended, once."""

@@ -7,7 +7,8 @@ What they mend in Keras Tuner 1.4.7 and 1.4.8, each seen in its source:
   keras-tuner#976). A trial whose worker is killed stays in it for good, and the chief never ends (#915).
 * Its grid forgets on restart which combinations are left, and stops.
 * The wire has 24-bit floats: a learning rate comes back changed, so the same values count as new.
-* The Bayesian oracle proposes values that were tried before.
+* The Bayesian oracle proposes values that were tried before, and does not learn from trials that failed: beyond a
+  limit such as `--max_params` it proposes much the same again and again.
 * In Hyperband a trial that failed goes neither on nor out: where as many fail as a round drops, nobody goes on.
 * One failed check raises in the middle of a lock, which nobody can take any more.
 """
@@ -128,6 +129,18 @@ class Dependable(keras_tuner.Oracle):
             self.hopeless = f"the first {_HOPELESS} trials failed, the last one so: {ended[-1]['reason']}"
             self.max_trials = len(self.trials)
 
+    @contextlib.contextmanager
+    def _failed_as(self, score: float):
+        """Lets trials that failed stand as completed ones with such a score for a while."""
+        failed = [trial for trial in self.trials.values() if trial.status == "FAILED"]
+        for trial in failed:
+            trial.status, trial.score = "COMPLETED", score
+        try:
+            yield
+        finally:
+            for trial in failed:
+                trial.status, trial.score = "FAILED", None
+
     def _succeeded(self):
         return any(trial.status == "COMPLETED" for trial in self.trials.values())
 
@@ -230,7 +243,10 @@ class Random(Dependable, oracles.RandomSearchOracle):
 
 
 class Bayesian(Dependable, oracles.BayesianOptimizationOracle):
-    """Keras Tuner's Bayesian optimization; what it has tried before makes place for random values."""
+    """Keras Tuner's Bayesian optimization; what it has tried before makes place for random values.
+
+    Trials that failed or were beyond a limit count as the worst of the others, so that it looks elsewhere.
+    """
 
     def populate_space(self, trial_id):
         proposed = super().populate_space(trial_id)
@@ -238,13 +254,18 @@ class Bayesian(Dependable, oracles.BayesianOptimizationOracle):
             return self._random_populate_space()
         return proposed
 
+    def _vectorize_trials(self):
+        scores = [trial.score for trial in self.trials.values() if trial.status == "COMPLETED"]
+        with self._failed_as(min(scores) if self.objective.direction == "max" else max(scores)):
+            return super()._vectorize_trials()
+
 
 class Hyperband(Dependable, oracles.HyperbandOracle):
     """Keras Tuner's Hyperband; an epoch is `Sweep.shortest` steps. Trials that failed are the first to be dropped."""
 
     def populate_space(self, trial_id):
         while True:
-            with self._failed_as_worst():
+            with self._failed_as(-math.inf if self.objective.direction == "max" else math.inf):
                 proposed = super().populate_space(trial_id)
             previous = (proposed.get("values") or {}).get("tuner/trial_id")
             if previous is None or self.trials[previous].status == "COMPLETED":
@@ -253,27 +274,11 @@ class Hyperband(Dependable, oracles.HyperbandOracle):
             entries = (entry for bracket in self._brackets for own in bracket["rounds"] for entry in own)
             next(entry for entry in entries if entry["id"] == trial_id)["id"] = previous
 
-    @contextlib.contextmanager
-    def _failed_as_worst(self):
-        failed = [trial for trial in self.trials.values() if trial.status == "FAILED"]
-        worst = -math.inf if self.objective.direction == "max" else math.inf
-        for trial in failed:
-            trial.status, trial.score = "COMPLETED", worst
-        try:
-            yield
-        finally:
-            for trial in failed:
-                trial.status, trial.score = "FAILED", None
-
     @property
     def expected(self):
         rounds = range(self._get_num_brackets())
         whole = sum(self._get_size(bracket, i) for bracket in rounds for i in range(bracket + 1))
         return min(whole, self.max_trials or whole)
-
-    def steps(self, values: dict) -> int:
-        """Returns the step up to which a trial goes."""
-        return min(values["tuner/epochs"] * self.sweep.shortest, self.sweep.base.steps)
 
 
 def make(sweep: Sweep, space) -> Dependable:
@@ -295,7 +300,7 @@ def make(sweep: Sweep, space) -> Dependable:
     }
     kinds = {"grid": Grid, "random": Random, "bayesian": Bayesian, "hyperband": Hyperband}
     if sweep.tuner == "hyperband":
-        shared |= {"max_epochs": max(sweep.base.steps // sweep.shortest, 1), "factor": sweep.factor}
+        shared |= {"max_epochs": sweep.epochs, "factor": sweep.factor}
     oracle = kinds[sweep.tuner](**shared)
     oracle.prepare(sweep)
     return oracle

@@ -37,8 +37,18 @@ def reason(status: int, log: pathlib.Path, begin: int = 0) -> str:
         lines = [line for line in re.split(r"[\r\n]+", file.read().decode(errors="replace")) if line.strip()]
     told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    if raised and raised[-1].rstrip().endswith("Graph execution error:"):
+        raised.append(_in_graph(lines, raised[-1]))
     last = (told or raised or lines or ["it said nothing"])[-1].strip()[:_LONGEST_REASON]
     return last if status == 2 and told else f"exit status {status}: {last}"
+
+
+def _in_graph(lines: list[str], raised: str) -> str:
+    """Returns TensorFlow's error with what went wrong, which stands below the places of the graph's code."""
+    after = lines[len(lines) - lines[::-1].index(raised) :]
+    said = [line for line in after if not re.match(r'\s*(File "|<|Detected at node |Node: |\d+ root error)', line)]
+    kind = raised.split(":")[0].rpartition(".")[2]
+    return f"{kind}: {said[0].strip()}" if said else raised.rpartition(".")[2]
 
 
 def die_with_parent() -> None:

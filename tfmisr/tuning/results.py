@@ -17,6 +17,8 @@ MEASURED = (
     "val_psnr",
     "val_ssim",
     "val_loss",
+    "bicubic_psnr",
+    "bicubic_ssim",
     "parameters",
     "multiply_adds",
     "window_ms",
@@ -59,17 +61,31 @@ def best(found: list[dict], objective: str, direction: str) -> dict | None:
 
     Of hyperband's trials with the same values, the longest one counts, which went on with the others.
     """
+    repeats = _repeats(found, objective)
+    sign = 1 if direction == "max" else -1
+    means = {key: sign * sum(r[objective] for r in own) / len(own) for key, own in repeats.items()}
+    return repeats[max(means, key=means.get)][0] if means else None
+
+
+def repeated(found: list[dict], result: dict, objective: str) -> tuple[float, int]:
+    """Returns the mean score of a completed trial and its repeats with other seeds, and how many those are."""
+    own = _repeats(found, objective)[_setting(result)]
+    return sum(r[objective] for r in own) / len(own), len(own)
+
+
+def _repeats(found, objective) -> dict[str, list[dict]]:
     longest, repeats = {}, {}
     for result in found:
         if result["status"] == "completed" and result.get(objective) is not None:
             key = json.dumps(result["values"], sort_keys=True)
             longest[key] = max(longest.get(key, result), result, key=lambda r: r.get("steps") or 0)
     for result in longest.values():
-        key = json.dumps({k: v for k, v in result["values"].items() if k != "seed"}, sort_keys=True)
-        repeats.setdefault(key, []).append(result)
-    sign = 1 if direction == "max" else -1
-    means = {key: sign * sum(r[objective] for r in own) / len(own) for key, own in repeats.items()}
-    return repeats[max(means, key=means.get)][0] if means else None
+        repeats.setdefault(_setting(result), []).append(result)
+    return repeats
+
+
+def _setting(result) -> str:
+    return json.dumps({k: v for k, v in result["values"].items() if k != "seed"}, sort_keys=True)
 
 
 def table(found: list[dict]) -> str:

@@ -78,7 +78,7 @@ class Runner:
         """Writes what the trial's process needs to know."""
         until, previous = None, None
         if self.sweep.tuner == "hyperband":
-            until = min(values["tuner/epochs"] * self.sweep.shortest, config.steps)
+            until = self.sweep.steps_of(values["tuner/epochs"])
             previous = values.get("tuner/trial_id") or None
         asked = {"config": dataclasses.asdict(config), "until": until, "previous": previous, "values": values}
         asked |= {k: getattr(self.sweep, k) for k in ("objective", "max_params", "max_ms", "tile")}

@@ -89,8 +89,10 @@ class Client:
 
     def __init__(self, finished, patience: float):
         self.finished, self.patience = finished, patience
-        # By default it waits for up to two minutes before it looks for a chief that was away.
-        channel = grpc.insecure_channel(address(), options=[("grpc.max_reconnect_backoff_ms", 5000)])
+        # By default it waits for up to two minutes before it looks for a chief that was away, and asks the proxy that
+        # http_proxy names for it: clusters have one for the web, which knows nothing of their own network.
+        options = [("grpc.max_reconnect_backoff_ms", 5000), ("grpc.enable_http_proxy", 0)]
+        channel = grpc.insecure_channel(address(), options=options)
         self.stub = protos.get_service_grpc().OracleStub(channel)
         self.messages = protos.get_service()
 

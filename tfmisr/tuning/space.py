@@ -32,8 +32,11 @@ FIELDS = (
     "warmup_steps",
     "gradient_accumulation_steps",
     "ema_decay",
+    "hard_patches",
     "seed",
     "discriminator",
+    "adversarial_loss",
+    "spectral_normalization",
     "discriminator_learning_rate",
     "pixel_weight",
     "adversarial_weight",
@@ -49,6 +52,7 @@ _NEEDS = {
     "cycle_weight": "unpaired",
     "identity_weight": "unpaired",
 }
+_OF_OPTIMIZERS = {"momentum": "sgd", "beta_1": "adam", "beta_2": "adam"}
 _RANGE = {"min", "max", "step", "log"}
 _LARGEST_FILE = 2**20  # bytes
 
@@ -98,7 +102,11 @@ class Declared:
         self.base = base
         self.arguments = _arguments_of(base.model)
         self.parameters = tuple(self._parameter(name, value, where) for name, value in described.items())
-        names = [p.name for p in self.parameters]
+        self._check_together(where)
+
+    def _check_together(self, where):
+        """Refuses what would be searched in vain."""
+        base, names = self.base, [p.name for p in self.parameters]
         if "model" in names and (inner := [n for n in names if n in self.arguments and n not in FIELDS]):
             raise InputError(f"{where} searches model and {inner[0]}, which other models may not have; search one")
         if not base.discriminator and "discriminator" not in names and (lost := [n for n in names if n in _OF_GANS]):
@@ -106,6 +114,12 @@ class Declared:
         for name in names:
             if name in _NEEDS and not getattr(base, _NEEDS[name]):
                 raise InputError(f"{where} searches {name}, which does nothing without --{_NEEDS[name]}; add it")
+        searched = next((p.choices for p in self.parameters if p.name == "optimizer"), ())
+        for name in names:
+            needed = _OF_OPTIMIZERS.get(name)
+            if needed and needed not in (searched or (base.optimizer,)):
+                mend = f"search optimizer {needed} too" if searched else f"add --optimizer {needed}"
+                raise InputError(f"{where} searches {name}, which only {needed} has; {mend}")
 
     def _parameter(self, name, described, where) -> Parameter:
         models.check_name(f"what {where} searches", name, [*FIELDS, *(a for a in self.arguments if a not in FIELDS)])
@@ -222,7 +236,7 @@ def read(path) -> dict:
         if path.stat().st_size > _LARGEST_FILE:
             raise InputError(f"{path} is too large for a search space: {path.stat().st_size} bytes")
         text = path.read_text(encoding="utf-8")
-        described = json.loads(text) if path.suffix == ".json" else _toml(text)
+        described = json.loads(text, object_pairs_hook=_once(path)) if path.suffix == ".json" else _toml(text)
     except FileNotFoundError as error:
         raise InputError(f"expected a search space, found none at {path}") from error
     except (ValueError, RecursionError, IsADirectoryError) as error:
@@ -232,6 +246,16 @@ def read(path) -> dict:
     if not isinstance(described, dict):
         raise InputError(f"{path} must hold one table, from names to choices or ranges")
     return described
+
+
+def _once(path):
+    def table(pairs):
+        for i, (name, _) in enumerate(pairs):
+            if name in dict(pairs[:i]):
+                raise InputError(f"{path} names {name} twice; keep one")
+        return dict(pairs)
+
+    return table
 
 
 def _toml(text):

@@ -16,9 +16,11 @@ _DPI = 110
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 _MARKERS = "osD^vP*"
 _LONGEST = 24  # characters of a label
+_APART = 0.012  # of an axis, between lines of one panel
 _NAMES = {
     "val_psnr": "validation PSNR [dB]",
     "val_loss": "validation loss",
+    "val_ssim": "validation SSIM",
     "parameters": "parameters",
     "multiply_adds": "multiply-adds of a 512x512 image",
 }
@@ -50,26 +52,39 @@ def _draw_means(panel, study, factor, positions):
 
 
 def interactions(study: statistics.Study, objective: str, path) -> None:
-    """Writes one panel for each two factors: the mean at each level of one, a line for each level of the other."""
+    """Writes one panel for each two factors: the mean at each level of one, a line for each level of the other.
+
+    The means have 95 % intervals where all of their settings were repeated.
+    """
     pairs = list(itertools.combinations(study.factors, 2))
     figure, panels = _figure(len(pairs), 4.0)
-    means = study.means()
-    names = list(study.factors)
     for panel, (first, second) in zip(panels, pairs, strict=True):
-        positions = _positions(study.factors[first])
-        for i, level in enumerate(study.factors[second]):
-            own = {
-                x: [m for s, m in means.items() if s[names.index(first)] == x and s[names.index(second)] == level]
-                for x in positions
-            }
-            x = [positions[k] for k, v in own.items() if v]
-            y = [np.mean(v) for v in own.values() if v]
-            style = {"color": _COLOURS[i % len(_COLOURS)], "marker": _MARKERS[i % len(_MARKERS)]}
-            panel.plot(x, y, label=_text(level), **style)
-        _name(panel, first, study.factors[first], positions)
+        levels = study.factors[second]
+        for i, level in enumerate(levels):
+            style = {"color": _COLOURS[i % len(_COLOURS)], "marker": _MARKERS[i % len(_MARKERS)], "label": _text(level)}
+            _draw_line(panel, study, (first, second), level, style, i - (len(levels) - 1) / 2)
+        _name(panel, first, study.factors[first], _positions(study.factors[first]))
         panel.legend(title=second, fontsize=8, title_fontsize=8)
     panels[0].set_ylabel(f"mean {_NAMES.get(objective, objective)}")
     _write(figure, path)
+
+
+def _draw_line(panel, study, pair, level, style, place):
+    first, second = (list(study.factors).index(name) for name in pair)
+    x, y, ends = [], [], []
+    # Lines stand a little apart, so that no interval hides another.
+    for value, position in _aside(study.factors[pair[0]], _APART * place).items():
+        own = [s for s in study.settings if s[first] == value and s[second] == level]
+        if not own:
+            continue
+        x.append(position)
+        y.append(np.mean([study.settings[s].mean() for s in own]))
+        if all(len(study.settings[s]) > 1 for s in own):
+            found = statistics.contrast(study.settings, {s: 1 / len(own) for s in own})
+            ends.append((found.estimate - found.low, found.high - found.estimate))
+        else:
+            ends.append((np.nan, np.nan))
+    panel.errorbar(x, y, np.transpose(ends), capsize=3, linewidth=1.5, elinewidth=1, **style)
 
 
 def pareto(study: statistics.Study, objective: str, path) -> None:
@@ -90,6 +105,10 @@ def pareto(study: statistics.Study, objective: str, path) -> None:
             panel.annotate(
                 str(i) if long else text, (a, b), (4, -11), textcoords="offset points", fontsize=8, color=_COLOURS[1]
             )
+        if study.bicubic is not None:
+            panel.axhline(study.bicubic, color="#777777", linestyle="--", linewidth=1, zorder=1)
+            at = {"xycoords": panel.get_yaxis_transform(), "textcoords": "offset points", "ha": "right"}
+            panel.annotate("bicubic", (1, study.bicubic), (-4, 3), **at, fontsize=8, color="#777777")
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -114,16 +133,30 @@ def _positions(levels) -> dict:
     return {level: float(level) for level in levels}
 
 
+def _aside(levels, share: float) -> dict:
+    """Returns where each level stands, moved by a share of the axis."""
+    positions = _positions(levels)
+    low, high = min(positions.values()), max(positions.values())
+    if _is_wide(levels):
+        return {level: place * (high / low) ** share for level, place in positions.items()}
+    return {level: place + (high - low) * share for level, place in positions.items()}
+
+
+def _is_wide(levels) -> bool:
+    """Tells whether levels stand at their logarithm: numbers that spread over more than a factor of four."""
+    return not any(isinstance(v, str) for v in levels) and min(levels) > 0 and max(levels) / min(levels) > 4
+
+
 def _text(level) -> str:
     return level if isinstance(level, str) else f"{level:g}"
 
 
 def _name(panel, factor, levels, positions):
-    """Names the axis and its values; numbers that spread over more than a factor of four stand at their logarithm."""
+    """Names the axis and its values."""
     panel.set_xlabel(factor)
     places, texts = [positions[level] for level in levels], [_text(level) for level in levels]
     words = any(isinstance(level, str) for level in levels)
-    wide = not words and min(levels) > 0 and max(levels) / min(levels) > 4
+    wide = _is_wide(levels)
     if wide:
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(levels) / min(levels) < 30 else (1,)))

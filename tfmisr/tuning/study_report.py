@@ -5,7 +5,8 @@ import math
 import pathlib
 
 from tfmisr import cli
-from tfmisr.tuning.sweep import OBJECTIVES
+from tfmisr.edge.errors import InputError
+from tfmisr.tuning.sweep import SCORES
 
 _LEVEL = 0.05
 _MOST_FACTORS = 6
@@ -16,8 +17,9 @@ Means stand with 95 % intervals. A difference is that of the means over all sett
 variance is built from the variance between the seeds within each setting, settings apart (Welch; degrees of freedom by
 Satterthwaite). p-values are two-sided and adjusted for the number of rows of their table (Holm). Yes: below 0.05, so
 that in each table the chance of any false yes is at most 5 %. Settings with the same seed see the same batches; where
-that makes them rise and fall together, intervals of differences are too wide, not too narrow. All scores are of the
-validation images and of this length of training: longer runs, other images or other parameters may rank otherwise.
+that makes them rise and fall together, intervals of differences are too wide, not too narrow, but those of means over
+several settings too narrow. All scores are of central crops of the validation images and of this length of training:
+longer runs, other images or other parameters may rank otherwise.
 """
 
 
@@ -28,9 +30,9 @@ def main(argv=None) -> int:
         description="Writes report.md and its plots beside a study.csv that python -m tfmisr.tune has written.",
     )
     parser.add_argument("table", metavar="STUDY.CSV", help="table of the trials")
-    parser.add_argument("--objective", default="val_psnr", choices=list(OBJECTIVES), help="default: val_psnr")
+    parser.add_argument("--objective", default="val_psnr", choices=list(SCORES), help="default: val_psnr")
     arguments = parser.parse_args(argv)
-    for path in write(arguments.table, arguments.objective, OBJECTIVES[arguments.objective]):
+    for path in write(arguments.table, arguments.objective, SCORES[arguments.objective]):
         print(path)
     return 0
 
@@ -61,15 +63,51 @@ def write(table, objective: str, direction: str) -> list[pathlib.Path]:
     for name, draw in pictures.items():
         draw(study, objective, table.with_name(f"{name}.png"))
         written.append(table.with_name(f"{name}.png"))
-    write_text(written[0], text(study, objective, list(pictures)))
+    similarity = _similarity(table) if objective == "val_psnr" else None
+    write_text(written[0], text(study, objective, list(pictures), similarity))
     return written
 
 
-def text(study, objective: str, pictures: list[str]) -> str:
-    """Returns the report as Markdown."""
+def _similarity(table):
+    """Returns the study of the same trials' SSIM, `None` where they have none or nothing was repeated."""
+    from tfmisr.tuning import study_statistics as statistics
+
+    try:
+        study = statistics.read(table, "val_ssim", SCORES["val_ssim"])
+    except InputError:
+        return None
+    return study if statistics.comparisons(study) else None
+
+
+def told(table, objective: str, direction: str) -> str:
+    """Returns for the terminal what each parameter of a `study.csv` does; empty where nothing was repeated."""
+    from tfmisr.tuning import study_statistics as statistics
+
+    study = statistics.read(table, objective, direction)
+    means, differences = _effect_rows(study)
+    if not differences:
+        return ""
+    sources, _ = _source_rows(study)
+    lines = [f"{objective}, mean (95 %):", *_aligned([(f"{factor} = {value}", mean) for factor, value, mean in means])]
+    lines += ["differences (95 %), and whether they are larger than the noise of seeds:"]
+    lines += _aligned([(f"{factor} {pair}", change, answer) for factor, pair, change, *_, answer in differences])
+    if sources:
+        lines += ["shares of the variance, and the same:", *_aligned([(row[0], row[1], row[-1]) for row in sources])]
+    return "\n".join(lines)
+
+
+def _aligned(rows) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def text(study, objective: str, pictures: list[str], similarity=None) -> str:
+    """Returns the report as Markdown, with the same parameters' effect on SSIM where that is given."""
     completed = sum(map(len, study.settings.values())) + study.shorter
     parts = [f"# {objective}: {completed} trials\n", _summary(study, objective)]
     parts += _effects(study, objective, pictures)
+    if similarity:
+        parts += ["## What each does to structural similarity\n", *_effect_tables(similarity, "val_ssim")]
     parts += _interactions(study, pictures)
     parts += [_fronts(study, objective)]
     if study.seeds > 1:
@@ -87,57 +125,81 @@ def _summary(study, objective) -> str:
         short = f"; {study.shorter} shorter, which went on as longer ones, left out" if study.shorter else ""
         lines.append(f"Runs of {study.steps[0]} to {study.steps[1]} steps{short}.")
     spread = f", {scores.min():.4f} to {scores.max():.4f} over {len(scores)} seeds" if len(scores) > 1 else ""
-    lines.append(f"Best: {_setting(study, best)} with {objective} {scores.mean():.4f}{spread}.\n")
-    return "\n".join(lines)
+    if len(scores) < study.seeds:
+        spread += f"; {study.seeds - len(scores)} of the {study.seeds} seeds were not completed with it"
+    lines.append(f"Best: {_setting(study, best)} with {objective} {scores.mean():.4f}{spread}.")
+    if study.bicubic is not None:
+        gains = [mean - study.bicubic for mean in study.means().values()]
+        lines.append(
+            f"Bicubic interpolation of the same crops: {study.bicubic:.4f}; {sum(gain > 0 for gain in gains)} of "
+            f"{len(gains)} settings are above it, from {min(gains):+.4f} to {max(gains):+.4f}."
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _effects(study, objective, pictures) -> list[str]:
     if "effects" not in pictures:
         return []
     parts = ["## What each parameter does\n", "![Effect of each parameter](effects.png)\n"]
+    tables = _effect_tables(study, objective)
+    return parts + (tables or ["No setting was repeated with another seed, so the noise of seeds is not known.\n"])
+
+
+def _effect_tables(study, objective) -> list[str]:
+    means, differences = _effect_rows(study)
+    if not differences:
+        return []
+    head = ("parameter", "from, to", "difference (95 %)", "df", "p (Holm)", "larger than the noise of seeds")
+    levels = _table(("parameter", "value", f"mean {objective} (95 %)"), means)
+    return [levels, "### Differences\n", _table(head, differences)]
+
+
+def _effect_rows(study) -> tuple[list, list]:
     from tfmisr.tuning import study_statistics as statistics
 
-    found = statistics.comparisons(study)
-    if not found:
-        return [*parts, "No setting was repeated with another seed, so the noise of seeds is not known.\n"]
-    rows = []
+    means = []
     for factor in study.factors:
         for level, mean in statistics.level_means(study, factor).items():
             if mean:
-                rows.append((factor, _number(level), f"{mean.estimate:.4f} ({mean.low:.4f} to {mean.high:.4f})"))
-    parts.append(_table(("parameter", "value", f"mean {objective} (95 %)"), rows))
+                means.append((factor, _number(level), f"{mean.estimate:.4f} ({mean.low:.4f} to {mean.high:.4f})"))
+    found = statistics.comparisons(study)
     adjusted = statistics.holm([contrast.p for *_, contrast in found])
-    rows = [
+    differences = [
         (factor, f"{_number(a)} to {_number(b)}", _difference(c), f"{c.df:.1f}", _p(p), "yes" if p < _LEVEL else "no")
         for (factor, a, b, c), p in zip(found, adjusted, strict=True)
     ]
-    head = ("parameter", "from, to", "difference (95 %)", "df", "p (Holm)", "larger than the noise of seeds")
-    return [*parts, "### Differences\n", _table(head, rows)]
+    return means, differences
 
 
 def _interactions(study, pictures) -> list[str]:
-    from tfmisr.tuning import study_statistics as statistics
-
     parts = ["## Parameters together\n"] if study.factors else []
     if "interactions" in pictures:
         parts.append("![Two parameters at a time](interactions.png)\n")
+    rows, noise = _source_rows(study)
+    if not rows:
+        return [*parts, "The grid has gaps or no repeats: no analysis of variance.\n"] if parts else []
+    head = ("source", "share of the variance", "df", "F", "p (Holm)", "larger than the noise of seeds")
+    return [*parts, _table(head, rows), noise]
+
+
+def _source_rows(study) -> tuple[list, str]:
+    """Returns a row for each source of variance, and a sentence on the seeds; nothing of a grid with gaps."""
+    from tfmisr.tuning import study_statistics as statistics
+
     found = statistics.variance(study)
     if found is None:
-        return [*parts, "The grid has gaps or no repeats: no analysis of variance.\n"] if parts else []
+        return [], ""
     sources, noise = found
     adjusted = statistics.holm([source.p for source in sources])
     rows = [
         (" x ".join(s.factors), f"{100 * s.share:.1f} %", s.df, f"{s.f:.2f}", _p(p), "yes" if p < _LEVEL else "no")
         for s, p in zip(sources, adjusted, strict=True)
     ]
-    head = ("source", "share of the variance", "df", "F", "p (Holm)", "larger than the noise of seeds")
-    parts.append(_table(head, rows))
     left = 1 - sum(source.share for source in sources)
-    parts.append(
+    return rows, (
         f"The seeds account for the other {100 * left:.1f} %; their standard deviation within a setting is "
         f"{noise:.4f} (analysis of variance, which takes it for equal in all settings).\n"
     )
-    return parts
 
 
 def _fronts(study, objective) -> str:

@@ -33,6 +33,7 @@ class Study:
         direction: `max` or `min`: which scores are better.
         steps: Steps of the shortest and of the longest run that counts, where the table says them.
         shorter: Number of completed trials that do not count: longer ones with the same values and seed went on.
+        bicubic: Mean score of bicubic interpolation on the same images, where the table says it.
     """
 
     factors: dict[str, list]
@@ -43,6 +44,7 @@ class Study:
     direction: str = "max"
     steps: tuple[int, int] | None = None
     shorter: int = 0
+    bicubic: float | None = None
 
     def means(self) -> dict[tuple, float]:
         """Returns the mean score of each setting."""
@@ -89,9 +91,14 @@ def read(path, objective: str, direction: str = "max") -> Study:
     return _study(done, searched, objective, left_out, direction)
 
 
+def _bicubic(objective: str) -> str:
+    return objective.replace("val_", "bicubic_")
+
+
 def _check(rows, objective, path) -> None:
     for row in rows:
-        numbers = [row[objective], *(row[n] or 0 for n in ("parameters", "multiply_adds")), row.get("steps") or 0]
+        others = ("parameters", "multiply_adds", "steps", _bicubic(objective))
+        numbers = [row[objective], *(row.get(name) or 0 for name in others)]
         try:
             whole = None not in row.values() and all(math.isfinite(float(number)) for number in numbers)
         except (TypeError, ValueError):
@@ -115,7 +122,9 @@ def _study(completed, searched, objective, left_out, direction) -> Study:
     lengths = [int(float(row["steps"])) for row in rows if row.get("steps")]
     steps = (min(lengths), max(lengths)) if lengths else None
     seeds = len({row["seed"] for row in rows})
-    return Study(factors, arrays, costs, seeds, left_out, direction, steps, len(completed) - len(rows))
+    interpolated = [float(row[_bicubic(objective)]) for row in rows if row.get(_bicubic(objective))]
+    bicubic = float(np.mean(interpolated)) if interpolated else None
+    return Study(factors, arrays, costs, seeds, left_out, direction, steps, len(completed) - len(rows), bicubic)
 
 
 def _longest(rows, searched) -> list[dict]:

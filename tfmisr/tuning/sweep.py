@@ -13,6 +13,8 @@ from tfmisr.edge.files import write_text
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 # Each is a column of history.csv, and better upwards or downwards.
 OBJECTIVES = {"val_psnr": "max", "val_loss": "min"}
+# What a report can be about: measured too where a run comes to its end.
+SCORES = {**OBJECTIVES, "val_ssim": "max"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +76,15 @@ class Sweep:
     def shortest(self) -> int:
         """Steps of hyperband's shortest trials: by default those that are tripled three times."""
         return self.min_steps or max(self.base.steps // self.factor**3, 1)
+
+    @property
+    def epochs(self) -> int:
+        """Hyperband's epochs, of `shortest` steps each, of its longest trials."""
+        return self.base.steps // self.shortest
+
+    def steps_of(self, epochs: int) -> int:
+        """Returns the steps of a trial of so many of hyperband's epochs; the longest go to the end of the run."""
+        return self.base.steps if epochs >= self.epochs else epochs * self.shortest
 
     @property
     def seed(self) -> int:

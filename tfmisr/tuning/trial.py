@@ -86,7 +86,7 @@ def _trained(home, asked, chosen, source, lr_source) -> dict:
     measured = {name: float(last[name]) for name in ("val_psnr", "val_loss") if last.get(name)}
     if asked["objective"] not in measured:
         raise InputError(f"the run's history.csv has no {asked['objective']}")
-    return {"steps": int(last["step"]), **measured, "val_ssim": _ssim(chosen, source, path) if path else None}
+    return {"steps": int(last["step"]), **measured, **(_judged(chosen, source, path) if path else {})}
 
 
 def _take_over(previous, home) -> None:
@@ -98,11 +98,12 @@ def _take_over(previous, home) -> None:
     os.replace(temporary, home / "checkpoints")
 
 
-def _ssim(chosen, source, path) -> float:
-    """Returns the mean SSIM of the crops that the run was validated on."""
+def _judged(chosen, source, path) -> dict:
+    """Returns the mean SSIM of the crops that the run was validated on, and what bicubic interpolation has there."""
     import numpy as np
 
     from tfmisr import degradations, metrics, models, pipeline
+    from tfmisr.edge.resize import upscale
     from tfmisr.training import loop
 
     cache = pipeline.cache_of(source, "validation")
@@ -110,7 +111,16 @@ def _ssim(chosen, source, path) -> float:
     degradation = degradations.of(chosen.identity())
     lr, hr = pipeline.validation_crops(cache, chosen.scale, degradation, count, loop.VALIDATION_SIDE, chosen.seed)
     sr = np.clip(np.asarray(models.load(path)(lr, training=False)), 0.0, 1.0)
-    return float(np.mean([metrics.ssim(true, found, 1.0) for true, found in zip(hr, sr, strict=True)]))
+    bicubic = np.clip([upscale(image, chosen.scale) for image in lr], 0.0, 1.0)
+
+    def mean(measure, found):
+        return float(np.mean([measure(*pair, 1.0) for pair in zip(hr, found, strict=True)]))
+
+    return {
+        "val_ssim": mean(metrics.ssim, sr),
+        "bicubic_psnr": mean(metrics.psnr, bicubic),
+        "bicubic_ssim": mean(metrics.ssim, bicubic),
+    }
 
 
 def _tell_tensorboard(home, asked) -> None:
