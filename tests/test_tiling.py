@@ -7,11 +7,17 @@ from tfmisr.edge import tiling
 
 
 def test_windows_by_hand():
-    assert list(tiling.windows(10, 4, 1)) == [(0, 6, 0, 4), (3, 9, 4, 8), (4, 10, 8, 10)]
+    assert list(tiling.windows(10, 4, 1)) == [(0, 6, 0, 5), (4, 10, 5, 10)]
+    assert list(tiling.windows(13, 4, 1)) == [(0, 6, 0, 5), (4, 10, 5, 9), (7, 13, 9, 13)]
 
 
-def test_one_window_where_the_image_is_no_larger_than_a_tile():
-    assert list(tiling.windows(5, 8, 2)) == [(0, 5, 0, 5)]
+@pytest.mark.parametrize("length", [5, 8, 12])
+def test_one_window_where_the_image_is_no_larger_than_a_window(length):
+    assert list(tiling.windows(length, 8, 2)) == [(0, length, 0, length)]
+
+
+def test_image_of_one_pixel_more_than_a_window_takes_two():
+    assert list(tiling.windows(13, 8, 2)) == [(0, 12, 0, 10), (1, 13, 10, 13)]
 
 
 @pytest.mark.parametrize("length", [1, 7, 64, 101])

@@ -6,14 +6,14 @@ import numpy as np
 
 
 def windows(length: int, tile: int, overlap: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yields the tiles along one axis.
+    """Yields the tiles along one axis, as few as there can be.
 
     A window stays inside the image, so its edge is the image's own edge or lies `overlap` pixels away from what
-    is kept of it.
+    is kept of it. Nothing is thrown away at the image's own edge.
 
     Args:
         length: Number of pixels of the axis.
-        tile: Pixels kept of each window.
+        tile: Pixels kept of a window inside the image.
         overlap: Pixels read on each side of them and thrown away.
 
     Yields:
@@ -21,10 +21,13 @@ def windows(length: int, tile: int, overlap: int) -> Iterator[tuple[int, int, in
     """
     if tile < 1 or overlap < 0:
         raise ValueError(f"`tile` must be at least 1 and `overlap` at least 0. Received: {tile}, {overlap}")
-    side = min(length, tile + 2 * overlap)
-    for kept in range(0, length, tile):
-        first = min(max(kept - overlap, 0), length - side)
-        yield first, first + side, kept, min(kept + tile, length)
+    side, kept = min(length, tile + 2 * overlap), 0
+    count = max(-(-(length - 2 * overlap) // tile), 1)
+    for i in range(count):
+        first = min(i * tile, length - side)
+        end = length if i == count - 1 else first + side - overlap
+        yield first, first + side, kept, end
+        kept = end
 
 
 def upscale(
