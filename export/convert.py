@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import pathlib
 import re
@@ -143,8 +144,9 @@ def to_tflite(core: Core, flavour: str, tile: int | None, samples: Callable | No
     Raises:
         InputError: An operation that LiteRT has no kernel for.
     """
-    function = concrete(core.network, tile)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    with _silent():
+        function = concrete(core.network, tile)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if flavour != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -180,9 +182,10 @@ def _converted(converter, graph, network) -> bytes:
 
 @contextlib.contextmanager
 def _silent():
-    """Keeps what the converter's C++ says of itself off the screen, which no setting of TensorFlow does."""
+    """Keeps what TensorFlow and its converter say of themselves off the screen, which no setting of theirs does."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    kept, log = os.dup(2), logging.getLogger("absl")
+    quiet, log.disabled = log.disabled, True
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
@@ -190,6 +193,7 @@ def _silent():
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+        log.disabled = quiet
 
 
 def _reason(message: str, graph, network) -> str:

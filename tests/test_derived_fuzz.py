@@ -220,6 +220,19 @@ def test_compressed_frame_that_does_not_tell_its_size_is_refused(tmp_path):
         assert "does not tell its size" in refusal(content, tmp_path)
 
 
+def test_jpeg_ls_frame_that_was_cut_off_is_refused_at_once(tmp_path):
+    for share in (0.3, 0.7, 0.99):
+        content = with_frame("jpeg_ls", lambda frame, share=share: frame[: int(len(frame) * share)])
+        start = time.monotonic()
+        assert "is cut off" in refusal(content, tmp_path)  # CharLS looks for its end through 2**31 bits
+        assert time.monotonic() - start < 1
+
+
+def test_jpeg_ls_frame_may_be_padded(tmp_path):
+    for end in (b"\0", b"\xff", bytes(6)):  # some writers pad by FF
+        assert survives(with_frame("jpeg_ls", lambda frame, end=end: frame + end), tmp_path)
+
+
 def test_elements_longer_than_the_file_are_refused(tmp_path):
     content = seed_bytes("explicit")
     place = content.index(struct.pack("<HH", 0x7FE0, 0x10) + b"OW")

@@ -1,6 +1,7 @@
 """From a Keras network to files: the operations in them, their parity, the calibration, the report and its gate."""
 
 import json
+import logging
 import pathlib
 
 import keras
@@ -47,6 +48,13 @@ def test_flavour_holds_plain_operations_with_batch_normalisation_folded(
     assert found == operations
     lr = picture(40, 50)
     np.testing.assert_allclose(runtime.Model(path)(lr), by_keras(network, lr), atol=tolerance)
+
+
+def test_conversion_says_nothing_of_itself(network, capfd):
+    logging.getLogger("absl").disabled = False
+    convert.to_tflite(convert.core_of(network, "int8"), "int8", 32, samples)
+    assert capfd.readouterr() == ("", "")
+    assert not logging.getLogger("absl").disabled
 
 
 @pytest.mark.parametrize("name", ["cnn5", "resnet18", "resnet6", "sesr"])

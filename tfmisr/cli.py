@@ -33,7 +33,7 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenPipeError as error:
         status = _unheard(error)
     except KeyboardInterrupt:
-        status = _say("interrupted; start the same command again, a training run goes on where it stopped", 130)
+        status = _say("interrupted; start the same command again, a run or a folder goes on where it stopped", 130)
     except InputError as error:
         status = _say(error, 2)
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Sizes that compressed DICOM frames tell of themselves, before a decoder sets aside memory for them."""
+"""What compressed DICOM frames tell of themselves, before a decoder spends memory and time on them."""
 
 import re
 import struct
@@ -10,6 +10,7 @@ from pydicom.encaps import generate_frames
 from tfmisr.edge.errors import InputError
 
 _SMALL = 2**24  # bytes; what no memory minds
+_END_OF_IMAGE = b"\xff\xd9"  # ITU-T T.87 C.1.1; within the scan a byte of FF is followed by one below 80
 _JPEG_LIKE = {*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes}
 
 
@@ -19,7 +20,7 @@ def check(ds: pydicom.Dataset, count: int) -> None:
     Decoders believe the codestream, and set aside memory for a size that the header does not tell.
 
     Raises:
-        InputError: They differ, or a frame tells none.
+        InputError: They differ, a frame tells none, or one of JPEG-LS has no end.
     """
     syntax = ds.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
@@ -28,6 +29,9 @@ def check(ds: pydicom.Dataset, count: int) -> None:
         if syntax == uid.RLELossless:
             _check_runs(frame, ds)
             continue
+        if syntax in uid.JPEGLSTransferSyntaxes and _END_OF_IMAGE not in frame:
+            # CharLS would look for the end through 2**31 bits that are not there, for seconds.
+            raise InputError("a compressed frame is cut off")
         sizes = [_jpeg_size(frame)] if syntax in _JPEG_LIKE else _jpeg_2000_sizes(frame)
         if not sizes or None in sizes:
             raise InputError("a compressed frame does not tell its size")

@@ -1,0 +1,117 @@
+"""The C++ example makes of the same files and images what the Python runtime makes."""
+
+import importlib.util
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tiny_network import picture, tiny_network, write_tflite
+
+from tfmisr.edge import card, runtime, shipped
+
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "examples" / "cpp"
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """The example, built against the library in the wheel of LiteRT."""
+    litert = importlib.util.find_spec("ai_edge_litert")
+    if not litert or not pathlib.Path(litert.origin).with_name("libLiteRt.so").is_file():
+        pytest.skip("no ai-edge-litert with libLiteRt.so")
+    if not shutil.which("make") or not shutil.which("g++"):
+        pytest.skip("no C++ compiler; install it with apt-get install g++ make")
+    target = tmp_path_factory.mktemp("cpp") / "enlarge"
+    command = ["make", "-C", FOLDER, f"PYTHON={sys.executable}", f"OUTPUT={target}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return target
+
+
+def write_pgm(path, pixels, full):
+    height, width, channels = pixels.shape
+    head = f"{'P5' if channels == 1 else 'P6'}\n# a comment\n{width} {height}\n{full}\n"
+    path.write_bytes(head.encode() + pixels.astype(">u2" if full > 255 else "u1").tobytes())
+    return path
+
+
+def read_pgm(path):
+    kind, size, full, content = path.read_bytes().split(b"\n", 3)
+    width, height = map(int, size.split())
+    values = np.frombuffer(content, ">u2" if int(full) > 255 else "u1")
+    return values.reshape(height, width, {b"P5": 1, b"P6": 3}[kind]), int(full)
+
+
+def run(program, *arguments):
+    return subprocess.run([program, *arguments], capture_output=True, text=True)
+
+
+def assert_same(program, model, pixels, full, folder):
+    source, target = write_pgm(folder / "in.pgm", pixels, full), folder / "out.pgm"
+    done = run(program, model, source, target)
+    assert done.returncode == 0, done.stderr
+    found, found_full = read_pgm(target)
+    expected = runtime.Model(model).upscale(pixels, full).astype(int)
+    assert found_full == full
+    assert found.shape == expected.shape
+    differing = np.abs(found - expected)
+    assert differing.max() <= 1  # a value half way between two levels may be rounded to either
+    assert (differing > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize("flavour", ["float32", "float16", "dynamic", "int8"])
+def test_every_flavour_gives_the_same_pixels(program, tmp_path, flavour):
+    model = write_tflite(tmp_path / "m.tflite", tiny_network(), flavour)
+    pixels = np.rint(picture(75, 90) * 65535).astype(np.uint16)
+    assert_same(program, model, pixels, 65535, tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(20, 90), (75, 20), (9, 9), (1, 30)])
+def test_image_smaller_than_a_tile_is_given_as_it_is(program, tmp_path, shape):
+    model = write_tflite(tmp_path / "m.tflite", tiny_network(), "int8")
+    pixels = np.rint(picture(*shape) * 4095).astype(np.uint16)
+    assert_same(program, model, pixels, 4095, tmp_path)
+
+
+def test_colour_gives_the_same_pixels(program, tmp_path):
+    model = write_tflite(tmp_path / "m.tflite", tiny_network(channels=3), "int8")
+    pixels = np.rint(picture(50, 60, 3) * 255).astype(np.uint8)
+    assert_same(program, model, pixels, 255, tmp_path)
+
+
+def test_file_for_any_size_gives_the_same_pixels(program, tmp_path):
+    model = write_tflite(tmp_path / "m.tflite", tiny_network(), "float32", tile=None)
+    pixels = np.rint(picture(40, 300) * 255).astype(np.uint8)
+    assert_same(program, model, pixels, 255, tmp_path)
+
+
+def test_shipped_model_gives_the_same_pixels(program, tmp_path):
+    pixels = np.rint(picture(150, 140) * 255).astype(np.uint8)
+    assert_same(program, shipped.path("fast-x4"), pixels, 255, tmp_path)
+
+
+def test_mistakes_are_told_in_one_line_and_leave_nothing(program, tmp_path):
+    model = write_tflite(tmp_path / "m.tflite", tiny_network(), "float32")
+    (tmp_path / "bare.tflite").write_bytes(model.read_bytes().replace(card.NAME, b"another_one"))
+    wide = write_tflite(tmp_path / "wide.tflite", tiny_network(), "int16x8")
+    gray = write_pgm(tmp_path / "gray.pgm", np.zeros((40, 40, 1)), 255)
+    colour = write_pgm(tmp_path / "colour.pgm", np.zeros((40, 40, 3)), 255)
+    (tmp_path / "short.pgm").write_bytes(gray.read_bytes()[:-1])
+    (tmp_path / "no.pgm").write_bytes(b"\x89PNG\r\n\x1a\n")
+    for arguments, reason in (
+        ((tmp_path / "bare.tflite", gray), "has no model card"),
+        ((tmp_path / "none.tflite", gray), "reading"),
+        ((wide, gray), "not shown here"),
+        ((model, colour), "expected an image of 1 channel(s), found 3"),
+        ((model, tmp_path / "short.pgm"), "ends too early"),
+        ((model, tmp_path / "no.pgm"), "expected a binary PGM or PPM image"),
+        ((model, tmp_path / "none.pgm"), "expected a binary PGM or PPM image"),
+    ):
+        done = run(program, *arguments, tmp_path / "out.pgm")
+        assert done.returncode == 2
+        assert reason in done.stderr.splitlines()[-1], done.stderr
+        assert not list(tmp_path.glob("out*"))
+    assert run(program, model, gray, tmp_path / "none" / "out.pgm").returncode == 2
+    assert run(program).stderr.startswith("usage:")
