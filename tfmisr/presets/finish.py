@@ -12,7 +12,6 @@ CONFIG = {
     **best_x4.CONFIG,
     "initial_weights": None,
     "loss": "mse",
-    "batch_size": 8,
-    "steps": 5000,
+    "steps": 6000,
     "learning_rate": 1e-4,
 }
