@@ -1,6 +1,7 @@
 """python -m tfmisr.export: a trained network as `.tflite` files with model cards, and as a SavedModel."""
 
 import argparse
+import dataclasses
 import json
 import math
 import pathlib
@@ -166,7 +167,10 @@ class Export:
 
     def _integer(self, core, flavour, tile, described):
         """Returns the file calibrated on as many of the crops as its accuracy allows, and its card."""
-        from tfmisr.export import convert, ranges
+        from tfmisr.export import convert, equalize, ranges
+
+        crops = self._calibration(tile).crops
+        core = dataclasses.replace(core, network=equalize.equalized(core.network, crops))
 
         def attempt(share):
             calibration = self._calibration(tile).calmest(core.network, share)
@@ -207,8 +211,6 @@ class Export:
 
     def compare(self, paths) -> int:
         """Writes `report.json` and `report.md`, and the cards again with what was found."""
-        import dataclasses
-
         from tfmisr.edge.files import write_text
         from tfmisr.export import benchmark, convert, report
 

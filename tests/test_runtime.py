@@ -169,19 +169,36 @@ def smooth_places(image, most):
 
 
 @pytest.mark.parametrize(
-    "coarse,fine,expected",
+    "step,zero,coarse,fine,expected",
     [
-        (3, 40, (40 + 4) * 0.01 / 16),  # the finer half, as far as it goes
-        (3, -100, (-100 + 4) * 0.01 / 16),
-        (9, 127, (9 + 4) * 0.01),  # saturated: the other half
-        (-90, -128, (-90 + 4) * 0.01),
+        (2 / 255, -1, 3, 40, (40 + 1) * 2 / 255 / 16),  # the finer half, as far as it goes
+        (2 / 255, -1, 3, -100, (-100 + 1) * 2 / 255 / 16),
+        (2 / 255, -1, 9, 127, (9 + 1) * 2 / 255),  # cut at 1, which lies between 126 and 127
+        (2 / 255, -1, 9, 126, (9 + 1) * 2 / 255),
+        (2 / 255, -1, -90, -128, (-90 + 1) * 2 / 255),
+        (0.002, 5, 90, 127, (90 - 5) * 0.002),  # calibration has not seen as much as 1: where the integers end
+        (0.002, 5, 90, 100, (100 - 5) * 0.002 / 16),
     ],
 )
-def test_value_is_read_from_the_finer_half_unless_that_is_saturated(int8, monkeypatch, coarse, fine, expected):
+def test_value_is_read_from_the_finer_half_unless_that_is_saturated(
+    int8, monkeypatch, step, zero, coarse, fine, expected
+):
     model = runtime.Model(int8)
-    monkeypatch.setattr(model, "_output", {"dtype": np.int8, "quantization": (0.01, -4)})
+    monkeypatch.setattr(model, "_output", {"dtype": np.int8, "quantization": (step, zero)})
     assert model.card["magnified"] == 16
-    np.testing.assert_allclose(model._values(np.array([[[coarse, fine]]], np.int8)), expected, rtol=1e-6)
+    np.testing.assert_allclose(model._values(np.array([[[coarse, fine]]], np.int8)), expected, rtol=1e-5)
+
+
+def test_int8_is_as_exact_where_the_network_adds_much(tmp_path):
+    network = tiny_network("plain", num_layers=2)
+    output = network.get_layer("output_conv")
+    output.set_weights([20 * weight for weight in output.get_weights()])
+    lr = picture(32, 32)
+    added = by_keras(network, lr) - runtime.bicubic(lr, 2)
+    large = np.abs(added) > 1.5 / 16
+    assert large.sum() > 30
+    error = runtime.Model(write_tflite(tmp_path / "m.tflite", network, "int8")).residual(lr) - added
+    assert np.abs(error[large]).max() < 0.03
 
 
 def test_int16x8_is_nearer_to_keras_than_int8(tmp_path, network, int8):

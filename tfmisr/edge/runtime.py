@@ -168,9 +168,13 @@ class Model:
         if self.card["magnified"] == 1:
             return values
         half = out.shape[-1] // 2
-        limits, fine = np.iinfo(out.dtype), out[..., half:]
-        inside = (fine > limits.min) & (fine < limits.max)
-        return np.where(inside, values[..., half:] / np.float32(self.card["magnified"]), values[..., :half])
+        fine, limits = values[..., half:], np.iinfo(out.dtype)
+        # It is cut at -1 and 1, or where its integers end; 1 need not lie on a level.
+        ends = _dequantized(np.array([limits.min, limits.max], out.dtype), self._output)
+        step = np.float32(self._output["quantization"][0])
+        low, high = np.clip(ends, -1.0, 1.0) + np.array([step, -step], np.float32)
+        inside = (fine > low) & (fine < high)
+        return np.where(inside, fine / np.float32(self.card["magnified"]), values[..., :half])
 
     def _failed(self, error):
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
