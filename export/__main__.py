@@ -53,7 +53,7 @@ def _add_data(group):
     group.add_argument("--data_dir", metavar="DIR", help="where prepared datasets are kept")
     group.add_argument("--patient_pattern", help="as for python -m tfmisr.fit")
     group.add_argument(
-        "--calibration_images", type=int, default=48, metavar="N", help="training images for int8 (default: 48)"
+        "--calibration_images", type=int, default=128, metavar="N", help="training images for int8 (default: 128)"
     )
     group.add_argument(
         "--split", default="validation", choices=("validation", "test"), help="to compare on (default: validation)"

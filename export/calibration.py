@@ -6,6 +6,7 @@ import hashlib
 import numpy as np
 
 from tfmisr import pipeline
+from tfmisr.edge import resize
 from tfmisr.edge.errors import InputError
 
 _CANDIDATES = 16  # images looked at for each one taken
@@ -71,13 +72,17 @@ class Calibration:
             "dataset": self.dataset,
             "split": "train",
             "images": len(self.crops),
-            "chosen": f"one from each quantile of mean intensity{self._left}, and a pyramid from black to white",
+            "chosen": "one from each quantile of mean intensity, every other where interpolation errs most"
+            f"{self._left}, and a pyramid from black to white",
             "sha256": self.sha256,
         }
 
 
 def choose(source, scale: int, degradation, count: int, side: int, seed: int = 0) -> Calibration:
     """Returns crops of training images from dark to bright: one from each of `count` quantiles of mean intensity.
+
+    Every other crop lies where interpolation errs most in its image: burned-in letters and edges, which are few, reach
+    furthest into the layers, and a range that does not know them cuts them off.
 
     Args:
         source: `tfmisr.data.Source`; of its splits only `train` is ever read.
@@ -97,11 +102,21 @@ def choose(source, scale: int, degradation, count: int, side: int, seed: int = 0
     chosen = [int(rng.choice(stratum)) for stratum in strata]
     side = min(side, int((cache.shapes[chosen] // scale).min()))
     crops, places = [], []
-    for name, _, _, lr, _ in pipeline.pairs(cache, scale, degradation, chosen, seed):
-        top, left = (int(rng.integers(0, length - side + 1)) for length in lr.shape[:2])
+    for name, _, max_val, lr, hr in pipeline.pairs(cache, scale, degradation, chosen, seed):
+        ends = [length - side for length in lr.shape[:2]]
+        top, left = (int(rng.integers(0, end + 1)) for end in ends)
+        if len(crops) % 2:
+            top, left = _hardest(lr, hr.astype(np.float32) / max_val, scale, side, ends)
         crops.append(lr[top : top + side, left : left + side])
         places.append({"id": name, "top": top, "left": left})
     return Calibration(source.name, crops, places)
+
+
+def _hardest(lr, hr, scale, side, ends) -> list[int]:
+    """Returns row and column of the crop in whose middle interpolation errs most."""
+    error = np.abs(hr - resize.upscale(lr, scale)).max(-1)
+    place = np.unravel_index(error.argmax(), error.shape)
+    return [int(np.clip(at // scale - side // 2, 0, end)) for at, end in zip(place, ends, strict=True)]
 
 
 def pyramid(shape: tuple[int, int, int]) -> np.ndarray:

@@ -186,6 +186,17 @@ def test_calibration_goes_from_dark_to_bright_and_reads_training_images_only(tmp
     assert {crop.shape for crop in chosen.crops} == {(16, 16, 1)}
 
 
+def test_every_other_crop_holds_what_interpolation_misses_most(tmp_path):
+    images = [np.full((64, 64, 1), 20 * i, np.uint8) for i in range(8)]
+    for image in images:
+        image[40:43, 20:23] = 255  # a letter
+    source = ArraySource(tmp_path, {"train": images, "validation": images, "test": images})
+    chosen = calibration.choose(source, 2, degradations.of({"scale": 2}), 8, 12)
+    for place in chosen.places[1::2]:
+        assert place["top"] <= 20 < place["top"] + 12 and place["left"] <= 10 < place["left"] + 12
+    assert len({(place["top"], place["left"]) for place in chosen.places[::2]}) > 2
+
+
 def test_hash_of_calibration_tells_other_pixels_and_other_names():
     crop, place = np.zeros((4, 4, 1), np.float32), {"id": "a", "top": 0, "left": 0}
     first = calibration.Calibration("d", [crop], [place]).sha256

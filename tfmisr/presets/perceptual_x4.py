@@ -14,7 +14,7 @@ CONFIG = {
     **best_x4.CONFIG,
     **{key: paper_gan.CONFIG[key] for key in _LOSSES if key in paper_gan.CONFIG},
     "initial_weights": None,
-    "steps": 4000,
+    "steps": 1500,
     "learning_rate": 1e-4,
     "discriminator_learning_rate": 2e-4,
 }
