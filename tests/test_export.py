@@ -238,7 +238,8 @@ def test_calmest_crops_are_those_to_which_the_network_adds_least():
     [
         ([0.01], 1.0, [1.0]),
         ([0.6, 0.3, 0.02], 0.5, [1.0, 0.75, 0.5]),
-        ([0.6, 0.3, 0.2, 0.1, 0.4, 0.2], 0.35, [1.0, 0.75, 0.5, 0.35, 0.25, 0.15]),
+        ([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 0.15, [1.0, 0.75, 0.5, 0.35, 0.25, 0.15]),
+        ([0.6, 0.3, 0.2, 0.1, 0.4, 0.2], 0.35, [1.0, 0.75, 0.5, 0.35, 0.25]),  # worse again: enough
     ],
 )
 def test_integer_ranges_take_as_many_crops_as_precision_allows(losses, chosen, tried):
