@@ -8,6 +8,7 @@ import pathlib
 import sys
 
 from tfmisr import classical, cli
+from tfmisr.edge import shipped
 from tfmisr.edge.errors import InputError
 from tfmisr.loss_expression import VALUE_RANGES
 from tfmisr.models import check_name
@@ -25,7 +26,8 @@ def _parser() -> argparse.ArgumentParser:
         "models",
         nargs="+",
         metavar="MODEL",
-        help="fast-x4, which comes with tfmisr, a run's folder, a .keras, .tflite or .npz file, an interpolation ("
+        help=f"one that comes with tfmisr ({', '.join(shipped.names())}), a run's folder, a .keras, .tflite or .npz "
+        "file, an interpolation ("
         + ", ".join(INTERPOLATIONS)
         + ") or a classical method ("
         + ", ".join(classical.METHODS)

@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 
 from tfmisr import cli
+from tfmisr.edge import shipped
 from tfmisr.edge.errors import InputError
 
 _WRITTEN = (".png", ".tif", ".tiff", ".dcm")
@@ -22,9 +23,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         required=True,
-        help="fast-x4, which comes with tfmisr (chest radiographs), a run's folder, a .keras or .tflite file, an .npz "
-        "file of python -m tfmisr.evaluate, nearest, bilinear, bicubic, lanczos, back_projection or self_similarity; "
-        "a network's name with + takes the mean over eight orientations, a little better and eight times as slow",
+        help=f"one that comes with tfmisr for chest radiographs ({', '.join(shipped.names())}), a run's folder, a "
+        ".keras or .tflite file, an .npz file of python -m tfmisr.evaluate, nearest, bilinear, bicubic, lanczos, "
+        "back_projection or self_similarity; a network's name with + takes the mean over eight orientations, a little "
+        "better and eight times as slow",
     )
     parser.add_argument(
         "--output",
