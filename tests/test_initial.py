@@ -33,15 +33,18 @@ def test_tflite_file_gives_back_the_weights_it_was_made_of(tmp_path, flavour, to
     assert initial.digest(path) == card.read(path)["weights_sha256"]
 
 
-def test_shipped_model_can_be_trained_on_by_its_name(tmp_path):
-    found = models.create("plain/num_filters=64,num_layers=8", 4)
-    initial.load(found, "fast-x4")
+@pytest.mark.parametrize("name", shipped.names())
+def test_shipped_model_can_be_trained_on_by_its_name(name):
+    card_of = card.read(shipped.path(name))
+    scale = card_of["scale"]
+    found = models.create(card_of["training"]["model"], scale)
+    initial.load(found, name)
     lr = picture(64, 64)
-    sr, expected = (upscalers.tiled(found)(lr, 4), upscalers.load("fast-x4")(lr, 4))
-    interpolated = upscalers.load("bicubic")(lr, 4)
-    # The file sees 256 levels, so they are not equal; what the network adds is the same but for a fifth of it.
+    sr, expected = upscalers.tiled(found)(lr, scale), upscalers.load(name)(lr, scale)
+    interpolated = upscalers.load("bicubic")(lr, scale)
+    # A file of integers sees 256 levels; what the network adds is the same but for a fifth of it.
     assert np.abs(sr - expected).mean() < 0.2 * np.abs(expected - interpolated).mean()
-    assert initial.digest("fast-x4") == card.read(shipped.path("fast-x4"))["weights_sha256"]
+    assert initial.digest(name) == card_of["weights_sha256"]
 
 
 def test_deeper_network_begins_where_the_smaller_one_stopped():

@@ -32,11 +32,19 @@ def network(path):
     created = models.create(name, card["scale"], card["channels"])
     layers = [layer for layer in created.layers if layer.weights]
     found = convolutions(path.read_bytes())
+    if found and card["magnified"] > 1:
+        found[-1] = [_without_magnified(weights, card["scale"]) for weights in found[-1]]
     if not _is_row(created) or [_shapes(layer.get_weights()) for layer in layers] != [_shapes(each) for each in found]:
         raise InputError(f"{path} cannot be trained on: {name} is no single row of convolutions; give the run's folder")
     for layer, weights in zip(layers, found, strict=True):
         layer.set_weights(weights)
     return created
+
+
+def _without_magnified(weights, scale):
+    """Returns the weights of the first half of the channels for each place of the shuffle; the second is the same."""
+    halves = weights.reshape(*weights.shape[:-1], scale**2, 2, -1)
+    return halves[..., 0, :].reshape(*weights.shape[:-1], -1)
 
 
 def _is_row(network) -> bool:
