@@ -411,7 +411,7 @@ def test_run_starts_from_the_weights_it_is_given_and_knows_them_again(tiny_sourc
 @pytest.mark.parametrize(
     "make,message",
     [
-        (lambda path: None, "initial_weights must be a finished run or a .keras file"),
+        (lambda path: None, "initial_weights must be a finished run, a .keras or .tflite file"),
         (lambda path: path.write_bytes(b"PK\x03\x04 no zip"), "initial_weights must be a finished run"),
         (lambda path: models.create("cnn5/num_filters=4", 2).save(path), "must be those of the network resnet6"),
     ],

@@ -58,10 +58,13 @@ struct Window {
 std::vector<Window> windows(int length, int tile, int overlap) {
     if (overlap < 0) return {{0, length, 0, length}};
     const int side = std::min(length, tile), step = tile - 2 * overlap;
+    const int count = std::max((length - 2 * overlap + step - 1) / step, 1);
     std::vector<Window> found;
-    for (int kept = 0; kept < length; kept += step) {
-        const int first = std::min(std::max(kept - overlap, 0), length - side);
-        found.push_back({first, side, kept, std::min(kept + step, length)});
+    for (int i = 0, kept = 0; i < count; ++i) {
+        const int first = std::min(i * step, length - side);
+        const int end = i == count - 1 ? length : first + side - overlap;
+        found.push_back({first, side, kept, end});
+        kept = end;
     }
     return found;
 }

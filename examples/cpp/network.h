@@ -72,6 +72,7 @@ class Network {
     Buffer in_, out_;
     Tensor input_, output_;
     bool adds_bicubic_, gated_;
+    int magnified_ = 1;  // factor of the output's second half of channels; 1: there is none
     float closed_ = 0, opened_ = 1;
 
     template <typename Owner, typename Create>
@@ -101,6 +102,8 @@ class Network {
         overlap = missing("overlap") ? -1 : number("overlap");  // -1: the network sees the whole image at once
         tile = missing("tile") ? std::max(256, 4 * overlap) : number("tile");
         adds_bicubic_ = field("skip").rfind("\"bicubic\"", 0) == 0;
+        // Cards of version 1 do not know it.
+        magnified_ = card.find("\n  \"magnified\": ") == std::string::npos ? 1 : number("magnified");
         if (number("shuffle") != 1) throw std::runtime_error(path + " is of a flavour (int16x8) not shown here");
         gated_ = !missing("gate");
         if (gated_) {
@@ -144,7 +147,8 @@ class Network {
         check(LiteRtGetCompiledModelOutputTensorLayouts(compiled_.get(), 0, 1, &output_.type.layout, true),
               "resizing the output");
         const int32_t* made = output_.type.layout.dimensions;
-        if (made[1] != lr.height * scale || made[2] != lr.width * scale || made[3] != channels)
+        const int depth = magnified_ > 1 ? 2 * channels : channels;
+        if (made[1] != lr.height * scale || made[2] != lr.width * scale || made[3] != depth)
             throw std::runtime_error("the file makes another size than its card promises; export it again");
         LiteRtTensorBufferRequirements needs;
         const auto create = [&](const Tensor& tensor) {
@@ -175,7 +179,20 @@ class Network {
             return;
         }
         const auto [step, zero] = output_.quantization;
-        for (size_t i = 0; i < sr.values.size(); ++i)
-            sr.values[i] = (float(static_cast<const int8_t*>(memory)[i]) - float(zero)) * step;
+        const float unit = step, middle = float(zero);
+        const auto* levels = static_cast<const int8_t*>(memory);
+        const auto value = [&](size_t i) { return (float(levels[i]) - middle) * unit; };
+        if (magnified_ == 1) {
+            for (size_t i = 0; i < sr.values.size(); ++i) sr.values[i] = value(i);
+            return;
+        }
+        // The finer half is taken unless it is cut off: at -1 and 1, or where its integers end.
+        const float low = std::max((-128.0f - middle) * unit, -1.0f) + unit;
+        const float high = std::min((127.0f - middle) * unit, 1.0f) - unit;
+        for (size_t i = 0; i < sr.values.size(); ++i) {
+            const size_t coarse = i / channels * 2 * channels + i % channels;
+            const float fine = value(coarse + channels);
+            sr.values[i] = fine > low && fine < high ? fine / float(magnified_) : value(coarse);
+        }
     }
 };
