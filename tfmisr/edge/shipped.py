@@ -1,4 +1,4 @@
-"""The models that come with the package, by name: `fast-x4`, `balanced-x2`, `best-x4` and the like.
+"""The models that come with the package, by name: `fast-x4`, `best-x2` and the like.
 
 They are `.tflite` files with their cards in `tfmisr/edge/models`, beside `SHA256SUMS`, which says what they must be.
 """

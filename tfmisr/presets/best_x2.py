@@ -1,4 +1,4 @@
-"""The network of `best-x2` and `balanced-x2`, which come with the package: `fast_x2` grown to twice the layers.
+"""The network of `best-x2`, which comes with the package: `fast_x2` grown to twice the layers.
 
 It starts from the run of `fast_x2`, with eight layers more that begin as the identity:
 

@@ -1,4 +1,4 @@
-"""The network of `best-x4` and `balanced-x4`, which come with the package: `fast-x4` grown to twice the layers.
+"""The network of `best-x4`, which comes with the package: `fast-x4` grown to twice the layers.
 
 It starts from the shipped `fast-x4`, with eight layers more that begin as the identity.
 """

@@ -1,8 +1,11 @@
 """The model `fast-x2` that comes with the package: chest radiographs, twice. It starts from the features of `fast-x4`.
 
-The file is then written by
+The last steps are those of the preset `finish`; the file is then written by
 
-    python -m tfmisr.export runs/fast-x2 --output exported --formats int8 --name fast-x2 --licence Apache-2.0
+    python -m tfmisr.fit --preset finish --scale 2 --model plain/fast --initial_weights runs/fast-x2 \\
+        --workdir runs/fast-x2-finished
+    python -m tfmisr.export runs/fast-x2-finished --output exported --formats int8 --tile 256 --name fast-x2 \\
+        --licence Apache-2.0
 """
 
 from tfmisr.presets import fast_x4

@@ -3,7 +3,6 @@
 The mean absolute error looks for the median of what a pixel can be, PSNR rewards the mean:
 
     python -m tfmisr.fit --preset finish --initial_weights runs/best-x4 --workdir runs/best-x4-finished
-    python -m tfmisr.fit --preset finish --scale 2 --initial_weights runs/best-x2 --workdir runs/best-x2-finished
 """
 
 from tfmisr.presets import best_x4
