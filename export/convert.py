@@ -73,7 +73,7 @@ def core_of(network: keras.Model, flavour: str) -> Core:
         return Core(keras.Model(network.input, inputs[0]), "bicubic", last.scale)
     if flavour == "int8" and isinstance(last, layers.DepthToSpace):
         conv, features = _made_by(inputs[0])
-        if type(conv) is keras.layers.Conv2D and conv.activation is keras.activations.linear:
+        if type(conv) is keras.layers.Conv2D and conv.groups == 1 and conv.activation is keras.activations.linear:
             both = _in_two_ranges(conv, last.scale)(features[0])
             return Core(keras.Model(network.input, last(both)), "bicubic", magnified=_MAGNIFIED)
     return Core(keras.Model(network.input, residual), "bicubic")
@@ -85,9 +85,8 @@ def _in_two_ranges(conv, scale: int) -> keras.layers.Layer:
     All are cut at -1 and 1, so one scale of 8 bits serves both.
     """
     filters = 2 * conv.filters
-    found = keras.layers.Conv2D(
-        filters, conv.kernel_size, padding=conv.padding, use_bias=True, activation="hard_tanh", name=conv.name
-    )
+    changed = {"filters": filters, "use_bias": True, "activation": "hard_tanh"}
+    found = keras.layers.Conv2D.from_config({**conv.get_config(), **changed})
     kernel, bias = conv.get_weights() if conv.use_bias else (*conv.get_weights(), np.zeros(conv.filters, np.float32))
 
     def both(values):
