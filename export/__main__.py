@@ -39,6 +39,13 @@ def _parser() -> argparse.ArgumentParser:
         help="side of the .tflite input in low-resolution pixels, or any; several make several files (default: 128, "
         "more where the network sees far, any where it sees the whole image)",
     )
+    parser.add_argument(
+        "--orientations",
+        type=int,
+        default=1,
+        choices=(1, 2, 4, 8),
+        help="give the mean over so many orientations of the image, in so many times the time (default: 1)",
+    )
     parser.add_argument("--name", help="the model's name (default: that of the folder)")
     parser.add_argument("--modality", metavar="TEXT", help="for the card: what the training images show")
     parser.add_argument("--licence", metavar="TEXT", help="for the card: licence of the weights")
@@ -82,7 +89,7 @@ def main(argv=None) -> int:
     run = upscalers.load(arguments.model)
     if run.channels is None:
         raise InputError(f"expected a run's folder or a .keras file. Received: {arguments.model}, an interpolation")
-    network = convert.in_float32(models.load(arguments.model))
+    network = _folded(convert.in_float32(models.load(arguments.model)), arguments)
     degradation = degradations.of({**run.config, "scale": run.scale})
     source = _source(arguments, run.config or config.Config().identity() | {"dataset": None})
     cli.require_writable(arguments.output)
@@ -103,6 +110,19 @@ def _check_backend():
             "TensorFlow's converter needs a network of its own: run this with KERAS_BACKEND=tensorflow; "
             f"a .keras file is the same for all. Received: {keras.backend.backend()}"
         )
+
+
+def _folded(network, arguments):
+    from tfmisr import rows
+
+    if arguments.orientations == 1:
+        return network
+    if rows.convolutions(network) is None:
+        raise InputError(
+            "--orientations needs a row of convolutions with a ReLU behind each that adds to the interpolation, such "
+            f"as plain; python -m tfmisr.upscale takes MODEL+ for any. Received: {arguments.model} ({network.name})"
+        )
+    return rows.folded(network, arguments.orientations)
 
 
 def _tiles(arguments) -> list[int | None]:
@@ -167,7 +187,8 @@ class Export:
 
     def _integer(self, core, flavour, tile, described):
         """Returns the file calibrated on as many of the crops as its accuracy allows, and its card."""
-        from tfmisr.export import convert, equalize, ranges
+        from tfmisr import equalize
+        from tfmisr.export import convert, ranges
 
         crops = self._calibration(tile).crops
         core = dataclasses.replace(core, network=equalize.equalized(core.network, crops))

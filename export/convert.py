@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmisr import collapsible, layers
+from tfmisr import collapsible, layers, quantization
 from tfmisr.edge.errors import InputError
 from tfmisr.export import degenerate
 
@@ -25,10 +25,6 @@ SIGNATURE = "serving_default"
 
 # LiteRT's kernel of the shuffle knows no 16-bit integers; the runtime does it then.
 _WITHOUT_SHUFFLE = ("int16x8",)
-
-# Of 256 levels from -1 to 1 each is two gray levels of an image of 8 bits; a sixteenth of that is no loss. What is
-# small is read from the magnified half of the channels, what is larger, at burned-in letters, from the other.
-_MAGNIFIED = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +71,7 @@ def core_of(network: keras.Model, flavour: str) -> Core:
         conv, features = _made_by(inputs[0])
         if type(conv) is keras.layers.Conv2D and conv.groups == 1 and conv.activation is keras.activations.linear:
             both = _in_two_ranges(conv, last.scale)(features[0])
-            return Core(keras.Model(network.input, last(both)), "bicubic", magnified=_MAGNIFIED)
+            return Core(keras.Model(network.input, last(both)), "bicubic", magnified=quantization.MAGNIFIED)
     return Core(keras.Model(network.input, residual), "bicubic")
 
 
@@ -91,7 +87,7 @@ def _in_two_ranges(conv, scale: int) -> keras.layers.Layer:
 
     def both(values):
         places = values.reshape(*values.shape[:-1], scale**2, -1)
-        return np.concatenate([places, _MAGNIFIED * places], -1).reshape(*values.shape[:-1], filters)
+        return np.concatenate([places, quantization.MAGNIFIED * places], -1).reshape(*values.shape[:-1], filters)
 
     found.build((None, None, None, kernel.shape[2]))
     found.set_weights([both(kernel), both(bias)])

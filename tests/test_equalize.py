@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from tiny_network import picture, tiny_network, write_tflite
 
-from tfmisr import models
-from tfmisr.export import equalize
+from tfmisr import equalize, models
 
 IMAGES = [picture(24, 24, seed=seed) for seed in range(3)]
 

@@ -64,11 +64,12 @@ def cut_after(monkeypatch, step):
     [
         CNN,
         {**CNN, "ema_decay": 0.9, "optimizer": "sgd"},
+        {**CNN, "optimizer": "muon"},
         {**CNN, "gradient_accumulation_steps": 3, "noise_std": 0.05},
         GAN,
         {**GAN, "mixed_precision": "mixed_float16"},
     ],
-    ids=["cnn", "ema", "accumulation", "gan", "gan_float16"],
+    ids=["cnn", "ema", "muon", "accumulation", "gan", "gan_float16"],
 )
 def test_run_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(tiny_source, tmp_path, monkeypatch, fields):
     whole = loop.train(Config(**fields, workdir=str(tmp_path / "whole")), tiny_source)

@@ -76,9 +76,9 @@ def test_whole_number_among_fractions_is_a_fraction():
         ({"batch_size": {"min": 1, "max": float("inf")}}, "have min and max"),
         ({"learning_rate": [float("nan")]}, "learning_rate must be a finite number. Received: nan"),
         ({"discriminator_learning_rate": [float("inf")]}, "must be a finite number or null. Received: inf"),
-        ({"momentum": [0.5, 0.9]}, "x searches momentum, which only sgd has; add --optimizer sgd"),
-        ({"momentum": [0.5, 0.9], "optimizer": ["adam"]}, "which only sgd has; search optimizer sgd too"),
-        ({"beta_1": [0.5, 0.9], "optimizer": ["sgd"]}, "which only adam has; search optimizer adam too"),
+        ({"momentum": [0.5, 0.9]}, "x searches momentum, which only sgd and muon have; add --optimizer sgd"),
+        ({"momentum": [0.5, 0.9], "optimizer": ["adam"]}, "which only sgd and muon have; search optimizer sgd too"),
+        ({"beta_1": [0.5, 0.9], "optimizer": ["sgd"]}, "which only adam and muon have; search optimizer adam too"),
         ({"adversarial_loss": ["hinge"]}, "--adversarial_loss needs --discriminator"),
     ],
 )

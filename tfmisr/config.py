@@ -59,17 +59,20 @@ class Config:
         "mae",
         "a loss or a weighted sum, such as 'charbonnier + 0.1*ms_ssim(scales=2)': " + ", ".join(loss_expression.NAMES),
     )
-    optimizer: str = _option("adam", "optimizer", ("adam", "sgd"))
+    optimizer: str = _option("adam", "optimizer", ("adam", "sgd", "muon"))
     learning_rate: float = _option(1e-3, "learning rate after the warm-up")
-    momentum: float = _option(0.9, "momentum of sgd")
-    beta_1: float = _option(0.9, "first moment's decay of adam")
-    beta_2: float = _option(0.999, "second moment's decay of adam")
+    momentum: float = _option(0.9, "momentum of sgd and muon")
+    beta_1: float = _option(0.9, "first moment's decay of adam, and of muon's biases")
+    beta_2: float = _option(0.999, "second moment's decay of adam, and of muon's biases")
     schedule: str = _option("cosine", "fall of the learning rate to 0", ("constant", "cosine", "linear"))
     warmup_steps: int = _option(0, "steps in which the learning rate rises from 0")
     gradient_accumulation_steps: int = _option(1, "steps whose gradients make one update")
     ema_decay: float = _option(0.0, "decay a step of the averaged weights that are kept; 0: no average")
     initial_weights: str | None = _option(
         None, "start from the weights of this run, or .keras file, of the same network"
+    )
+    quantization_aware: bool = _option(
+        False, "train with the 8 bits of an int8 file; for the last steps of a row of convolutions, such as plain"
     )
     discriminator: str | None = _option(
         None, "train as a GAN with this discriminator: " + ", ".join(discriminators.names())
@@ -224,6 +227,10 @@ def _check_adversarial(config: Config) -> None:
     for name in ("adversarial_loss", "spectral_normalization", "r1_weight", "feature_discriminator", "unpaired"):
         if not config.discriminator and getattr(config, name) != _DEFAULTS[name]:
             raise InputError(f"--{name} needs --discriminator. Received: {getattr(config, name)} and none")
+    if config.discriminator and config.quantization_aware:
+        raise InputError(
+            "--quantization_aware needs a run without --discriminator, such as a last one with a pixel loss"
+        )
     if config.r1_interval < 1:
         raise InputError(f"r1_interval must be at least 1. Received: {config.r1_interval}")
     if config.feature_discriminator:

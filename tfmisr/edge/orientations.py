@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-# Those that keep height and width first: a runtime then allocates for another shape once and not seven times.
-_WAYS = (0, 2, 4, 6, 1, 3, 5, 7)
+# Half a turn comes first, and those that keep height and width before the others: a runtime then allocates for another
+# shape once and not seven times.
+WAYS = (0, 2, 4, 6, 1, 3, 5, 7)
 
 
 def turned(image: np.ndarray, way: int) -> np.ndarray:
@@ -35,8 +36,8 @@ def self_ensemble(enlarge: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.n
 
     def mean(image):
         total = 0.0
-        for way in _WAYS:
+        for way in WAYS:
             total = total + turned_back(enlarge(np.ascontiguousarray(turned(image, way))), way)
-        return total / np.float32(len(_WAYS))
+        return total / np.float32(len(WAYS))
 
     return mean

@@ -1,16 +1,18 @@
-"""The network of `best-x4`, which comes with the package: `fast-x4` grown to twice the layers.
+"""The network of `best-x4`, which comes with the package: 24 layers, grown from the 16 of `deep_x4`.
 
-It starts from the shipped `fast-x4`, with eight layers more that begin as the identity.
+python -m tfmisr.fit --preset best_x4 --initial_weights runs/deep-x4-finished --workdir runs/best-x4
 """
 
-from tfmisr.presets import fast_x4
+from tfmisr.presets import deep_x4
 
 CONFIG = {
-    **fast_x4.CONFIG,
+    **deep_x4.CONFIG,
     "model": "plain/best",
-    "initial_weights": "fast-x4",
-    "batch_size": 4,
-    "steps": 16000,
-    "learning_rate": 5e-4,
-    "hard_patches": 0.7,
+    "initial_weights": None,
+    "optimizer": "muon",
+    "momentum": 0.95,
+    "learning_rate": 3e-4,
+    "loss": "mse",
+    "steps": 7000,
+    "warmup_steps": 200,
 }

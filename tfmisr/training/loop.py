@@ -6,16 +6,18 @@ import pathlib
 import platform
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import tfmisr
-from tfmisr import degradations, models, pipeline
+from tfmisr import degradations, pipeline
 from tfmisr.config import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import whole, write_text
 from tfmisr.training import averaging, callbacks, checkpoints, initial, optimizers, trainers, unpaired
 
 VALIDATION_IMAGES, VALIDATION_SIDE = 16, 192
+_PATCHES = 128  # that show how far the channels reach
 
 
 def train(config: Config, source, until: int | None = None, lr_source=None) -> pathlib.Path | None:
@@ -131,7 +133,7 @@ class Run:
         self.strategy = _strategy(config)
         self.crops = self._validation(source)
         with self.strategy.scope():
-            self.network = trainers.network(config, source.channels)
+            self.network = trainers.network(config, source.channels, self._patches)
             self.model = trainers.compiled(config, self.network, source.channels, self.total)
             self.average = averaging.WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
 
@@ -143,6 +145,10 @@ class Run:
         sizes = (config.patch_size, config.batch_size, config.seed)
         sampler = pipeline.PatchSampler(cache, config.scale, self.degradation, *sizes, hard_patches=config.hard_patches)
         return sampler, pipeline.training_data
+
+    def _patches(self):
+        """Returns the low-resolution patches of the first steps."""
+        return np.concatenate([self.sampler.batch(step)[0] for step in range(-(-_PATCHES // self.config.batch_size))])
 
     def _validation(self, source):
         if "validation" not in source.splits:
@@ -233,7 +239,7 @@ class Run:
     def _save(self) -> pathlib.Path:
         """Writes the network under the float32 policy: a file of mixed precision could not be exported."""
         keras.mixed_precision.set_dtype_policy("float32")
-        network = models.create(self.config.model, self.config.scale, self.network.input_shape[-1])
+        network = trainers.untrained(self.config, self.network.input_shape[-1])
         network.set_weights(self.network.get_weights())
         path = self.folder / "model.keras"
         with whole(path) as temporary:

@@ -39,6 +39,50 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         return {key: getattr(self, key) for key in keys}
 
 
+# A layer that makes the image: its few channels are no matrix whose directions could be made equal.
+_IMAGE_LAYERS = ("output_conv", "super_res")
+_IMAGE_CHANNELS = 3
+
+
+@keras.saving.register_keras_serializable("tfmisr")
+class Muon(keras.optimizers.Muon):
+    """Muon for convolutions: each kernel is the matrix `(height * width * in, out)`, whose step has all directions.
+
+    Biases, and the layers that read or make an image, get the steps of Adam with the same learning rate; Muon's are
+    scaled to be as large (root of the mean square 0.2). There is no weight decay.
+
+    Args:
+        learning_rate: A number or a schedule.
+        adam_beta_1: First moment's decay of Adam.
+        adam_beta_2: Second moment's decay of Adam.
+        **kwargs: Of `keras.optimizers.Muon`.
+
+    Reference:
+        Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024,
+        https://kellerjordan.github.io/posts/muon; Liu et al., Muon is scalable for LLM training, 2025,
+        https://arxiv.org/abs/2502.16982, for the size of a step.
+    """
+
+    def __init__(self, learning_rate=1e-3, adam_beta_1=0.9, adam_beta_2=0.999, **kwargs):
+        kwargs = {"weight_decay": None, "adam_weight_decay": None, **kwargs}
+        super().__init__(learning_rate, adam_beta_1=adam_beta_1, adam_beta_2=adam_beta_2, **kwargs)
+
+    def _should_use_adamw(self, variable):
+        if len(variable.shape) < 2 or min(variable.shape[-2:]) <= _IMAGE_CHANNELS:
+            return True
+        return any(name in variable.path for name in _IMAGE_LAYERS)
+
+    @staticmethod
+    def _matrix(tensor):
+        return ops.reshape(tensor, (-1, tensor.shape[-1]))
+
+    def _muon_update_step(self, gradient, variable, lr, m):
+        self.assign(m, self.momentum * m + gradient)
+        update = gradient + self.momentum * m if self.nesterov else m
+        update = self.zeropower_via_newtonschulz5(self._matrix(update), self.ns_steps)
+        self.assign_sub(variable, ops.reshape(self.lr_adjust(lr * update), variable.shape))
+
+
 def create(config, total_steps: int, learning_rate: float) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a run's configuration.
 
@@ -55,6 +99,8 @@ def create(config, total_steps: int, learning_rate: float) -> keras.optimizers.O
     accumulation = {"gradient_accumulation_steps": every} if every > 1 else {}
     if config.optimizer == "sgd":
         return keras.optimizers.SGD(rate, momentum=config.momentum, **accumulation)
+    if config.optimizer == "muon":
+        return Muon(rate, config.beta_1, config.beta_2, momentum=config.momentum, **accumulation)
     return keras.optimizers.Adam(rate, beta_1=config.beta_1, beta_2=config.beta_2, **accumulation)
 
 

@@ -2,19 +2,35 @@
 
 import keras
 
-from tfmisr import losses, models
+from tfmisr import losses, models, quantization
 from tfmisr.edge.errors import InputError
 from tfmisr.models import discriminators
 from tfmisr.training import cycle, initial, metrics, optimizers, spectral
 from tfmisr.training.gan import GAN
 
 
-def network(config, channels: int) -> keras.Model:
-    """Returns the run's network as it is before the first step."""
+def network(config, channels: int, images) -> keras.Model:
+    """Returns the run's network as it is before the first step.
+
+    Args:
+        config: `tfmisr.config.Config`.
+        channels: Channels of the images.
+        images: Function that returns low-resolution patches (batch, height, width, channels), to find ranges with.
+    """
     created = models.create(config.model, config.scale, channels)
     if config.initial_weights:
         initial.load(created, config.initial_weights)
-    return created
+    if not config.quantization_aware:
+        return created
+    found = quantization.bounded(created)
+    found.set_weights(quantization.fitted(created, images()))
+    return found
+
+
+def untrained(config, channels: int) -> keras.Model:
+    """Returns a network for the weights of the run's network."""
+    created = models.create(config.model, config.scale, channels)
+    return quantization.bounded(created) if config.quantization_aware else created
 
 
 def compiled(config, network: keras.Model, channels: int, total_steps: int) -> keras.Model:
@@ -29,9 +45,10 @@ def compiled(config, network: keras.Model, channels: int, total_steps: int) -> k
     optimizer = optimizers.create(config, total_steps, config.learning_rate)
     if not config.discriminator:
         loss = losses.get(config.loss)
-        network.compile(optimizer, loss, metrics=[metrics.psnr()], jit_compile=config.jit_compile)
-        network.optimizer.build(network.trainable_variables)
-        return network
+        trained = quantization.aware(network) if config.quantization_aware else network
+        trained.compile(optimizer, loss, metrics=[metrics.psnr()], jit_compile=config.jit_compile)
+        trained.optimizer.build(network.trainable_variables)
+        return trained
     trainer = _cycle_gan(config, network, channels) if config.unpaired else _gan(config, network, channels)
     other = optimizers.create(config, total_steps, config.discriminator_learning_rate or config.learning_rate)
     loss = losses.get(config.loss, reduction="none")

@@ -52,7 +52,7 @@ _NEEDS = {
     "cycle_weight": "unpaired",
     "identity_weight": "unpaired",
 }
-_OF_OPTIMIZERS = {"momentum": "sgd", "beta_1": "adam", "beta_2": "adam"}
+_OF_OPTIMIZERS = {"momentum": ("sgd", "muon"), "beta_1": ("adam", "muon"), "beta_2": ("adam", "muon")}
 _RANGE = {"min", "max", "step", "log"}
 _LARGEST_FILE = 2**20  # bytes
 
@@ -116,10 +116,10 @@ class Declared:
                 raise InputError(f"{where} searches {name}, which does nothing without --{_NEEDS[name]}; add it")
         searched = next((p.choices for p in self.parameters if p.name == "optimizer"), ())
         for name in names:
-            needed = _OF_OPTIMIZERS.get(name)
-            if needed and needed not in (searched or (base.optimizer,)):
-                mend = f"search optimizer {needed} too" if searched else f"add --optimizer {needed}"
-                raise InputError(f"{where} searches {name}, which only {needed} has; {mend}")
+            having = _OF_OPTIMIZERS.get(name, ())
+            if having and not set(having) & set(searched or (base.optimizer,)):
+                mend = f"search optimizer {having[0]} too" if searched else f"add --optimizer {having[0]}"
+                raise InputError(f"{where} searches {name}, which only {' and '.join(having)} have; {mend}")
 
     def _parameter(self, name, described, where) -> Parameter:
         models.check_name(f"what {where} searches", name, [*FIELDS, *(a for a in self.arguments if a not in FIELDS)])

@@ -6,7 +6,7 @@ import numpy as np
 _WIDEST = 64.0  # a channel is enlarged at most so many times; one that is always 0 has no size
 
 
-def equalized(network: keras.Model, images: list[np.ndarray]) -> keras.Model:
+def equalized(network: keras.Model, images: list[np.ndarray], reach: float | None = None) -> keras.Model:
     """Returns a network that computes the same, in which every channel behind a ReLU reaches as far as the others.
 
     One scale of 8 bits holds all channels of a tensor, so the largest takes the levels of the others away. A ReLU
@@ -16,6 +16,7 @@ def equalized(network: keras.Model, images: list[np.ndarray]) -> keras.Model:
     Args:
         network: Keras network; it stays as it is.
         images: float32 arrays (height, width, channels) that show how far the channels reach.
+        reach: What all shall reach; by default what the farthest channel of a tensor does.
 
     Reference:
         Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV 2019,
@@ -27,14 +28,14 @@ def equalized(network: keras.Model, images: list[np.ndarray]) -> keras.Model:
     if not places:
         return clone
     watched = keras.Model(clone.input, [reader.input for _, reader in places])
-    reach = [np.zeros(reader.input.shape[-1], np.float32) for _, reader in places]
+    found = [np.zeros(reader.input.shape[-1], np.float32) for _, reader in places]
     for image in images:
-        found = watched(image[None], training=False)
-        for own, tensor in zip(reach, found if len(places) > 1 else [found], strict=True):
+        tensors = watched(image[None], training=False)
+        for own, tensor in zip(found, tensors if len(places) > 1 else [tensors], strict=True):
             np.maximum(own, np.asarray(tensor).max((0, 1, 2)), out=own)
-    for (maker, reader), own in zip(places, reach, strict=True):
+    for (maker, reader), own in zip(places, found, strict=True):
         if own.max() > 0:
-            _scale(maker, reader, np.maximum(own / own.max(), 1 / _WIDEST))
+            _scale(maker, reader, np.maximum(own, own.max() / _WIDEST) / (reach or own.max()))
     return clone
 
 

@@ -1,0 +1,133 @@
+"""Training with 8 bits: what the network computes then is what LiteRT computes with its integer file."""
+
+import keras
+import numpy as np
+import pytest
+from tiny_network import picture
+
+from tfmisr import models, quantization
+from tfmisr.config import Config
+from tfmisr.edge import card as model_card
+from tfmisr.edge import runtime
+from tfmisr.edge.errors import InputError
+from tfmisr.export import cards, convert
+from tfmisr.training import loop
+
+NAME = "plain/num_filters=16,num_layers=4"
+IMAGES = np.stack([picture(48, 48, seed=seed) for seed in range(6)])
+RUN = {"model": NAME, "scale": 2, "patch_size": 16, "batch_size": 4, "save_every": 6, "validate_every": 6}
+
+
+def trained(scale=2):
+    """Returns a network with weights of the size that training makes."""
+    keras.utils.set_random_seed(3)
+    network = models.create(NAME, scale, 1)
+    rng = np.random.default_rng(4)
+    *hidden, kernel, bias = network.get_weights()
+    hidden = [w + rng.normal(0, 0.02, w.shape) for w in hidden]
+    network.set_weights([*hidden, rng.normal(0, 0.02, kernel.shape), rng.normal(0, 0.01, bias.shape)])
+    return network
+
+
+def bounded(scale=2):
+    network = trained(scale)
+    found = quantization.bounded(network)
+    found.set_weights(quantization.fitted(network, IMAGES))
+    return network, found
+
+
+def file_of(network, scale, path):
+    """Writes the integer file of a network, and returns it as a model."""
+    core = convert.core_of(network, "int8")
+    content = convert.to_tflite(core, "int8", 48, lambda: iter([*IMAGES, *(IMAGES * 0), *(IMAGES * 0 + 1)]))
+    said = {"modality": "none", "training": {}, "protocol": None, "scores": None, "licence": "none"}
+    card = cards.describe("m", "int8", core, scale, 48, 8, said)
+    path.write_bytes(model_card.attach(content, {**card, "gate": None}))
+    return runtime.Model(path), content
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_network_computes_in_training_what_litert_does(scale, tmp_path):
+    _, network = bounded(scale)
+    model, content = file_of(network, scale, tmp_path / "m.tflite")
+    lr = np.rint(picture(48, 48, seed=9) * 255).astype(np.float32) / 255
+    aware = np.asarray(quantization.aware(network)(lr[None]))[0]
+    exact = np.asarray(network(lr[None]))[0]
+    found = model(lr)
+    lost, apart = np.abs(found - exact), np.abs(found - aware)
+    # A rounding that falls on the other side is one level; the file and the network agree but for some of these.
+    assert apart.mean() < 0.25 * lost.mean()
+    assert lost.mean() > 1e-5
+    assert "RELU" not in " ".join(convert.operations_of(content))  # the ends are within the convolutions
+
+
+def test_fitted_network_computes_the_same_and_each_channel_reaches_the_end():
+    network, found = bounded()
+    np.testing.assert_allclose(found(IMAGES), network(IMAGES), atol=2e-5)
+    for i in (1, 2, 3):
+        reach = np.asarray(keras.Model(found.input, found.get_layer(f"relu{i}").output)(IMAGES)).max((0, 1, 2))
+        alive = reach > 0.2  # a channel is enlarged 64 times at most
+        np.testing.assert_allclose(reach[alive], quantization.REACH, rtol=1e-4)
+        assert alive.any()
+
+
+def test_rounding_lets_gradients_through():
+    import tensorflow as tf
+
+    _, network = bounded()
+    aware = quantization.aware(network)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((aware(IMAGES) - 0.5) ** 2)
+    gradients = tape.gradient(loss, network.trainable_variables)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((network(IMAGES) - 0.5) ** 2)
+    for rounded, exact in zip(gradients, tape.gradient(loss, network.trainable_variables), strict=True):
+        assert np.corrcoef(np.ravel(rounded), np.ravel(exact))[0, 1] > 0.98
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.0, 0.0),
+        (0.6, 76 / 127.5),  # 76.5 lies between two levels; to the even one
+        (-0.6, -76 / 127.5),
+        (0.01, 20 / 2040),  # 20.4 sixteenths of a level
+        (-0.0101, -21 / 2040),
+        (0.0625, 8 / 127.5),  # just outside the fine range
+    ],
+)
+def test_output_is_rounded_in_two_ranges(value, expected):
+    found = quantization._in_two_ranges(keras.ops.convert_to_tensor(np.float32([value])))
+    np.testing.assert_allclose(found, [expected], atol=1e-7)
+
+
+def test_run_ends_with_a_network_that_ends_at_the_reach_and_can_be_started_from(tiny_source, tmp_path):
+    float_run = Config(**RUN, steps=6, workdir=str(tmp_path / "float"))
+    loop.train(float_run, tiny_source)
+    fields = {**RUN, "initial_weights": str(tmp_path / "float"), "steps": 12, "ema_decay": 0.9}
+    path = loop.train(Config(**fields, quantization_aware=True, workdir=str(tmp_path / "aware")), tiny_source)
+    network = models.load(path)
+    assert {layer.max_value for layer in network.layers if isinstance(layer, keras.layers.ReLU)} == {6.0}
+    again = {**RUN, "initial_weights": str(path.parent), "steps": 6}
+    assert loop.train(Config(**again, workdir=str(tmp_path / "again")), tiny_source).is_file()
+
+
+def test_run_that_was_cut_off_ends_with_the_same_weights(tiny_source, tmp_path):
+    fields = {**RUN, "steps": 12, "quantization_aware": True, "mixed_precision": "mixed_bfloat16"}
+    whole = loop.train(Config(**fields, workdir=str(tmp_path / "whole")), tiny_source)
+    config = Config(**fields, workdir=str(tmp_path / "cut"))
+    assert loop.train(config, tiny_source, until=6) is None
+    found = loop.train(config, tiny_source)
+    for a, b in zip(models.load(whole).get_weights(), models.load(found).get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_networks_that_are_no_row_are_refused(tiny_source, tmp_path):
+    config = Config(**{**RUN, "model": "edsr"}, quantization_aware=True, workdir=str(tmp_path / "run"))
+    with pytest.raises(InputError, match="needs a row of convolutions .* such as plain. Received: edsr"):
+        loop.train(config, tiny_source)
+
+
+def test_a_gan_is_refused():
+    with pytest.raises(InputError, match="quantization_aware needs a run without --discriminator"):
+        Config(quantization_aware=True, discriminator="dcgan")

@@ -1,0 +1,82 @@
+"""Networks that are one row of convolutions and add to the interpolation: what can be told and done of these alone."""
+
+import keras
+import numpy as np
+
+from tfmisr import layers
+from tfmisr.edge import orientations
+
+
+def convolutions(network: keras.Model) -> list | None:
+    """Returns the convolutions of such a network, the one that makes the image last; `None` for another network.
+
+    It has a ReLU behind each convolution but the last and ends as `layers.interpolation_plus` does.
+    """
+    found = [layer for layer in network.layers if type(layer) is keras.layers.Conv2D]
+    expected = [keras.layers.InputLayer, *[keras.layers.Conv2D, keras.layers.ReLU] * (len(found) - 1)]
+    expected += [keras.layers.Conv2D, layers.DepthToSpace, layers.BicubicUpsampling, keras.layers.Add]
+    kinds = [type(layer) for layer in network.layers]
+    return found if found and sorted(map(str, kinds)) == sorted(map(str, expected)) else None
+
+
+def folded(network: keras.Model, ways: int) -> keras.Model:
+    """Returns a network that gives the mean over orientations of its input of what a row of convolutions gives.
+
+    A convolution of a turned image is one with a turned kernel, so the row stands there once for each orientation, and
+    one last convolution reads all of them. It takes `ways` times as long.
+
+    Args:
+        network: See `convolutions`.
+        ways: Number of orientations: 2, which are half a turn apart, or 4 or 8.
+
+    Reference:
+        Timofte, Rothe and Van Gool, Seven Ways to Improve Example-Based Single Image Super Resolution, CVPR 2016,
+        https://arxiv.org/abs/1511.02228
+    """
+    *hidden, last = convolutions(network)
+    relus = [layer for layer in network.layers if type(layer) is keras.layers.ReLU]
+    chosen = orientations.WAYS[:ways]
+    towers = [_tower(network.input, hidden, relus, way) for way in chosen]
+    (kernel, bias), scale = last.get_weights(), network.get_layer("output_shuffle").scale
+    x = keras.layers.Concatenate(name="orientations")(towers)
+    x = _added(last, "", x, _last_kernel(kernel, scale, chosen), _mean(_places(bias, scale), chosen).reshape(-1))
+    x = layers.DepthToSpace(scale, name="output_shuffle")(x)
+    upsampled = layers.BicubicUpsampling(scale, name="bicubic")(network.input)
+    sum_ = keras.layers.Add(name="super_res", dtype="float32")([upsampled, x])
+    return keras.Model(network.input, sum_, name=network.name)
+
+
+def _tower(x, hidden, relus, way):
+    for conv, relu in zip(hidden, relus, strict=True):
+        kernel, bias = conv.get_weights()
+        x = _added(conv, f"_way{way}", x, orientations.turned_back(kernel, way), bias)
+        x = type(relu).from_config({**relu.get_config(), "name": f"{relu.name}_way{way}"})(x)
+    return x
+
+
+def _added(conv, ending, x, *weights):
+    """Returns what a convolution with other weights makes of `x`."""
+    layer = keras.layers.Conv2D.from_config({**conv.get_config(), "name": conv.name + ending})
+    x = layer(x)
+    layer.set_weights(weights)
+    return x
+
+
+def _places(values, scale):
+    """Returns values whose last axis is the channels before a shuffle, with the shuffle's rows and columns first."""
+    apart = values.reshape(*values.shape[:-1], scale, scale, -1)
+    return np.moveaxis(apart, (-3, -2), (0, 1))
+
+
+def _mean(values, chosen):
+    return np.mean([orientations.turned_back(values, way) for way in chosen], 0)
+
+
+def _last_kernel(kernel, scale, chosen):
+    """Returns the kernel of the convolution that reads all towers: their mean."""
+    found = []
+    for way in chosen:
+        turned = _places(orientations.turned_back(kernel, way), scale)
+        turned = np.moveaxis(orientations.turned_back(turned, way), (0, 1), (-3, -2))
+        found.append(turned.reshape(kernel.shape))
+    return np.concatenate(found, 2) / len(chosen)
