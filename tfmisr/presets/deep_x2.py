@@ -1,8 +1,8 @@
-"""Sixteen layers that enlarge twice, grown from `fast_x2`: what `best_x2` starts from.
+"""Sixteen layers that enlarge twice, grown from `eight_x2`: what `best_x2` starts from.
 
-python -m tfmisr.fit --preset deep_x2 --initial_weights runs/fast-x2 --workdir runs/deep-x2
+python -m tfmisr.fit --preset deep_x2 --initial_weights runs/eight-x2 --workdir runs/deep-x2
 """
 
 from tfmisr.presets import deep_x4
 
-CONFIG = {**deep_x4.CONFIG, "scale": 2, "initial_weights": "fast-x2"}
+CONFIG = {**deep_x4.CONFIG, "scale": 2}
