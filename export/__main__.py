@@ -165,6 +165,7 @@ class Export:
         self.name = arguments.name or run.name
         self.wanted = [f for f in arguments.formats if f != "saved_model"]
         self.shared = cards.shared(arguments.model, run.config, arguments.modality, arguments.licence)
+        self.shared["orientations"] = arguments.orientations
         self.written, self._calibrations, self.shares, self.narrowed = {}, {}, {}, {}
 
     def write(self, flavour: str, tile: int | None) -> pathlib.Path:

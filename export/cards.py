@@ -43,6 +43,9 @@ _TRAINING = (
     "steps",
     "epochs",
     "loss",
+    "optimizer",
+    "learning_rate",
+    "quantization_aware",
     "discriminator",
     "seed",
 )

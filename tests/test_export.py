@@ -3,6 +3,7 @@
 import json
 import logging
 import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -346,6 +347,25 @@ def test_file_over_a_limit_makes_the_exit_status(run, tmp_path, capsys):
     flags = ("--formats", "float16", "--images", "2", "--rounds", "1", "--max_psnr_drop", "-100")
     assert export.main([str(run), "--output", str(tmp_path / "out"), *flags]) == 1
     assert "over the limit: tiny_float16.tflite: loses" in capsys.readouterr().err
+
+
+def test_file_of_two_orientations_gives_their_mean(run, tmp_path):
+    row = tmp_path / "row"
+    shutil.copytree(run, row)
+    network = tiny_network("plain", num_layers=2)
+    network.save(row / "model.keras")
+    flags = ["--output", str(tmp_path), "--name", "twice", "--formats", "float32", "--orientations", "2"]
+    assert export.main([str(row), *flags, "--images", "2", "--rounds", "1"]) == 0
+    model = runtime.Model(tmp_path / "twice_float32.tflite")
+    assert model.card["orientations"] == 2
+    lr = picture(20, 24)
+    upside_down = network(lr[None, ::-1, ::-1].copy()).numpy()[0, ::-1, ::-1]
+    np.testing.assert_allclose(model(lr), (network(lr[None]).numpy()[0] + upside_down) / 2, atol=1e-6)
+
+
+def test_network_that_is_no_row_has_one_orientation(run, tmp_path):
+    with pytest.raises(InputError, match="--orientations needs a row of convolutions .* takes MODEL. for any"):
+        export.main([str(run), "--output", str(tmp_path), "--orientations", "4"])
 
 
 def test_what_is_not_a_number_is_over_the_limit():

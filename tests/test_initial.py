@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_network import picture, tiny_network, write_tflite
 
-from tfmisr import models, upscalers
+from tfmisr import models, rows, upscalers
 from tfmisr.config import Config
 from tfmisr.edge import card, shipped
 from tfmisr.edge.errors import InputError
@@ -31,6 +31,18 @@ def test_tflite_file_gives_back_the_weights_it_was_made_of(tmp_path, flavour, to
         # A step of 8 bits is a 127th of the largest weight of its channel; biases of integers are finer still.
         np.testing.assert_allclose(after, before, rtol=0, atol=tolerance * max(np.abs(before).max(), 1e-9) * 1.01)
     assert initial.digest(path) == card.read(path)["weights_sha256"]
+
+
+@pytest.mark.parametrize("flavour,tolerance", [("float32", 0), ("float16", 1e-3), ("int8", 4e-3)])
+@pytest.mark.parametrize("ways", [2, 8])
+def test_file_of_several_orientations_gives_back_the_upright_row(tmp_path, flavour, tolerance, ways):
+    network = tiny_network("plain", num_layers=3)
+    path = write_tflite(tmp_path / "folded.tflite", rows.folded(network, ways), flavour, training=SMALL)
+    *expected, bias = network.get_weights()
+    *found, mean = tflite_weights.network(path).get_weights()
+    for before, after in zip(expected, found, strict=True):
+        np.testing.assert_allclose(after, before, rtol=0, atol=tolerance * max(np.abs(before).max(), 1e-9) * 1.01)
+    assert np.abs(mean - bias.mean()).max() <= np.abs(bias - bias.mean()).max() + 1e-6  # of the pixels that turn
 
 
 @pytest.mark.parametrize("name", shipped.names())

@@ -58,7 +58,10 @@ def _shapes(arrays):
 
 
 def convolutions(content: bytes) -> list[list[np.ndarray]]:
-    """Returns float32 kernel (height, width, in, out) and bias of each `CONV_2D` of a file, in order of execution."""
+    """Returns float32 kernel (height, width, in, out) and bias of each `CONV_2D` of a file, in order of execution.
+
+    Of a row that was folded over orientations, those of the first, upright one.
+    """
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     graph = model.subgraphs[0]
     kinds = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
@@ -69,8 +72,28 @@ def convolutions(content: bytes) -> list[list[np.ndarray]]:
     def values(index):
         return _values(model, graph.tensors[narrow.get(index, index)])
 
-    convolutions = by_kind.get(schema.BuiltinOperator.CONV_2D, ())
-    return [[values(o.inputs[1]).transpose(1, 2, 3, 0), values(o.inputs[2])] for o in convolutions]
+    found = by_kind.get(schema.BuiltinOperator.CONV_2D, [])
+    towers = [o for o in by_kind.get(schema.BuiltinOperator.CONCATENATION, ()) if _leads_to(o, found)]
+    upright = _upright(found, towers[0]) if len(towers) == 1 else found
+    kernels = [[values(o.inputs[1]).transpose(1, 2, 3, 0), values(o.inputs[2])] for o in upright]
+    if upright is not found:
+        kernel, bias = kernels[-1]
+        ways = len(towers[0].inputs)
+        kernels[-1] = [ways * kernel[:, :, : kernel.shape[2] // ways], bias]
+    return kernels
+
+
+def _leads_to(operation, convolutions) -> bool:
+    return any(o.inputs[0] == operation.outputs[0] for o in convolutions)
+
+
+def _upright(convolutions, towers):
+    """Returns the convolutions that lead to the first input of a concatenation, and the one that reads it."""
+    makers, tensor, found = {o.outputs[0]: o for o in convolutions}, towers.inputs[0], []
+    while tensor in makers:
+        found.insert(0, makers[tensor])
+        tensor = makers[tensor].inputs[0]
+    return [*found, *(o for o in convolutions if o.inputs[0] == towers.outputs[0])]
 
 
 def _values(model, tensor) -> np.ndarray:
