@@ -121,6 +121,17 @@ def halved(image: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((image.shape[1] // 2, image.shape[0] // 2), Image.Resampling.BOX))
 
 
+def true_images(arguments) -> list[np.ndarray]:
+    """Returns HR of the split asked for, uint8 arrays (height, width)."""
+    from tfmisr import data, pipeline
+
+    source = data.load("chest_xray14/1024", arguments.data_dir, tuple(map(str, arguments.data)))
+    cache = pipeline.cache_of(source, arguments.split)
+    if cache.channels != 1:
+        raise InputError("expected gray images")
+    return [halved(cache[i][..., 0]) for i in range(len(cache))]
+
+
 def reduced(hr: np.ndarray, scale: int) -> np.ndarray:
     """Returns the antialiased bicubic reduction."""
     return np.asarray(
@@ -208,13 +219,7 @@ def main(argv=None) -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/frontier"))
     arguments = parser.parse_args(argv)
-    from tfmisr import data, pipeline
-
-    source = data.load("chest_xray14/1024", arguments.data_dir, tuple(map(str, arguments.data)))
-    cache = pipeline.cache_of(source, arguments.split)
-    if cache.channels != 1:
-        raise InputError("expected gray images")
-    images, results = [halved(cache[i][..., 0]) for i in range(len(cache))], {}
+    images, results = true_images(arguments), {}
     for scale in arguments.scales:
         found = systems(arguments, scale)
         means, taken = judge(found, images, scale), timed(found, images, scale, arguments.rounds)

@@ -1,0 +1,25 @@
+"""The model `perceptual-x4` that comes with the package: the paper's GAN, from the generator of `balanced-x4`.
+
+    python -m tfmisr.fit --preset perceptual_x4 --initial_weights runs/balanced-x4-finished --workdir runs/perceptual-x4
+    python -m tfmisr.export runs/perceptual-x4 --output exported --formats float16 --tile 256 --name perceptual-x4 \\
+        --licence Apache-2.0
+
+The pixel loss holds the mean of what a pixel can be; the adversarial loss and the paper's feature matching give it the
+grain of a radiograph, which is invented. `benchmarks/perception.py` tells how much.
+"""
+
+from tfmisr.presets import balanced_x4
+
+CONFIG = {
+    **balanced_x4.CONFIG,
+    "discriminator": "dcgan",
+    "optimizer": "adam",
+    "learning_rate": 1e-4,
+    "beta_1": 0.5,
+    "adversarial_weight": 5e-3,
+    "feature_matching_weight": 1e-2,
+    "patch_size": 32,
+    "steps": 2500,
+    "save_every": 250,
+    "validate_every": 500,
+}
