@@ -1,6 +1,7 @@
 """Datasets by name or folder, and one view on all of them."""
 
 import os
+import shutil
 import time
 
 import numpy as np
@@ -88,6 +89,19 @@ def foreign(tmp_path):
     builder = SomebodysScans(data_dir=str(tmp_path))
     builder.download_and_prepare()
     return builder
+
+
+def test_preparation_that_another_process_has_finished_meanwhile_is_taken(foreign, tmp_path, monkeypatch):
+    second = type(foreign)(data_dir=str(tmp_path / "other"))
+    finished = foreign.data_path
+
+    def too_late(*args, **kwargs):
+        shutil.copytree(finished, second.data_path)
+        raise FileExistsError(f"[Errno 17] File exists: {second.data_path}")
+
+    monkeypatch.setattr(second, "download_and_prepare", too_late)
+    data._prepare(second)
+    assert len(list(data.Source(second).examples("train"))) > 40
 
 
 def test_foreign_dataset_with_one_split_is_cut_into_three_that_share_nothing(foreign):

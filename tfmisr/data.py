@@ -289,6 +289,8 @@ def _prepare(builder) -> None:
     except InputError:
         raise
     except Exception as error:
+        if _prepared_meanwhile(builder):
+            return
         # TensorFlow's and requests' errors carry no number of the operating system's.
         full = os.strerror(errno.ENOSPC)
         if full in str(error):
@@ -299,6 +301,14 @@ def _prepare(builder) -> None:
                 f"Received: {type(error).__name__}"
             ) from error
         raise
+
+
+def _prepared_meanwhile(builder) -> bool:
+    """Returns whether another process has finished the same dataset, of which the builder is then told."""
+    if not (pathlib.Path(builder.data_path) / "dataset_info.json").is_file():
+        return False
+    builder.info.read_from_directory(builder.data_path)
+    return True
 
 
 def _drop_leftovers(prepared: pathlib.Path) -> None:
