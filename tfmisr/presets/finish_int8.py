@@ -1,11 +1,11 @@
 """Last steps as those of `finish`, with the 8 bits of an int8 file: what its rounding would cost is learned around.
 
-Every model that comes with the package ends so; model and scale are those of the run that it starts from:
+Model and scale are those of the run that it starts from:
 
-    python -m tfmisr.fit --preset finish_int8 --model plain/balanced --scale 2 --initial_weights runs/balanced-x2 \\
-        --workdir runs/balanced-x2-finished
+    python -m tfmisr.fit --preset finish_int8 --model plain/fast --scale 2 --initial_weights runs/fast-x2 \\
+        --workdir runs/fast-x2-finished
 """
 
 from tfmisr.presets import finish
 
-CONFIG = {**finish.CONFIG, "model": "plain/best", "quantization_aware": True, "steps": 3000}
+CONFIG = {**finish.CONFIG, "model": "plain/fast", "quantization_aware": True, "steps": 3000}
