@@ -8,10 +8,11 @@ The pixel loss holds the mean of what a pixel can be; the adversarial loss and t
 grain of a radiograph, which is invented. `benchmarks/perception.py` tells how much.
 """
 
-from tfmisr.presets import balanced_x4
+from tfmisr.presets import eight_x4
 
 CONFIG = {
-    **balanced_x4.CONFIG,
+    **eight_x4.CONFIG,
+    "model": "plain/balanced",
     "discriminator": "dcgan",
     "optimizer": "adam",
     "learning_rate": 1e-4,
@@ -19,6 +20,8 @@ CONFIG = {
     "adversarial_weight": 5e-3,
     "feature_matching_weight": 1e-2,
     "patch_size": 32,
+    "batch_size": 4,
+    "hard_patches": 0.7,
     "steps": 2500,
     "save_every": 250,
     "validate_every": 500,
