@@ -13,6 +13,7 @@ from tfmisr import equalize, layers, rows
 from tfmisr.edge.errors import InputError
 
 REACH = 6.0  # LiteRT has a ReLU that ends here within its convolutions
+_FITTED = 2 * REACH  # burned-in letters reach twenty times as far as anatomy, whose levels are few enough
 MAGNIFIED = 16  # Of 256 levels from -1 to 1 each is two gray levels of 8 bits; a sixteenth of that is no loss.
 _WEIGHT_LEVELS = 127
 _LEVELS = 255
@@ -39,13 +40,16 @@ def bounded(network: keras.Model) -> keras.Model:
 
 
 def fitted(network: keras.Model, images) -> list:
-    """Returns weights with which each channel behind a ReLU reaches up to `REACH`, and the network does the same.
+    """Returns weights with which each channel behind a ReLU reaches twice as far as `REACH`.
+
+    The network does the same but for the few places, at burned-in letters, that then are cut off; it learns to do
+    without them. The channels had half as many levels elsewhere if all fitted in.
 
     Args:
         network: A network without ends, as `models.create` gives it.
         images: float32 arrays (height, width, channels) that show how far the channels reach.
     """
-    return equalize.equalized(network, images, REACH).get_weights()
+    return equalize.equalized(network, images, _FITTED).get_weights()
 
 
 def aware(network: keras.Model) -> keras.Model:

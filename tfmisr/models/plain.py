@@ -17,7 +17,7 @@ from tfmisr import layers
 VARIANTS = {
     "fast": {"num_filters": 64, "num_layers": 6},
     "balanced": {"num_filters": 64, "num_layers": 12},
-    "best": {"num_filters": 64, "num_layers": 24},
+    "best": {"num_filters": 64, "num_layers": 16},
 }
 
 

@@ -8,7 +8,7 @@ from tfmisr.presets import eight_x4
 
 CONFIG = {
     **eight_x4.CONFIG,
-    "model": "plain/num_filters=64,num_layers=16",
+    "model": "plain/best",
     "batch_size": 4,
     "learning_rate": 5e-4,
     "hard_patches": 0.7,

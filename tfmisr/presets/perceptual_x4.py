@@ -22,7 +22,7 @@ CONFIG = {
     "patch_size": 32,
     "batch_size": 4,
     "hard_patches": 0.7,
-    "steps": 2500,
+    "steps": 1800,
     "save_every": 250,
     "validate_every": 500,
 }
