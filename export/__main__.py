@@ -43,8 +43,9 @@ def _parser() -> argparse.ArgumentParser:
         "--orientations",
         type=int,
         default=1,
-        choices=(1, 2, 4, 8),
-        help="give the mean over so many orientations of the image, in so many times the time (default: 1)",
+        choices=range(1, 9),
+        metavar="N",
+        help="give the mean over so many of the image's eight orientations, in so many times the time (default: 1)",
     )
     parser.add_argument("--name", help="the model's name (default: that of the folder)")
     parser.add_argument("--modality", metavar="TEXT", help="for the card: what the training images show")

@@ -61,14 +61,19 @@ def test_network_computes_in_training_what_litert_does(scale, tmp_path):
     assert "RELU" not in " ".join(convert.operations_of(content))  # the ends are within the convolutions
 
 
-def test_fitted_network_computes_the_same_and_each_channel_reaches_the_end():
-    network, found = bounded()
-    np.testing.assert_allclose(found(IMAGES), network(IMAGES), atol=2e-5)
+def test_fitted_network_computes_the_same_but_where_it_is_cut_off():
+    network = trained()
+    free = models.create(NAME, 2, 1)
+    free.set_weights(quantization.fitted(network, IMAGES))
+    np.testing.assert_allclose(free(IMAGES), network(IMAGES), atol=2e-5)
     for i in (1, 2, 3):
-        reach = np.asarray(keras.Model(found.input, found.get_layer(f"relu{i}").output)(IMAGES)).max((0, 1, 2))
-        alive = reach > 0.2  # a channel is enlarged 64 times at most
-        np.testing.assert_allclose(reach[alive], quantization.REACH, rtol=1e-4)
+        reach = np.asarray(keras.Model(free.input, free.get_layer(f"relu{i}").output)(IMAGES)).max((0, 1, 2))
+        alive = reach > 0.4  # a channel is enlarged 64 times at most
+        np.testing.assert_allclose(reach[alive], 2 * quantization.REACH, rtol=1e-4)
         assert alive.any()
+    _, cut = bounded()
+    last = np.asarray(keras.Model(cut.input, cut.get_layer("relu4").output)(IMAGES))
+    assert last.max() <= quantization.REACH
 
 
 def test_rounding_lets_gradients_through():
@@ -82,7 +87,7 @@ def test_rounding_lets_gradients_through():
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean((network(IMAGES) - 0.5) ** 2)
     for rounded, exact in zip(gradients, tape.gradient(loss, network.trainable_variables), strict=True):
-        assert np.corrcoef(np.ravel(rounded), np.ravel(exact))[0, 1] > 0.98
+        assert np.corrcoef(np.ravel(rounded), np.ravel(exact))[0, 1] > 0.95
 
 
 @pytest.mark.parametrize(

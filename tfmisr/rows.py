@@ -27,7 +27,7 @@ def folded(network: keras.Model, ways: int) -> keras.Model:
 
     Args:
         network: See `convolutions`.
-        ways: Number of orientations: 2, which are half a turn apart, or 4 or 8.
+        ways: Number of orientations, 2 to 8; the first two are half a turn apart, 4 are all that keep the sides.
 
     Reference:
         Timofte, Rothe and Van Gool, Seven Ways to Improve Example-Based Single Image Super Resolution, CVPR 2016,
