@@ -90,12 +90,13 @@ def main(argv=None) -> int:
     run = upscalers.load(arguments.model)
     if run.channels is None:
         raise InputError(f"expected a run's folder or a .keras file. Received: {arguments.model}, an interpolation")
-    network = _folded(convert.in_float32(models.load(arguments.model)), arguments)
+    upright = convert.in_float32(models.load(arguments.model))
+    network = _folded(upright, arguments)
     degradation = degradations.of({**run.config, "scale": run.scale})
     source = _source(arguments, run.config or config.Config().identity() | {"dataset": None})
     cli.require_writable(arguments.output)
     tiles = asked or [_fitting(upscalers.receptive_radius(network))]
-    export = Export(arguments, run, network, source, degradation, tiles[0])
+    export = Export(arguments, run, upright, network, source, degradation, tiles[0])
     paths = [export.write(flavour, tile) for tile in tiles for flavour in convert.FLAVOURS if flavour in export.wanted]
     if "saved_model" in arguments.formats:
         convert.save_model(network, export.folder / "saved_model")
@@ -157,10 +158,10 @@ def _source(arguments, fields):
 class Export:
     """The files of one network, and the report on them."""
 
-    def __init__(self, arguments, run, network, source, degradation, first_tile):
+    def __init__(self, arguments, run, upright, network, source, degradation, first_tile):
         from tfmisr.export import cards
 
-        self.arguments, self.run, self.network = arguments, run, network
+        self.arguments, self.run, self.upright, self.network = arguments, run, upright, network
         self.source, self.degradation, self.first_tile = source, degradation, first_tile
         self.folder = pathlib.Path(arguments.output)
         self.name = arguments.name or run.name
@@ -189,11 +190,15 @@ class Export:
 
     def _integer(self, core, flavour, tile, described):
         """Returns the file calibrated on as many of the crops as its accuracy allows, and its card."""
-        from tfmisr import equalize
+        from tfmisr import equalize, rows
         from tfmisr.export import convert, ranges
 
         crops = self._calibration(tile).crops
-        core = dataclasses.replace(core, network=equalize.equalized(core.network, crops))
+        if self.arguments.orientations > 1:  # while each channel is read by one convolution alone
+            row = rows.folded(equalize.equalized(self.upright, crops), self.arguments.orientations)
+            core = convert.core_of(row, flavour)
+        else:
+            core = dataclasses.replace(core, network=equalize.equalized(core.network, crops))
 
         def attempt(share):
             calibration = self._calibration(tile).calmest(core.network, share)
