@@ -15,7 +15,7 @@ import keras
 from tfmisr import layers
 
 VARIANTS = {
-    "fast": {"num_filters": 64, "num_layers": 6},
+    "fast": {"num_filters": 64, "num_layers": 8},
     "balanced": {"num_filters": 64, "num_layers": 12},
     "best": {"num_filters": 64, "num_layers": 16},
 }

@@ -1,13 +1,13 @@
-"""Sixteen layers grown from `eight_x4`: with the last steps of `finish` what `best_x4` starts from.
+"""Sixteen layers grown from `fast_x4`: with the last steps of `finish` what `best_x4` starts from.
 
-python -m tfmisr.fit --preset deep_x4 --initial_weights runs/eight-x4 --workdir runs/deep-x4
+python -m tfmisr.fit --preset deep_x4 --initial_weights fast-x4 --workdir runs/deep-x4
 python -m tfmisr.fit --preset finish --initial_weights runs/deep-x4 --workdir runs/deep-x4-finished
 """
 
-from tfmisr.presets import eight_x4
+from tfmisr.presets import fast_x4
 
 CONFIG = {
-    **eight_x4.CONFIG,
+    **fast_x4.CONFIG,
     "model": "plain/best",
     "batch_size": 4,
     "learning_rate": 5e-4,

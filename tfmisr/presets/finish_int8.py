@@ -8,4 +8,4 @@ Model and scale are those of the run that it starts from:
 
 from tfmisr.presets import finish
 
-CONFIG = {**finish.CONFIG, "model": "plain/fast", "quantization_aware": True, "steps": 2000}
+CONFIG = {**finish.CONFIG, "model": "plain/num_filters=64,num_layers=6", "quantization_aware": True, "steps": 2000}

@@ -8,10 +8,10 @@ The pixel loss holds the mean of what a pixel can be; the adversarial loss and t
 grain of a radiograph, which is invented. `benchmarks/perception.py` tells how much.
 """
 
-from tfmisr.presets import eight_x4
+from tfmisr.presets import fast_x4
 
 CONFIG = {
-    **eight_x4.CONFIG,
+    **fast_x4.CONFIG,
     "model": "plain/balanced",
     "discriminator": "dcgan",
     "optimizer": "adam",
