@@ -2,8 +2,7 @@
 
 Model and scale are those of the run that it starts from:
 
-    python -m tfmisr.fit --preset finish_int8 --model plain/fast --scale 2 --initial_weights runs/fast-x2 \\
-        --workdir runs/fast-x2-finished
+    python -m tfmisr.fit --preset finish_int8 --scale 2 --initial_weights runs/fast-x2 --workdir runs/fast-x2-finished
 """
 
 from tfmisr.presets import finish
