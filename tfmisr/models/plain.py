@@ -14,11 +14,7 @@ import keras
 
 from tfmisr import layers
 
-VARIANTS = {
-    "fast": {"num_filters": 64, "num_layers": 8},
-    "balanced": {"num_filters": 64, "num_layers": 12},
-    "best": {"num_filters": 64, "num_layers": 16},
-}
+VARIANTS = {"fast": {"num_filters": 64, "num_layers": 8}, "best": {"num_filters": 64, "num_layers": 16}}
 
 
 def build(scale: int, channels: int = 1, num_filters: int = 64, num_layers: int = 8) -> keras.Model:

@@ -1,6 +1,6 @@
-"""The model `perceptual-x4` that comes with the package: the paper's GAN, from the generator of `balanced-x4`.
+"""The model `perceptual-x4` that comes with the package: the paper's GAN, from the network of `twelve_x4`.
 
-    python -m tfmisr.fit --preset perceptual_x4 --initial_weights runs/balanced-x4 --workdir runs/perceptual-x4
+    python -m tfmisr.fit --preset perceptual_x4 --initial_weights runs/twelve-x4 --workdir runs/perceptual-x4
     python -m tfmisr.export runs/perceptual-x4 --output exported --formats float16 --tile 256 --name perceptual-x4 \\
         --licence Apache-2.0
 
@@ -12,7 +12,7 @@ from tfmisr.presets import fast_x4
 
 CONFIG = {
     **fast_x4.CONFIG,
-    "model": "plain/balanced",
+    "model": "plain/num_filters=64,num_layers=12",
     "discriminator": "dcgan",
     "optimizer": "adam",
     "learning_rate": 1e-4,
