@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_network import picture, tiny_network, write_tflite
 
-from tfmisr import models, rows, upscalers
+from tfmisr import models, quantization, rows, upscalers
 from tfmisr.config import Config
 from tfmisr.edge import card, shipped
 from tfmisr.edge.errors import InputError
@@ -51,6 +51,10 @@ def test_shipped_model_can_be_trained_on_by_its_name(name):
     scale = card_of["scale"]
     found = models.create(card_of["training"]["model"], scale)
     initial.load(found, name)
+    if card_of["training"].get("quantization_aware"):
+        found = quantization.bounded(found)
+    if card_of.get("orientations", 1) > 1:
+        found = rows.folded(found, card_of["orientations"])
     lr = picture(64, 64)
     sr, expected = upscalers.tiled(found)(lr, scale), upscalers.load(name)(lr, scale)
     interpolated = upscalers.load("bicubic")(lr, scale)

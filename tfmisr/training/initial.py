@@ -48,7 +48,8 @@ def load(network, path) -> None:
     Args:
         network: The network to train.
         path: A run's folder, a `.keras` or `.tflite` file, or the name of a model that comes with the package. A file
-            of integers gives the network that it stands for, up to its rounding.
+            of integers gives the network that it stands for, up to its rounding and to where its ReLUs end; one of
+            several orientations gives the upright one.
 
     Raises:
         InputError: It is another network.
