@@ -81,12 +81,13 @@ def plot(results: dict[int, dict], path: pathlib.Path) -> None:
 
     figure, axes = plt.subplots(1, len(results), figsize=(6.5 * len(results), 4.5), squeeze=False, layout="constrained")
     for axis, (scale, found) in zip(axes[0], results.items(), strict=True):
-        for name, row in found.items():
-            if np.isfinite(row["psnr"]):
-                own = name in shipped.names()
-                axis.plot(row["psnr"], 100 * row["sharpness"], "o", color="tab:blue" if own else "0.5")
-                place = (row["psnr"], 100 * row["sharpness"])
-                axis.annotate(name, place, textcoords="offset points", fontsize=8, xytext=(4, 4))
+        places = {
+            name: (row["psnr"], 100 * row["sharpness"]) for name, row in found.items() if np.isfinite(row["psnr"])
+        }
+        for i, (name, place) in enumerate(sorted(places.items(), key=lambda item: item[1])):
+            axis.plot(*place, "o", color="tab:blue" if name in shipped.names() else "0.5")
+            # In turn above and below: the best lie close together.
+            axis.annotate(name, place, textcoords="offset points", fontsize=8, xytext=(4, 4 if i % 2 else -12))
         axis.axhline(100, color="0.5", linewidth=0.8, linestyle="--")
         axis.set(xlabel="PSNR [dB]", ylabel="gradient energy [% of the true image's]", title=f"x{scale}")
         axis.margins(x=0.2)

@@ -30,6 +30,10 @@ _LIMITS_OF = {
     ),
     "int16x8": ("LiteRT runs it by plain kernels, without XNNPACK: precise, and slower than float32.",),
 }
+_ADVERSARIAL = (
+    "Trained as a GAN: the grain that it adds looks like that of the training images and is made up, more than with a "
+    "network trained on pixels alone.",
+)
 _MODALITY = {
     "chest_xray14": "chest radiographs (X-ray), ChestX-ray14, 8 bits",
     "chest_phantom": "synthetic chest radiographs; no real patient",
@@ -84,6 +88,7 @@ def describe(
         said: What all files of this run share; see `shared`.
     """
     gate = gate_of(flavour, core.skip)
+    adversarial = _ADVERSARIAL if said.get("training", {}).get("discriminator") else ()
     return {
         "name": name,
         "version": tfmisr.__version__,
@@ -103,7 +108,7 @@ def describe(
         "geometry": GEOMETRY,
         **said,
         "intended_use": INTENDED_USE,
-        "limits": [*LIMITS, *_LIMITS_OF.get(flavour, ())],
+        "limits": [*LIMITS, *_LIMITS_OF.get(flavour, ()), *adversarial],
     }
 
 

@@ -275,6 +275,12 @@ def test_card_names_a_folder_of_images_without_its_path():
     assert cards.shared(".", {"dataset": "chest_xray14/512"}, None, None)["training"]["dataset"] == "chest_xray14/512"
 
 
+@pytest.mark.parametrize(("training", "warned"), [({"discriminator": "dcgan"}, True), ({}, False)])
+def test_card_of_a_gan_says_that_its_grain_is_made_up(network, training, warned):
+    found = cards.describe("m", "float32", convert.core_of(network, "float32"), 2, 32, 8, {"training": training})
+    assert any("GAN" in limit for limit in found["limits"]) == warned
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch, network):
     """A run's folder whose dataset is a handful of arrays."""
