@@ -191,12 +191,14 @@ def plot(results: dict[int, dict], path: pathlib.Path) -> None:
 
     figure, axes = plt.subplots(1, len(results), figsize=(6.5 * len(results), 4.5), squeeze=False, layout="constrained")
     for axis, (scale, found) in zip(axes[0], results.items(), strict=True):
-        for name, row in found.items():
+        for i, (name, row) in enumerate(sorted(found.items(), key=lambda item: item[1]["ms"])):
             own = name in shipped.names()
             axis.plot(row["ms"], row["centre"], "o", color="tab:blue" if own else "0.5")
             slow = row["ms"] > 0.3 * max(other["ms"] for other in found.values())  # its name goes to the left
-            place = {"xytext": (-4, 4), "ha": "right"} if slow else {"xytext": (4, 4)}
-            axis.annotate(name, (row["ms"], row["centre"]), textcoords="offset points", fontsize=8, **place)
+            side = (
+                {"xytext": (-6, 4 if i % 2 else -12), "ha": "right"} if slow else {"xytext": (6, 4 if i % 2 else -12)}
+            )
+            axis.annotate(name, (row["ms"], row["centre"]), textcoords="offset points", fontsize=8, **side)
         axis.set(xscale="log", xlabel="ms for 512x512, one thread", ylabel="PSNR of the centre [dB]", title=f"x{scale}")
         axis.grid(alpha=0.3)
     with whole(path) as temporary:

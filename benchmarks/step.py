@@ -18,7 +18,7 @@ import time
 
 SHARED = pathlib.Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 POLICIES = ("float32", "mixed_bfloat16")
-SHAPES = ((4, 48), (8, 48), (16, 24), (16, 48))  # patches of a step, and their side in LR pixels
+SHAPES = ((4, 48), (8, 48), (16, 24))  # patches of a step, and their side in LR pixels
 
 
 def parser() -> argparse.ArgumentParser:
