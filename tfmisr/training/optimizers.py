@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from tfmisr.edge.errors import InputError
+
 
 @keras.saving.register_keras_serializable("tfmisr")
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
@@ -64,6 +66,10 @@ class Muon(keras.optimizers.Muon):
     """
 
     def __init__(self, learning_rate=1e-3, adam_beta_1=0.9, adam_beta_2=0.999, **kwargs):
+        if not hasattr(keras.optimizers.Muon, "lr_adjust"):
+            raise InputError(
+                f"optimizer muon needs Keras 3.13 or later, which needs Python 3.11. Received: {keras.__version__}"
+            )
         kwargs = {"weight_decay": None, "adam_weight_decay": None, **kwargs}
         super().__init__(learning_rate, adam_beta_1=adam_beta_1, adam_beta_2=adam_beta_2, **kwargs)
 
