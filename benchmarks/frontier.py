@@ -49,6 +49,16 @@ def ours(path):
     return lambda lr, scale: model.upscale(lr[..., None], 255)[..., 0], model.scale
 
 
+def all_of_ours(models: list[str] | None, scale: int) -> dict:
+    """Returns name to function of those shipped names and files (default: all shipped) that enlarge by `scale`."""
+    found = {}
+    for name in models or shipped.names():
+        upscale, its_scale = ours(shipped.path(name) if shipped.is_name(name) else pathlib.Path(name))
+        if its_scale == scale:
+            found[str(name)] = upscale
+    return found
+
+
 def opencv() -> dict:
     """Returns OpenCV's interpolations, where it is installed."""
     try:
@@ -109,11 +119,7 @@ def ncnn(scale: int) -> dict:
 def systems(arguments, scale: int) -> dict:
     """Returns name to function (LR uint8 array, scale) -> SR uint8 array, of all that enlarge by `scale`."""
     found = {"bicubic": pillow(Image.Resampling.BICUBIC), "Lanczos": pillow(Image.Resampling.LANCZOS), **opencv()}
-    for name in arguments.models or shipped.names():
-        file = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name)
-        upscale, its_scale = ours(file)
-        if its_scale == scale:
-            found[file.stem if shipped.is_name(name) else str(name)] = upscale
+    found |= all_of_ours(arguments.models, scale)
     for path in arguments.dnn_superres:
         name, its_scale, upscale = dnn_superres(path)
         if its_scale == scale:
@@ -212,6 +218,16 @@ def plot(results: dict[int, dict], path: pathlib.Path) -> None:
     plt.close(figure)
 
 
+def report(path: pathlib.Path, text: str, results: dict[int, dict], plot) -> int:
+    """Writes `.md`, `.json` and `.png` of that name, prints the text and returns the exit status."""
+    cli.require_writable(path.parent)
+    write_text(path.with_suffix(".md"), text)
+    write_text(path.with_suffix(".json"), json.dumps(results, indent=2) + "\n")
+    plot(results, path.with_suffix(".png"))
+    print(text)
+    return 0
+
+
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = [SHARED / "ChestX-ray14"]
@@ -234,12 +250,7 @@ def main(argv=None) -> int:
         results[scale] = {name: {**means[name], "ms": taken[name]} for name in found}
     text = "\n".join(f"## x{scale}\n\n{table(found)}" for scale, found in results.items())
     text += f"\n{len(images)} images of the {arguments.split} split; {platform.machine()}, one thread.\n"
-    cli.require_writable(arguments.output)
-    write_text(arguments.output / "frontier.md", text)
-    write_text(arguments.output / "frontier.json", json.dumps(results, indent=2) + "\n")
-    plot(results, arguments.output / "frontier.png")
-    print(text)
-    return 0
+    return report(arguments.output / "frontier", text, results, plot)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ https://arxiv.org/abs/1711.06077).
 """
 
 import argparse
-import json
 import pathlib
 
 import frontier
@@ -20,7 +19,7 @@ from PIL import Image
 
 from tfmisr import cli, metrics
 from tfmisr.edge import shipped
-from tfmisr.edge.files import whole, write_text
+from tfmisr.edge.files import whole
 from tfmisr.progress import bar
 
 COLUMNS = {
@@ -115,13 +114,7 @@ def parser() -> argparse.ArgumentParser:
 
 def systems(arguments, scale: int) -> dict:
     """Returns name to function of the interpolation and of our models that enlarge by `scale`."""
-    found = {"bicubic": frontier.pillow(Image.Resampling.BICUBIC)}
-    for name in arguments.models or shipped.names():
-        file = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name)
-        upscale, its_scale = frontier.ours(file)
-        if its_scale == scale:
-            found[str(name)] = upscale
-    return found
+    return {"bicubic": frontier.pillow(Image.Resampling.BICUBIC), **frontier.all_of_ours(arguments.models, scale)}
 
 
 def main(argv=None) -> int:
@@ -135,12 +128,7 @@ def main(argv=None) -> int:
     results = {scale: judge(systems(arguments, scale), images, scale, lpips) for scale in arguments.scales}
     text = "\n".join(f"## x{scale}\n\n{table(found)}" for scale, found in results.items())
     text += f"\n{len(images)} images of the {arguments.split} split.\n"
-    cli.require_writable(arguments.output)
-    write_text(arguments.output / "perception.md", text)
-    write_text(arguments.output / "perception.json", json.dumps(results, indent=2) + "\n")
-    plot(results, arguments.output / "perception.png")
-    print(text)
-    return 0
+    return frontier.report(arguments.output / "perception", text, results, plot)
 
 
 if __name__ == "__main__":

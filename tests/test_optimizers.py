@@ -5,6 +5,7 @@ import csv
 import keras
 import numpy as np
 import pytest
+from training_runs import needs_muon
 
 from tfmisr import models
 from tfmisr.config import Config
@@ -12,8 +13,6 @@ from tfmisr.edge.errors import InputError
 from tfmisr.training import loop, optimizers
 
 RATE = 1e-3
-IS_OLD = not hasattr(keras.optimizers.Muon, "lr_adjust")
-muon = pytest.mark.skipif(IS_OLD, reason="Keras 3.12 has a Muon that TensorFlow cannot run")
 
 
 def step_of(optimizer, variable, *gradients):
@@ -34,7 +33,7 @@ def orthogonal(matrix, iterations=5):
     return u * s @ v
 
 
-@muon
+@needs_muon
 @pytest.mark.parametrize("shape", [(3, 3, 8, 16), (1, 1, 6, 24), (20, 12)], ids=["conv", "wide", "dense"])
 def test_step_of_a_kernel_has_all_directions_of_its_matrix(shape):
     rng = np.random.default_rng(0)
@@ -47,7 +46,7 @@ def test_step_of_a_kernel_has_all_directions_of_its_matrix(shape):
     np.testing.assert_allclose(found.reshape(matrix.shape), expected, atol=2e-3 * np.abs(expected).max())
 
 
-@muon
+@needs_muon
 @pytest.mark.parametrize("name", ["conv1/kernel", "output_conv/kernel", "conv2/bias"])
 def test_layers_of_the_image_and_biases_take_adams_first_step(name):
     network = models.create("plain/num_filters=8,num_layers=2", 2, 1)
@@ -57,13 +56,13 @@ def test_layers_of_the_image_and_biases_take_adams_first_step(name):
     np.testing.assert_allclose(found, RATE * np.sign(gradient), rtol=1e-3)
 
 
-@muon
+@needs_muon
 def test_without_gradient_nothing_decays():
     kernel = keras.Variable(np.ones((3, 3, 8, 8), np.float32), name="kernel")
     assert np.abs(step_of(optimizers.Muon(RATE), kernel, np.zeros((3, 3, 8, 8), np.float32))).max() < 1e-6
 
 
-@muon
+@needs_muon
 def test_a_run_with_muon_learns(tiny_source, tmp_path):
     fields = {"model": "plain/num_filters=16,num_layers=4", "scale": 2, "patch_size": 16, "batch_size": 8}
     config = Config(**fields, steps=60, save_every=20, validate_every=20, optimizer="muon", workdir=str(tmp_path))

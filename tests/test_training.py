@@ -13,6 +13,7 @@ import time
 import keras
 import numpy as np
 import pytest
+from training_runs import needs_muon
 
 from tfmisr import models
 from tfmisr.config import Config
@@ -20,8 +21,6 @@ from tfmisr.edge.errors import InputError
 from tfmisr.training import checkpoints, loop
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-IS_OLD = not hasattr(keras.optimizers.Muon, "lr_adjust")
-MUON = pytest.mark.skipif(IS_OLD, reason="Keras 3.12 has a Muon that TensorFlow cannot run")
 CNN = {"model": "cnn5", "scale": 2, "patch_size": 8, "batch_size": 4, "steps": 12, "save_every": 4, "validate_every": 4}
 GAN = {**CNN, "model": "resnet6", "discriminator": "dcgan", "feature_matching_weight": 0.1, "ema_decay": 0.9}
 
@@ -66,7 +65,7 @@ def cut_after(monkeypatch, step):
     [
         CNN,
         {**CNN, "ema_decay": 0.9, "optimizer": "sgd"},
-        pytest.param({**CNN, "optimizer": "muon"}, marks=MUON),
+        pytest.param({**CNN, "optimizer": "muon"}, marks=needs_muon),
         {**CNN, "gradient_accumulation_steps": 3, "noise_std": 0.05},
         GAN,
         {**GAN, "mixed_precision": "mixed_float16"},

@@ -6,13 +6,18 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
+import pytest
 
 from tfmisr import models
 from tfmisr.config import Config
 from tfmisr.training import loop
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+needs_muon = pytest.mark.skipif(
+    not hasattr(keras.optimizers.Muon, "lr_adjust"), reason="Keras 3.12 has a Muon that TensorFlow cannot run"
+)
 
 
 def weights(path) -> list[np.ndarray]:

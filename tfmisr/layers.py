@@ -256,9 +256,20 @@ def interpolation_plus(x, low_res, scale: int):
     Returns:
         float32 tensor `(batch, scale * height, scale * width, channels)`.
     """
-    channels = low_res.shape[-1]
-    x = conv(scale**2 * channels, "output_conv", kernel_initializer="zeros")(x)
-    x = DepthToSpace(scale, name="output_shuffle")(x)
+    x = conv(scale**2 * low_res.shape[-1], "output_conv", kernel_initializer="zeros")(x)
+    return interpolation_plus_shuffled(x, low_res, scale)
+
+
+def interpolation_plus_shuffled(x, low_res, scale: int, dtype=None):
+    """Returns the bicubic interpolation of `low_res` plus the channels `x`, shuffled into an image.
+
+    Args:
+        x: Tensor `(batch, height, width, scale**2 * channels)`.
+        low_res: The network's input, `(batch, height, width, channels)`.
+        scale: Upsampling factor.
+        dtype: Of the shuffle; by default the policy's.
+    """
+    x = DepthToSpace(scale, dtype=dtype, name="output_shuffle")(x)
     upsampled = BicubicUpsampling(scale, name="bicubic")(low_res)
     return keras.layers.Add(name="super_res", dtype="float32")([upsampled, x])
 

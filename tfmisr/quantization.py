@@ -64,9 +64,7 @@ def aware(network: keras.Model) -> keras.Model:
         x, step = RoundedConv2D(conv, step, levels=True, name=f"rounded_{conv.name}")(x), REACH / _LEVELS
     x = RoundedConv2D(last, step, levels=False, name=f"rounded_{last.name}")(x)
     scale = network.get_layer("output_shuffle").scale
-    x = layers.DepthToSpace(scale, dtype="float32", name="output_shuffle")(x)
-    upsampled = layers.BicubicUpsampling(scale, name="bicubic")(network.input)
-    return keras.Model(network.input, keras.layers.Add(name="super_res", dtype="float32")([upsampled, x]))
+    return keras.Model(network.input, layers.interpolation_plus_shuffled(x, network.input, scale, "float32"))
 
 
 def _row(network) -> list:

@@ -39,11 +39,10 @@ def folded(network: keras.Model, ways: int) -> keras.Model:
     towers = [_tower(network.input, hidden, relus, way) for way in chosen]
     (kernel, bias), scale = last.get_weights(), network.get_layer("output_shuffle").scale
     x = keras.layers.Concatenate(name="orientations")(towers)
-    x = _added(last, "", x, _last_kernel(kernel, scale, chosen), _mean(_places(bias, scale), chosen).reshape(-1))
-    x = layers.DepthToSpace(scale, name="output_shuffle")(x)
-    upsampled = layers.BicubicUpsampling(scale, name="bicubic")(network.input)
-    sum_ = keras.layers.Add(name="super_res", dtype="float32")([upsampled, x])
-    return keras.Model(network.input, sum_, name=network.name)
+    kernel = np.concatenate([_lying(kernel, scale, way) for way in chosen], 2) / ways
+    bias = np.mean([_turned_places(bias, scale, way) for way in chosen], 0)
+    x = _added(last, "", x, kernel, bias)
+    return keras.Model(network.input, layers.interpolation_plus_shuffled(x, network.input, scale), name=network.name)
 
 
 def _tower(x, hidden, relus, way):
@@ -62,21 +61,11 @@ def _added(conv, ending, x, *weights):
     return x
 
 
-def _places(values, scale):
-    """Returns values whose last axis is the channels before a shuffle, with the shuffle's rows and columns first."""
-    apart = values.reshape(*values.shape[:-1], scale, scale, -1)
-    return np.moveaxis(apart, (-3, -2), (0, 1))
+def _lying(kernel, scale, way):
+    return _turned_places(orientations.turned_back(kernel, way), scale, way)
 
 
-def _mean(values, chosen):
-    return np.mean([orientations.turned_back(values, way) for way in chosen], 0)
-
-
-def _last_kernel(kernel, scale, chosen):
-    """Returns the kernel of the convolution that reads all towers: their mean."""
-    found = []
-    for way in chosen:
-        turned = _places(orientations.turned_back(kernel, way), scale)
-        turned = np.moveaxis(orientations.turned_back(turned, way), (0, 1), (-3, -2))
-        found.append(turned.reshape(kernel.shape))
-    return np.concatenate(found, 2) / len(chosen)
+def _turned_places(values, scale, way):
+    """Returns values, whose last axis is the channels before a shuffle, with the shuffle's rows and columns turned."""
+    apart = np.moveaxis(values.reshape(*values.shape[:-1], scale, scale, -1), (-3, -2), (0, 1))
+    return np.moveaxis(orientations.turned_back(apart, way), (0, 1), (-3, -2)).reshape(values.shape)
