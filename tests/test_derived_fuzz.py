@@ -217,7 +217,7 @@ def test_jpeg_2000_in_boxes_cannot_hide_its_size(tmp_path):
 def test_compressed_frame_that_does_not_tell_its_size_is_refused(tmp_path):
     for syntax in ("jpeg_ls", "jpeg_2000"):
         content = with_frame(syntax, lambda frame: frame[:2] + bytes(2) + frame[2:])
-        assert "does not tell its size" in refusal(content, tmp_path)
+        assert "does not state its size" in refusal(content, tmp_path)
 
 
 def test_jpeg_ls_frame_that_was_cut_off_is_refused_at_once(tmp_path):

@@ -29,7 +29,7 @@ from dicom_sources import (
 from pydicom import uid
 from pydicom.sequence import Sequence
 
-from tfmisr.edge import derived, resize
+from tfmisr.edge import derived, dicom_file, resize
 from tfmisr.edge.errors import InputError
 
 ANY = np.random.default_rng(7)
@@ -455,7 +455,7 @@ def test_a_compressed_frame_of_another_size_than_the_header_s_is_refused():
 
 
 def test_a_deflated_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(derived.reading, "MAX_BYTES", 2**22)
+    monkeypatch.setattr(dicom_file, "MAX_BYTES", 2**22)
     source = ct()
     source.EncapsulatedDocument = bytes(2**23)
     source.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian

@@ -1,45 +1,88 @@
-"""What compressed DICOM frames tell of themselves, before a decoder spends memory and time on them."""
+"""What compressed DICOM frames say of themselves, before a decoder spends memory and time on them."""
 
+import dataclasses
 import re
 import struct
 
-import pydicom
 from pydicom import uid
-from pydicom.encaps import generate_frames
 
 from tfmisr.edge.errors import InputError
 
-_SMALL = 2**24  # bytes; what no memory minds
+_SMALL = 2**24  # bytes, an amount of memory that does no harm
 _END_OF_IMAGE = b"\xff\xd9"  # ITU-T T.87 C.1.1; within the scan a byte of FF is followed by one below 80
-_JPEG_LIKE = {*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes}
+_SIZ = b"\xff\x4f\xff\x51"  # start of a JPEG 2000 codestream and its SIZ marker (ITU-T T.800 A.5.1)
+_LOSSLESS = (uid.JPEGLossless, uid.JPEGLosslessSV1)
+_JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, *_LOSSLESS)
+JPEG_LIKE = (*_JPEG, *uid.JPEGLSTransferSyntaxes)
 
 
-def check(ds: pydicom.Dataset, count: int) -> None:
-    """Compares the sizes that compressed frames claim with the header's.
+@dataclasses.dataclass(frozen=True)
+class Codestream:
+    """The header of a compressed frame.
 
-    Decoders believe the codestream, and set aside memory for a size that the header does not tell.
+    Attributes:
+        components: Samples per pixel.
+        precision: Bits of a sample; 0 where the components differ.
+        signed: Of JPEG 2000; the others do not say.
+        color: "RGB" or "YBR", the color space of the coded components of a JPEG; `None` where it does not say.
+        converted_from: "RGB" or "YBR", what libjpeg takes the components for, and would convert to RGB.
+    """
+
+    rows: int
+    columns: int
+    components: int
+    precision: int
+    signed: bool | None = None
+    color: str | None = None
+    converted_from: str | None = None
+
+
+def parse(frame: bytes, syntax: uid.UID) -> Codestream:
+    """Returns the header of a JPEG, JPEG-LS or JPEG 2000 frame that `check` has accepted."""
+    return _headers(frame, syntax)[0]
+
+
+def _headers(frame, syntax):
+    found = [_parse_jpeg(frame, syntax)] if syntax in JPEG_LIKE else _parse_jpeg_2000(frame)
+    if not found or None in found:
+        raise InputError("a compressed frame does not state its size")
+    return found
+
+
+def check(frame: bytes, syntax: uid.UID, ds) -> Codestream | None:
+    """Compares what a compressed frame claims with the header of its data set.
+
+    Decoders believe the codestream, and allocate memory for a size that the header does not mention.
+
+    Returns:
+        Its header; `None` for RLE, which has none.
 
     Raises:
-        InputError: They differ, a frame tells none, or one of JPEG-LS has no end.
+        InputError: Sizes or samples differ, or the frame is cut off.
     """
-    syntax = ds.file_meta.TransferSyntaxUID
-    if not syntax.is_encapsulated:
-        return
-    for frame in generate_frames(ds.PixelData, number_of_frames=count):
-        if syntax == uid.RLELossless:
-            _check_runs(frame, ds)
-            continue
-        if syntax in uid.JPEGLSTransferSyntaxes and _END_OF_IMAGE not in frame:
-            # CharLS would look for the end through 2**31 bits that are not there, for seconds.
-            raise InputError("a compressed frame is cut off")
-        sizes = [_jpeg_size(frame)] if syntax in _JPEG_LIKE else _jpeg_2000_sizes(frame)
-        if not sizes or None in sizes:
-            raise InputError("a compressed frame does not tell its size")
-        if wrong := [size for size in sizes if size != (ds.Rows, ds.Columns)]:
+    if syntax == uid.RLELossless:
+        return _check_runs(frame, ds)
+    if syntax in uid.JPEGLSTransferSyntaxes and _END_OF_IMAGE not in frame:
+        # CharLS would look for the end through 2**31 bits that are not there, for seconds.
+        raise InputError("a compressed frame is cut off")
+    headers = _headers(frame, syntax)
+    for header in headers:
+        if (header.rows, header.columns) != (ds.Rows, ds.Columns):
             raise InputError(
-                f"a compressed frame has {wrong[0][0]} rows and {wrong[0][1]} columns, "
+                f"a compressed frame has {header.rows} rows and {header.columns} columns, "
                 f"the header {ds.Rows} and {ds.Columns}"
             )
+    header = headers[0]
+    if len(set(headers)) > 1 or header.precision == 0:
+        raise InputError("the components of a compressed frame differ, or it has several headers that do")
+    if header.components != ds.SamplesPerPixel:
+        raise InputError(
+            f"a compressed frame has {header.components} components, "
+            f"Samples per Pixel (0028,0002) is {ds.SamplesPerPixel}"
+        )
+    if header.precision > 16:
+        raise InputError(f"samples of {header.precision} bits are not supported; expected at most 16")
+    return header
 
 
 def _check_runs(frame, ds):
@@ -56,31 +99,80 @@ def _check_runs(frame, ds):
             raise InputError("a run-length frame is longer than the image")
 
 
-def _jpeg_size(frame):
-    """Returns (rows, columns) from the start-of-frame marker (ITU-T T.81 B.2.2, T.87 C.2.2)."""
-    place = 2
+def starts(fragment: bytes, syntax: uid.UID) -> bool:
+    """Whether a fragment is the first of a frame (PS3.5 A.4): only there a codestream begins."""
+    if syntax == uid.RLELossless:  # a header of 64 bytes: the number of segments, the place of the first (G.5)
+        count, first = struct.unpack("<II", fragment[:8].ljust(8, b"\0"))
+        return 1 <= count <= 15 and first == 64
+    if syntax in JPEG_LIKE:
+        return fragment.startswith(b"\xff\xd8\xff")
+    return fragment.startswith((_SIZ, b"\0\0\0\x0cjP  "))
+
+
+def images_in(frame: bytes, syntax: uid.UID) -> int:
+    """Returns how many JPEG images stand one after the other in what should be one frame."""
+    if syntax not in JPEG_LIKE:
+        return 1
+    # Behind the start of the scan, an end and a start of an image are no part of the entropy-coded data.
+    scan = frame.find(b"\xff\xda")
+    return 1 + (len(re.findall(rb"\xff\xd9[\x00\xff]*\xff\xd8\xff", frame[scan:])) if scan > 0 else 0)
+
+
+def _parse_jpeg(frame, syntax):
+    """Reads up to the start-of-frame marker (ITU-T T.81 B.2.2, T.87 C.2.2)."""
+    place, jfif, adobe = 2, False, None
     while place + 9 < len(frame) and frame[place] == 0xFF:
         marker, length = frame[place + 1], int.from_bytes(frame[place + 2 : place + 4], "big")
+        content = frame[place + 4 : place + 2 + length]
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            return struct.unpack(">HH", frame[place + 5 : place + 9])
+            return _start_of_frame(content, jfif, adobe, syntax)
+        jfif |= marker == 0xE0 and content.startswith(b"JFIF\0")
+        if marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12:
+            adobe = content[11]
         place += 2 + max(length, 2) if marker != 0xFF else 1
     return None
 
 
-def _jpeg_2000_sizes(frame):
-    """Returns (rows, columns) from the SIZ marker (ITU-T T.800 A.5.1), which comes first.
+def _start_of_frame(content, jfif, adobe, syntax):
+    if len(content) < 6 or len(content) < 6 + 3 * content[5]:
+        return None
+    precision, rows, columns, components = struct.unpack(">BHHB", content[:6])
+    names = bytes(content[6 + 3 * i] for i in range(components))
+    told = _color(jfif and syntax not in _LOSSLESS, adobe, names) if components == 3 else None
+    assumed = (_color(jfif, adobe, names) or "YBR") if components == 3 else None
+    return Codestream(rows, columns, components, precision, None, told, assumed)
+
+
+def _color(jfif, adobe, names):
+    """Returns the color space by libjpeg's rules (`default_decompress_parms`), `None` where these only guess.
+
+    Lossless JPEG is an exception: encoders write a JFIF marker without converting anything.
+    """
+    if jfif:
+        return "YBR"
+    if adobe is not None:
+        return "RGB" if adobe == 0 else "YBR"
+    return "RGB" if names in (b"RGB", b"rgb") else None
+
+
+def _parse_jpeg_2000(frame):
+    """Reads the SIZ marker, which comes first (ITU-T T.800 A.5.1).
 
     A frame in boxes (JP2) may hide it among others that look like it: then all of them.
     """
-    start = b"\xff\x4f\xff\x51"
-    places = [0] if frame[:4] == start else [match.start() for match in re.finditer(re.escape(start), frame)]
-    sizes = []
-    for place in places:
-        if len(frame) < place + 24:
-            return []
-        width, height, left, top = struct.unpack(">4I", frame[place + 8 : place + 24])
-        sizes.append((height - top, width - left))
-    return sizes
+    places = [0] if frame[:4] == _SIZ else [match.start() for match in re.finditer(re.escape(_SIZ), frame)]
+    return [_size_marker(frame[place : place + 42 + 3 * 255]) for place in places]
+
+
+def _size_marker(content):
+    if len(content) < 43:
+        return None
+    width, height, left, top = struct.unpack(">4I", content[8:24])
+    components = int.from_bytes(content[40:42], "big")
+    depths = {content[at] for at in range(42, min(42 + 3 * components, len(content)), 3)}
+    depth = depths.pop() if len(depths) == 1 else None
+    precision, signed = (0, None) if depth is None else ((depth & 0x7F) + 1, bool(depth & 0x80))
+    return Codestream(height - top, width - left, components, precision, signed)
 
 
 def is_irreversible(frame: bytes) -> bool:
@@ -88,9 +180,21 @@ def is_irreversible(frame: bytes) -> bool:
 
     One of the reversible 5-3 wavelet may have been cut short as well; that it does not tell (ITU-T T.800 A.6.1).
     """
-    place = frame.find(b"\xff\x4f\xff\x51") + 2
+    coding = _coding_style(frame)
+    return coding is not None and coding[13] == 0
+
+
+def is_color_transformed(frame: bytes) -> bool:
+    """Whether a JPEG 2000 codestream holds a multiple component transformation, which its decoder undoes."""
+    coding = _coding_style(frame)
+    return coding is not None and coding[8] == 1
+
+
+def _coding_style(frame):
+    """Returns the COD marker segment of the main header (ITU-T T.800 A.6.1), or `None`."""
+    place = frame.find(_SIZ) + 2
     while 2 <= place and place + 14 <= len(frame) and frame[place : place + 2] not in (b"\xff\x90", b"\xff\x93"):
         if frame[place : place + 2] == b"\xff\x52":
-            return frame[place + 13] == 0
+            return frame[place : place + 14]
         place += 2 + max(int.from_bytes(frame[place + 2 : place + 4], "big"), 2)
-    return False
+    return None

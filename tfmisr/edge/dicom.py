@@ -15,16 +15,15 @@ What the values mean:
 """
 
 import contextlib
-import logging
 import os
-import warnings
 
 import numpy as np
 import pydicom
 from pydicom import uid
-from pydicom.pixels import apply_color_lut, get_decoder, iter_pixels
+from pydicom.pixels import apply_color_lut
 
-from tfmisr.edge import codestreams
+from tfmisr.edge import decoders, dicom_file, stored_values
+from tfmisr.edge.dicom_file import silent
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.levels import MAX_PIXELS, Frames, to_unsigned
 
@@ -51,18 +50,9 @@ def read_header(path: str | os.PathLike) -> pydicom.Dataset:
         InputError: The file is no DICOM file, or is broken.
     """
     with _decoding(path, "not a readable DICOM file"):
-        ds = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-        if "TransferSyntaxUID" not in ds.file_meta:
-            implicit, little = ds.original_encoding
-            ds.file_meta.TransferSyntaxUID = _native_syntax(implicit, little)
+        ds = dicom_file.read_header(path)
         ds.get("SOPClassUID"), ds.get("Rows"), ds.get("NumberOfFrames")
     return ds
-
-
-def _native_syntax(implicit, little):
-    if implicit:
-        return uid.ImplicitVRLittleEndian
-    return uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
 
 
 def refusal(ds: pydicom.Dataset) -> str | None:
@@ -81,8 +71,6 @@ def refusal(ds: pydicom.Dataset) -> str | None:
 
 def unsupported(ds: pydicom.Dataset) -> str | None:
     """Returns what hinders reading an image, and what to do about it; `None` if nothing does."""
-    syntax = ds.file_meta.TransferSyntaxUID
-    syntax_name = syntax.name if syntax in uid.UID_dictionary else "of this file"
     photometric = str(ds.get("PhotometricInterpretation", ""))
     if photometric not in (*GRAY, *COLOUR, "PALETTE COLOR"):
         known = photometric if photometric in OTHER_PHOTOMETRIC else "of this file"
@@ -93,15 +81,7 @@ def unsupported(ds: pydicom.Dataset) -> str | None:
         return "High Bit (0028,0102) must be one less than Bits Stored (0028,0101)"
     if ds.Rows * ds.Columns > MAX_PIXELS:
         return f"{ds.Columns} x {ds.Rows} pixels are more than {MAX_PIXELS}"
-    try:
-        if get_decoder(syntax).is_available:
-            return None
-    except NotImplementedError:
-        return f"transfer syntax {syntax_name} is not supported; export the images uncompressed"
-    return (
-        f"no decoder installed for transfer syntax {syntax_name}; run: pip install python-gdcm, "
-        "or decompress the file with DCMTK's dcmdjpeg"
-    )
+    return decoders.hindrance(ds.file_meta.TransferSyntaxUID, ds.BitsStored)
 
 
 def bits_of(ds: pydicom.Dataset) -> int:
@@ -134,14 +114,10 @@ def read_frames(path: str | os.PathLike) -> tuple[Frames, int]:
     Raises:
         InputError: An object that is no image, or one that cannot be decoded.
     """
-    ds = read_header(path)
     with _decoding(path, "not a readable DICOM image"):
-        if reason := refusal(ds) or unsupported(ds):
-            raise InputError(f"{path}: {reason}")
-        count = int(ds.get("NumberOfFrames") or 1)
-        if ds.file_meta.TransferSyntaxUID.is_encapsulated:
-            codestreams.check(_whole(path, ds), count)
-        stored = Frames(count, lambda: _stored(path, ds))
+        image = _stored_image(path)
+        ds, count = image.ds, image.frames.count
+        stored = Frames(count, lambda: _guarded(path, image.frames))
         if ds.PhotometricInterpretation not in GRAY:
             return _colour(stored, ds)
         if hounsfield(ds, 0) is not None:
@@ -149,17 +125,27 @@ def read_frames(path: str | os.PathLike) -> tuple[Frames, int]:
         return _gray(path, stored, ds)
 
 
-@contextlib.contextmanager
-def silent():
-    """Keeps back pydicom's warnings and log: they quote values of the header, which may name the patient."""
-    log = logging.getLogger("pydicom")
-    quiet, log.disabled = log.disabled, True
+def _stored_image(path):
+    ds = dicom_file.load(path)
+    if reason := refusal(ds) or unsupported(ds):
+        raise InputError(f"{path}: {reason}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.disabled = quiet
+        return stored_values.read(ds)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _guarded(path, frames):
+    """Yields frames; errors while they are decoded name the file."""
+    remaining = iter(frames)
+    while True:
+        try:
+            frame = next(remaining, None)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        if frame is None:
+            return
+        yield frame
 
 
 @contextlib.contextmanager
@@ -171,26 +157,6 @@ def _decoding(path, what):
         raise
     except Exception as error:
         raise InputError(f"{path}: {what}, or broken ({type(error).__name__})") from None
-
-
-def _stored(path, ds):
-    # pydicom reads frame by frame, except from a file deflated as a whole or without file meta.
-    streamed = "MediaStorageSOPClassUID" in ds.file_meta
-    streamed &= ds.file_meta.TransferSyntaxUID != uid.DeflatedExplicitVRLittleEndian
-    with _decoding(path, "no readable DICOM image"):
-        frames = iter_pixels(path if streamed else _whole(path, ds))
-    while True:
-        with _decoding(path, "Pixel Data (7FE0,0010) cannot be decoded"):
-            frame = next(frames, None)
-        if frame is None:
-            return
-        yield frame
-
-
-def _whole(path, ds):
-    whole = pydicom.dcmread(path, force=True)
-    whole.file_meta.TransferSyntaxUID = ds.file_meta.TransferSyntaxUID
-    return whole
 
 
 def _colour(stored, ds):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfmisr.degradations import crop_to_multiple
-from tfmisr.edge import codestreams, dicom, images
+from tfmisr.edge import dicom, images, stored_values
 from tfmisr.edge.derived import padding, ranges, reading
 from tfmisr.edge.derived.ranges import Range
 from tfmisr.edge.errors import InputError
@@ -196,8 +196,8 @@ def _read_dicom(path, scale, content):
         ds = reading.load(path)
         if reason := dicom.refusal(ds) or dicom.unsupported(ds) or _unshowable(ds):
             raise InputError(reason)
-        codestreams.check(ds, 1)
-        pixels = ds.pixel_array
+        image = stored_values.read(ds)
+        ds, (pixels,) = image.ds, image.frames
         mask = dicom.padding(ds, pixels)
         found = ranges.find(ds, Frames(1, lambda: iter([(pixels, mask)])))[0]
         pixels = _sized(crop_to_multiple(pixels, scale).astype(np.int32))

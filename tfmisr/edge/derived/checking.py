@@ -6,7 +6,9 @@ import functools
 import numpy as np
 import pydicom
 from pydicom import uid
-from pydicom.pixels import apply_color_lut, pixel_array
+from pydicom.pixels import apply_color_lut
+
+from tfmisr.edge import stored_values
 
 ENHANCED = (uid.EnhancedCTImageStorage, uid.EnhancedMRImageStorage)
 
@@ -78,11 +80,9 @@ def is_empty(value) -> bool:
 
 def stored(ds: pydicom.Dataset) -> np.ndarray:
     """Returns stored values (frames, rows, columns, samples), colour as RGB."""
-    pixels = pixel_array(ds)
+    pixels = np.stack(list(stored_values.read(ds).frames))
     if ds.PhotometricInterpretation == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, ds)[..., :3]
-    elif (unused := 8 * pixels.itemsize - ds.BitsStored) > 0:
-        pixels = (pixels << unused) >> unused
     samples = 3 if ds.PhotometricInterpretation == "PALETTE COLOR" else ds.SamplesPerPixel
     return pixels.reshape(int(ds.get("NumberOfFrames") or 1), ds.Rows, ds.Columns, samples)
 

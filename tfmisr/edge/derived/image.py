@@ -8,7 +8,7 @@ import pathlib
 
 import pydicom
 
-from tfmisr.edge import dicom
+from tfmisr.edge import dicom, stored_values
 from tfmisr.edge.derived import admission, derivation, encoding, geometry, hygiene, identity, overlays, reading
 from tfmisr.edge.derived.fidelity import Fidelity
 from tfmisr.edge.derived.pixels import Upscale, upscale_frames
@@ -66,12 +66,14 @@ def derive_with_report(source, upscale, product, when=None, begun=None) -> tuple
     with reading.guarded(name):
         ds = reading.load(source)
         remarks = admission.admit(ds, product)
-    pixels = upscale_frames(ds, upscale, product, name)
+        image = stored_values.read(ds)
+        ds = image.ds
+    pixels = upscale_frames(image, upscale, product, name)
     with reading.guarded(name):
         if complaint := pixels.fidelity.complaint(product, _used(ds, pixels)):
             raise InputError(complaint)
         target, dropped = _assemble(ds, pixels, product, when, begun)
-    report = Report(pixels.clipped, pixels.fidelity, (*remarks, *dropped))
+    report = Report(pixels.clipped, pixels.fidelity, (*remarks, *image.remarks, *dropped))
     for remark in report.remarks:
         _LOG.warning("%s", remark)
     if pixels.clipped:

@@ -5,16 +5,16 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-import pydicom
-from pydicom.pixels import apply_color_lut, iter_pixels
+from pydicom.pixels import apply_color_lut
 
-from tfmisr.edge import codestreams, dicom
+from tfmisr.edge import dicom
 from tfmisr.edge.derived import padding, ranges, reading
 from tfmisr.edge.derived.fidelity import Fidelity, measure
 from tfmisr.edge.derived.geometry import grids
 from tfmisr.edge.derived.product import Product
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.levels import Frames
+from tfmisr.edge.stored_values import StoredImage
 
 _STRIPE = 64  # source rows that are rounded at a time
 
@@ -42,27 +42,25 @@ class Pixels:
     fidelity: Fidelity = Fidelity()
 
 
-def stored_frames(ds: pydicom.Dataset, count: int) -> Frames:
-    """Returns frames of stored values (rows, columns, 1 or 3), colour as RGB, with a mask of padding or `None`."""
-    return Frames(count, lambda: (_frame(ds, frame) for frame in iter_pixels(ds)))
+def _with_padding(ds, stored: Frames) -> Frames:
+    """Returns frames (rows, columns, 1 or 3), color as RGB, each with a mask of padding or `None`."""
+    return Frames(stored.count, lambda: (_frame(ds, frame) for frame in stored))
 
 
 def _frame(ds, frame):
     if ds.PhotometricInterpretation == "PALETTE COLOR":
         frame = apply_color_lut(frame, ds)[..., :3]
         frame = frame >> 8 if dicom.bits_of(ds) == 8 and frame.dtype == np.uint16 else frame
-    elif (unused := 8 * frame.itemsize - ds.BitsStored) > 0:
-        frame = (frame << unused) >> unused  # overlay bits out, sign in (D-36)
     if frame.ndim == 3:
         return frame, None
     return frame[..., np.newaxis], dicom.padding(ds, frame)
 
 
-def upscale_frames(ds: pydicom.Dataset, upscale: Upscale, product: Product, name) -> Pixels:
+def upscale_frames(source: StoredImage, upscale: Upscale, product: Product, name) -> Pixels:
     """Decodes, enlarges and rounds frame after frame.
 
     Args:
-        ds: The source.
+        source: The image.
         upscale: Maps float32 (rows, columns, channels) in [0, 1] to `scale` times as many rows and columns.
         product: Scale and convention.
         name: Of the source, for errors.
@@ -70,10 +68,9 @@ def upscale_frames(ds: pydicom.Dataset, upscale: Upscale, product: Product, name
     Raises:
         InputError: The pixels cannot be decoded, or the upscaler's result is not usable.
     """
+    ds, count = source.ds, source.frames.count
     with reading.guarded(name):
-        count = int(ds.get("NumberOfFrames") or 1)
-        codestreams.check(ds, count)
-        frames = stored_frames(ds, count)
+        frames = _with_padding(ds, source.frames)
         of_frame = ranges.find(ds, frames)
         decoded = iter(frames)
     result, stream = Pixels(), io.BytesIO()
