@@ -208,7 +208,17 @@ class _Meaning:
     @property
     def is_open(self) -> bool:
         """Whether only the values can tell whether the header is right."""
-        return self.precision > self.ds.BitsStored or (bool(self.codestream_signed) and not self.ds.PixelRepresentation)
+        unlabelled = bool(self.codestream_signed) and not self.ds.PixelRepresentation
+        return self.precision > self.ds.BitsStored or unlabelled or self._is_ambiguous
+
+    @property
+    def _is_ambiguous(self):
+        """JPEG-LS of fewer bits than a signed header: DCMTK reads positive values, pydicom two's complement."""
+        return (
+            self.precision < self.ds.BitsStored
+            and bool(self.ds.PixelRepresentation)
+            and self.syntax in uid.JPEGLSTransferSyntaxes
+        )
 
     def settled(self, frames) -> "_Meaning":
         """Returns what all values agree with."""
@@ -218,6 +228,11 @@ class _Meaning:
             if self.codestream_signed and not _overlay_bits(self.ds):
                 signed |= int(values.min(initial=0)) < 0
                 deep |= not _fits(values, self.ds.BitsStored, signed)
+            elif self._is_ambiguous and int(values.max(initial=0)) >= 1 << (self.precision - 1):
+                raise InputError(
+                    f"the JPEG-LS codestream has {self.precision} bits without a sign, the header "
+                    f"{self.ds.BitsStored} signed bits: whether high values are negative cannot be told"
+                )
             elif not _is_pattern(values, self.ds.BitsStored, self._width, signed):
                 deep = True
         bits = self.precision if deep else self.ds.BitsStored
@@ -237,15 +252,9 @@ class _Meaning:
         if not _overlay_bits(self.ds) and (self.codestream_signed or not self.signed):
             return frame.astype(kind, copy=False)
         values = self._without_overlays(frame)
-        if self.signed and (bit := self._sign_bit()):
-            values = (values & ((1 << bit) - 1)) - ((values >> (bit - 1) & 1) << bit)
+        if self.signed and self.precision >= self.ds.BitsStored:  # two's complement, if it has the bits for it
+            values = (values & ((1 << self.bits) - 1)) - ((values >> (self.bits - 1) & 1) << self.bits)
         return values.astype(kind)
-
-    def _sign_bit(self):
-        """Returns the number of bits that two's complement has; 0 where all values are positive."""
-        if self.precision >= self.ds.BitsStored:
-            return self.bits
-        return self.precision if self.syntax in uid.JPEGLSTransferSyntaxes else 0
 
 
 def _overlay_bits(ds) -> int:
