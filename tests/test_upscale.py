@@ -194,10 +194,10 @@ def test_folder_goes_on_after_a_file_that_the_system_refuses(tmp_path, monkeypat
 
     write = enlarging.Enlarger._picture
 
-    def picture(self, source, target):
+    def picture(self, source, target, intensities):
         if source.name == "1.png":
             raise error
-        return write(self, source, target)
+        return write(self, source, target, intensities)
 
     monkeypatch.setattr(enlarging.Enlarger, "_picture", picture)
     with pytest.raises(InputError, match="1 of 3 images could not be enlarged: .*1.png"):
@@ -208,7 +208,7 @@ def test_folder_goes_on_after_a_file_that_the_system_refuses(tmp_path, monkeypat
 def test_full_disk_ends_the_folder(tmp_path, monkeypatch):
     from tfmisr import enlarging
 
-    def full(self, source, target):
+    def full(self, source, target, intensities):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(enlarging.Enlarger, "_picture", full)

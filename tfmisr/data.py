@@ -1,11 +1,13 @@
 """Datasets by name or folder: the base class of all builders, and one view on any of them."""
 
+import contextlib
 import difflib
 import errno
 import hashlib
 import importlib
 import inspect
 import itertools
+import json
 import os
 import pathlib
 import pkgutil
@@ -113,6 +115,7 @@ class Source:
         dtype: `np.uint8` or `np.uint16`.
         folder: Where the prepared dataset lies; it changes when the images do.
         splits: Names of the splits that hold images.
+        full_scale: `series` where images of more than 8 bits may have it from their series, otherwise empty.
     """
 
     def __init__(self, builder: tfds.core.DatasetBuilder):
@@ -129,6 +132,8 @@ class Source:
                 f"Received: {self.name} with shape {feature.shape} and {self.dtype}"
             )
         self.folder = pathlib.Path(builder.data_path)
+        by_series = getattr(builder, "full_scale", "") == "series" and self.dtype == np.uint16
+        self.full_scale = "series" if by_series else ""
         self._ours = "patient" in builder.info.features
         self._own_splits = [s for s in builder.info.splits if builder.info.splits[s].num_examples]
         self.splits = [s for s in SPLITS if self._ours is False or s in self._own_splits]
@@ -196,6 +201,7 @@ def builder(
     data_dir: str | None = None,
     manual_dirs=(),
     patient_pattern: str | None = None,
+    full_scale: str = "series",
 ) -> tfds.core.DatasetBuilder:
     """Returns the builder that `dataset` names; nothing is read or prepared yet.
 
@@ -207,16 +213,17 @@ def builder(
         manual_dirs: Folders that hold the source files, for the datasets that need some.
         patient_pattern: For a folder of images: regular expression with one group, the patient's part of
             a file's name.
+        full_scale: For a folder of images: `series`, or `file` as in its version 1.0.0.
 
     Raises:
         InputError: No such dataset or folder.
     """
     dataset = dataset or DEFAULT
     if _is_folder(dataset):
-        return _folder_builder(pathlib.Path(dataset).expanduser(), data_dir, manual_dirs, patient_pattern)
+        return _folder_builder(pathlib.Path(dataset).expanduser(), data_dir, manual_dirs, patient_pattern, full_scale)
     name, _, config = dataset.partition("/")
     if name in names():
-        kwargs = {"patient_pattern": patient_pattern} if name == "image_folder" else {}
+        kwargs = {"patient_pattern": patient_pattern, "full_scale": full_scale} if name == "image_folder" else {}
         return _own_builder(name)(data_dir=data_dir, config=_config(name, config), manual_dirs=manual_dirs, **kwargs)
     return _registered_builder(dataset, data_dir)
 
@@ -227,13 +234,16 @@ def _is_folder(dataset: str) -> bool:
     return bool(re.match(r"[./~\\]|[A-Za-z]:\\", dataset))
 
 
-def _folder_builder(folder, data_dir, manual_dirs, patient_pattern):
+def _folder_builder(folder, data_dir, manual_dirs, patient_pattern, full_scale):
     if not folder.is_dir():
         raise InputError(f"expected a folder of images, found none at {folder}; check --dataset")
     if any((folder / name).is_file() for name in ("train_val_list.txt", "test_list.txt")):
         return _own_builder("chest_xray14")(data_dir=data_dir, manual_dirs=(folder, *folders(manual_dirs)))
     return _own_builder("image_folder")(
-        data_dir=data_dir, manual_dirs=(folder, *folders(manual_dirs)), patient_pattern=patient_pattern
+        data_dir=data_dir,
+        manual_dirs=(folder, *folders(manual_dirs)),
+        patient_pattern=patient_pattern,
+        full_scale=full_scale,
     )
 
 
@@ -261,12 +271,34 @@ def _registered_builder(dataset: str, data_dir: str | None):
         ) from error
 
 
-def load(dataset=None, data_dir=None, manual_dirs=(), patient_pattern=None) -> Source:
-    """Prepares the dataset where that is not done yet, and returns it; arguments as in `builder`."""
+def load(dataset=None, data_dir=None, manual_dirs=(), patient_pattern=None, begun=()) -> Source:
+    """Prepares the dataset where that is not done yet, and returns it.
+
+    Args:
+        dataset: This and the next three as in `builder`.
+        data_dir: See there.
+        manual_dirs: See there.
+        patient_pattern: See there.
+        begun: Folders of runs that may go on. One that began when each file had a full scale of its own sees the
+            same pixels again.
+    """
     chosen = builder(dataset, data_dir, manual_dirs, patient_pattern)
+    earlier = getattr(chosen, "earlier_fingerprint", None)
+    if earlier and (names := _prepared_for(begun)) and earlier() in names:
+        chosen = builder(dataset, data_dir, manual_dirs, patient_pattern, "file")
     _drop_leftovers(pathlib.Path(chosen.data_path))
     _prepare(chosen)
     return Source(chosen)
+
+
+def _prepared_for(runs) -> set[str]:
+    """Returns the names of the prepared datasets that runs have begun with."""
+    found = set()
+    for path in (pathlib.Path(run) / "environment.json" for run in runs):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            environment = json.loads(path.read_text(encoding="utf-8"))
+            found |= {(environment.get(key) or {}).get("prepared") for key in ("data", "lr_data")}
+    return found - {None}
 
 
 def load_for(arguments, fields: dict) -> Source:

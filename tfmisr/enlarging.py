@@ -15,9 +15,11 @@ from collections.abc import Iterator
 import numpy as np
 
 import tfmisr
-from tfmisr import cli, upscalers
+from tfmisr import cli, series_scales, upscalers
+from tfmisr.edge import series
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
+from tfmisr.edge.levels import Scale
 
 RECORD = "upscale.json"
 
@@ -44,8 +46,13 @@ class Enlarger:
     threads: int = 1
     when: str | None = None
 
-    def __call__(self, source: pathlib.Path, target: pathlib.Path) -> str:
+    def __call__(self, source: pathlib.Path, target: pathlib.Path, scale: Scale | None = None) -> str:
         """Writes `target`, whole or not at all, and returns what was done, for people.
+
+        Args:
+            source: An image.
+            target: File for the result.
+            scale: Intensity scale of its series; by default its own.
 
         Raises:
             InputError: The image cannot be read, enlarged or written.
@@ -54,17 +61,18 @@ class Enlarger:
         if target.exists() and target.samefile(source):
             raise InputError(f"--output would overwrite the input {source}")
         write = self._derived if target.suffix.lower() == ".dcm" else self._picture
-        return f"{source} -> {target} ({write(source, target)})"
+        own = series.Survey()
+        return f"{source} -> {target} ({write(source, target, scale or own)}{series_scales.told(scale, own)})"
 
     @property
     def upscaler(self) -> upscalers.Upscaler:
         """The loaded network or interpolation."""
         return _load(self.model, self.tile, self.threads)
 
-    def _picture(self, source, target):
+    def _picture(self, source, target, intensities):
         from tfmisr.edge import images
 
-        frames = images.read_images(source)
+        frames = images.read_images(source, intensities)
         if len(frames) > 1:
             raise InputError(f"expected one image in {source}, found {len(frames)} frames; write to a .dcm file")
         image = frames[0]
@@ -73,7 +81,7 @@ class Enlarger:
         images.write_image(target, sr, image.max_val)
         return f"{sr.shape[1]}x{sr.shape[0]}"
 
-    def _derived(self, source, target):
+    def _derived(self, source, target, intensities):
         from tfmisr.edge import derived
 
         upscaler, scale = self.upscaler, self.scale
@@ -88,7 +96,9 @@ class Enlarger:
             runtime="" if self.tile is None else f"tile {self.tile}",
         )
         begun = datetime.datetime.fromisoformat(self.when) if self.when else None
-        image, report = derived.derive_with_report(source, lambda lr: upscaler(lr, scale), product, begun=begun)
+        image, report = derived.derive_with_report(
+            source, lambda lr: upscaler(lr, scale), product, begun=begun, scale=intensities
+        )
         derived.write(image, target)
         notes = "".join(f"; {remark}" for remark in report.remarks)
         return f"{image.Columns}x{image.Rows}{notes}"
@@ -130,7 +140,7 @@ def recorded(folder: pathlib.Path, enlarger: Enlarger) -> Enlarger:
     else:
         when = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         cli.require_writable(folder)
-        write_text(path, json.dumps({**own, "when": when}, indent=2) + "\n")
+        write_text(path, json.dumps({**own, "when": when, series_scales.KEY: {}}, indent=2) + "\n")
     return dataclasses.replace(enlarger, when=when)
 
 
@@ -139,7 +149,7 @@ def enlarge_all(enlarger: Enlarger, jobs: list[tuple], processes: int = 1) -> It
 
     Args:
         enlarger: What is done to each.
-        jobs: Pairs of input and output file.
+        jobs: Input file, output file, and, where it is not the file's own, the intensity scale of its series.
         processes: Number of processes; each holds the network.
     """
     if processes == 1:
@@ -162,9 +172,9 @@ def enlarge_all(enlarger: Enlarger, jobs: list[tuple], processes: int = 1) -> It
                 waiting.cancel()
 
 
-def _attempt(enlarger, source, target):
+def _attempt(enlarger, source, target, *scale):
     try:
-        return source, enlarger(source, target), None
+        return source, enlarger(source, target, *scale), None
     except InputError as error:
         return source, "", str(error)
     except MemoryError:

@@ -41,10 +41,11 @@ def main(argv=None) -> int:
     if chosen.initial_weights:
         initial.digest(chosen.initial_weights)
     print(f"run: {chosen.folder}")
-    source = data.load(chosen.dataset, chosen.data_dir, chosen.manual_dir, chosen.patient_pattern)
+    begun = (chosen.folder,)
+    source = data.load(chosen.dataset, chosen.data_dir, chosen.manual_dir, chosen.patient_pattern, begun)
     lr_source = None
     if chosen.lr_dataset:
-        lr_source = data.load(chosen.lr_dataset, chosen.data_dir, chosen.lr_manual_dir, chosen.patient_pattern)
+        lr_source = data.load(chosen.lr_dataset, chosen.data_dir, chosen.lr_manual_dir, chosen.patient_pattern, begun)
     path = loop.train(chosen, source, lr_source=lr_source)
     _judge(chosen, source, path)
     return 0

@@ -60,6 +60,9 @@ class Protocol:
         centre_fraction: Linear fraction of the image that the `_centre` measures see.
         values: How pixels become numbers.
         measures: Which definition each measure follows; see `definitions`.
+        full_scale: `series`: images of more than 8 bits from a folder have the full scale of their series (Series
+            Instance UID, else sub-folder). Empty: the dataset itself says it, or, in results of earlier versions,
+            each file; then it is no part of the hash, so that such results keep theirs.
     """
 
     dataset: str
@@ -72,16 +75,20 @@ class Protocol:
     centre_fraction: float = 0.625
     values: str = "SR clipped and rounded to the levels of HR; colour over all channels"
     measures: str = _USUAL
+    full_scale: str = ""
 
     @property
     def hash(self) -> str:
         """Twelve digits that two results share if and only if they may be compared."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        text = json.dumps(self._fields(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict:
         """Returns the fields and the hash, as `metrics.json` holds them."""
-        return {**dataclasses.asdict(self), "hash": self.hash}
+        return {**self._fields(), "hash": self.hash}
+
+    def _fields(self):
+        return {key: value for key, value in dataclasses.asdict(self).items() if value or key != "full_scale"}
 
 
 def require_same(expected: dict, found: dict, where) -> None:
@@ -92,12 +99,12 @@ def require_same(expected: dict, found: dict, where) -> None:
         found: The same of other results.
         where: Where the others come from.
     """
-    differing = [k for k in expected if k != "hash" and found.get(k) != expected[k]]
+    differing = [k for k in {**expected, **found} if k != "hash" and found.get(k) != expected.get(k)]
     if differing:
         key = differing[0]
         raise InputError(
             f"{where} was measured by another protocol: {key} is {found.get(key)!r} there and "
-            f"{expected[key]!r} here; numbers of different protocols are not compared"
+            f"{expected.get(key)!r} here; numbers of different protocols are not compared"
         )
 
 

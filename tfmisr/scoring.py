@@ -134,6 +134,7 @@ def evaluate(
         degradation.describe(),
         crop_border,
         measures=protocol.definitions(measures, sets.description),
+        full_scale=getattr(source, "full_scale", ""),
     )
     summary = summarise(rows, {u.name: u.parameters for u in upscalers})
     for u in upscalers:

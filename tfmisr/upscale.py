@@ -34,6 +34,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="file (.png, .tif, .dcm), or folder where there are several inputs",
     )
+    parser.add_argument(
+        "--like",
+        metavar="PATH",
+        help="folder or file of the series whose intensity scale is taken (default: that of the image's series among "
+        "the inputs; of a single image its own)",
+    )
     parser.add_argument("--scale", type=int, metavar="S", help="for an interpolation (default: 4)")
     parser.add_argument(
         "--tile", type=int, metavar="N", help="side of a tile, input pixels (default: 256, or the .tflite file's own)"
@@ -53,26 +59,28 @@ def main(argv=None) -> int:
             raise InputError(f"{name} must be at least {least}. Received: {value}")
     output = pathlib.Path(arguments.output).expanduser()
     jobs = _jobs(arguments.inputs, output)
-    from tfmisr import enlarging, models
+    from tfmisr import enlarging, models, series_scales
 
     enlarger = enlarging.Enlarger(arguments.model, arguments.scale or 0, arguments.tile, arguments.threads)
     scale = (enlarger.upscaler.scale or 4) if arguments.scale is None else arguments.scale
     models.check_scale(scale)
     enlarger = dataclasses.replace(enlarger, scale=scale)
     if jobs[0][1] == output:
-        print(enlarger(*jobs[0]))
+        print(enlarger(*jobs[0], series_scales.like(jobs[0][0], arguments.like)))
         return 0
     return _folder(enlarging.recorded(output, enlarger), jobs, arguments)
 
 
 def _folder(enlarger, jobs, arguments) -> int:
     """Does many images, going on after bad ones; those that are done already are left."""
-    from tfmisr.enlarging import enlarge_all
+    from tfmisr import series_scales
+    from tfmisr.enlarging import RECORD, enlarge_all
     from tfmisr.progress import bar
 
     left = [job for job in jobs if arguments.overwrite or not job[1].exists()]
     if len(left) < len(jobs):
         print(f"{len(jobs) - len(left)} of {len(jobs)} images are done already (--overwrite does them again)")
+    left = series_scales.of_jobs(pathlib.Path(arguments.output).expanduser() / RECORD, jobs, left, arguments.like)
     failed = []
     with bar(total=len(left), desc="enlarging", unit=" images") as shown:
         for source, done, error in enlarge_all(enlarger, left, arguments.processes):

@@ -14,7 +14,7 @@ import tqdm
 from tfmisr import data
 from tfmisr.datasets.image_folder import patients, scan
 from tfmisr.download import require_free_space
-from tfmisr.edge import images
+from tfmisr.edge import images, series
 from tfmisr.edge.errors import InputError
 
 
@@ -24,21 +24,32 @@ class Builder(data.DatasetBuilder):
     Args:
         manual_dirs: The folder, or several that make one dataset.
         patient_pattern: Regular expression with one group, the patient's part of a file's name.
+        full_scale: `series`; or `file`, as in version 1.0.0, for runs that began with it.
         **kwargs: `data_dir` of `tfds.core.DatasetBuilder`.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "One full scale for a series.", "1.0.0": "First release."}
 
-    def __init__(self, *, manual_dirs=(), patient_pattern=None, **kwargs):
+    def __init__(self, *, manual_dirs=(), patient_pattern=None, full_scale="series", **kwargs):
         if not manual_dirs:
             raise InputError("image_folder reads a folder of images: give it as --dataset FOLDER")
         self._pattern = patients.compiled(patient_pattern)
         self._tally = scan.Tally()
+        self.full_scale = full_scale
+        if full_scale == "file":
+            self.VERSION = tfds.core.Version("1.0.0")
         super().__init__(manual_dirs=manual_dirs, **kwargs)
 
     def fingerprint(self) -> str:
-        return scan.fingerprint(self._files, self._pattern.pattern if self._pattern else "")
+        return self._fingerprint(*([] if self.full_scale == "file" else ["one full scale for a series"]))
+
+    def earlier_fingerprint(self) -> str:
+        """Returns what `fingerprint` is for the same files in version 1.0.0."""
+        return self._fingerprint()
+
+    def _fingerprint(self, *more):
+        return scan.fingerprint(self._files, self._pattern.pattern if self._pattern else "", *more)
 
     @functools.cached_property
     def _files(self):
@@ -53,6 +64,18 @@ class Builder(data.DatasetBuilder):
                 f"{scan.MIN_SIDE} pixels, found none in {', '.join(map(str, self.manual_dirs))}"
             )
         return found
+
+    @functools.cached_property
+    def _scales(self):
+        found = series.SeriesScales(images.survey, _shown)
+        for file in self._images:
+            if file.header.group:
+                found.add(_series(file), file.path)
+        return found
+
+    def _scale(self, file):
+        alone = file.header.group is None or self.full_scale == "file"
+        return None if alone else self._scales[_series(file)]
 
     def _info(self):
         # What is prepared tells its type itself; the headers of all files need not be read again.
@@ -92,7 +115,8 @@ class Builder(data.DatasetBuilder):
             written = 0
             for name, source, patient in jobs:
                 try:
-                    for frame, (key, image) in enumerate(_named_frames(name, source, self._tally)):
+                    frames = _named_frames(name, source, self._tally, self._scale(source))
+                    for frame, (key, image) in enumerate(frames):
                         table.writerow([key, source.name, frame, patient, split])
                         written += 1
                         yield key, self._example(key, image, patient)
@@ -113,9 +137,18 @@ def _bytes(file):
     return file.header.height * file.header.width * file.header.channels * file.header.bits // 8
 
 
-def _named_frames(name, source, tally) -> Iterator[tuple[str, images.Image]]:
+def _series(file):
+    """Returns the key of a file's series: its UID, or the folder it lies in."""
+    return file.header.group if file.header.group[0] else (file.path.parent, file.header.group)
+
+
+def _shown(files):
+    return tqdm.tqdm(files, "scale of a series", unit=" files", leave=False, disable=len(files) < 1000)
+
+
+def _named_frames(name, source, tally, scale) -> Iterator[tuple[str, images.Image]]:
     """Yields the images of a file with their ids, "name" or "name_0000" where there are several."""
-    frames = images.iter_images(source.path)
+    frames = images.iter_images(source.path, scale)
     head = list(itertools.islice(frames, 2))
     for number, image in enumerate(itertools.chain(head, frames)):
         if min(image.pixels.shape[:2]) < scan.MIN_SIDE:

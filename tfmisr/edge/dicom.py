@@ -7,14 +7,17 @@ What the values mean:
   only.
 * Any other gray image: the stored values, or what a Modality LUT Sequence makes of them. Rescale
   Slope (0028,1053) and Intercept (0028,1052) are left out: they would only round the levels, except
-  that a negative slope inverts. Negative values are shifted up so that the lowest becomes 0.
+  that a negative slope inverts, and that slices of a series with different slopes, as of PET, are
+  brought to the largest one. Negative values are shifted up so that the lowest becomes 0.
   `max_val` is that of Bits Stored (0028,0101) up to 12 bits, which detectors fill. Of MR, whose
-  unit is arbitrary, and of more bits, it is `levels.full_scale` of the file. No level is lost,
-  and no image is stretched by anything but a power of two.
+  unit is arbitrary, and of more bits, it is `levels.full_scale` of the file, or of its series where
+  that is given (`tfmisr.edge.series`). No level is lost where the slopes of a series are equal, and
+  no image is stretched by anything but a power of two.
 * Colour: RGB.
 """
 
 import contextlib
+import math
 import os
 
 import numpy as np
@@ -100,11 +103,12 @@ def channels_of(ds: pydicom.Dataset) -> int:
     return 1 if ds.PhotometricInterpretation in GRAY else 3
 
 
-def read_frames(path: str | os.PathLike) -> tuple[Frames, int]:
+def read_frames(path: str | os.PathLike, scale=None) -> tuple[Frames, int]:
     """Reads the frames of a DICOM image.
 
     Args:
         path: A file; its content, not its name, says that it is DICOM.
+        scale: `levels.Scale` of its series, where neither header nor modality fixes it; by default the file's own.
 
     Returns:
         The frames, uint8 or uint16 of shape (height, width, 1 or 3), and `max_val`. Bones are
@@ -119,10 +123,10 @@ def read_frames(path: str | os.PathLike) -> tuple[Frames, int]:
         ds, count = image.ds, image.frames.count
         stored = Frames(count, lambda: _guarded(path, image.frames))
         if ds.PhotometricInterpretation not in GRAY:
-            return _colour(stored, ds)
+            return _colour(stored, ds, scale)
         if hounsfield(ds, 0) is not None:
             return Frames(count, lambda: _ct(stored, ds)), CT_MAX_VAL
-        return _gray(path, stored, ds)
+        return _gray(path, stored, ds, scale)
 
 
 def _stored_image(path):
@@ -159,7 +163,7 @@ def _decoding(path, what):
         raise InputError(f"{path}: {what}, or broken ({type(error).__name__})") from None
 
 
-def _colour(stored, ds):
+def _colour(stored, ds, scale):
     palette = ds.PhotometricInterpretation == "PALETTE COLOR"
     bits = bits_of(ds)
 
@@ -169,7 +173,8 @@ def _colour(stored, ds):
         frame = apply_color_lut(frame, ds)[..., :3]
         return frame >> 8 if bits == 8 and frame.dtype == np.uint16 else frame
 
-    _, max_val = to_unsigned([] if bits == 8 else ((rgb(f), None) for f in stored), bits)
+    scale = None if bits == 8 else scale
+    _, max_val = to_unsigned([] if bits == 8 else ((rgb(f), None) for f in stored), bits, scale=scale)
     dtype = np.uint8 if bits == 8 else np.uint16
     return Frames(stored.count, lambda: (rgb(f).astype(dtype) for f in stored)), max_val
 
@@ -205,6 +210,26 @@ def rescale(ds, frame):
     return ds
 
 
+def units(ds: pydicom.Dataset) -> tuple[float, float] | None:
+    """Returns Rescale Slope and Intercept of gray values, (1, 0) without.
+
+    `None` where the frames differ or an element is broken: such a file is compared with no other.
+    """
+    if channels_of(ds) != 1 or "ModalityLUTSequence" in ds:
+        return 1.0, 0.0
+    items = {id(item): item for item in (rescale(ds, frame) for frame in range(int(ds.get("NumberOfFrames") or 1)))}
+    found = {_slope_and_intercept(item) for item in items.values()}
+    return found.pop() if len(found) == 1 else None
+
+
+def _slope_and_intercept(item):
+    try:
+        slope, intercept = float(item.get("RescaleSlope") or 1), float(item.get("RescaleIntercept") or 0)
+    except (TypeError, ValueError):
+        return None
+    return (slope, intercept) if slope and math.isfinite(slope) and math.isfinite(intercept) else None
+
+
 def _ct(stored, ds):
     for index, frame in enumerate(stored):
         slope, intercept = hounsfield(ds, index) or hounsfield(ds, 0)
@@ -214,15 +239,18 @@ def _ct(stored, ds):
         yield np.clip(values, 0, CT_MAX_VAL).astype(np.uint16)[..., np.newaxis]
 
 
-def _gray(path, stored, ds):
+def _gray(path, stored, ds, scale):
     lut = _modality_lut(ds)
     pairs = Frames(stored.count, lambda: ((lut(f), padding(ds, f)) for f in stored))
     bits = bits_of(ds)
-    plain = bits == 8 and not ds.PixelRepresentation and padding_range(ds) is None
+    full = bits == 8 and not ds.PixelRepresentation
+    plain = full and padding_range(ds) is None
     falling = float(rescale(ds, 0).get("RescaleSlope") or 1) < 0
     inverted = (ds.PhotometricInterpretation == "MONOCHROME1") != falling
     try:
-        convert, max_val = to_unsigned([] if plain else pairs, bits, inverted, detector_range(ds))
+        own = None if scale is None or full else units(ds)
+        scales = (scale, own) if own else ()
+        convert, max_val = to_unsigned([] if plain else pairs, bits, inverted, detector_range(ds), *scales)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return Frames(stored.count, lambda: (convert(*p)[..., np.newaxis] for p in pairs)), max_val

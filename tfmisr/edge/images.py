@@ -6,7 +6,8 @@ What a file holds is told from its content, never from its name. Three rules mak
 * An image whose three channels are equal everywhere is gray, as many chest X-rays saved as RGB are.
 * A constant alpha channel is dropped, a varying one is applied over black.
 * 8 bits count from 0 to 255. 16 bits count to what `write_image` noted in the file, otherwise to
-  the smallest `2**k - 1` that holds the file's values: 12-bit data in a 16-bit file count to 4095.
+  the smallest `2**k - 1` that holds the values of the file, or of its series where that is given
+  (`tfmisr.edge.series`): 12-bit data in a 16-bit file count to 4095.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ import PIL.Image
 import png
 import tifffile
 
-from tfmisr.edge import dicom, tiff
+from tfmisr.edge import dicom, series, tiff
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import whole
 from tfmisr.edge.levels import MAX_PIXELS, Frames, to_unsigned, upright, without_alpha
@@ -64,6 +65,7 @@ class Header:
     Attributes:
         channels: 1 or 3 as stored; 3 equal ones are found only in the pixels.
         bits: 8 or 16.
+        group: What decides `max_val` beside the file's own values, see `series`; `None` where the header tells it.
     """
 
     height: int
@@ -71,12 +73,13 @@ class Header:
     channels: int
     bits: int
     patient: str | None = dataclasses.field(default=None, repr=False)
+    group: series.Group | None = dataclasses.field(default=None, repr=False)
 
 
-def read_images(path: str | os.PathLike) -> list[Image]:
+def read_images(path: str | os.PathLike, scale=None) -> list[Image]:
     """Returns all frames of a file; see `iter_images`."""
     images, pixels = [], 0
-    for image in iter_images(path):
+    for image in iter_images(path, scale):
         pixels += image.pixels.shape[0] * image.pixels.shape[1]
         if pixels > 2 * MAX_PIXELS:
             raise InputError(f"{path}: all frames have more than {2 * MAX_PIXELS} pixels; split it")
@@ -84,8 +87,12 @@ def read_images(path: str | os.PathLike) -> list[Image]:
     return images
 
 
-def iter_images(path: str | os.PathLike) -> Iterator[Image]:
+def iter_images(path: str | os.PathLike, scale=None) -> Iterator[Image]:
     """Yields the frames of a PNG, JPEG, TIFF or DICOM file, with the same channels and `max_val`.
+
+    Args:
+        path: The file.
+        scale: `levels.Scale` of its series, for a file whose header has a `group`; by default the file's own.
 
     Raises:
         InputError: No such file, no image, a broken one, or one of a kind that is not supported.
@@ -95,7 +102,10 @@ def iter_images(path: str | os.PathLike) -> Iterator[Image]:
         raise InputError(f"{path}: expected a PNG, JPEG, TIFF or DICOM image, found something else")
     with _decoding(path, kind):
         patient = _patient(dicom.read_header(path)) if kind == "DICOM" else None
-        frames, max_val = _READERS[kind](path)
+        try:
+            frames, max_val = _READERS[kind](path, scale)
+        except InputError as error:
+            raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
         gray = _all_gray(frames)
         remaining = iter(frames)
     while True:
@@ -104,6 +114,11 @@ def iter_images(path: str | os.PathLike) -> Iterator[Image]:
         if pixels is None:
             return
         yield Image(np.ascontiguousarray(pixels[..., :1] if gray else pixels), max_val, patient)
+
+
+def survey(path: str | os.PathLike, found: series.Survey) -> None:
+    """Decodes a file so that `found` gets the limits of its values."""
+    next(iter_images(path, found), None)
 
 
 def read_header(path: str | os.PathLike) -> Header | None:
@@ -231,18 +246,20 @@ def _note(text) -> int | None:
     return int(match[1]) if match and 0 < int(match[1]) < 65536 else None
 
 
-def _read_png(path):
+def _read_png(path, scale):
     header = _png_header(path)
     # Pillow narrows 16-bit RGB and gray with alpha to 8 bits.
     pixels = _pypng_pixels(path) if header.bits == 16 else _pillow_pixels(path)
-    return _single(without_alpha(pixels), _note(_png_text(path)))
+    return _single(without_alpha(pixels), _note(_png_text(path)), scale)
 
 
 def _png_header(path):
     with open(path, "rb") as file:
         width, height, depth, colour = struct.unpack(">2I2B", file.read(26)[16:])
     _check_size(path, height, width)
-    return Header(height, width, 1 if colour in (0, 4) else 3, 16 if depth == 16 else 8)
+    channels = 1 if colour in (0, 4) else 3
+    group = ("", channels, 16) if depth == 16 and _note(_png_text(path)) is None else None
+    return Header(height, width, channels, 16 if depth == 16 else 8, group=group)
 
 
 def _pypng_pixels(path):
@@ -261,11 +278,11 @@ def _png_text(path):
                 return None
 
 
-def _read_jpeg(path):
+def _read_jpeg(path, scale):
     _jpeg_header(path)
     with PIL.Image.open(path) as image:
         orientation = image.getexif().get(0x0112)
-    return _single(upright(without_alpha(_pillow_pixels(path)), orientation), None)
+    return _single(upright(without_alpha(_pillow_pixels(path)), orientation), None, scale)
 
 
 def _jpeg_header(path):
@@ -274,14 +291,15 @@ def _jpeg_header(path):
         return Header(image.height, image.width, 1 if image.mode == "L" else 3, 8)
 
 
-def _read_tiff(path):
+def _read_tiff(path, scale):
     *_, description = tiff.read_header(path)
-    return tiff.read_frames(path, _note(description))
+    return tiff.read_frames(path, _note(description), scale)
 
 
 def _tiff_header(path):
-    height, width, channels, bits, _ = tiff.read_header(path)
-    return Header(height, width, channels, bits)
+    height, width, channels, bits, description = tiff.read_header(path)
+    decides = _note(description) is None and (bits == 16 or tiff.is_signed(path))
+    return Header(height, width, channels, bits, group=("", channels, bits) if decides else None)
 
 
 def _dicom_header(path):
@@ -290,7 +308,8 @@ def _dicom_header(path):
         return None
     if reason := dicom.unsupported(ds):
         raise InputError(f"{path}: {reason}")
-    return Header(ds.Rows, ds.Columns, dicom.channels_of(ds), dicom.bits_of(ds), _patient(ds))
+    kind = dicom.channels_of(ds), dicom.bits_of(ds)
+    return Header(ds.Rows, ds.Columns, *kind, _patient(ds), series.group_of(ds))
 
 
 def _patient(ds):
@@ -308,8 +327,9 @@ def _pillow_pixels(path):
     return pixels * np.uint8(255) if pixels.dtype == bool else pixels
 
 
-def _single(pixels, max_val):
-    _, max_val = to_unsigned([(pixels, None)], 8 * pixels.itemsize, max_val=max_val)
+def _single(pixels, max_val, scale):
+    bits = 8 * pixels.itemsize
+    _, max_val = to_unsigned([(pixels, None)], bits, max_val=max_val, scale=scale if bits > 8 else None)
     return Frames(1, lambda: iter([pixels])), max_val
 
 

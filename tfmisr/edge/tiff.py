@@ -31,7 +31,13 @@ def read_header(path: str | os.PathLike) -> tuple[int, int, int, int, str]:
         return page.imagelength, page.imagewidth, _channels(page), _bits(page), page.description
 
 
-def read_frames(path: str | os.PathLike, max_val: int | None) -> tuple[Frames, int]:
+def is_signed(path: str | os.PathLike) -> bool:
+    """Returns whether the first page has signed samples."""
+    with tifffile.TiffFile(path) as file:
+        return _pages(path, file)[0].sampleformat == 2
+
+
+def read_frames(path: str | os.PathLike, max_val: int | None, scale=None) -> tuple[Frames, int]:
     """Reads all pages but thumbnails and masks.
 
     White-is-zero is inverted; negative values are shifted up so that the lowest becomes 0.
@@ -39,6 +45,7 @@ def read_frames(path: str | os.PathLike, max_val: int | None) -> tuple[Frames, i
     Args:
         path: A TIFF file.
         max_val: Value of full brightness, where known.
+        scale: `levels.Scale` of its series, used where `max_val` is not known.
 
     Returns:
         The frames, uint8 or uint16 of shape (height, width, 1 or 3), and `max_val`.
@@ -54,7 +61,7 @@ def read_frames(path: str | os.PathLike, max_val: int | None) -> tuple[Frames, i
     pixels = Frames(len(pages), lambda: _decode(path))
     bits, inverted = _bits(first), _inverted(first)
     pairs = () if bits == 8 and first.sampleformat == 1 else ((p, None) for p in pixels)
-    convert, max_val = to_unsigned(pairs, bits, inverted, max_val)
+    convert, max_val = to_unsigned(pairs, bits, inverted, max_val, scale if pairs else None)
     return Frames(len(pages), lambda: (convert(p) for p in pixels)), max_val
 
 

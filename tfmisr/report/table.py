@@ -101,6 +101,7 @@ def caption(protocol: dict, models: dict) -> str:
         "degradation": "LR by {degradation}",
         "crop_border": "{crop_border} pixels cut off at each edge",
         "centre_fraction": "centre: the middle {centre_fraction:.1%} of each side",
+        "full_scale": "one full scale for a {full_scale} (Series Instance UID, else sub-folder)",
         "values": "{values}",
         "measures": "{measures}",
     }

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfmisr.degradations import crop_to_multiple
-from tfmisr.edge import dicom, images, stored_values
+from tfmisr.edge import dicom, images, series, stored_values
 from tfmisr.edge.derived import padding, ranges, reading
 from tfmisr.edge.derived.ranges import Range
 from tfmisr.edge.errors import InputError
@@ -96,7 +96,10 @@ def collect(wanted, scale: int, seed: int, folder: pathlib.Path) -> tuple[Iterat
         _require(len(paths), total, "files")
         patients = _patients(paths, wanted.patient_pattern)
         chosen = _one_a_patient(patients, rng)[:total]
-        return (read_file(paths[i], scale) for i in chosen), _counted(patients, chosen[: wanted.count])
+        scales = _scales(paths)
+        return (read_file(paths[i], scale, scales(paths[i])) for i in chosen), _counted(
+            patients, chosen[: wanted.count]
+        )
     from tfmisr import data, pipeline
 
     local = folder / wanted.dataset
@@ -180,18 +183,45 @@ def from_array(pixels: np.ndarray, max_val: int, scale: int, source: bytes) -> C
     )
 
 
-def read_file(path, scale: int) -> Case:
-    """Returns the case of one image file; see `collect`."""
+def _scales(paths):
+    """Returns a function of a path: the intensity scale of its series among the paths, or `None` where it has its own.
+
+    As in training, so that models see what they would there.
+    """
+    found, keys = series.SeriesScales(images.survey), {}
+    for path in paths:
+        if group := _group(path):
+            keys[path] = group if group[0] else (os.path.dirname(path), group)
+            found.add(keys[path], path)
+    return lambda path: found[keys[path]] if path in keys else None
+
+
+def _group(path):
+    try:
+        header = images.read_header(path)
+    except InputError:
+        return None
+    return header and header.group
+
+
+def read_file(path, scale: int, intensities=None) -> Case:
+    """Returns the case of one image file; see `collect`.
+
+    Args:
+        path: The file.
+        scale: Upsampling factor.
+        intensities: `tfmisr.edge.levels.Scale` of its series; by default its own.
+    """
     content = pathlib.Path(path).read_bytes()
     if images.file_kind(path) == "DICOM":
-        return _read_dicom(path, scale, content)
-    frames = images.read_images(path)
+        return _read_dicom(path, scale, content, intensities)
+    frames = images.read_images(path, intensities)
     if len(frames) > 1 or frames[0].pixels.shape[-1] != 1:
         raise InputError(f"{path}: a study shows single gray images")
     return from_array(frames[0].pixels[..., 0], frames[0].max_val, scale, content)
 
 
-def _read_dicom(path, scale, content):
+def _read_dicom(path, scale, content, intensities):
     with reading.guarded(path):
         ds = reading.load(path)
         if reason := dicom.refusal(ds) or dicom.unsupported(ds) or _unshowable(ds):
@@ -199,7 +229,7 @@ def _read_dicom(path, scale, content):
         image = stored_values.read(ds)
         ds, (pixels,) = image.ds, image.frames
         mask = dicom.padding(ds, pixels)
-        found = ranges.find(ds, Frames(1, lambda: iter([(pixels, mask)])))[0]
+        found = ranges.find(ds, Frames(1, lambda: iter([(pixels, mask)])), intensities)[0]
         pixels = _sized(crop_to_multiple(pixels, scale).astype(np.int32))
         item = dicom.rescale(ds, 0)
         slope, intercept = float(item.get("RescaleSlope") or 1), float(item.get("RescaleIntercept") or 0)

@@ -25,10 +25,11 @@ def main(argv=None) -> int:
     chosen = config.from_dict(asked["config"], str(home / "trial.json"))
     from tfmisr import data
 
-    source = data.load(chosen.dataset, chosen.data_dir, chosen.manual_dir, chosen.patient_pattern)
+    begun = tuple(home.parent.iterdir())
+    source = data.load(chosen.dataset, chosen.data_dir, chosen.manual_dir, chosen.patient_pattern, begun)
     lr_source = None
     if chosen.lr_dataset:
-        lr_source = data.load(chosen.lr_dataset, chosen.data_dir, chosen.lr_manual_dir, chosen.patient_pattern)
+        lr_source = data.load(chosen.lr_dataset, chosen.data_dir, chosen.lr_manual_dir, chosen.patient_pattern, begun)
     if "--check" in arguments:
         _check(chosen, source, lr_source)
         return 0

@@ -24,7 +24,7 @@ def identify(
         begun: Time when the processing of the series began; `None` if that is not known.
     """
     source = target.SOPInstanceUID, target.SeriesInstanceUID
-    target.SOPInstanceUID = new_uid(product, "instance", *source)
+    target.SOPInstanceUID = new_uid(product, "instance", *source, *filter(None, [product.intensities]))
     target.SeriesInstanceUID = new_uid(product, "series", source[1])
     target.SeriesNumber = int(target.get("SeriesNumber") or 0) + product.series_number_offset
     text = str(target.get("SeriesDescription") or "")

@@ -40,6 +40,7 @@ def derive(
     product: Product,
     when: datetime.datetime | None = None,
     begun: datetime.datetime | None = None,
+    scale=None,
 ) -> pydicom.Dataset:
     """Returns the upscaled image as a new data set with its file meta group; the source is left as it is.
 
@@ -52,15 +53,18 @@ def derive(
         begun: Time when the processing of the series began, the same for all its slices; by default `when`. Without
             both the image has no Series Date and Time: they must be the same in a whole series, and one slice cannot
             know when the first was processed.
+        scale: `levels.Scale` of the source's series (`tfmisr.edge.series`), so that all slices reach the network
+            alike; by default the file's own. It counts where neither header nor modality fixes one. Where it is not
+            the file's own, the UID differs and Derivation Description says it.
 
     Raises:
         InputError: The image is none, or is broken, or is one that must not be upscaled, or the result says
             something else than the source (D-07, D-31, D-39, D-44).
     """
-    return derive_with_report(source, upscale, product, when, begun)[0]
+    return derive_with_report(source, upscale, product, when, begun, scale)[0]
 
 
-def derive_with_report(source, upscale, product, when=None, begun=None) -> tuple[pydicom.Dataset, Report]:
+def derive_with_report(source, upscale, product, when=None, begun=None, scale=None) -> tuple[pydicom.Dataset, Report]:
     """Returns what `derive` returns, and a report."""
     name = "the data set" if isinstance(source, pydicom.Dataset) else os.fspath(source)
     with reading.guarded(name):
@@ -68,7 +72,8 @@ def derive_with_report(source, upscale, product, when=None, begun=None) -> tuple
         remarks = admission.admit(ds, product)
         image = stored_values.read(ds)
         ds = image.ds
-    pixels = upscale_frames(image, upscale, product, name)
+    pixels = upscale_frames(image, upscale, product, name, scale)
+    product = dataclasses.replace(product, intensities=pixels.intensities)
     with reading.guarded(name):
         if complaint := pixels.fidelity.complaint(product, _used(ds, pixels)):
             raise InputError(complaint)

@@ -32,6 +32,7 @@ class Pixels:
         largest: Highest value that is no padding.
         clipped: Number of samples that the upscaler had put outside the stored range.
         fidelity: Difference to the source.
+        intensities: Stored values that were 0 and 1 to the upscaler, where they are not the file's own.
     """
 
     data: bytes = b""
@@ -40,6 +41,7 @@ class Pixels:
     largest: int | None = None
     clipped: int = 0
     fidelity: Fidelity = Fidelity()
+    intensities: str = ""
 
 
 def _with_padding(ds, stored: Frames) -> Frames:
@@ -56,7 +58,7 @@ def _frame(ds, frame):
     return frame[..., np.newaxis], dicom.padding(ds, frame)
 
 
-def upscale_frames(source: StoredImage, upscale: Upscale, product: Product, name) -> Pixels:
+def upscale_frames(source: StoredImage, upscale: Upscale, product: Product, name, scale=None) -> Pixels:
     """Decodes, enlarges and rounds frame after frame.
 
     Args:
@@ -64,6 +66,7 @@ def upscale_frames(source: StoredImage, upscale: Upscale, product: Product, name
         upscale: Maps float32 (rows, columns, channels) in [0, 1] to `scale` times as many rows and columns.
         product: Scale and convention.
         name: Of the source, for errors.
+        scale: `levels.Scale` of the source's series; by default its own.
 
     Raises:
         InputError: The pixels cannot be decoded, or the upscaler's result is not usable.
@@ -71,9 +74,9 @@ def upscale_frames(source: StoredImage, upscale: Upscale, product: Product, name
     ds, count = source.ds, source.frames.count
     with reading.guarded(name):
         frames = _with_padding(ds, source.frames)
-        of_frame = ranges.find(ds, frames)
+        of_frame = ranges.find(ds, frames, scale)
         decoded = iter(frames)
-    result, stream = Pixels(), io.BytesIO()
+    result, stream = Pixels(intensities=of_frame[0].note), io.BytesIO()
     for index in range(count):
         with reading.guarded(name):
             frame = next(decoded, None)

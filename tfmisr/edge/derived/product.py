@@ -21,7 +21,8 @@ LOSSLESS = {
 }
 
 # What changes neither the pixels nor the attributes is no part of an instance's identity.
-_NOT_IN_KEY = ("lossless", "burned_in", "force", "mean_limit", "p99_limit")
+# The intensities of one slice are no part of that of its series.
+_NOT_IN_KEY = ("intensities", "lossless", "burned_in", "force", "mean_limit", "p99_limit")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Product:
             of images that use more than 12 bits, in 1/4096 of what they use. `None` turns it off.
         p99_limit: Largest 99th percentile of the difference between the source and the result averaged back to its
             size, as a part of the source's range from the 1st to the 99th percentile (D-31). `None` turns it off.
+        intensities: Stored values that were 0 and 1 to the network, such as "0 to 2047", where they are those of a
+            series and not the image's own; `derive` fills it in. Part of the instance's identity alone (D-02).
     """
 
     name: str
@@ -76,6 +79,7 @@ class Product:
     research: bool = False
     mean_limit: float | None = 0.5
     p99_limit: float | None = 0.2
+    intensities: str = ""
 
     def __post_init__(self):
         if not isinstance(self.scale, int) or not 2 <= self.scale <= 16:
@@ -111,9 +115,10 @@ class Product:
     def description(self) -> str:
         """Sentence for Derivation Description (0008,2111) (D-13)."""
         weights = f", weights sha256 {self.weights_sha256[:12]}" if self.weights_sha256 else ""
+        series = f" Intensity scale of the series: {self.intensities}." if self.intensities else ""
         return (
             f"Super-resolution x{self.scale} by {self.name} {self.version}, model {self.model}{weights}; "
-            "pixels are estimated, not acquired."
+            f"pixels are estimated, not acquired.{series}"
         )
 
 
