@@ -1,6 +1,7 @@
 """PNG, JPEG and TIFF: what is read is what was stored, what is written is what is read."""
 
 import errno
+import io
 import os
 import struct
 import zlib
@@ -355,6 +356,120 @@ def test_header_tells_size_channels_and_bits(tmp_path, pixels, mode, expected):
     for name in ("a.png", "a.tif"):
         header = images.read_header(tmp_path / name)
         assert (header.height, header.width, header.channels, header.bits) == expected
+
+
+def png_of(path, width, height, rows, before=(), after=(), **options):
+    """Writes a PNG with pypng and adds chunks before and after its pixels."""
+    stream = io.BytesIO()
+    png.Writer(width, height, **options).write(stream, rows)
+    chunks = list(png.Reader(bytes=stream.getvalue()).chunks())
+    place = next(i for i, (kind, _) in enumerate(chunks) if kind == b"IDAT")
+    with open(path, "wb") as file:
+        png.write_chunks(file, [*chunks[:place], *before, *chunks[place:-1], *after, chunks[-1]])
+    return path
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("interlace", [False, True])
+def test_transparent_gray_is_black(tmp_path, bits, interlace):
+    rows = np.arange(30).reshape(5, 6) % min(2**bits, 10)
+    key = [(b"tRNS", struct.pack(">H", 1))]
+    path = png_of(tmp_path / "a.png", 6, 5, rows.tolist(), key, greyscale=True, bitdepth=bits, interlace=interlace)
+    expected = np.where(rows == 1, 0, rows) * (255 // (2**bits - 1) if bits < 8 else 1)
+    np.testing.assert_array_equal(only(path).pixels[..., 0], expected)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_transparent_color_is_black(tmp_path, bits):
+    rows = [[9, 9, 9, 9, 9, 8], [7, 7, 7, 9, 9, 9]]
+    key = [(b"tRNS", struct.pack(">3H", 9, 9, 9))]
+    path = png_of(tmp_path / "a.png", 2, 2, rows, key, greyscale=False, bitdepth=bits)
+    assert only(path).pixels.tolist() == [[[0, 0, 0], [9, 9, 8]], [[7, 7, 7], [0, 0, 0]]]
+
+
+def test_transparent_color_that_is_all_or_nothing_is_dropped(tmp_path):
+    for key in (3, 5):
+        chunk = [(b"tRNS", struct.pack(">H", key))]
+        path = png_of(tmp_path / "a.png", 2, 1, [[3, 3]], chunk, greyscale=True, bitdepth=8)
+        assert only(path).pixels.ravel().tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+def test_transparent_palette_entry_is_black(tmp_path, bits):
+    palette = [(10, 20, 30, 255), (200, 100, 50, 51), (7, 8, 9, 0)]
+    path = png_of(tmp_path / "a.png", 3, 1, [[0, 1, 2]], palette=palette, bitdepth=bits)
+    assert only(path).pixels.tolist() == [[[10, 20, 30], [40, 20, 10], [0, 0, 0]]]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_png_orientation_is_applied(tmp_path, bits, place, orientation):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    chunk = {place: [(b"eXIf", exif.tobytes()[6:])]}
+    path = png_of(tmp_path / "a.png", 3, 1, [[1, 2, 3]], greyscale=True, bitdepth=bits, **chunk)
+    assert only(path).pixels[..., 0].tolist() == ([[3, 2, 1]] if orientation == 3 else [[1], [2], [3]])
+
+
+def test_png_with_a_broken_exif_or_end_is_read(tmp_path):
+    path = png_of(tmp_path / "a.png", 2, 1, [[1, 2]], [(b"eXIf", b"nonsense")], greyscale=True, bitdepth=8)
+    path.write_bytes(path.read_bytes()[:-6])
+    assert only(path).pixels.ravel().tolist() == [1, 2]
+
+
+def test_animated_png_is_refused(tmp_path):
+    frames = [PIL.Image.fromarray(GRAY8), PIL.Image.fromarray(GRAY8[::-1])]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match="an animated PNG of 2 frames; save each"):
+        only(tmp_path / "a.png")
+
+
+def test_cmyk_jpeg_as_pillow_converts_it(tmp_path):
+    # Pillow writes Adobe's marker and inverted inks, as Photoshop does.
+    colors = np.array([[255, 0, 0], [0, 255, 0], [40, 90, 200], [30, 30, 30]], np.uint8)
+    image = PIL.Image.fromarray(colors.reshape(2, 2, 3).repeat(16, 0).repeat(16, 1)).convert("CMYK")
+    image.save(tmp_path / "a.jpg", quality=98)
+    np.testing.assert_allclose(only(tmp_path / "a.jpg").pixels[8::16, 8::16].reshape(4, 3), colors, atol=4)
+
+
+def test_rgb_jpeg_without_conversion_keeps_its_colors(tmp_path):
+    colors = np.array([[200, 30, 60], [20, 220, 90]], np.uint8).reshape(1, 2, 3).repeat(16, 0).repeat(16, 1)
+    PIL.Image.fromarray(colors).save(tmp_path / "a.jpg", quality=98, keep_rgb=True)
+    np.testing.assert_allclose(only(tmp_path / "a.jpg").pixels, colors, atol=4)
+
+
+@pytest.mark.parametrize("marker, bits, words", [(0xC1, 12, "JPEG of 12 bits"), (0xF7, 8, "JPEG-LS of 8 bits")])
+def test_jpeg_of_another_kind_is_named(tmp_path, marker, bits, words):
+    stream = io.BytesIO()
+    PIL.Image.fromarray(GRAY8).save(stream, "JPEG")
+    head, _, rest = stream.getvalue().partition(b"\xff\xc0")
+    (tmp_path / "a.jpg").write_bytes(head + bytes([0xFF, marker]) + rest[:2] + bytes([bits]) + rest[3:])
+    with pytest.raises(InputError, match=f"expected JPEG of 8 bits; convert it to PNG. Received: {words}"):
+        only(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("dtype, low", [(np.int8, -128), (np.int16, -32768)])
+def test_signed_pixels_are_written_as_they_are(tmp_path, dtype, low):
+    pages = [np.array([[[low], [-1], [5], [-low - 1]]], dtype), np.zeros((3, 2, 1), dtype)]
+    images.write_images(tmp_path / "a.tif", pages, 255, len(pages))
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert [page.asarray().tolist() for page in file.pages] == [page[..., 0].tolist() for page in pages]
+    first, second = images.read_images(tmp_path / "a.tif")
+    assert (first.offset, first.count) == (low, 2)
+    np.testing.assert_array_equal(first.on_own_scale(first.pixels), pages[0])
+    np.testing.assert_array_equal(second.on_own_scale(second.pixels), pages[1])
+
+
+def test_signed_pixels_are_no_png(tmp_path):
+    with pytest.raises(ValueError, match="must be uint8, uint16 of shape"):
+        images.write_image(tmp_path / "a.png", np.zeros((2, 2, 1), np.int16), 255)
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_beyond_a_signed_sample_are_clipped():
+    image = images.Image(np.zeros((1, 1, 1), np.uint16), 65535, offset=-22922)
+    assert image.on_own_scale(np.array([0, 22922, 65535], np.uint16)).tolist() == [-22922, 0, 32767]
 
 
 def test_the_equal_channels_of_real_ultrasound_make_one(shared_data):

@@ -8,6 +8,8 @@ import sys
 
 import numpy as np
 import pytest
+import tiff_writer
+import tifffile
 from PIL import Image
 from tiny_network import tiny_network, write_tflite
 
@@ -298,3 +300,86 @@ def test_slices_of_a_folder_have_one_series_date_also_after_a_break(tmp_path, sh
     created = [float(ds.InstanceCreationTime) for ds in found]
     assert created[0] != created[1]  # each has its own, which is not that of the series
     assert all(time != float(found[0].SeriesTime) for time in created)
+
+
+def signed_pages():
+    ramp = np.linspace(-22922, 29481, 20 * 24).reshape(20, 24).astype(np.int16)
+    return [ramp, ramp[::-1], np.zeros((8, 9), np.int16)]
+
+
+def nearest(page):
+    return page.repeat(2, 0).repeat(2, 1)
+
+
+@pytest.mark.parametrize("output", ["out.tif", "out"])
+def test_signed_multi_page_tiff_stays_what_it_is(tmp_path, capsys, output):
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        for page in signed_pages():
+            writer.write(page)
+    source = tmp_path / "in.tif" if output == "out.tif" else tmp_path
+    run("--model", "nearest", "--scale", 2, source, "--output", tmp_path / output)
+    with tifffile.TiffFile(tmp_path / (output if output == "out.tif" else "out/in.tif")) as file:
+        assert len(file.pages) == 3
+        for page, lr in zip(file.pages, signed_pages(), strict=True):
+            assert page.dtype == np.int16
+            np.testing.assert_array_equal(page.asarray(), nearest(lr))
+    if output == "out.tif":
+        assert "(48x40, 3 pages" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_signed_tiff_to_png_tells_the_shift(tmp_path, capsys, dtype):
+    lr = np.array([[-100, 0], [7, 100]], dtype)
+    tifffile.imwrite(tmp_path / "in.tif", lr)
+    run("--model", "nearest", "--scale", 2, tmp_path / "in.tif", "--output", tmp_path / "out.png")
+    assert "values shifted by +100: PNG holds no negative values" in capsys.readouterr().out
+    out = images.read_images(tmp_path / "out.png")[0].pixels
+    assert out.dtype == f"u{lr.itemsize}"
+    np.testing.assert_array_equal(out[..., 0].astype(int) - 100, nearest(lr))
+
+
+def test_nothing_is_said_of_a_shift_that_is_none(tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "in.tif", np.array([[3, 1000]], np.int16))
+    run("--model", "nearest", "--scale", 2, tmp_path / "in.tif", "--output", tmp_path / "out.png")
+    assert "shifted" not in capsys.readouterr().out
+    run("--model", "nearest", "--scale", 2, tmp_path / "in.tif", "--output", tmp_path / "out.tif")
+    assert tifffile.imread(tmp_path / "out.tif").dtype == np.int16
+
+
+def test_several_pages_to_png_are_refused_with_advice_that_works(tmp_path):
+    tifffile.imwrite(tmp_path / "in.tif", np.zeros((3, 8, 9), np.uint8), photometric="minisblack")
+    advice = "in.tif holds 3 images and .png one; name a .tif file as --output, or a folder, where TIFF stays TIFF"
+    with pytest.raises(InputError, match=advice):
+        run("--model", "nearest", tmp_path / "in.tif", "--output", tmp_path / "out.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
+    run("--model", "nearest", tmp_path / "in.tif", "--output", tmp_path / "out.tif")
+
+
+def test_frames_of_dicom_become_pages_of_tiff(tmp_path, shared_data):
+    source = shared_data / "dicom" / "cs_US_RGB_8frames.dcm"
+    arguments = ["--model", "nearest", "--scale", 2, source, "--output"]
+    with pytest.raises(InputError, match="8 images and .png one; name a .dcm or .tif file as --output, or a folder"):
+        run(*arguments, tmp_path / "out.png")
+    run(*arguments, tmp_path / "out.tif")
+    frames = [image.pixels for image in images.iter_images(source)]
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[:, ::2, ::2], frames)
+
+
+def test_page_that_fails_leaves_no_file(tmp_path):
+    # The second page is cut off, and the first is written by then.
+    tiff_writer.write(tmp_path / "in.tif", *[tiff_writer.page(noise((8, 9, 1), 255, np.uint8), 8, 1)] * 2)
+    content = (tmp_path / "in.tif").read_bytes()
+    with tifffile.TiffFile(tmp_path / "in.tif") as file:
+        place = file.pages[1].tags[279].offset + 8
+    content = content[:place] + (10).to_bytes(4, "little") + content[place + 4 :]
+    (tmp_path / "in.tif").write_bytes(content)
+    with pytest.raises(InputError, match="broken or cut off"):
+        run("--model", "nearest", tmp_path / "in.tif", "--output", tmp_path / "out.tif")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
+
+
+def test_16_bits_of_low_values_stay_16_bits(tmp_path):
+    for suffix in (".png", ".tif"):
+        images.write_image(tmp_path / f"in{suffix}", np.full((4, 4, 1), 9, np.uint16), 255)
+        run("--model", "nearest", tmp_path / f"in{suffix}", "--output", tmp_path / f"out{suffix}")
+        assert images.read_images(tmp_path / f"out{suffix}")[0].pixels.dtype == np.uint16

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import errno
 import functools
+import itertools
 import json
 import multiprocessing
 import pathlib
@@ -22,6 +23,8 @@ from tfmisr.edge.files import write_text
 from tfmisr.edge.levels import Scale
 
 RECORD = "upscale.json"
+
+_HOLDING_SEVERAL = {"TIFF": "a .tif file", "DICOM": "a .dcm or .tif file"}
 
 # With these the next image fares no better.
 _OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -72,14 +75,27 @@ class Enlarger:
     def _picture(self, source, target, intensities):
         from tfmisr.edge import images
 
-        frames = images.read_images(source, intensities)
-        if len(frames) > 1:
-            raise InputError(f"expected one image in {source}, found {len(frames)} frames; write to a .dcm file")
-        image = frames[0]
+        frames = images.iter_images(source, intensities)
+        first = next(frames)
+        tiff = target.suffix.lower() in (".tif", ".tiff")
+        if first.count > 1 and not tiff:
+            own = "DICOM" if images.file_kind(source) == "DICOM" else "TIFF"
+            raise InputError(
+                f"{source} holds {first.count} images and {target.suffix} one; name {_HOLDING_SEVERAL[own]} as "
+                f"--output, or a folder, where {own} stays {own}"
+            )
+        enlarged = (self._enlarged(image, tiff) for image in itertools.chain([first], frames))
+        images.write_images(target, enlarged, first.max_val, first.count)
+        height, width = (self.scale * side for side in first.pixels.shape[:2])
+        pages = f", {first.count} pages" if first.count > 1 else ""
+        shifted = f"; values shifted by {-first.offset:+d}: PNG holds no negative values" if first.offset else ""
+        return f"{width}x{height}{pages}{'' if tiff else shifted}"
+
+    def _enlarged(self, image, tiff):
+        """Returns the enlarged pixels; in a TIFF those of a signed file are signed."""
         lr = image.pixels.astype(np.float32) / np.float32(image.max_val)
         sr = self.upscaler(lr, self.scale, image.max_val)
-        images.write_image(target, sr, image.max_val)
-        return f"{sr.shape[1]}x{sr.shape[0]}"
+        return image.on_own_scale(sr) if tiff else sr.astype(image.pixels.dtype, copy=False)
 
     def _derived(self, source, target, intensities):
         from tfmisr.edge import derived

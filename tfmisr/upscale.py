@@ -137,7 +137,7 @@ def _written(source: pathlib.Path, name: pathlib.Path) -> pathlib.Path:
     if name.suffix.lower() in (".tif", ".tiff"):
         return name
     try:
-        suffix = ".dcm" if images.file_kind(source) == "DICOM" else ".png"
+        suffix = {"DICOM": ".dcm", "TIFF": ".tif"}.get(images.file_kind(source), ".png")
     except InputError:
         suffix = ".png"
     # DICOM files are often called by their UID, whose last number is no extension.

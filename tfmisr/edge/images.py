@@ -4,7 +4,8 @@ What a file holds is told from its content, never from its name. Three rules mak
 (height, width, channels) with channels 1 or 3:
 
 * An image whose three channels are equal everywhere is gray, as many chest X-rays saved as RGB are.
-* A constant alpha channel is dropped, a varying one is applied over black.
+* A constant alpha channel is dropped, a varying one is applied over black, unless the color has
+  been multiplied by it already (associated alpha of TIFF); samples of no stated meaning are dropped.
 * 8 bits count from 0 to 255. 16 bits count to what `write_image` noted in the file, otherwise to
   the smallest `2**k - 1` that holds the values of the file, or of its series where that is given
   (`tfmisr.edge.series`): 12-bit data in a 16-bit file count to 4095.
@@ -12,23 +13,23 @@ What a file holds is told from its content, never from its name. Three rules mak
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-import PIL.Image
 import png
 import tifffile
 
-from tfmisr.edge import dicom, series, tiff
+from tfmisr.edge import dicom, png_jpeg, series, tiff
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import whole
-from tfmisr.edge.levels import MAX_PIXELS, Frames, to_unsigned, upright, without_alpha
+from tfmisr.edge.levels import MAX_PIXELS, Frames, to_unsigned
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 WRITABLE = (".png", ".tif", ".tiff")
@@ -51,11 +52,27 @@ class Image:
         pixels: uint8 or uint16 array of shape (height, width, 1 or 3).
         max_val: Pixel value that is 1.0 to a network.
         patient: Patient ID (0010,0020) of a DICOM file, to group images; never stored or shown.
+        offset: Of a signed TIFF, what is added to the pixels to give its own values, whose lowest is
+            0 here if it is negative; `None` for unsigned files.
+        count: Number of images in the file.
     """
 
     pixels: np.ndarray
     max_val: int
     patient: str | None = dataclasses.field(default=None, repr=False)
+    offset: int | None = None
+    count: int = 1
+
+    def on_own_scale(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns pixels that count as this image's do as the file holds them: signed where it is, of its depth.
+
+        Args:
+            pixels: Unsigned integers of any shape, up to `max_val`.
+        """
+        if self.offset is None:
+            return pixels.astype(self.pixels.dtype, copy=False)
+        limits = np.iinfo(f"i{self.pixels.itemsize}")
+        return np.clip(pixels.astype(np.int32) + self.offset, limits.min, limits.max).astype(limits.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +130,8 @@ def iter_images(path: str | os.PathLike, scale=None) -> Iterator[Image]:
             pixels = next(remaining, None)
         if pixels is None:
             return
-        yield Image(np.ascontiguousarray(pixels[..., :1] if gray else pixels), max_val, patient)
+        pixels = np.ascontiguousarray(pixels[..., :1] if gray else pixels)
+        yield Image(pixels, max_val, patient, frames.offset, frames.count)
 
 
 def survey(path: str | os.PathLike, found: series.Survey) -> None:
@@ -154,33 +172,49 @@ def file_kind(path: str | os.PathLike) -> str | None:
 
 
 def write_image(path: str | os.PathLike, pixels: np.ndarray, max_val: int) -> None:
-    """Writes a PNG or TIFF, by the extension, that appears whole or not at all.
+    """Writes a PNG or TIFF of one image; see `write_images`."""
+    write_images(path, [pixels], max_val)
+
+
+def write_images(path: str | os.PathLike, images: Iterable[np.ndarray], max_val: int, count: int = 1) -> None:
+    """Writes a PNG of one image or a TIFF of any number, by the extension; it appears whole or not at all.
 
     Args:
-        pixels: uint8 or uint16 array of shape (height, width, 1 or 3), written as it is.
+        path: The file.
+        images: uint8 or uint16 arrays of shape (height, width, 1 or 3), written as they are; for
+            TIFF int8 and int16 too. One after the other is taken and written.
         max_val: Noted in the file (PNG text "max_val", TIFF ImageDescription) for `read_images`.
+        count: Number of images.
 
     Raises:
-        InputError: Another extension, or no such folder.
+        InputError: Another extension, several images for a PNG, or no such folder.
         OSError: The file cannot be written; nothing of it is left.
     """
     path = pathlib.Path(path)
-    if path.suffix.lower() not in WRITABLE:
+    suffix = path.suffix.lower()
+    if suffix not in WRITABLE:
         raise InputError(f"the name must end in {', '.join(WRITABLE)}. Received: {path}")
-    shaped = pixels.ndim == 3 and pixels.shape[2] in (1, 3)
-    if not shaped or pixels.dtype not in (np.uint8, np.uint16):
-        raise ValueError(
-            "`pixels` must be uint8 or uint16 of shape (height, width, 1 or 3). "
-            f"Received: {pixels.dtype} of shape {pixels.shape}"
-        )
+    if suffix == ".png" and count > 1:
+        raise InputError(f"a PNG holds one image; name a .tif file for {count}. Received: {path}")
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist; make it first")
-    encode = _encode_png if path.suffix.lower() == ".png" else _encode_tiff
+    checked = (_checked(pixels, signed=suffix != ".png") for pixels in images)
     with whole(path) as temporary, open(temporary, "wb") as file:
-        encode(file, pixels, max_val)
+        (_encode_png if suffix == ".png" else _encode_tiff)(file, checked, max_val, count)
 
 
-def _encode_png(file, pixels, max_val):
+def _checked(pixels, signed):
+    dtypes = ("uint8", "uint16", "int8", "int16") if signed else ("uint8", "uint16")
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.dtype not in dtypes:
+        raise ValueError(
+            f"`pixels` must be {', '.join(dtypes)} of shape (height, width, 1 or 3). "
+            f"Received: {pixels.dtype} of shape {pixels.shape}"
+        )
+    return pixels
+
+
+def _encode_png(file, images, max_val, _):
+    (pixels,) = images
     height, width, channels = pixels.shape
     big_endian = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">"))
     rows = big_endian.reshape(height, -1).view(np.uint8)
@@ -199,15 +233,19 @@ def _encode_png(file, pixels, max_val):
     png.write_chunks(file, chunks)
 
 
-def _encode_tiff(file, pixels, max_val):
-    tifffile.imwrite(
-        file,
-        pixels if pixels.shape[2] == 3 else pixels[..., 0],
-        photometric="rgb" if pixels.shape[2] == 3 else "minisblack",
-        compression="zlib",
-        description=f"max_val={max_val}",
-        metadata=None,
-    )
+def _encode_tiff(file, images, max_val, count):
+    images = iter(images)
+    first = next(images)
+    # Above 4 GB the offsets need 64 bits, which is decided before the first page.
+    with tifffile.TiffWriter(file, bigtiff=count * first.nbytes > 2**32 - 2**25) as writer:
+        for pixels in itertools.chain([first], images):
+            writer.write(
+                pixels if pixels.shape[2] == 3 else pixels[..., 0],
+                photometric="rgb" if pixels.shape[2] == 3 else "minisblack",
+                compression="zlib",
+                description=f"max_val={max_val}",
+                metadata=None,
+            )
 
 
 @contextlib.contextmanager
@@ -226,11 +264,6 @@ def _decoding(path, kind):
         raise InputError(f"{path}: broken or unsupported {kind} ({reason})") from None
 
 
-def _check_size(path, height, width):
-    if height * width > MAX_PIXELS:
-        raise InputError(f"{path}: {width} x {height} pixels are more than {MAX_PIXELS}")
-
-
 def _all_gray(frames):
     for pixels in frames:
         if pixels.shape[-1] == 1:
@@ -247,53 +280,23 @@ def _note(text) -> int | None:
 
 
 def _read_png(path, scale):
-    header = _png_header(path)
-    # Pillow narrows 16-bit RGB and gray with alpha to 8 bits.
-    pixels = _pypng_pixels(path) if header.bits == 16 else _pillow_pixels(path)
-    return _single(without_alpha(pixels), _note(_png_text(path)), scale)
-
-
-def _png_header(path):
-    with open(path, "rb") as file:
-        width, height, depth, colour = struct.unpack(">2I2B", file.read(26)[16:])
-    _check_size(path, height, width)
-    channels = 1 if colour in (0, 4) else 3
-    group = ("", channels, 16) if depth == 16 and _note(_png_text(path)) is None else None
-    return Header(height, width, channels, 16 if depth == 16 else 8, group=group)
-
-
-def _pypng_pixels(path):
-    with open(path, "rb") as file:
-        width, height, rows, info = png.Reader(file=file).read()
-        rows = np.array([np.frombuffer(row, np.uint16) for row in rows])
-    return rows.reshape(height, width, info["planes"])
-
-
-def _png_text(path):
-    with open(path, "rb") as file:
-        for kind, data in png.Reader(file=file).chunks():
-            if kind == b"tEXt" and data.startswith(b"max_val\0"):
-                return data[8:].decode("latin-1")
-            if kind == b"IDAT":
-                return None
+    pixels, note = png_jpeg.read_png(path)
+    return _single(pixels, _note(note), scale)
 
 
 def _read_jpeg(path, scale):
-    _jpeg_header(path)
-    with PIL.Image.open(path) as image:
-        orientation = image.getexif().get(0x0112)
-    return _single(upright(without_alpha(_pillow_pixels(path)), orientation), None, scale)
-
-
-def _jpeg_header(path):
-    with PIL.Image.open(path) as image:
-        _check_size(path, image.height, image.width)
-        return Header(image.height, image.width, 1 if image.mode == "L" else 3, 8)
+    return _single(png_jpeg.read_jpeg(path), None, scale)
 
 
 def _read_tiff(path, scale):
     *_, description = tiff.read_header(path)
     return tiff.read_frames(path, _note(description), scale)
+
+
+def _png_header(path):
+    height, width, channels, bits = png_jpeg.png_header(path)
+    decides = bits == 16 and _note(png_jpeg.png_note(path)) is None
+    return Header(height, width, channels, bits, group=("", channels, bits) if decides else None)
 
 
 def _tiff_header(path):
@@ -316,17 +319,6 @@ def _patient(ds):
     return str(ds.get("PatientID") or "").strip() or None
 
 
-def _pillow_pixels(path):
-    with PIL.Image.open(path) as image:
-        if image.mode in ("P", "PA"):
-            clear = image.mode == "PA" or "transparency" in image.info
-            image = image.convert("RGBA" if clear else "RGB")
-        elif image.mode not in ("1", "L", "LA", "RGB", "RGBA"):
-            image = image.convert("RGB")
-        pixels = np.asarray(image)
-    return pixels * np.uint8(255) if pixels.dtype == bool else pixels
-
-
 def _single(pixels, max_val, scale):
     bits = 8 * pixels.itemsize
     _, max_val = to_unsigned([(pixels, None)], bits, max_val=max_val, scale=scale if bits > 8 else None)
@@ -334,4 +326,9 @@ def _single(pixels, max_val, scale):
 
 
 _READERS = {"PNG": _read_png, "JPEG": _read_jpeg, "TIFF": _read_tiff, "DICOM": dicom.read_frames}
-_HEADERS = {"PNG": _png_header, "JPEG": _jpeg_header, "TIFF": _tiff_header, "DICOM": _dicom_header}
+_HEADERS = {
+    "PNG": _png_header,
+    "JPEG": lambda path: Header(*png_jpeg.jpeg_header(path)),
+    "TIFF": _tiff_header,
+    "DICOM": _dicom_header,
+}

@@ -16,10 +16,12 @@ class Frames:
     Args:
         count: Number of frames.
         decode: Starts decoding; called anew for each way through several frames.
+        offset: Of a signed file, what is added to the frames' values to give the file's own; `None`
+            for an unsigned one.
     """
 
-    def __init__(self, count: int, decode: Callable[[], Iterator]):
-        self.count = count
+    def __init__(self, count: int, decode: Callable[[], Iterator], offset: int | None = None):
+        self.count, self.offset = count, offset
         self._decode = decode
         self._kept = list(decode()) if count == 1 else None
 
@@ -147,9 +149,12 @@ def without_alpha(pixels: np.ndarray) -> np.ndarray:
     if pixels.shape[-1] in (1, 3):
         return pixels
     colour, alpha = pixels[..., :-1], pixels[..., -1:]
-    if alpha.min() == alpha.max():
-        return colour
-    return np.rint(colour * (alpha / np.iinfo(pixels.dtype).max)).astype(pixels.dtype)
+    return colour if alpha.min() == alpha.max() else over_black(colour, alpha)
+
+
+def over_black(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Returns the color times its unassociated alpha, both unsigned integers of one type."""
+    return np.rint(color * (alpha / np.iinfo(color.dtype).max)).astype(color.dtype)
 
 
 def upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:

@@ -1,11 +1,13 @@
 """TIFF pixels: 8 and 16 bits, gray and RGB, one or more pages.
 
-Two libraries share the work. tifffile reads 16-bit RGB, which Pillow narrows to 8 bits; Pillow
-reads LZW and the other compressions that tifffile leaves to imagecodecs, a package the base install
-does without.
+tifffile reads the tags, `tiff_rules` decides from them whether a page can be read, `tiff_strips` gives
+its stored samples and `tiff_color` the picture. All compressions share these steps, and no package
+beyond the base install has a say.
 """
 
+import contextlib
 import logging
+import math
 import os
 from collections.abc import Iterator
 
@@ -13,11 +15,10 @@ import numpy as np
 import PIL.Image
 import tifffile
 
+from tfmisr.edge import tiff_color, tiff_rules, tiff_strips
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.levels import MAX_PIXELS, Frames, to_unsigned, upright, without_alpha
+from tfmisr.edge.levels import Frames, to_unsigned, upright
 
-PLAIN = ("NONE", "DEFLATE", "ADOBE_DEFLATE")  # decoded by tifffile alone
-INTEGERS = (1, 2)  # SampleFormat (339): unsigned, signed
 REDUCED_OR_MASK = 0b101  # NewSubfileType (254)
 
 # Otherwise tifffile prints what it finds wrong in a file, which our errors tell.
@@ -26,15 +27,15 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 def read_header(path: str | os.PathLike) -> tuple[int, int, int, int, str]:
     """Returns height, width, channels, bits (8 or 16) and ImageDescription of the first page."""
-    with tifffile.TiffFile(path) as file:
-        page = _pages(path, file)[0]
-        return page.imagelength, page.imagewidth, _channels(page), _bits(page), page.description
+    with _open(path) as pages:
+        page = pages[0]
+        return page.imagelength, page.imagewidth, _channels(page), tiff_rules.bits(page), page.description
 
 
 def is_signed(path: str | os.PathLike) -> bool:
     """Returns whether the first page has signed samples."""
-    with tifffile.TiffFile(path) as file:
-        return _pages(path, file)[0].sampleformat == 2
+    with _open(path) as pages:
+        return tiff_rules.is_signed(pages[0])
 
 
 def read_frames(path: str | os.PathLike, max_val: int | None, scale=None) -> tuple[Frames, int]:
@@ -48,111 +49,109 @@ def read_frames(path: str | os.PathLike, max_val: int | None, scale=None) -> tup
         scale: `levels.Scale` of its series, used where `max_val` is not known.
 
     Returns:
-        The frames, uint8 or uint16 of shape (height, width, 1 or 3), and `max_val`.
+        The frames, uint8 or uint16 of shape (height, width, 1 or 3), and `max_val`. The frames'
+        `offset` is that of signed samples, whose scale is lost where white is zero.
 
     Raises:
-        InputError: Samples are not integers of up to 16 bits, or the compression is not known.
+        InputError: A kind of TIFF that is not supported; the message names the reason.
     """
-    with tifffile.TiffFile(path) as file:
-        pages = _pages(path, file)
-        first = pages[0]
-        if len({(_channels(page), _bits(page), _inverted(page)) for page in pages}) > 1:
-            raise InputError(f"{path}: pages of different types; save them as separate files")
-    pixels = Frames(len(pages), lambda: _decode(path))
-    bits, inverted = _bits(first), _inverted(first)
-    pairs = () if bits == 8 and first.sampleformat == 1 else ((p, None) for p in pixels)
+    with _open(path) as pages:
+        _check_alike(path, pages)
+        count, bits = len(pages), tiff_rules.bits(pages[0])
+        signed, inverted = tiff_rules.is_signed(pages[0]), tiff_color.inverted(pages[0])
+    stored = Frames(count, lambda: _decode(path))
+    pairs = ((p, None) for p in stored) if bits == 16 or signed else ()
     convert, max_val = to_unsigned(pairs, bits, inverted, max_val, scale if pairs else None)
-    return Frames(len(pages), lambda: (convert(p) for p in pixels)), max_val
+    zero = convert(np.zeros(1, np.int64))[0]  # what a stored 0 becomes
+    offset = -int(zero) if signed and not inverted else None
+    return Frames(count, lambda: (convert(p) for p in stored), offset), max_val
 
 
-def _pages(path, file):
-    pages = [page for page in file.pages if not page.subfiletype & REDUCED_OR_MASK]
-    for page in pages:
-        _check(path, page)
-    if not pages:
-        raise InputError(f"{path}: the TIFF file holds no image")
-    return pages
+@contextlib.contextmanager
+def _open(path):
+    """Gives the pages that are images, all of them of a kind that can be read."""
+    with _parsing(path):
+        file = tifffile.TiffFile(path)
+    with file:
+        with _parsing(path):
+            pages = [page for page in file.pages if not page.subfiletype & REDUCED_OR_MASK]
+        if not pages:
+            raise InputError(f"{path}: the TIFF file holds no image")
+        for page in pages:
+            if reason := tiff_rules.refusal(page):
+                raise InputError(f"{path}: {reason}")
+        if (told := _told(file, pages[0])) > len(pages):
+            raise InputError(
+                f"{path}: {told} images after each other under the tags of {len(pages)}, which the program that "
+                "wrote them alone can tell apart; save them as an ordinary multi-page TIFF"
+            )
+        yield pages
 
 
-def _check(path, page):
-    if page.imagelength * page.imagewidth > MAX_PIXELS:
-        raise InputError(f"{path}: {page.imagewidth} x {page.imagelength} pixels are more than {MAX_PIXELS}")
-    if page.sampleformat not in INTEGERS or page.bitspersample not in (1, 2, 4, 8, 16):
-        kind = {1: "integer", 2: "integer", 3: "float"}.get(page.sampleformat, "complex")
-        raise InputError(
-            f"{path}: TIFF samples must be integers of 8 or 16 bits; scale and save it so. "
-            f"Received: {kind}, {page.bitspersample} bits"
-        )
-    samples = page.samplesperpixel - len(page.extrasamples)
-    usual = samples in ((1,) if _is_gray(page) else (1, 3, 4)) and page.imagedepth == 1
-    if not usual or (page.bitspersample == 16 and not _is_gray(page) and not _is_rgb(page)):
-        raise InputError(
-            f"{path}: TIFF must be gray or RGB. Received: {page.samplesperpixel} samples of "
-            f"{page.bitspersample} bits a pixel"
-        )
-
-
-def _is_gray(page):
-    return page.photometric in (tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.MINISBLACK)
-
-
-def _is_rgb(page):
-    return page.photometric == tifffile.PHOTOMETRIC.RGB
-
-
-def _channels(page):
-    return 1 if _is_gray(page) else 3
-
-
-def _bits(page):
-    return 16 if page.bitspersample == 16 else 8
-
-
-def _by_tifffile(page):
-    simple = _is_gray(page) or _is_rgb(page)
-    return simple and page.bitspersample in (8, 16) and page.compression.name in PLAIN
-
-
-def _inverted(page):
-    # Pillow has already inverted what it reads in 8 bits.
-    white_is_zero = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-    return white_is_zero and (_by_tifffile(page) or page.bitspersample == 16)
-
-
-def _decode(path) -> Iterator[np.ndarray]:
-    with tifffile.TiffFile(path) as file:
-        for page in _pages(path, file):
-            if _by_tifffile(page):
-                pixels = _tifffile_pixels(page)
-            elif page.bitspersample <= 8 or page.samplesperpixel == 1:
-                pixels = _pillow_pixels(path, page.index)
-            else:
-                pixels = _imagecodecs_pixels(path, page)
-            yield without_alpha(pixels)
-
-
-def _tifffile_pixels(page):
-    planes = page.asarray(squeeze=False)  # (planes, depth, height, width, samples)
-    pixels = np.moveaxis(planes[:, 0, :, :, 0], 0, -1) if page.planarconfig == 2 else planes[0, 0]
-    tag = page.tags.get("Orientation")
-    return upright(pixels, tag.value if tag else None)
-
-
-def _imagecodecs_pixels(path, page):
+@contextlib.contextmanager
+def _parsing(path):
     try:
-        return _tifffile_pixels(page)
-    except (KeyError, ValueError, ImportError) as error:
+        yield
+    except TypeError as error:  # from tifffile where the SampleFormats of a page differ
         raise InputError(
-            f"{path}: 16-bit colour TIFF with {page.compression.name} compression needs the "
-            "package imagecodecs; install it, or save the image with Deflate or no compression"
+            f"{path}: samples of several SampleFormats (339) in one pixel, or broken tags; save it with one format"
         ) from error
 
 
-def _pillow_pixels(path, index):
+def _told(file, page) -> int:
+    """Returns the number of images that ImageJ, MetaMorph or tifffile noted; 0 if they did not."""
+    if file.is_shaped:
+        noted = (file.shaped_metadata or ({},))[0]
+        return math.prod(noted.get("shape", ())) // math.prod(page.shape) if noted.get("truncated") else 0
+    if file.is_imagej:
+        return int((file.imagej_metadata or {}).get("images", 0))
+    if file.is_stk:
+        return int((file.stk_metadata or {}).get("NumberPlanes", 0))
+    return 0
+
+
+def _check_alike(path, pages):
+    kinds = [_kind(page) for page in pages]
+    other = next((number for number, kind in enumerate(kinds) if kind != kinds[0]), None)
+    if other is not None:
+        raise InputError(
+            f"{path}: pages of different types: page 1 is {_words(kinds[0])}, page {other + 1} is "
+            f"{_words(kinds[other])}; convert them to one type, or split the file (tiffsplit) and give the pages apart"
+        )
+
+
+def _kind(page):
+    return _channels(page), tiff_rules.bits(page), tiff_rules.is_signed(page), tiff_color.inverted(page)
+
+
+def _words(kind):
+    channels, bits, signed, inverted = kind
+    words = ["gray" if channels == 1 else "color", f"{bits} bits"]
+    return ", ".join(words + ["signed"] * signed + ["white is zero"] * inverted)
+
+
+def _channels(page):
+    return 1 if page.photometric in tiff_rules.GRAY else 3
+
+
+def _decode(path) -> Iterator[np.ndarray]:
+    with _open(path) as pages:
+        for page in pages:
+            try:
+                yield _pixels(path, page)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from error
+
+
+def _pixels(path, page):
+    if page.compression == tiff_strips.OLD_JPEG:
+        return _old_jpeg(path, page)
+    return upright(tiff_color.picture(page, tiff_strips.read(page)), page.tags.valueof(274))
+
+
+def _old_jpeg(path, page):
+    # Its tables lie anywhere in the file, so Pillow gets all of it, and applies the orientation.
     with PIL.Image.open(path) as image:
-        image.seek(index)
-        image.load()
-        if image.mode not in ("1", "L", "LA", "RGB", "RGBA") and not image.mode.startswith("I"):
-            image = image.convert("RGB")
-        pixels = np.asarray(image)
-    return pixels * np.uint8(255) if pixels.dtype == bool else pixels
+        image.seek(page.index)
+        pixels = np.asarray(image.convert("RGB"))
+    return pixels if _channels(page) == 3 else pixels[..., :1]
