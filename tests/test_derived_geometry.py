@@ -237,8 +237,8 @@ def test_d29_a_bitmap_shutter_goes_and_another_stays():
     assert "ShutterShape" not in derive(dx(ShutterShape="BITMAP"))
 
 
-def test_d29_the_shift_of_a_mask_is_dropped_and_the_aspect_ratio_kept():
-    mask = Sequence([item(MaskOperation="AVG_SUB", MaskSubPixelShift=[0.5, 0.5])])
+def test_d29_the_shift_of_a_mask_is_scaled_and_the_aspect_ratio_kept():
+    mask = Sequence([item(MaskOperation="AVG_SUB", MaskSubPixelShift=[0.5, -0.25]), item(MaskOperation="TID")])
     sr = derive(dx(MaskSubtractionSequence=mask, PixelAspectRatio=[2, 1]), upscale=bicubic())
-    assert "MaskSubPixelShift" not in sr.MaskSubtractionSequence[0]
+    assert list(sr.MaskSubtractionSequence[0].MaskSubPixelShift) == [1.0, -0.5]
     assert list(sr.PixelAspectRatio) == [2, 1]

@@ -63,7 +63,16 @@ def relocate(target: pydicom.Dataset, product: Product) -> None:
     _move_edges(target, axes)
     for region in target.get("SequenceOfUltrasoundRegions") or ():
         _move_region(region, axes)
+    for item in target.get("MaskSubtractionSequence") or ():
+        _scale_shift(item, axes)
     target.Rows, target.Columns = (axis.length * axis.scale for axis in axes)
+
+
+def _scale_shift(item, axes):
+    """Mask Sub-pixel Shift of subtraction angiography (C.7.6.10), in pixels: down, right."""
+    shift = item.get("MaskSubPixelShift")
+    if shift is not None and len(shift):
+        item.MaskSubPixelShift = [float(v) / axis.step for v, axis in zip(shift, axes, strict=True)]
 
 
 def _decimal(values):

@@ -6,6 +6,7 @@ import uuid
 import pydicom
 from pydicom.uid import UID, PositronEmissionTomographyImageStorage, generate_uid
 
+from tfmisr.edge.derived import texts
 from tfmisr.edge.derived.admission import ENHANCED, FLUOROSCOPY, ULTRASOUND
 from tfmisr.edge.derived.product import NAMESPACE, Product
 
@@ -27,8 +28,7 @@ def identify(
     target.SOPInstanceUID = new_uid(product, "instance", *source)
     target.SeriesInstanceUID = new_uid(product, "series", source[1])
     target.SeriesNumber = int(target.get("SeriesNumber") or 0) + product.series_number_offset
-    text = str(target.get("SeriesDescription") or "")
-    target.SeriesDescription = (text[: 64 - len(product.label)] + product.label).strip()
+    texts.append(target, "SeriesDescription", "LO", product.label, 64)
     for event, time in {"InstanceCreation": when, "Content": when, "Series": begun}.items():
         _date(target, event, time)
     if target.SOPClassUID in ENHANCED:

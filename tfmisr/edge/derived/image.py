@@ -65,12 +65,13 @@ def derive_with_report(source, upscale, product, when=None, begun=None) -> tuple
     name = "the data set" if isinstance(source, pydicom.Dataset) else os.fspath(source)
     with reading.guarded(name):
         ds = reading.load(source)
+        target = hygiene.kept(ds, product)  # before anything is decoded
         remarks = admission.admit(ds, product)
     pixels = upscale_frames(ds, upscale, product, name)
     with reading.guarded(name):
         if complaint := pixels.fidelity.complaint(product, _used(ds, pixels)):
             raise InputError(complaint)
-        target, dropped = _assemble(ds, pixels, product, when, begun)
+        dropped = _assemble(target, ds, pixels, product, when, begun)
     report = Report(pixels.clipped, pixels.fidelity, (*remarks, *dropped))
     for remark in report.remarks:
         _LOG.warning("%s", remark)
@@ -85,17 +86,17 @@ def _used(ds, pixels):
     return (pixels.largest or 0) - (pixels.smallest or 0) + 1
 
 
-def _assemble(ds, pixels, product, when, begun):
-    """Builds the data set; the order matters where a step needs the source's values."""
+def _assemble(target, ds, pixels, product, when, begun):
+    """Makes the derived image of a copy; the order matters where a step needs the source's values."""
     now = when or datetime.datetime.now(datetime.timezone.utc)
-    target = hygiene.kept(ds, product)
+    hygiene.drop_shutter(target)
     remarks = overlays.convert(target, product)
     geometry.relocate(target, product)
     derivation.record(target, product, now)
     identity.identify(target, product, now, begun or when)
     encoding.describe(target, ds, pixels)
     encoding.finish(target, product)
-    return target, remarks
+    return remarks
 
 
 def write(ds: pydicom.Dataset, path: str | os.PathLike) -> None:
