@@ -74,7 +74,7 @@ def _record_frames(target, product):
     history = shared.pop("DerivationImageSequence", None)
     frames = target.get("PerFrameFunctionalGroupsSequence") or ()
     if len(frames) != int(target.get("NumberOfFrames") or 0):
-        raise InputError("Per-frame Functional Groups (5200,9230) must have one item for each frame")
+        raise InputError(f"{verbatim.label('PerFrameFunctionalGroupsSequence')} must have one item for each frame")
     for number, group in enumerate(frames, start=1):
         earlier = copy.deepcopy(history.value) if history else group.get("DerivationImageSequence") or ()
         item = pydicom.Dataset()

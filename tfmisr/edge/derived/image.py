@@ -9,7 +9,17 @@ import pathlib
 import pydicom
 
 from tfmisr.edge import dicom
-from tfmisr.edge.derived import admission, derivation, encoding, geometry, hygiene, identity, overlays, reading
+from tfmisr.edge.derived import (
+    admission,
+    derivation,
+    encoding,
+    geometry,
+    hygiene,
+    identity,
+    overlays,
+    reading,
+    verbatim,
+)
 from tfmisr.edge.derived.fidelity import Fidelity
 from tfmisr.edge.derived.pixels import Upscale, upscale_frames
 from tfmisr.edge.derived.product import Product
@@ -57,11 +67,14 @@ def derive(
         InputError: The image is none, or is broken, or is one that must not be upscaled, or the result says
             something else than the source (D-07, D-31, D-39, D-44).
     """
-    return derive_with_report(source, upscale, product, when, begun)[0]
+    target, report = derive_with_report(source, upscale, product, when, begun)
+    for remark in report.remarks:
+        _LOG.warning("%s", remark)
+    return target
 
 
 def derive_with_report(source, upscale, product, when=None, begun=None) -> tuple[pydicom.Dataset, Report]:
-    """Returns what `derive` returns, and a report."""
+    """Returns what `derive` returns, and a report, whose remarks are not logged."""
     name = "the data set" if isinstance(source, pydicom.Dataset) else os.fspath(source)
     with reading.guarded(name):
         ds = reading.load(source)
@@ -70,14 +83,24 @@ def derive_with_report(source, upscale, product, when=None, begun=None) -> tuple
     pixels = upscale_frames(ds, upscale, product, name)
     with reading.guarded(name):
         if complaint := pixels.fidelity.complaint(product, _used(ds, pixels)):
-            raise InputError(complaint)
+            raise InputError(_explained(complaint, ds, pixels, product))
         dropped = _assemble(target, ds, pixels, product, when, begun)
     report = Report(pixels.clipped, pixels.fidelity, (*remarks, *dropped))
-    for remark in report.remarks:
-        _LOG.warning("%s", remark)
     if pixels.clipped:
         _LOG.info("%d samples were clipped to the stored range", pixels.clipped)
     return target, report
+
+
+def _explained(complaint, ds, pixels, product):
+    """Adds what is unusual about an image whose result differs too much, and what can be done."""
+    count = ds.Rows * ds.Columns * ds.SamplesPerPixel * int(ds.get("NumberOfFrames") or 1)
+    share, facts = pixels.clipped / (count * product.scale**2), []
+    if "ModalityLUTSequence" in ds:
+        facts.append(f"it has a {verbatim.label('ModalityLUTSequence')}, whose output the network does not get here")
+    if share > 0.01:
+        facts.append("many pixels are at the ends of the stored range, as in drawings and test charts")
+    reason = f" (of this image: {'; '.join(facts)})" if facts else ""
+    return f"{complaint}{reason}; write a .png or .tif instead, or use another model"
 
 
 def _used(ds, pixels):

@@ -13,7 +13,7 @@ from pydicom.charset import convert_encodings, default_encoding
 from pydicom.datadict import dictionary_description, dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_data_element
+from pydicom.filewriter import correct_ambiguous_vr_element, write_data_element
 from pydicom.hooks import raw_element_vr
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import AMBIGUOUS_VR, CUSTOMIZABLE_CHARSET_VR, STANDARD_VR
@@ -65,9 +65,11 @@ class Verbatim(pydicom.Dataset):
     def get_item(self, key, **options):
         """Returns an element as pydicom writes it: raw where its value is still that of the bytes."""
         element = super().get_item(key, **options)
-        if isinstance(element, DataElement) and element.VR != "SQ" and self._is_unchanged(element):
-            return self._bytes[element.tag]
-        return element
+        if not isinstance(element, DataElement) or element.VR == "SQ":
+            return element
+        if element.VR in AMBIGUOUS_VR:  # as the caller has set it; pydicom settles it for what it encodes as a whole
+            return correct_ambiguous_vr_element(element, self, True)
+        return self._bytes[element.tag] if self._is_unchanged(element) else element
 
     def _is_unchanged(self, element):
         raw = self._bytes.get(element.tag)
