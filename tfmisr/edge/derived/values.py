@@ -4,6 +4,7 @@ Everything else in a header is copied without being read, and may be as broken a
 """
 
 import datetime
+import decimal
 import math
 import re
 from collections.abc import Iterator
@@ -17,24 +18,37 @@ from tfmisr.edge.errors import InputError
 _FORMS = ("Shutter", "Collimator")
 _EDGES = ("LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal")
 _COLOURS = ("Red", "Green", "Blue")
-# Where there is a value: whether the values are whole numbers, and how many there are; 0 for any number.
+# Where there is a value: whether the values are whole numbers, and how many there are; 0 for pairs.
 _NUMBERS = {
     (True, 1): "Rows Columns SamplesPerPixel BitsAllocated BitsStored HighBit PixelRepresentation PlanarConfiguration "
-    "NumberOfFrames PixelPaddingValue PixelPaddingRangeLimit SeriesNumber RegionLocationMinX0 RegionLocationMinY0 "
-    "RegionLocationMaxX1 RegionLocationMaxY1 ReferencePixelX0 ReferencePixelY0 DopplerSampleVolumeXPosition "
-    "DopplerSampleVolumeYPosition TMLinePositionX0 TMLinePositionY0 TMLinePositionX1 TMLinePositionY1 "
+    "NumberOfFrames PixelPaddingValue PixelPaddingRangeLimit SeriesNumber "
     + " ".join(f"{form}{edge}Edge" for form in _FORMS for edge in _EDGES)
     + " RadiusOfCircularShutter RadiusOfCircularCollimator",
     (True, 2): "CenterOfCircularShutter CenterOfCircularCollimator",
-    (True, 3): " ".join(f"{colour}PaletteColorLookupTableDescriptor" for colour in _COLOURS) + " LUTDescriptor",
+    (True, 3): " ".join(f"{colour}PaletteColorLookupTableDescriptor" for colour in _COLOURS),
     (True, 0): "VerticesOfThePolygonalShutter VerticesOfThePolygonalCollimator",
-    (False, 1): "RescaleSlope RescaleIntercept PhysicalDeltaX PhysicalDeltaY ReferencePixelPhysicalValueX "
-    "ReferencePixelPhysicalValueY",
-    (False, 2): "PixelSpacing ImagerPixelSpacing NominalScannedPixelSpacing MaskSubPixelShift",
+    (False, 1): "RescaleSlope RescaleIntercept",
+    (False, 2): "PixelSpacing ImagerPixelSpacing NominalScannedPixelSpacing",
     (False, 3): "ImagePositionPatient",
     (False, 6): "ImageOrientationPatient",
 }
-_RULES = {tag_for_keyword(keyword): rule for rule, keywords in _NUMBERS.items() for keyword in keywords.split()}
+# The same in items of sequences.
+_OF_ITEMS = {
+    (True, 1): "RegionLocationMinX0 RegionLocationMinY0 RegionLocationMaxX1 RegionLocationMaxY1 ReferencePixelX0 "
+    "ReferencePixelY0 DopplerSampleVolumeXPosition DopplerSampleVolumeYPosition TMLinePositionX0 TMLinePositionY0 "
+    "TMLinePositionX1 TMLinePositionY1",
+    (True, 3): "LUTDescriptor",
+    (False, 1): "PhysicalDeltaX PhysicalDeltaY ReferencePixelPhysicalValueX ReferencePixelPhysicalValueY",
+    (False, 2): "MaskSubPixelShift",
+}
+
+
+def _by_tag(rules):
+    return {tag_for_keyword(keyword): rule for rule, keywords in rules.items() for keyword in keywords.split()}
+
+
+_RULES = _by_tag(_NUMBERS)
+_RULES_OF_ITEMS = _RULES | _by_tag(_OF_ITEMS)
 _MACROS = (
     "PixelMeasuresSequence PlanePositionSequence PlaneOrientationSequence PixelValueTransformationSequence "
     "CTImageFrameTypeSequence MRImageFrameTypeSequence"
@@ -62,9 +76,10 @@ def check(ds: pydicom.Dataset) -> None:
         InputError: One of them is missing, or is no number; the message has its name.
     """
     for holder in _holders(ds):
+        rules = _RULES if holder is ds else _RULES_OF_ITEMS
         for tag in holder.keys():
-            if tag in _RULES:
-                _check_numbers(holder, tag, *_RULES[tag])
+            if tag in rules:
+                _check_numbers(holder, tag, *rules[tag])
             elif tag in _SEQUENCES and (vr := _vr_of(holder, tag)) != "SQ":
                 raise InputError(f"{label(tag)} must be a sequence; its value representation is {vr}")
     for keyword in _NEEDED:
@@ -109,7 +124,8 @@ def _check_numbers(holder, tag, whole, count):
     try:
         value = holder[tag].value
         values = [value] if isinstance(value, int | float | str | bytes) or value is None else list(value)
-        if values in ([], [None], [""]) or (all(map(_is_number, values)) and len(values) == (count or len(values))):
+        counted = len(values) == count if count else len(values) % 2 == 0
+        if values in ([], [None], [""]) or counted and all(_is_number(value, whole) for value in values):
             return
         found = _found(holder[tag], values)
     except Exception:  # pydicom's errors quote the value
@@ -124,8 +140,9 @@ def _unexpected(vr):
     return "" if vr is None or vr in _NUMERIC else f" with value representation {vr}"
 
 
-def _is_number(value):
-    return isinstance(value, int | float) and math.isfinite(value) or hasattr(value, "is_finite") and value.is_finite()
+def _is_number(value, whole=False):
+    finite = isinstance(value, int | float | decimal.Decimal) and math.isfinite(value)
+    return finite and (not whole or value == int(value))
 
 
 def _found(element, values):
@@ -138,4 +155,4 @@ def _wanted(whole, count):
     kind = "whole" if whole else "decimal"
     if count == 1:
         return f"a {kind} number"
-    return f"{count} {kind} numbers" if count else f"{kind} numbers"
+    return f"{count} {kind} numbers" if count else f"pairs of {kind} numbers"
