@@ -37,6 +37,10 @@ _OF_OLD_PIXELS = (
     "HistogramSequence",
     "VerticesOfTheRegion",
     "ShutterOverlayGroup",
+    "ExposureControlSensingRegionsSequence",
+    "FramePixelShiftSequence",
+    "PixelShiftSequence",
+    "ZoomCenter",
     "SmallestPixelValueInSeries",
     "LargestPixelValueInSeries",
     "SmallestImagePixelValueInPlane",
@@ -80,16 +84,18 @@ def _text(ds, tag):
     return (value.decode("latin-1") if isinstance(value, bytes) else str(value)).strip(" \0")
 
 
-def drop_shutter(target: pydicom.Dataset) -> None:
-    """Removes the bitmap, an overlay, from Shutter Shape (0018,1600)."""
-    if "BITMAP" in (target.get("ShutterShape") or ()):
-        _drop_bitmap_shutter(target)
+def drop_bitmap_shutter(target: pydicom.Dataset) -> list[str]:
+    """Removes BITMAP, whose overlay is in pixels of the source, from Shutter Shape (0018,1600).
 
-
-def _drop_bitmap_shutter(target):
-    shape = target.ShutterShape
-    rest = [value for value in ([shape] if isinstance(shape, str) else shape) if value != "BITMAP"]
-    if rest:
+    Returns:
+        Remarks on what was removed.
+    """
+    shape = target.get("ShutterShape") or ()
+    shapes = [shape] if isinstance(shape, str) else list(shape)
+    if "BITMAP" not in shapes:
+        return []
+    if rest := [value for value in shapes if value != "BITMAP"]:
         target.ShutterShape = rest
     else:
         del target.ShutterShape
+    return ["Shutter Shape (0018,1600) BITMAP is left out: what it covered is visible"]

@@ -112,8 +112,8 @@ def _used(ds, pixels):
 def _assemble(target, ds, pixels, product, when, begun):
     """Makes the derived image of a copy; the order matters where a step needs the source's values."""
     now = when or datetime.datetime.now(datetime.timezone.utc)
-    hygiene.drop_shutter(target)
-    remarks = overlays.convert(target, product)
+    remarks = hygiene.drop_bitmap_shutter(target)
+    remarks += overlays.convert(target, product)
     geometry.relocate(target, product)
     derivation.record(target, product, now)
     identity.identify(target, product, now, begun or when)
