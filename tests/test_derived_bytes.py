@@ -72,7 +72,7 @@ GONE = (
     "ImagerPixelSpacing NominalScannedPixelSpacing DeviceSerialNumber DeviceUID UDISequence GantryID SoftwareVersions "
     "ContributingEquipmentSequence PyramidUID MACParametersSequence DigitalSignaturesSequence ImageComments "
     "EncryptedAttributesSequence HistogramSequence DataSetTrailingPadding VerticesOfTheRegion ContentQualification "
-    "RetrieveURI"
+    "RetrieveURI ExposureControlSensingRegionsSequence FramePixelShiftSequence PixelShiftSequence ZoomCenter"
 ).split()
 VRS = sorted({*AWKWARD, *SIZES, "LO", "LT", "OB", "PN", "SH", "ST", "UC", "UN", "UT"})
 

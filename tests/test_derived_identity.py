@@ -342,7 +342,7 @@ REFUSED = {
     "65535": {"Rows": 40000, "Columns": 2, "PixelData": bytes(160000)},
     "Samples per Pixel": {"SamplesPerPixel": 2},
     "Image Orientation": {"ImageOrientationPatient": None},
-    "must have 1536 bytes": {"PixelData": bytes(8)},
+    "must have 1536 bytes for 32 Columns": {"PixelData": bytes(8)},
 }
 
 

@@ -90,9 +90,14 @@ def _of_pixels(ds, product):
         return "Pixel Data (7FE0,0010) is missing"
     if not 1 <= ds.BitsStored <= min(16, ds.BitsAllocated):
         return f"Bits Stored (0028,0101) must be 1 to {min(16, ds.BitsAllocated)}, not {ds.BitsStored}"
+    if ds.PixelRepresentation not in (0, 1):
+        return f"{verbatim.label('PixelRepresentation')} must be 0 or 1, not {ds.PixelRepresentation}"
+    if ds.PhotometricInterpretation == "PALETTE COLOR" and (missing := _missing_palette(ds)):
+        return f"{missing} is missing, and {verbatim.label('PhotometricInterpretation')} is PALETTE COLOR"
     samples = dicom.channels_of(ds) if ds.PhotometricInterpretation != "PALETTE COLOR" else 1
     if ds.get("SamplesPerPixel") != samples:
-        return f"Samples per Pixel (0028,0002) must be {samples}, not {ds.get('SamplesPerPixel')}"
+        kind = f"Photometric Interpretation (0028,0004) is {ds.PhotometricInterpretation}"
+        return f"Samples per Pixel (0028,0002) must be {samples} where {kind}, not {ds.get('SamplesPerPixel')}"
     if int(ds.get("NumberOfFrames") or 1) < 1:
         return "Number of Frames (0028,0008) must be at least 1"
     if not ds.file_meta.TransferSyntaxUID.is_encapsulated and (reason := _of_length(ds)):
@@ -106,11 +111,23 @@ def _of_pixels(ds, product):
     return None
 
 
+def _missing_palette(ds):
+    """Returns the name of the first element of the palette that is not there."""
+    for colour in ("Red", "Green", "Blue"):
+        if not ds.get(f"{colour}PaletteColorLookupTableDescriptor"):
+            return verbatim.label(f"{colour}PaletteColorLookupTableDescriptor")
+        data = f"{colour}PaletteColorLookupTableData"
+        if not ds.get(data) and not ds.get(f"Segmented{data}"):
+            return verbatim.label(data)
+    return None
+
+
 def _of_length(ds):
     """Some add a few bytes to native pixel data; a whole row more means that the header is wrong."""
     expected, row = get_expected_length(ds), ds.Columns * ds.SamplesPerPixel * ds.BitsAllocated // 8
     if not expected <= len(ds.PixelData) < expected + max(row, 2):
-        return f"Pixel Data (7FE0,0010) must have {expected} bytes, not {len(ds.PixelData)}"
+        size = f"{ds.Columns} Columns (0028,0011) and {ds.Rows} Rows (0028,0010)"
+        return f"Pixel Data (7FE0,0010) must have {int(expected)} bytes for {size}, not {len(ds.PixelData)}"
     return None
 
 
