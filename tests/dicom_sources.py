@@ -187,6 +187,10 @@ def xa(frames=3, **attributes):
         "RepresentativeFrameNumber": 2,
         "ShutterShape": "RECTANGULAR",
         "ShutterLeftVerticalEdge": 4,
+        "ShutterRightVerticalEdge": 30,
+        "ShutterUpperHorizontalEdge": 2,
+        "ShutterLowerHorizontalEdge": 23,
+        "RecommendedViewingMode": "SUB",
         "MaskSubtractionSequence": Sequence([item(**mask, MaskSubPixelShift=[0.5, -0.25])]),
     }
     return cine(uid.XRayAngiographicImageStorage, "XA", frames, **{**fields, **attributes})

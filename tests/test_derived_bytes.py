@@ -1,6 +1,7 @@
 """What a derived DICOM image takes over has the bytes of its source: D-03, D-05, D-13, D-16, D-43."""
 
 import contextlib
+import copy
 import shutil
 import subprocess
 
@@ -224,6 +225,24 @@ def test_d43_text_of_a_data_set_in_memory_is_encoded_or_refused():
     for name in ("山田", "M\ufffdller"):
         with pytest.raises(InputError, match=r"Patient ID \(0010,0020\) does not fit"):
             derive(ct(PatientID=name, SpecificCharacterSet="ISO_IR 100"))
+
+
+def test_a_new_text_that_does_not_fit_is_refused(tmp_path):
+    sr = derive(ct(SpecificCharacterSet="ISO_IR 100"))
+    sr.ContributingEquipmentSequence[0].InstitutionName = "病院"
+    with pytest.raises(InputError, match=r"Institution Name \(0008,0080\) does not fit"):
+        derived.write(sr, tmp_path / "sr")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_copy_of_the_result_is_written_with_the_same_bytes(tmp_path):
+    (tmp_path / "source").write_bytes(file_of(PATIENT, "explicit"))
+    sr = derived.derive(tmp_path / "source", bicubic(), product(), WHEN)
+    again = copy.deepcopy(sr)
+    read(again)
+    for name, ds in (("first", sr), ("second", again)):
+        derived.write(ds, tmp_path / name)
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
 def test_a_changed_value_is_written(tmp_path):

@@ -131,4 +131,5 @@ def write(ds: pydicom.Dataset, path: str | os.PathLike) -> None:
     if not pathlib.Path(path).parent.is_dir():
         raise InputError(f"the folder {pathlib.Path(path).parent} does not exist; make it first")
     with reading.guarded(os.fspath(path)), whole(path) as temporary:
+        verbatim.check_text(ds)
         ds.save_as(temporary, enforce_file_format=True)

@@ -106,6 +106,22 @@ def item_in(like: pydicom.Dataset) -> Verbatim:
     return item
 
 
+def check_text(ds: pydicom.Dataset, parent_encodings=default_encoding) -> None:
+    """Checks the texts that have been set to new values; pydicom would write question marks.
+
+    Raises:
+        InputError: One does not fit the character set; the message has its name.
+    """
+    encodings = _encodings(ds, parent_encodings)
+    for tag in ds.keys():
+        element = ds.get_item(tag)
+        if isinstance(element, DataElement) and element.VR == "SQ":
+            for item in element.value or ():
+                check_text(item, encodings)
+        elif isinstance(element, DataElement) and element.VR in CUSTOMIZABLE_CHARSET_VR and not element.is_empty:
+            _text(element, encodings)
+
+
 def raw(tag: int | str, vr: str, value: bytes) -> RawDataElement:
     """Returns an element of bytes in little endian, padded to even length."""
     tag = BaseTag(tag_for_keyword(tag)) if isinstance(tag, str) else Tag(tag)
