@@ -154,6 +154,61 @@ def dx(pixels=None, **attributes):
     return image(kind, "DX", pixels, **{"BitsStored": 12, **fields, **attributes})
 
 
+def cine(kind, modality, frames=3, **attributes):
+    """A multi-frame image that is not enhanced: each frame is 10 stored values brighter than the one before."""
+    pixels = np.stack([smooth(low=100, high=900, dtype=np.uint16) + 10 * number for number in range(frames)])
+    fields = {
+        "ImageType": ["ORIGINAL", "PRIMARY", "SINGLE PLANE"],
+        "NumberOfFrames": frames,
+        "FrameIncrementPointer": 0x00181063,
+        "FrameTime": "33.30",
+        "CineRate": 30,
+        "RecommendedDisplayFrameRate": 15,
+        "BurnedInAnnotation": "NO",
+        "PixelData": pixels.tobytes(),
+    }
+    return image(kind, modality, pixels[0], **{"BitsStored": 10, **fields, **attributes})
+
+
+def xa(frames=3, **attributes):
+    """A rotation of an X-ray tube, with a mask for subtraction."""
+    mask = {"MaskOperation": "AVG_SUB", "MaskFrameNumbers": [1], "ApplicableFrameRange": [2, frames]}
+    fields = {
+        "ImagerPixelSpacing": [0.2, 0.1],
+        "PixelIntensityRelationship": "LIN",
+        "KVP": 80,
+        "RadiationSetting": "GR",
+        "PositionerMotion": "DYNAMIC",
+        "PositionerPrimaryAngle": 10,
+        "PositionerSecondaryAngle": 0,
+        "PositionerPrimaryAngleIncrement": [0.5 * number for number in range(frames)],
+        "PositionerSecondaryAngleIncrement": [0] * frames,
+        "RWavePointer": [1, 3],
+        "RepresentativeFrameNumber": 2,
+        "ShutterShape": "RECTANGULAR",
+        "ShutterLeftVerticalEdge": 4,
+        "ShutterRightVerticalEdge": 30,
+        "ShutterUpperHorizontalEdge": 2,
+        "ShutterLowerHorizontalEdge": 23,
+        "RecommendedViewingMode": "SUB",
+        "MaskSubtractionSequence": Sequence([item(**mask, MaskSubPixelShift=[0.5, -0.25])]),
+    }
+    return cine(uid.XRayAngiographicImageStorage, "XA", frames, **{**fields, **attributes})
+
+
+def rf(frames=3, **attributes):
+    fields = {"FrameIncrementPointer": 0x00181065, "FrameTime": None, "FrameTimeVector": [0, 33.3, 40][:frames]}
+    fields |= {"PixelIntensityRelationship": "DISP", "ImagerPixelSpacing": [0.2, 0.1]}
+    return cine(uid.XRayRadiofluoroscopicImageStorage, "RF", frames, **{**fields, **attributes})
+
+
+def mr_cine(frames=3, **attributes):
+    """A beating heart in one plane, as scanners wrote it before Enhanced MR."""
+    fields = {"PixelSpacing": [0.7, 0.5], "ImagePositionPatient": [1, 2, 3], "ImageOrientationPatient": OBLIQUE}
+    fields |= {"ImageType": ["ORIGINAL", "PRIMARY", "M"], "HeartRate": 60}
+    return cine(uid.MRImageStorage, "MR", frames, **{**fields, **attributes})
+
+
 def colour(rows=24, columns=32):
     planes = [smooth(rows, columns, low, 250 - low, np.uint8) for low in (10, 60, 110)]
     return np.stack(planes, axis=-1)

@@ -10,6 +10,7 @@ import pydicom
 import pytest
 from dicom_sources import WHEN, bicubic, ct, derive, enhanced_ct, product, secondary, smooth, us
 from pydicom import uid
+from pydicom.datadict import dictionary_description
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.tag import Tag
 
@@ -166,6 +167,13 @@ ABSURD = {
 def test_absurd_sizes_and_descriptions_are_refused(tmp_path, keyword, value):
     source = ct()
     setattr(source, keyword, value)
+    message = refusal(saved(source), tmp_path)
+    if value == 0 and keyword in ("Rows", "Columns"):
+        assert "holds no image" in message
+    else:
+        expected = "BitsStored" if (keyword, value) == ("BitsAllocated", 8) else keyword
+        tag = Tag(expected)
+        assert f"{dictionary_description(tag)} ({tag.group:04X},{tag.element:04X})" in message
     assert not survives(saved(source), tmp_path)
 
 

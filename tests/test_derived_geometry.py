@@ -3,7 +3,7 @@
 import numpy as np
 import pydicom
 import pytest
-from dicom_sources import OBLIQUE, bicubic, cr, ct, derive, dx, enhanced_ct, item, mr, us, values
+from dicom_sources import OBLIQUE, WHEN, bicubic, cr, ct, derive, dx, enhanced_ct, item, mr, product, us, values
 from pydicom.sequence import Sequence
 
 from tfmisr.edge import derived
@@ -226,6 +226,8 @@ def test_d29_the_reference_pixel_of_a_region_keeps_its_place(scale, pixel):
         ("IconImageSequence", Sequence([item(Rows=2)])),
         ("VerticesOfTheRegion", [1, 1, 5, 5]),
         ("ShutterOverlayGroup", 0x6000),
+        ("ExposureControlSensingRegionsSequence", Sequence([item(ExposureControlSensingRegionLeftVerticalEdge=3)])),
+        ("ZoomCenter", [12.0, 16.0]),
     ],
 )
 def test_d29_what_cannot_be_scaled_is_dropped(keyword, value):
@@ -234,11 +236,13 @@ def test_d29_what_cannot_be_scaled_is_dropped(keyword, value):
 
 def test_d29_a_bitmap_shutter_goes_and_another_stays():
     assert derive(dx(ShutterShape=["BITMAP", "CIRCULAR"])).ShutterShape == "CIRCULAR"
-    assert "ShutterShape" not in derive(dx(ShutterShape="BITMAP"))
+    sr, report = derived.derive_with_report(dx(ShutterShape="BITMAP"), bicubic(), product(), WHEN)
+    assert "ShutterShape" not in sr
+    assert report.remarks == ("Shutter Shape (0018,1600) BITMAP is left out: what it covered is visible",)
 
 
-def test_d29_the_shift_of_a_mask_is_dropped_and_the_aspect_ratio_kept():
-    mask = Sequence([item(MaskOperation="AVG_SUB", MaskSubPixelShift=[0.5, 0.5])])
+def test_d29_the_shift_of_a_mask_is_scaled_and_the_aspect_ratio_kept():
+    mask = Sequence([item(MaskOperation="AVG_SUB", MaskSubPixelShift=[0.5, -0.25]), item(MaskOperation="TID")])
     sr = derive(dx(MaskSubtractionSequence=mask, PixelAspectRatio=[2, 1]), upscale=bicubic())
-    assert "MaskSubPixelShift" not in sr.MaskSubtractionSequence[0]
+    assert list(sr.MaskSubtractionSequence[0].MaskSubPixelShift) == [1.0, -0.5]
     assert list(sr.PixelAspectRatio) == [2, 1]

@@ -204,6 +204,19 @@ def test_d32_an_image_of_nothing_but_padding_stays_one():
     assert (values(sr) == PADDING).all()
 
 
+@pytest.mark.parametrize("dtype, vr, value", [(np.uint16, "SS", -2000), (np.int16, "US", 63536)])
+def test_d32_padding_has_the_bits_that_it_says_in_either_sign(tmp_path, dtype, vr, value):
+    pixels = smooth(24, 32, 1000, 3000, np.int16)
+    pixels[:, :6] = -2000
+    source = ct(pixels.astype(dtype), RescaleIntercept=-1024)
+    source["PixelPaddingValue"] = pydicom.DataElement("PixelPaddingValue", vr, value)
+    derived.write(derive(source), tmp_path / "sr")
+    sr = pydicom.dcmread(tmp_path / "sr")
+    assert (sr["PixelPaddingValue"].VR, sr.PixelPaddingValue) == (vr, value)
+    got = values(sr)[0, ..., 0].astype(np.int16)
+    assert (got[:, :12] == -2000).all() and got[:, 12:].min() > 900  # nothing rings
+
+
 @pytest.mark.parametrize("dtype, vr", [(np.int16, "SS"), (np.uint16, "US")])
 def test_d33_smallest_and_largest_value_are_the_result_s_without_padding(dtype, vr):
     pixels = smooth(low=100, high=900, dtype=dtype)
@@ -340,7 +353,7 @@ def with_overlay(**attributes):
 def test_d36_overlays_are_dropped_and_reported():
     sr, report = derived.derive_with_report(with_overlay()[0], bicubic(), product(), WHEN)
     assert not [element for element in sr if element.tag.group == 0x6000]
-    assert report.remarks == ("overlay 6000 dropped, as asked",)
+    assert report.remarks == ("overlay plane 6000 is left out",)
 
 
 def test_d36_overlays_are_enlarged_where_that_is_asked_for():
@@ -353,16 +366,18 @@ def test_d36_overlays_are_enlarged_where_that_is_asked_for():
     np.testing.assert_array_equal(got.reshape(18, 30), bits.repeat(3, axis=0).repeat(3, axis=1))
 
 
-@pytest.mark.parametrize("element, value", [(0x10, 4000), (0x100, 16), (0x3000, None)])
+@pytest.mark.parametrize(
+    "element, value", [(0x10, 4000), (0x100, 16), (0x3000, None), (0x50, [1, 2, 3]), (0x15, -2), (0x11, [10, 10])]
+)
 def test_d36_an_overlay_that_contradicts_itself_is_dropped(element, value):
     source, _ = with_overlay()
     if value is None:
         del source[0x6000, element]
     else:
-        source[0x6000, element].value = value
+        source.add_new((0x6000, element), "IS" if element == 0x15 else "SS", value)
     sr, report = derived.derive_with_report(source, bicubic(), product(overlays="nearest"), WHEN)
     assert not [e for e in sr if e.tag.group == 0x6000]
-    assert "overlay 6000 dropped" in report.remarks[0]
+    assert report.remarks[0].startswith("overlay plane 6000 is left out: Overlay ")
 
 
 LOSSY = {

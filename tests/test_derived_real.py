@@ -10,7 +10,23 @@ import subprocess
 import numpy as np
 import pydicom
 import pytest
-from dicom_sources import WHEN, bicubic, cr, ct, derive, dx, enhanced_ct, mr, product, secondary, smooth, us
+from dicom_sources import (
+    WHEN,
+    bicubic,
+    cr,
+    ct,
+    derive,
+    dx,
+    enhanced_ct,
+    mr,
+    mr_cine,
+    product,
+    rf,
+    secondary,
+    smooth,
+    us,
+    xa,
+)
 from pydicom import uid
 
 from tfmisr import dicom_check
@@ -50,6 +66,9 @@ SYNTHETIC = {
     "RF": lambda: cr(SOPClassUID=uid.XRayRadiofluoroscopicImageStorage, Modality="RF"),
     "PET": lambda: ct(SOPClassUID=uid.PositronEmissionTomographyImageStorage, Modality="PT", Units="BQML"),
     "US of several frames": lambda: us_of_two_frames(),
+    "XA of several frames": xa,
+    "RF of several frames": rf,
+    "MR of several frames": mr_cine,
     "Enhanced CT": enhanced_ct,
     "Enhanced CT, all per frame": lambda: enhanced_ct(shared=False),
     "Enhanced MR": lambda: enhanced_mr(),

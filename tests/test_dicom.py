@@ -154,6 +154,40 @@ def test_padding_above_hounsfield_range_becomes_air(read):
     assert image.pixels.ravel().tolist() == [0, 1024]
 
 
+@pytest.mark.parametrize(
+    "value, vr, signed, bits, stored",
+    [
+        (-2000, "SS", 0, (16, 16), 63536),  # 0xF830
+        (63536, "US", 1, (16, 16), -2000),
+        (63536, "US", 1, (16, 12), -2000),
+        (-2000, "SS", 0, (16, 12), 0x830),  # the lower 12 bits
+        (0x830, "US", 1, (16, 12), -2000),
+        (-1, "SS", 0, (8, 8), 255),
+        (0xFF80, "US", 1, (8, 8), -128),
+        (0x80, "US", 1, (8, 8), -128),
+        (-2000, "SS", 1, (16, 16), -2000),
+        (63536, "US", 0, (16, 16), 63536),
+        (300, "US", 0, (8, 8), 300),  # no pixel: not the 44 of its lower 8 bits
+        (-4000, "SS", 0, (16, 12), 61536),  # no pixel either
+    ],
+)
+@pytest.mark.parametrize("keyword", ["PixelPaddingValue", "PixelPaddingRangeLimit"])
+def test_the_bits_of_the_padding_count(value, vr, signed, bits, stored, keyword):
+    ds = Dataset()
+    ds.PixelRepresentation, (ds.BitsAllocated, ds.BitsStored) = signed, bits
+    ds["PixelPaddingValue"] = pydicom.DataElement("PixelPaddingValue", vr, value)
+    ds[keyword] = pydicom.DataElement(keyword, vr, value)
+    assert dicom.padding_range(ds) == (stored, stored)
+
+
+def test_padding_with_the_sign_that_pixels_lack_becomes_air(tmp_path):
+    pixels = np.array([[63536, 1024], [1030, 1040]], np.uint16)
+    ds = data_set(pixels, CT, Modality="CT", RescaleSlope=1, RescaleIntercept=-1024)
+    ds["PixelPaddingValue"] = pydicom.DataElement("PixelPaddingValue", "SS", -2000)
+    ds.save_as(tmp_path / "source.dcm", enforce_file_format=True)
+    assert images.read_images(tmp_path / "source.dcm")[0].pixels.ravel().tolist() == [0, 1024, 1030, 1040]
+
+
 def test_an_image_of_nothing_but_padding_is_black(read):
     assert read(np.full((2, 2), 7, np.uint16), PixelPaddingValue=7)[0].pixels.max() == 0
 

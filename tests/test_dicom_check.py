@@ -5,7 +5,23 @@ import sys
 
 import numpy as np
 import pytest
-from dicom_sources import PADDING, WHEN, bicubic, cr, ct, derive, dx, enhanced_ct, item, product, secondary, smooth, us
+from dicom_bytes import file_of
+from dicom_sources import (
+    PADDING,
+    WHEN,
+    bicubic,
+    cr,
+    ct,
+    derive,
+    dx,
+    enhanced_ct,
+    item,
+    product,
+    secondary,
+    smooth,
+    us,
+    xa,
+)
 from pydicom import DataElement, uid
 from pydicom.sequence import Sequence
 
@@ -84,8 +100,8 @@ def region(sr):
 
 
 def long_decimal(sr):
-    sr.add(DataElement("ReconstructionTargetCenterPatient", "LO", "0.333333333333333333"))
-    sr["ReconstructionTargetCenterPatient"].VR = "DS"
+    sr.add(DataElement("PixelSpacing", "LO", ["0.350000000000000000", "0.25"]))
+    sr["PixelSpacing"].VR = "DS"
 
 
 def private(sr):
@@ -105,6 +121,10 @@ MUTATIONS = [
     ("D-01", ct, lambda sr: (put(SOPInstanceUID="1.2.3.4.1")(sr), meta(MediaStorageSOPInstanceUID="1.2.3.4.1")(sr))),
     ("D-03", ct, put(FrameOfReferenceUID="1.2.9")),
     ("D-03", ct, put(PatientID="other")),
+    ("D-03", ct, drop("StudyID")),
+    ("D-03", ct, put(PatientComments="invented")),
+    ("D-03", xa, lambda sr: put(MaskOperation="TID")(sr.MaskSubtractionSequence[0])),
+    ("D-03", xa, put(FrameTime="33.3")),
     ("D-04", ct, put(SeriesInstanceUID="1.2.3.4.3")),
     ("D-05", ct, put(InstanceNumber=8)),
     ("D-05", ct, put(SeriesNumber=3)),
@@ -143,6 +163,7 @@ MUTATIONS = [
     ("D-29", lambda: dx(ShutterLeftVerticalEdge=4), put(ShutterLeftVerticalEdge=4)),
     ("D-29", us, lambda sr: put(RegionLocationMaxX1=54)(region(sr))),
     ("D-29", us, lambda sr: put(PhysicalDeltaX=0.03)(region(sr))),
+    ("D-29", xa, lambda sr: put(MaskSubPixelShift=[0.5, -0.25])(sr.MaskSubtractionSequence[0])),
     ("D-29", ct, put(IconImageSequence=Sequence([item(Rows=1)]))),
     ("D-30", ct, put(RescaleIntercept=-1024)),
     ("D-30", ct, put(WindowWidth=100)),
@@ -164,6 +185,7 @@ MUTATIONS = [
     ("D-40", ct, private),
     ("D-41", ct, put(PixelDataProviderURL="https://pacs.invalid")),
     ("D-43", lambda: ct(SpecificCharacterSet="ISO_IR 192"), put(SpecificCharacterSet="ISO_IR 100")),
+    ("D-43", ct, put(ReferringPhysicianName="Roe^Jack")),
 ]
 
 
@@ -186,8 +208,37 @@ def test_a_mistake_is_named_by_its_rule_and_no_other(tmp_path, number, make, mut
     assert "Doe" not in found[0] and "SN-42" not in found[0]
 
 
+UNFIT = [
+    (0x00080005, "CS", b"ISO_IR 192"),
+    (0x00100010, "PN", b"M\xfcller"),
+    (0x00100020, "LO", b"ID-\xfc\xe9"),
+    (0x00321064, "SQ", [[(0x00080104, "LO", b"\xe9cole "), (0x0040A123, "PN", b"N\xe9e^X ")]]),
+]
+UNFIT_MUTATIONS = [
+    (b"M\xfcller", b"M\xfdller", "D-43 PatientName"),
+    (b"ID-\xfc\xe9", b"ID-\xfd\xe9", "D-03 PatientID"),
+    (b"\xe9cole ", b"\xebcole ", "D-03 CodeMeaning"),
+    (b"N\xe9e^X ", b"N\xebe^X ", "D-43 PersonName"),
+]
+
+
+@pytest.mark.parametrize("old, new, expected", UNFIT_MUTATIONS)
+@pytest.mark.parametrize("syntax", ["explicit", "big"])
+def test_bytes_count_where_text_cannot_be_decoded(tmp_path, old, new, expected, syntax):
+    """Decoded, the two are the same: a replacement character stands for either byte."""
+    source, result = tmp_path / "source", tmp_path / "sr"
+    source.write_bytes(file_of(UNFIT, syntax))
+    derived.write(derived.derive(source, bicubic(), product(), WHEN), result)
+    assert dicom_check.violations(source, result) == []
+    content = result.read_bytes()
+    assert content.count(old) == 1
+    result.write_bytes(content.replace(old, new))
+    assert dicom_check.violations(source, result) == [f"{expected} must be the source's, byte by byte"]
+
+
 def test_every_rule_has_a_mutation():
     rules = dicom_check.check_identity.RULES | dicom_check.check_geometry.RULES | dicom_check.check_pixels.RULES
+    rules |= dicom_check.check_bytes.RULES
     assert {*rules, "D-20"} == {number for number, *_ in MUTATIONS}
 
 

@@ -9,8 +9,8 @@ import os
 
 from tfmisr import cli
 from tfmisr.edge import stored_values
-from tfmisr.edge.derived import check_geometry, check_identity, check_pixels, product, reading
-from tfmisr.edge.derived.checking import Pair
+from tfmisr.edge.derived import check_bytes, check_geometry, check_identity, check_pixels, product, reading, values
+from tfmisr.edge.derived.checking import Pair, contents
 from tfmisr.edge.errors import InputError
 
 
@@ -26,9 +26,10 @@ def violations(source, result, convention: str = "half_pixel", keep_private: boo
     Raises:
         InputError: One of the files is no readable image.
     """
-    pair = Pair(*(_load(path) for path in (source, result)), convention, keep_private)
+    (before, source_bytes), (after, result_bytes) = (_load(path) for path in (source, result))
+    pair = Pair(before, after, convention, keep_private, source_bytes, result_bytes)
     with reading.guarded(f"{os.fspath(source)} and {os.fspath(result)}"):
-        found = _broken(check_identity.RULES, pair) + _broken(check_geometry.SIZE, pair)
+        found = _broken({**check_identity.RULES, **check_bytes.RULES}, pair) + _broken(check_geometry.SIZE, pair)
         if not any(line.startswith("D-20") for line in found):  # the rest would only repeat it
             found += _broken({**check_geometry.RULES, **check_pixels.RULES}, pair)
     return sorted(found)
@@ -37,10 +38,15 @@ def violations(source, result, convention: str = "half_pixel", keep_private: boo
 def _load(path):
     with reading.guarded(os.fspath(path)):
         ds = reading.load(path)
+        found = contents(ds)  # before anything is decoded
         if not ds.get("Rows") or not ds.get("Columns") or not ds.get("PixelData"):
             raise InputError("expected a DICOM image, found no Rows, Columns or Pixel Data")
-        # Lengths of native pixel data are a rule's business (D-20).
-        return stored_values.read(ds).ds if ds.file_meta.TransferSyntaxUID.is_encapsulated else ds
+        values.check(ds)
+        if (
+            ds.file_meta.TransferSyntaxUID.is_encapsulated
+        ):  # the length of native pixel data is a rule's business (D-20)
+            ds = stored_values.read(ds).ds
+    return ds, found
 
 
 def _broken(rules, pair):

@@ -282,11 +282,25 @@ def padding_range(ds):
     if not isinstance(first, int):
         return None
     last = ds.get("PixelPaddingRangeLimit")
-    ends = [v for v in (first, last) if isinstance(v, int)]
-    if ds.PixelRepresentation:  # some vendors write the bits of a negative value as an unsigned one
-        whole = 1 << ds.BitsAllocated
-        ends = [v - whole if v >= whole // 2 else v for v in ends]
+    ends = [_as_stored(v, ds) for v in (first, last) if isinstance(v, int)]
     return min(ends), max(ends)
+
+
+def _as_stored(value, ds):
+    """Returns the pixel value with the bits of `value`, which some write as signed where pixels are not, or not."""
+    half = 1 << (ds.BitsStored - 1)
+    lowest, highest = (-half, half - 1) if ds.PixelRepresentation else (0, 2 * half - 1)
+    if lowest <= value <= highest:
+        return value
+    turn = -1 if ds.PixelRepresentation else 1
+    for bits in (16, ds.BitsAllocated, ds.BitsStored):  # of the element, which has 16, of a cell, and of a sample
+        other = value + turn * (1 << bits)
+        if (lowest <= other < 0) if ds.PixelRepresentation else (half <= other <= highest):
+            return other
+    whole = 1 << ds.BitsAllocated  # beyond Bits Stored, where overlays and bits of no meaning are
+    if ds.PixelRepresentation:
+        return value - whole if whole // 2 <= value < whole else value
+    return value + whole if -whole // 2 <= value < 0 else value
 
 
 def padding(ds, frame):

@@ -39,11 +39,13 @@ class StoredImage:
         ds: The data set; its description of the pixels agrees with the frames.
         frames: Integer arrays (rows, columns), or (rows, columns, 3) in RGB; a palette is not applied.
         remarks: Sentences on what had to be corrected.
+        corrections: The elements that are not the given data set's.
     """
 
     ds: pydicom.Dataset
     frames: Frames
     remarks: tuple[str, ...] = ()
+    corrections: tuple[pydicom.DataElement, ...] = ()
 
 
 def read(ds: pydicom.Dataset) -> StoredImage:
@@ -178,8 +180,9 @@ def _described_by_codestream(ds, compressed):
     frames = Frames(compressed.count, lambda: _named(compressed.decoded()))
     if meaning.is_open:
         meaning = meaning.settled(frames)
-    corrected, remarks = _corrected(ds, meaning)
-    return StoredImage(corrected, Frames(compressed.count, lambda: map(meaning, frames)), remarks)
+    remarks, corrections = _remarks(ds, meaning), _corrections(ds, meaning)
+    frames = Frames(compressed.count, lambda found=frames: map(meaning, found))
+    return StoredImage(_with(ds, corrections), frames, remarks, corrections)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,8 +280,7 @@ def _is_pattern(values, bits, width, signed):
     return bool(within.all())
 
 
-def _corrected(ds, meaning):
-    """Returns a data set that says what the values are, and remarks; the given one where it is right."""
+def _remarks(ds, meaning):
     remarks = []
     if meaning.bits != ds.BitsStored:
         remarks.append(
@@ -287,22 +289,39 @@ def _corrected(ds, meaning):
         )
     if meaning.signed != bool(ds.PixelRepresentation):
         remarks.append("Pixel Representation (0028,0103) set to signed, as the JPEG 2000 codestream is")
-    if not remarks:
-        return ds, ()
-    corrected = pydicom.Dataset(dict(ds._dict))
-    corrected.file_meta = ds.file_meta
-    corrected.set_original_encoding(*ds.original_encoding, ds.original_character_set)
-    corrected.BitsStored, corrected.HighBit = meaning.bits, meaning.bits - 1
-    corrected.BitsAllocated = max(ds.BitsAllocated, 8 if meaning.bits <= 8 else 16)
+    return tuple(remarks)
+
+
+def _corrections(ds, meaning):
+    """Returns the elements that have to say something else for the header to agree with the values."""
+    wanted = {}
+    if meaning.bits != ds.BitsStored:
+        allocated = max(ds.BitsAllocated, 8 if meaning.bits <= 8 else 16)
+        wanted |= {"BitsAllocated": allocated, "BitsStored": meaning.bits, "HighBit": meaning.bits - 1}
+    elements = [pydicom.DataElement(keyword, "US", value) for keyword, value in wanted.items()]
     if meaning.signed != bool(ds.PixelRepresentation):
-        corrected.PixelRepresentation = int(meaning.signed)
-        _reinterpret(corrected)
-    return corrected, tuple(remarks)
+        elements.append(pydicom.DataElement("PixelRepresentation", "US", int(meaning.signed)))
+        elements += _reinterpreted(ds)
+    return tuple(elements)
 
 
-def _reinterpret(ds):
-    """Gives elements whose VR follows Pixel Representation the other one, with the same bits (PS3.5 A.2 note)."""
-    for keyword in _OF_PIXELS:
-        if isinstance(value := ds.get(keyword), int):
-            folded = value - 65536 if value > 32767 else value
-            ds[keyword] = pydicom.DataElement(keyword, "SS", folded)
+def _reinterpreted(ds):
+    """Returns elements whose VR follows Pixel Representation with the other one and the same bits (PS3.5 A.2)."""
+    values = {keyword: ds.get(keyword) for keyword in _OF_PIXELS}
+    return [
+        pydicom.DataElement(keyword, "SS", value - 65536 if value > 32767 else value)
+        for keyword, value in values.items()
+        if isinstance(value, int)
+    ]
+
+
+def _with(ds, elements):
+    """Returns a data set with other elements; the given one is left as it is."""
+    if not elements:
+        return ds
+    changed = pydicom.Dataset(dict(ds._dict))
+    changed.file_meta = ds.file_meta
+    changed.set_original_encoding(*ds.original_encoding, ds.original_character_set)
+    for element in elements:
+        changed[element.tag] = element
+    return changed

@@ -6,6 +6,7 @@ from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import UID_dictionary
 
 from tfmisr.edge import dicom
+from tfmisr.edge.derived import values, verbatim
 from tfmisr.edge.derived.product import Product
 from tfmisr.edge.derived.reading import MAX_BYTES
 from tfmisr.edge.errors import InputError
@@ -20,15 +21,14 @@ SECONDARY = (
 )
 FLUOROSCOPY = (uid.XRayAngiographicImageStorage, uid.XRayRadiofluoroscopicImageStorage)
 ENHANCED = (uid.EnhancedCTImageStorage, uid.EnhancedMRImageStorage)
+# Of one frame by definition, and in practice. MR Image Storage has one frame by definition too, but cines exist.
 SINGLE = (
     uid.ComputedRadiographyImageStorage,
     uid.CTImageStorage,
-    uid.MRImageStorage,
     uid.PositronEmissionTomographyImageStorage,
-    *FLUOROSCOPY,
     *DX_OR_MG,
 )
-ALLOWED = (*SINGLE, *ULTRASOUND, *SECONDARY, *ENHANCED)
+ALLOWED = (*SINGLE, uid.MRImageStorage, *FLUOROSCOPY, *ULTRASOUND, *SECONDARY, *ENHANCED)
 
 _REASONS = {
     uid.NuclearMedicineImageStorage: "its pixels count events, and counts change with the pixel size",
@@ -49,11 +49,13 @@ def admit(ds: pydicom.Dataset, product: Product) -> list[str]:
         InputError: It may not; the message says why.
     """
     kind = uid.UID(str(ds.get("SOPClassUID") or ds.file_meta.get("MediaStorageSOPClassUID") or ""))
-    reason = _of_kind(ds, kind) or _of_terms(ds) or dicom.refusal(ds) or dicom.unsupported(ds)
-    reason = reason or _of_pixels(ds, product) or _of_identity(ds, product) or _of_position(ds)
-    if reason:
+    if reason := _of_kind(ds, kind) or _of_terms(ds) or dicom.refusal(ds):
         raise InputError(reason)
-    return _burned_in(ds, kind, product)
+    values.check(ds)
+    reason = _of_frames(ds, kind) or dicom.unsupported(ds) or _of_pixels(ds, product)
+    if reason := reason or _of_identity(ds, product) or _of_position(ds):
+        raise InputError(reason)
+    return [*_burned_in(ds, kind, product), *_time_zone(ds)]
 
 
 def _of_kind(ds, kind):
@@ -61,11 +63,16 @@ def _of_kind(ds, kind):
         return "expected a DICOM image as input for a .dcm output, found no SOP Class UID (0008,0016)"
     name = kind.name if kind in UID_dictionary else "an object of unknown SOP Class UID (0008,0016)"
     if kind not in ALLOWED:
-        return f"{name} is not upscaled: {_REASONS.get(kind, 'it is not on the list of image classes')}"
-    if kind in SINGLE and int(ds.get("NumberOfFrames") or 1) > 1:
-        return f"{name} with several frames is not upscaled; split the frames"
+        return f"{name} is not upscaled: {_REASONS.get(kind, 'its class is not supported')}"
     if kind == uid.PositronEmissionTomographyImageStorage and ds.get("Units") not in ("BQML", "GML"):
         return f"{name} is upscaled only where Units (0054,1001) are BQML or GML: a concentration"
+    return None
+
+
+def _of_frames(ds, kind):
+    count = int(ds.get("NumberOfFrames") or 1)
+    if kind in SINGLE and count > 1:
+        return f"{kind.name} has one frame, and Number of Frames (0028,0008) is {count}; write each frame to a file"
     return None
 
 
@@ -82,10 +89,15 @@ def _of_pixels(ds, product):
     if "PixelData" not in ds or not ds.PixelData:
         return "Pixel Data (7FE0,0010) is missing"
     if not 1 <= ds.BitsStored <= min(16, ds.BitsAllocated):
-        return f"Bits Stored (0028,0101) must be 1 to 16, not {ds.BitsStored} of {ds.BitsAllocated}"
+        return f"Bits Stored (0028,0101) must be 1 to {min(16, ds.BitsAllocated)}, not {ds.BitsStored}"
+    if ds.PixelRepresentation not in (0, 1):
+        return f"{verbatim.label('PixelRepresentation')} must be 0 or 1, not {ds.PixelRepresentation}"
+    if ds.PhotometricInterpretation == "PALETTE COLOR" and (missing := _missing_palette(ds)):
+        return f"{missing} is missing, and {verbatim.label('PhotometricInterpretation')} is PALETTE COLOR"
     samples = dicom.channels_of(ds) if ds.PhotometricInterpretation != "PALETTE COLOR" else 1
     if ds.get("SamplesPerPixel") != samples:
-        return f"Samples per Pixel (0028,0002) must be {samples}, not {ds.get('SamplesPerPixel')}"
+        kind = f"Photometric Interpretation (0028,0004) is {ds.PhotometricInterpretation}"
+        return f"Samples per Pixel (0028,0002) must be {samples} where {kind}, not {ds.get('SamplesPerPixel')}"
     if int(ds.get("NumberOfFrames") or 1) < 1:
         return "Number of Frames (0028,0008) must be at least 1"
     if not ds.file_meta.TransferSyntaxUID.is_encapsulated and (reason := _of_length(ds)):
@@ -99,19 +111,31 @@ def _of_pixels(ds, product):
     return None
 
 
+def _missing_palette(ds):
+    """Returns the name of the first element of the palette that is not there."""
+    for colour in ("Red", "Green", "Blue"):
+        if not ds.get(f"{colour}PaletteColorLookupTableDescriptor"):
+            return verbatim.label(f"{colour}PaletteColorLookupTableDescriptor")
+        data = f"{colour}PaletteColorLookupTableData"
+        if not ds.get(data) and not ds.get(f"Segmented{data}"):
+            return verbatim.label(data)
+    return None
+
+
 def _of_length(ds):
     """Some add a few bytes to native pixel data; a whole row more means that the header is wrong."""
     expected, row = get_expected_length(ds), ds.Columns * ds.SamplesPerPixel * ds.BitsAllocated // 8
     if not expected <= len(ds.PixelData) < expected + max(row, 2):
-        return f"Pixel Data (7FE0,0010) must have {expected} bytes, not {len(ds.PixelData)}"
+        size = f"{ds.Columns} Columns (0028,0011) and {ds.Rows} Rows (0028,0010)"
+        return f"Pixel Data (7FE0,0010) must have {int(expected)} bytes for {size}, not {len(ds.PixelData)}"
     return None
 
 
 def _of_identity(ds, product):
     if missing := [keyword for keyword in _REQUIRED if not ds.get(keyword)]:
-        return f"{', '.join(missing)} must not be empty: the result refers to them"
+        return f"{', '.join(map(verbatim.label, missing))} must not be empty: the result refers to the source by it"
     if _is_ours(ds) and not product.force:
-        return "the image has been upscaled already; force it if you mean it"
+        return "the image is the result of an upscaling; take the original image"
     return None
 
 
@@ -123,18 +147,26 @@ def _is_ours(ds):
 def _of_position(ds):
     if "ImagePositionPatient" not in ds or not ds.ImagePositionPatient:
         return None
-    needed = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
-    if wrong := [k for k, length in needed.items() if len(ds.get(k) or ()) != length]:
-        return f"{', '.join(wrong)} must be complete: the position of the image shifts by a part of a pixel"
+    if missing := [k for k in ("ImageOrientationPatient", "PixelSpacing") if not ds.get(k)]:
+        names = " and ".join(map(verbatim.label, missing))
+        return f"{names} must not be missing where there is {verbatim.label('ImagePositionPatient')}, which changes"
     return None
 
 
 def _burned_in(ds, kind, product):
-    declared = ds.get("BurnedInAnnotation")
-    likely = declared == "YES" or (not declared and kind in (*ULTRASOUND, *SECONDARY))
+    declared = str(ds.get("BurnedInAnnotation") or "").strip().upper()
+    likely = declared == "YES" or (declared != "NO" and kind in (*ULTRASOUND, *SECONDARY))
     if not likely or product.burned_in == "ignore":
         return []
-    remark = f"Burned In Annotation (0028,0301) is {'YES' if declared else 'not told'}: text in the pixels is redrawn"
+    state = "is YES" if declared == "YES" else "is absent" if not declared else "is neither YES nor NO"
+    remark = f"Burned In Annotation (0028,0301) {state}: check text in the image, the upscaler changes its shape"
     if product.burned_in == "refuse":
-        raise InputError(f"{remark}; allow it if there is none")
+        raise InputError(f"{remark}; allow it if there is no text")
     return [remark]
+
+
+def _time_zone(ds):
+    if ds.get("TimezoneOffsetFromUTC") and values.time_zone(ds) is None:
+        name = verbatim.label("TimezoneOffsetFromUTC")
+        return [f"{name} is not of the form +0100: new dates and times are those of this computer's time zone"]
+    return []

@@ -176,8 +176,21 @@ def physical_deltas(pair: Pair):
     return None
 
 
+def mask_shifts(pair: Pair):
+    masks = [ds.get("MaskSubtractionSequence") or () for ds in (pair.source, pair.result)]
+    for old, new in zip(*masks, strict=False):
+        before, after = (mask.get("MaskSubPixelShift") for mask in (old, new))
+        if is_empty(before) or is_empty(after):
+            wrong = not (is_empty(before) and is_empty(after))
+        else:
+            wrong = not np.allclose(np.array(before, float) / pair.steps(), np.array(after, float), rtol=1e-6)
+        if wrong:
+            return "MaskSubPixelShift must follow the scale"
+    return None
+
+
 def coordinates_and_deltas(pair: Pair):
-    return pixel_coordinates(pair) or physical_deltas(pair)
+    return pixel_coordinates(pair) or physical_deltas(pair) or mask_shifts(pair)
 
 
 SIZE = {"D-20": size}

@@ -39,10 +39,17 @@ def _padding(ds):
     value, last = ds.get("PixelPaddingValue"), ds.get("PixelPaddingRangeLimit")
     if not isinstance(value, int) or not _is_gray(ds):
         return None
-    ends = [value, last if isinstance(last, int) else value]
-    if ds.PixelRepresentation:  # a negative value written as the unsigned one with the same bits
-        ends = [v - (1 << ds.BitsAllocated) if v >= 1 << (ds.BitsAllocated - 1) else v for v in ends]
+    ends = [_stored(v, ds) for v in (value, last if isinstance(last, int) else value)]
     return min(ends), max(ends)
+
+
+def _stored(value, ds):
+    """Returns the pixel value of the same bits, where Bits Stored is long enough for all that are not the sign."""
+    bits, mask = value & 0xFFFF, (1 << ds.BitsStored) - 1
+    above, sign = (bits & ~mask & 0xFFFF), bits >> (ds.BitsStored - 1) & 1
+    if above not in (0, ~mask & 0xFFFF if sign else 0):
+        return value
+    return (bits & mask) - ((mask + 1) * sign if ds.PixelRepresentation else 0)
 
 
 def _within(pixels, limits):

@@ -6,10 +6,17 @@ import functools
 import numpy as np
 import pydicom
 from pydicom import uid
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element
 from pydicom.pixels import apply_color_lut
 
 from tfmisr.edge import stored_values
 
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_SIZES = {"AT": 2, "OW": 2, "SS": 2, "US": 2, "FL": 4, "OF": 4, "OL": 4, "SL": 4, "UL": 4}
+_SIZES |= {"FD": 8, "OD": 8, "OV": 8, "SV": 8, "UV": 8}
 ENHANCED = (uid.EnhancedCTImageStorage, uid.EnhancedMRImageStorage)
 
 
@@ -20,12 +27,16 @@ class Pair:
     Attributes:
         convention: `half_pixel`, `top_left` or `align_corners`.
         keep_private: Private elements are allowed.
+        source_bytes: What `contents` returned of the source, before anything of it was decoded.
+        result_bytes: The same of the result.
     """
 
     source: pydicom.Dataset
     result: pydicom.Dataset
     convention: str = "half_pixel"
     keep_private: bool = False
+    source_bytes: dict = dataclasses.field(default_factory=dict)
+    result_bytes: dict = dataclasses.field(default_factory=dict)
 
     @property
     def scale(self) -> int:
@@ -36,8 +47,13 @@ class Pair:
         return self.result.get("SOPClassUID") in ENHANCED
 
     def changed(self, keywords) -> list[str]:
-        """Returns the keywords whose values differ."""
-        return [k for k in keywords if not same(self.source.get(k), self.result.get(k))]
+        """Returns the keywords of elements whose bytes differ; an empty element says what an absent one does."""
+        return [k for k in keywords if self._bytes(self.source_bytes, k) != self._bytes(self.result_bytes, k)]
+
+    @staticmethod
+    def _bytes(found, keyword):
+        tag = tag_for_keyword(keyword)
+        return {path: value for path, (_, value) in found.items() if path[0][0] == tag and value}
 
     def steps(self) -> tuple[float, float]:
         """Returns the distances of new rows and columns in old ones."""
@@ -65,6 +81,46 @@ class Pair:
             places = np.floor(shift + np.arange(length * self.scale) * step + 0.5).astype(int).clip(0, length - 1)
             frames = frames.take(places, axis=axis)
         return frames
+
+
+def contents(ds: pydicom.Dataset, above: tuple = ()) -> dict:
+    """Maps a path of (tag, number of the item) to (Value Representation, bytes), in little endian and without padding.
+
+    Elements that have been decoded already are encoded again.
+    """
+    found = {}
+    for tag in ds.keys():
+        if tag in _PIXELS:
+            continue
+        element = ds.get_item(tag)
+        vr = element.VR or _known_vr(tag)
+        if vr == "SQ" or (vr == "UN" and _known_vr(tag) == "SQ"):
+            for number, item in enumerate(ds[tag].value or ()):
+                found |= contents(item, (*above, (int(tag), number)))
+        else:
+            found[(*above, (int(tag), 0))] = vr, _plain(element, vr)
+    return found
+
+
+def _known_vr(tag):
+    try:
+        return dictionary_VR(tag)
+    except KeyError:
+        return "UN"
+
+
+def _plain(element, vr):
+    if isinstance(element, RawDataElement):
+        value, little = element.value or b"", element.is_little_endian
+    else:
+        file = DicomBytesIO()
+        file.is_little_endian = file.is_implicit_VR = True
+        write_data_element(file, element)
+        value, little = file.getvalue()[8:], True
+    size = _SIZES.get(vr[:2], 1)
+    if size == 1:
+        return value if vr[:2] in ("OB", "UN") else value.rstrip(b" \0")
+    return value if little else b"".join(value[i : i + size][::-1] for i in range(0, len(value), size))
 
 
 def same(first, second) -> bool:

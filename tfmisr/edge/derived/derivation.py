@@ -6,6 +6,7 @@ import datetime
 import pydicom
 from pydicom import Sequence
 
+from tfmisr.edge.derived import texts, verbatim
 from tfmisr.edge.derived.admission import ENHANCED
 from tfmisr.edge.derived.identity import local_time
 from tfmisr.edge.derived.product import Product
@@ -27,7 +28,8 @@ def record(target: pydicom.Dataset, product: Product, when: datetime.datetime) -
     if target.SOPClassUID in ENHANCED:
         _record_frames(target, product)
     else:
-        _record_instance(target, target, product)
+        _add_code(target)
+        texts.append(target, "DerivationDescription", "ST", f" {product.description}", 1024)
         _append_source(target, _source_image(target))
     _contribute(target, product, when)
     if not product.keep_manufacturer:
@@ -43,14 +45,11 @@ def code(value: str, meaning: str) -> Sequence:
     return Sequence([item])
 
 
-def _record_instance(holder, source, product):
-    """Appends to the codes and the description that the source has of its own derivation (D-12, D-13)."""
+def _add_code(holder):
+    """Appends to the codes that the source has of its own derivation (D-12)."""
     # CID 7203 has no code for super-resolution.
     earlier = [item for item in holder.get("DerivationCodeSequence") or () if item.get("CodeValue") != "113085"]
     holder.DerivationCodeSequence = Sequence([*earlier, *code("113085", "Spatial resampling")])
-    ours = product.description
-    before = str(source.get("DerivationDescription") or "")[: 1023 - len(ours)]
-    holder.DerivationDescription = f"{before} {ours}".strip()
 
 
 def _source_image(target, frame=None):
@@ -75,16 +74,16 @@ def _record_frames(target, product):
     history = shared.pop("DerivationImageSequence", None)
     frames = target.get("PerFrameFunctionalGroupsSequence") or ()
     if len(frames) != int(target.get("NumberOfFrames") or 0):
-        raise InputError("Per-frame Functional Groups (5200,9230) must have one item for each frame")
+        raise InputError(f"{verbatim.label('PerFrameFunctionalGroupsSequence')} must have one item for each frame")
     for number, group in enumerate(frames, start=1):
         earlier = copy.deepcopy(history.value) if history else group.get("DerivationImageSequence") or ()
         item = pydicom.Dataset()
-        _record_instance(item, item, product)
+        _add_code(item)
+        item.DerivationDescription = product.description
         _append_source(item, _source_image(target, number))
         group.DerivationImageSequence = Sequence([*earlier, item])
     _list_source(target)
-    comments = str(target.get("ImageComments") or "")
-    target.ImageComments = f"{comments} {product.description}".strip()
+    texts.append(target, "ImageComments", "LT", f" {product.description}", 10240)
 
 
 def _list_source(target):
@@ -110,10 +109,10 @@ def _item_of(items, keyword, value):
 
 def _contribute(target, product, when):
     """Appends the scanner and the software to those who contributed before (D-16)."""
-    scanner = pydicom.Dataset()
+    scanner = verbatim.item_in(target)
     for keyword in _EQUIPMENT:
         if target.get(keyword):
-            scanner[keyword] = copy.deepcopy(target[keyword])
+            scanner[keyword] = target.get_item(keyword)
     if "Manufacturer" not in scanner:
         scanner.Manufacturer = "UNKNOWN"
     scanner.PurposeOfReferenceCodeSequence = code("109101", "Acquisition Equipment")

@@ -12,6 +12,7 @@ import pydicom
 from pydicom.valuerep import DSfloat
 
 from tfmisr.edge.derived.product import Product
+from tfmisr.edge.derived.verbatim import label
 from tfmisr.edge.errors import InputError
 
 
@@ -63,7 +64,16 @@ def relocate(target: pydicom.Dataset, product: Product) -> None:
     _move_edges(target, axes)
     for region in target.get("SequenceOfUltrasoundRegions") or ():
         _move_region(region, axes)
+    for item in target.get("MaskSubtractionSequence") or ():
+        _scale_shift(item, axes)
     target.Rows, target.Columns = (axis.length * axis.scale for axis in axes)
+
+
+def _scale_shift(item, axes):
+    """Mask Sub-pixel Shift of subtraction angiography (C.7.6.10), in pixels: down, right."""
+    shift = item.get("MaskSubPixelShift")
+    if shift is not None and len(shift):
+        item.MaskSubPixelShift = [float(v) / axis.step for v, axis in zip(shift, axes, strict=True)]
 
 
 def _decimal(values):
@@ -77,7 +87,7 @@ def _divide_spacing(holder, keyword, axes):
     if values is None or len(values) == 0:
         return
     if len(values) != 2:
-        raise InputError(f"{keyword} must have two values, not {len(values)}")
+        raise InputError(f"{label(keyword)} must be 2 decimal numbers, not {len(values)} of them")
     setattr(holder, keyword, _decimal(float(v) * axis.step for v, axis in zip(values, axes, strict=True)))
 
 
@@ -88,7 +98,8 @@ def _move_plane(position, orientation, measures, axes):
     spacings = [float(v) for v in measures.get("PixelSpacing") or ()]
     cosines = np.array([float(v) for v in orientation.get("ImageOrientationPatient") or ()])
     if len(spacings) != 2 or len(cosines) != 6 or not np.isfinite(cosines).all():
-        raise InputError("Image Position (Patient) without Image Orientation (Patient) and Pixel Spacing")
+        needed = f"{label('ImageOrientationPatient')} and {label('PixelSpacing')}"
+        raise InputError(f"{label('ImagePositionPatient')} of a frame needs its {needed}")
     # The first three cosines point along a row, where columns follow one another.
     shift = axes[1].start * spacings[1] * cosines[:3] + axes[0].start * spacings[0] * cosines[3:]
     position.ImagePositionPatient = _decimal(np.array(position.ImagePositionPatient, float) + shift)
@@ -101,7 +112,8 @@ def _relocate_frames(target, axes):
     parts = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
     if "PlanePositionSequence" in shared:
         if any(part in group for group in frames for part in parts):
-            raise InputError("a position that all frames share needs a shared orientation and spacing")
+            names = [label(part) for part in parts]
+            raise InputError(f"{names[0]} of all frames together needs {names[1]} and {names[2]} of all together")
         _move_plane(*(_macro(shared, shared, part) for part in parts), axes)
     for group in frames:
         if "PlanePositionSequence" in group:

@@ -6,6 +6,7 @@ import uuid
 import pydicom
 from pydicom.uid import UID, PositronEmissionTomographyImageStorage, generate_uid
 
+from tfmisr.edge.derived import texts, values
 from tfmisr.edge.derived.admission import ENHANCED, FLUOROSCOPY, ULTRASOUND
 from tfmisr.edge.derived.product import NAMESPACE, Product
 
@@ -27,8 +28,7 @@ def identify(
     target.SOPInstanceUID = new_uid(product, "instance", *source, *filter(None, [product.intensities]))
     target.SeriesInstanceUID = new_uid(product, "series", source[1])
     target.SeriesNumber = int(target.get("SeriesNumber") or 0) + product.series_number_offset
-    text = str(target.get("SeriesDescription") or "")
-    target.SeriesDescription = (text[: 64 - len(product.label)] + product.label).strip()
+    texts.append(target, "SeriesDescription", "LO", product.label, 64)
     for event, time in {"InstanceCreation": when, "Content": when, "Series": begun}.items():
         _date(target, event, time)
     if target.SOPClassUID in ENHANCED:
@@ -60,12 +60,7 @@ def _date(target, event, when):
 
 def local_time(target: pydicom.Dataset, when: datetime.datetime) -> datetime.datetime:
     """Returns `when` in the time zone of Timezone Offset From UTC (0008,0201), which all times share (C.12.1)."""
-    offset = str(target.get("TimezoneOffsetFromUTC") or "").strip()
-    try:
-        zone = datetime.datetime.strptime(offset, "%z").tzinfo if offset else None
-    except ValueError:
-        zone = None
-    return when.astimezone(zone)
+    return when.astimezone(values.time_zone(target))
 
 
 def _image_type(target, product):
@@ -74,9 +69,9 @@ def _image_type(target, product):
     PET knows PRIMARY alone (C.8.9.4.1.1). XA and RF images tell in value 3 whether they are one of two planes, and
     must not leave it empty (C.8.7.1.1.1): where the source does not tell, there is no place for the marker.
     """
-    values = target.get("ImageType") or []
-    values = [values] if isinstance(values, str) else list(values)
-    rest = [value for value in values[2:] if value != product.marker] or [""]
+    types = target.get("ImageType") or []
+    types = [types] if isinstance(types, str) else list(types)
+    rest = [value for value in types[2:] if value != product.marker] or [""]
     if target.SOPClassUID in ULTRASOUND and len(rest) < 2:
         rest += [""]  # value 4 tells the kind of ultrasound (C.8.5.6.1.1)
     second = "PRIMARY" if target.SOPClassUID == PositronEmissionTomographyImageStorage else "SECONDARY"
@@ -92,8 +87,8 @@ def _enhanced_type(target):
         for keyword in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence"):
             holders += [(item, "FrameType") for item in group.get(keyword) or ()]
     for holder, keyword in holders:
-        values = list(holder.get(keyword) or [])
-        third = values[2] if len(values) > 2 and values[2] else "VOLUME"
+        types = list(holder.get(keyword) or [])
+        third = types[2] if len(types) > 2 and types[2] else "VOLUME"
         setattr(holder, keyword, ["DERIVED", "PRIMARY", third, "RESAMPLED"])
 
 

@@ -9,7 +9,17 @@ import pathlib
 import pydicom
 
 from tfmisr.edge import dicom, stored_values
-from tfmisr.edge.derived import admission, derivation, encoding, geometry, hygiene, identity, overlays, reading
+from tfmisr.edge.derived import (
+    admission,
+    derivation,
+    encoding,
+    geometry,
+    hygiene,
+    identity,
+    overlays,
+    reading,
+    verbatim,
+)
 from tfmisr.edge.derived.fidelity import Fidelity
 from tfmisr.edge.derived.pixels import Upscale, upscale_frames
 from tfmisr.edge.derived.product import Product
@@ -61,29 +71,45 @@ def derive(
         InputError: The image is none, or is broken, or is one that must not be upscaled, or the result says
             something else than the source (D-07, D-31, D-39, D-44).
     """
-    return derive_with_report(source, upscale, product, when, begun, scale)[0]
+    target, report = derive_with_report(source, upscale, product, when, begun, scale)
+    for remark in report.remarks:
+        _LOG.warning("%s", remark)
+    return target
 
 
 def derive_with_report(source, upscale, product, when=None, begun=None, scale=None) -> tuple[pydicom.Dataset, Report]:
-    """Returns what `derive` returns, and a report."""
+    """Returns what `derive` returns, and a report, whose remarks are not logged."""
     name = "the data set" if isinstance(source, pydicom.Dataset) else os.fspath(source)
     with reading.guarded(name):
         ds = reading.load(source)
+        target = hygiene.kept(ds, product)  # before anything is decoded
         remarks = admission.admit(ds, product)
         image = stored_values.read(ds)
         ds = image.ds
+        for element in image.corrections:
+            target[element.tag] = element
     pixels = upscale_frames(image, upscale, product, name, scale)
     product = dataclasses.replace(product, intensities=pixels.intensities)
     with reading.guarded(name):
         if complaint := pixels.fidelity.complaint(product, _used(ds, pixels)):
-            raise InputError(complaint)
-        target, dropped = _assemble(ds, pixels, product, when, begun)
+            raise InputError(_explained(complaint, ds, pixels, product))
+        dropped = _assemble(target, ds, pixels, product, when, begun)
     report = Report(pixels.clipped, pixels.fidelity, (*remarks, *image.remarks, *dropped))
-    for remark in report.remarks:
-        _LOG.warning("%s", remark)
     if pixels.clipped:
         _LOG.info("%d samples were clipped to the stored range", pixels.clipped)
     return target, report
+
+
+def _explained(complaint, ds, pixels, product):
+    """Adds what is unusual about an image whose result differs too much, and what can be done."""
+    count = ds.Rows * ds.Columns * ds.SamplesPerPixel * int(ds.get("NumberOfFrames") or 1)
+    share, facts = pixels.clipped / (count * product.scale**2), []
+    if "ModalityLUTSequence" in ds:
+        facts.append(f"it has a {verbatim.label('ModalityLUTSequence')}, whose output the network does not get here")
+    if share > 0.01:
+        facts.append("many pixels are at the ends of the stored range, as in drawings and test charts")
+    reason = f" (of this image: {'; '.join(facts)})" if facts else ""
+    return f"{complaint}{reason}; write a .png or .tif instead, or use another model"
 
 
 def _used(ds, pixels):
@@ -92,17 +118,17 @@ def _used(ds, pixels):
     return (pixels.largest or 0) - (pixels.smallest or 0) + 1
 
 
-def _assemble(ds, pixels, product, when, begun):
-    """Builds the data set; the order matters where a step needs the source's values."""
+def _assemble(target, ds, pixels, product, when, begun):
+    """Makes the derived image of a copy; the order matters where a step needs the source's values."""
     now = when or datetime.datetime.now(datetime.timezone.utc)
-    target = hygiene.kept(ds, product)
-    remarks = overlays.convert(target, product)
+    remarks = hygiene.drop_bitmap_shutter(target)
+    remarks += overlays.convert(target, product)
     geometry.relocate(target, product)
     derivation.record(target, product, now)
     identity.identify(target, product, now, begun or when)
     encoding.describe(target, ds, pixels)
     encoding.finish(target, product)
-    return target, remarks
+    return remarks
 
 
 def write(ds: pydicom.Dataset, path: str | os.PathLike) -> None:
@@ -114,4 +140,5 @@ def write(ds: pydicom.Dataset, path: str | os.PathLike) -> None:
     if not pathlib.Path(path).parent.is_dir():
         raise InputError(f"the folder {pathlib.Path(path).parent} does not exist; make it first")
     with reading.guarded(os.fspath(path)), whole(path) as temporary:
+        verbatim.check_text(ds)
         ds.save_as(temporary, enforce_file_format=True)

@@ -9,6 +9,7 @@ from tfmisr.edge.derived.product import Product
 
 # Area, mean and deviation of a region are in pixels.
 _STATISTICS = (0x1301, 0x1302, 0x1303)
+_READ = (0x10, 0x11, 0x15, 0x50, 0x100, 0x3000)  # rows, columns, frames, origin, bits allocated, data
 
 
 def convert(target: pydicom.Dataset, product: Product) -> list[str]:
@@ -19,24 +20,26 @@ def convert(target: pydicom.Dataset, product: Product) -> list[str]:
     """
     remarks = []
     for group in sorted({tag.group for tag in target.keys() if 0x6000 <= tag.group <= 0x60FF}):
-        reason = "as asked" if product.overlays == "drop" else _enlarge(target, group, product)
-        if reason:
+        reason = "" if product.overlays == "drop" else _enlarge(target, group, product)
+        if reason is not None:
             for tag in [tag for tag in target.keys() if tag.group == group]:
                 del target[tag]
-            remarks.append(f"overlay {group:04X} dropped, {reason}")
+            remarks.append(f"overlay plane {group:04X} is left out" + (reason and f": {reason}"))
     return remarks
 
 
 def _enlarge(target, group, product):
     """Returns why an overlay cannot be enlarged, or `None` when it is."""
-    value = {n: target[Tag(group, n)].value for n in (0x10, 0x11, 0x50, 0x100, 0x3000) if Tag(group, n) in target}
-    rows, columns, frames = value.get(0x10), value.get(0x11), _frames(target, group)
+    value = _read(target, group)
+    if value is None:
+        return f"Overlay Rows ({group:04X},0010), Columns, Origin and Number of Frames must be whole numbers"
+    rows, columns, frames = value.get(0x10), value.get(0x11), value.get(0x15) or 1
     if not rows or not columns or not value.get(0x3000):
-        return "its bits are among those of the pixels or missing"
+        return f"Overlay Data ({group:04X},3000) is missing; old files have it among the bits of the pixels"
     if value.get(0x100, 1) != 1 or len(value[0x3000]) * 8 < rows * columns * frames:
-        return "it has fewer bits than it says"
+        return f"Overlay Data ({group:04X},3000) has fewer bits than rows, columns and frames need"
     if max(rows, columns) * product.scale > 65535:
-        return "it would be too large"
+        return f"Overlay Rows ({group:04X},0010) and Columns would be more than 65535"
     bits = np.unpackbits(np.frombuffer(value[0x3000], np.uint8), bitorder="little")
     bits = bits[: rows * columns * frames].reshape(frames, rows, columns)
     bits = bits.repeat(product.scale, axis=1).repeat(product.scale, axis=2)
@@ -52,6 +55,12 @@ def _enlarge(target, group, product):
     return None
 
 
-def _frames(target, group):
-    number = Tag(group, 0x15)
-    return int(target[number].value or 1) if number in target else 1
+def _read(target, group):
+    """Returns the values of an overlay, or `None` where one is no number."""
+    try:
+        value = {n: target[Tag(group, n)].value for n in _READ if Tag(group, n) in target}
+        numbers = [value[n] for n in (0x10, 0x11, 0x15) if value.get(n)] + list(value.get(0x50) or ())
+    except Exception:  # pydicom's errors quote the value
+        return None
+    whole = all(isinstance(number, int) for number in numbers) and len(value.get(0x50) or (1, 1)) == 2
+    return value if whole and (value.get(0x15) or 1) > 0 else None
