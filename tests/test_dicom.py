@@ -9,8 +9,10 @@ import pydicom
 import pytest
 from dicom_sources import data_set
 from pydicom import uid
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 
 from tfmisr.edge import dicom, images
 from tfmisr.edge.errors import InputError
@@ -294,6 +296,31 @@ def test_refusal_names_the_reason_but_not_the_patient(tmp_path, attributes, word
         images.read_images(path)
     assert str(path) in str(error.value)
     assert "SOMEBODY" not in str(error.value) and "Doe" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "keyword, vr, value, words",
+    [
+        ("RescaleSlope", "DS", b"1,0 ", r"Rescale Slope \(0028,1053\) must be a decimal number, not 1,0"),
+        ("RescaleIntercept", "DS", b"Doe ", r"Rescale Intercept \(0028,1052\) must be a decimal number, not text"),
+        ("NumberOfFrames", "IS", b"Doe ", r"Number of Frames \(0028,0008\) must be a whole number, not text"),
+        ("Rows", "US", b"\1\0\2\0", r"Rows \(0028,0010\) must be a whole number, not 2 of them"),
+    ],
+)
+@pytest.mark.parametrize("read_any", [images.read_images, images.read_header])
+def test_a_value_that_cannot_be_understood_is_named(tmp_path, read_any, keyword, vr, value, words):
+    ds, tag = data_set(RAMP, sop_class=CT, Modality="CT", RescaleSlope=1, RescaleIntercept=0), Tag(keyword)
+    ds._dict[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
+    ds.save_as(tmp_path / "image", enforce_file_format=True)
+    with pytest.raises(InputError, match=words):
+        read_any(tmp_path / "image")
+
+
+def test_a_decimal_comma_that_no_pixel_depends_on_hinders_nothing(tmp_path):
+    ds, tag = data_set(RAMP, BitsStored=10), Tag("PixelSpacing")
+    ds._dict[tag] = RawDataElement(tag, "DS", 8, b"0,5\\0,5 ", 0, False, True)
+    ds.save_as(tmp_path / "image", enforce_file_format=True)
+    np.testing.assert_array_equal(images.read_images(tmp_path / "image")[0].pixels[..., 0], RAMP)
 
 
 def test_image_without_pixel_data_is_refused(tmp_path):

@@ -8,8 +8,8 @@ import argparse
 import os
 
 from tfmisr import cli
-from tfmisr.edge import stored_values
-from tfmisr.edge.derived import check_bytes, check_geometry, check_identity, check_pixels, product, reading, values
+from tfmisr.edge import element_values, stored_values
+from tfmisr.edge.derived import check_bytes, check_geometry, check_identity, check_pixels, product, reading
 from tfmisr.edge.derived.checking import Pair, contents
 from tfmisr.edge.errors import InputError
 
@@ -41,7 +41,7 @@ def _load(path):
         found = contents(ds)  # before anything is decoded
         if not ds.get("Rows") or not ds.get("Columns") or not ds.get("PixelData"):
             raise InputError("expected a DICOM image, found no Rows, Columns or Pixel Data")
-        values.check(ds)
+        element_values.check(ds)
         if (
             ds.file_meta.TransferSyntaxUID.is_encapsulated
         ):  # the length of native pixel data is a rule's business (D-20)

@@ -25,7 +25,7 @@ import pydicom
 from pydicom import uid
 from pydicom.pixels import apply_color_lut
 
-from tfmisr.edge import decoders, dicom_file, stored_values
+from tfmisr.edge import decoders, dicom_file, element_values, stored_values
 from tfmisr.edge.dicom_file import silent
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.levels import MAX_PIXELS, Frames, to_unsigned
@@ -74,6 +74,10 @@ def refusal(ds: pydicom.Dataset) -> str | None:
 
 def unsupported(ds: pydicom.Dataset) -> str | None:
     """Returns what hinders reading an image, and what to do about it; `None` if nothing does."""
+    try:
+        element_values.check(ds, pixels_only=True)
+    except InputError as error:
+        return str(error)
     photometric = str(ds.get("PhotometricInterpretation", ""))
     if photometric not in (*GRAY, *COLOUR, "PALETTE COLOR"):
         known = photometric if photometric in OTHER_PHOTOMETRIC else "of this file"

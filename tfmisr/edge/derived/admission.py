@@ -5,10 +5,10 @@ from pydicom import uid
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import UID_dictionary
 
-from tfmisr.edge import dicom
-from tfmisr.edge.derived import values, verbatim
+from tfmisr.edge import dicom, element_values
 from tfmisr.edge.derived.product import Product
 from tfmisr.edge.derived.reading import MAX_BYTES
+from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 
 DX_OR_MG = (uid.DigitalXRayImageStorageForPresentation, uid.DigitalMammographyXRayImageStorageForPresentation)
@@ -51,7 +51,7 @@ def admit(ds: pydicom.Dataset, product: Product) -> list[str]:
     kind = uid.UID(str(ds.get("SOPClassUID") or ds.file_meta.get("MediaStorageSOPClassUID") or ""))
     if reason := _of_kind(ds, kind) or _of_terms(ds) or dicom.refusal(ds):
         raise InputError(reason)
-    values.check(ds)
+    element_values.check(ds)
     reason = _of_frames(ds, kind) or dicom.unsupported(ds) or _of_pixels(ds, product)
     if reason := reason or _of_identity(ds, product) or _of_position(ds):
         raise InputError(reason)
@@ -91,9 +91,9 @@ def _of_pixels(ds, product):
     if not 1 <= ds.BitsStored <= min(16, ds.BitsAllocated):
         return f"Bits Stored (0028,0101) must be 1 to {min(16, ds.BitsAllocated)}, not {ds.BitsStored}"
     if ds.PixelRepresentation not in (0, 1):
-        return f"{verbatim.label('PixelRepresentation')} must be 0 or 1, not {ds.PixelRepresentation}"
+        return f"{label('PixelRepresentation')} must be 0 or 1, not {ds.PixelRepresentation}"
     if ds.PhotometricInterpretation == "PALETTE COLOR" and (missing := _missing_palette(ds)):
-        return f"{missing} is missing, and {verbatim.label('PhotometricInterpretation')} is PALETTE COLOR"
+        return f"{missing} is missing, and {label('PhotometricInterpretation')} is PALETTE COLOR"
     samples = dicom.channels_of(ds) if ds.PhotometricInterpretation != "PALETTE COLOR" else 1
     if ds.get("SamplesPerPixel") != samples:
         kind = f"Photometric Interpretation (0028,0004) is {ds.PhotometricInterpretation}"
@@ -115,10 +115,10 @@ def _missing_palette(ds):
     """Returns the name of the first element of the palette that is not there."""
     for colour in ("Red", "Green", "Blue"):
         if not ds.get(f"{colour}PaletteColorLookupTableDescriptor"):
-            return verbatim.label(f"{colour}PaletteColorLookupTableDescriptor")
+            return label(f"{colour}PaletteColorLookupTableDescriptor")
         data = f"{colour}PaletteColorLookupTableData"
         if not ds.get(data) and not ds.get(f"Segmented{data}"):
-            return verbatim.label(data)
+            return label(data)
     return None
 
 
@@ -133,7 +133,7 @@ def _of_length(ds):
 
 def _of_identity(ds, product):
     if missing := [keyword for keyword in _REQUIRED if not ds.get(keyword)]:
-        return f"{', '.join(map(verbatim.label, missing))} must not be empty: the result refers to the source by it"
+        return f"{', '.join(map(label, missing))} must not be empty: the result refers to the source by it"
     if _is_ours(ds) and not product.force:
         return "the image is the result of an upscaling; take the original image"
     return None
@@ -148,8 +148,8 @@ def _of_position(ds):
     if "ImagePositionPatient" not in ds or not ds.ImagePositionPatient:
         return None
     if missing := [k for k in ("ImageOrientationPatient", "PixelSpacing") if not ds.get(k)]:
-        names = " and ".join(map(verbatim.label, missing))
-        return f"{names} must not be missing where there is {verbatim.label('ImagePositionPatient')}, which changes"
+        names = " and ".join(map(label, missing))
+        return f"{names} must not be missing where there is {label('ImagePositionPatient')}, which changes"
     return None
 
 
@@ -166,7 +166,7 @@ def _burned_in(ds, kind, product):
 
 
 def _time_zone(ds):
-    if ds.get("TimezoneOffsetFromUTC") and values.time_zone(ds) is None:
-        name = verbatim.label("TimezoneOffsetFromUTC")
+    if ds.get("TimezoneOffsetFromUTC") and element_values.time_zone(ds) is None:
+        name = label("TimezoneOffsetFromUTC")
         return [f"{name} is not of the form +0100: new dates and times are those of this computer's time zone"]
     return []

@@ -10,6 +10,7 @@ from tfmisr.edge.derived import texts, verbatim
 from tfmisr.edge.derived.admission import ENHANCED
 from tfmisr.edge.derived.identity import local_time
 from tfmisr.edge.derived.product import Product
+from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 
 _EQUIPMENT = (
@@ -74,7 +75,7 @@ def _record_frames(target, product):
     history = shared.pop("DerivationImageSequence", None)
     frames = target.get("PerFrameFunctionalGroupsSequence") or ()
     if len(frames) != int(target.get("NumberOfFrames") or 0):
-        raise InputError(f"{verbatim.label('PerFrameFunctionalGroupsSequence')} must have one item for each frame")
+        raise InputError(f"{label('PerFrameFunctionalGroupsSequence')} must have one item for each frame")
     for number, group in enumerate(frames, start=1):
         earlier = copy.deepcopy(history.value) if history else group.get("DerivationImageSequence") or ()
         item = pydicom.Dataset()

@@ -12,7 +12,7 @@ import pydicom
 from pydicom.valuerep import DSfloat
 
 from tfmisr.edge.derived.product import Product
-from tfmisr.edge.derived.verbatim import label
+from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 
 

@@ -6,7 +6,8 @@ import uuid
 import pydicom
 from pydicom.uid import UID, PositronEmissionTomographyImageStorage, generate_uid
 
-from tfmisr.edge.derived import texts, values
+from tfmisr.edge import element_values
+from tfmisr.edge.derived import texts
 from tfmisr.edge.derived.admission import ENHANCED, FLUOROSCOPY, ULTRASOUND
 from tfmisr.edge.derived.product import NAMESPACE, Product
 
@@ -60,7 +61,7 @@ def _date(target, event, when):
 
 def local_time(target: pydicom.Dataset, when: datetime.datetime) -> datetime.datetime:
     """Returns `when` in the time zone of Timezone Offset From UTC (0008,0201), which all times share (C.12.1)."""
-    return when.astimezone(values.time_zone(target))
+    return when.astimezone(element_values.time_zone(target))
 
 
 def _image_type(target, product):

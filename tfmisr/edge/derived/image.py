@@ -23,6 +23,7 @@ from tfmisr.edge.derived import (
 from tfmisr.edge.derived.fidelity import Fidelity
 from tfmisr.edge.derived.pixels import Upscale, upscale_frames
 from tfmisr.edge.derived.product import Product
+from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import whole
 
@@ -105,7 +106,7 @@ def _explained(complaint, ds, pixels, product):
     count = ds.Rows * ds.Columns * ds.SamplesPerPixel * int(ds.get("NumberOfFrames") or 1)
     share, facts = pixels.clipped / (count * product.scale**2), []
     if "ModalityLUTSequence" in ds:
-        facts.append(f"it has a {verbatim.label('ModalityLUTSequence')}, whose output the network does not get here")
+        facts.append(f"it has a {label('ModalityLUTSequence')}, whose output the network does not get here")
     if share > 0.01:
         facts.append("many pixels are at the ends of the stored range, as in drawings and test charts")
     reason = f" (of this image: {'; '.join(facts)})" if facts else ""

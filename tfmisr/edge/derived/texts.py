@@ -5,6 +5,7 @@ import re
 from pydicom.charset import decode_bytes
 
 from tfmisr.edge.derived import verbatim
+from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 
 # Escape sequences that change the lower half of the code table (ISO 2022); after the last two, ASCII is not ASCII.
@@ -28,11 +29,11 @@ def append(target: verbatim.Verbatim, keyword: str, vr: str, suffix: str, limit:
     element = target.get_item(keyword)
     before = b"" if element is None else element.value or b""
     if not isinstance(before, bytes):
-        raise InputError(f"{verbatim.label(keyword)} must be a text; its value representation is {element.VR}")
+        raise InputError(f"{label(keyword)} must be a text; its value representation is {element.VR}")
     text = joined(before.rstrip(b" \0"), suffix, limit, target.original_character_set)
     if text is None:
         raise InputError(
-            f"{verbatim.label(keyword)} does not fit Specific Character Set (0008,0005) and has no place for "
+            f"{label(keyword)} does not fit Specific Character Set (0008,0005) and has no place for "
             f"{len(suffix)} more characters; correct one of them"
         )
     target[keyword] = verbatim.raw(keyword, vr, text)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pydicom
 from pydicom import uid
 from pydicom.charset import convert_encodings, default_encoding
-from pydicom.datadict import dictionary_description, dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import correct_ambiguous_vr_element, write_data_element
@@ -18,6 +18,7 @@ from pydicom.hooks import raw_element_vr
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import AMBIGUOUS_VR, CUSTOMIZABLE_CHARSET_VR, STANDARD_VR
 
+from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 
 # Bytes of a number, which big endian has in reverse order.
@@ -26,20 +27,6 @@ _WORDS |= {"FD": 8, "OD": 8, "OV": 8, "SV": 8, "UV": 8}
 _PADDED_BY_ZERO = ("UI", "OB", "UN")
 _UNDEFINED = 0xFFFFFFFF
 _CHARACTER_SET = Tag(0x0008, 0x0005)
-
-
-def label(element: int | str) -> str:
-    """Returns the name of an element with its tag, as in "Pixel Spacing (0028,0030)".
-
-    Args:
-        element: A tag or a keyword.
-    """
-    tag = BaseTag(tag_for_keyword(element)) if isinstance(element, str) else Tag(element)
-    try:
-        name = "private element" if tag.is_private else dictionary_description(tag)
-    except KeyError:
-        name = "element"
-    return f"{name} ({tag.group:04X},{tag.element:04X})"
 
 
 class Verbatim(pydicom.Dataset):

@@ -1,4 +1,4 @@
-"""Whether the values that a derived image is computed from can be understood; the first that cannot is named (D-44).
+"""Whether the values that an image is computed from can be understood; the first that cannot is named (D-44).
 
 Everything else in a header is copied without being read, and may be as broken as it is.
 """
@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 
 import pydicom
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_description, tag_for_keyword
+from pydicom.tag import BaseTag, Tag
 
-from tfmisr.edge.derived.verbatim import label
 from tfmisr.edge.errors import InputError
 
 _FORMS = ("Shutter", "Collimator")
@@ -63,14 +63,42 @@ _SEQUENCES = {
     ).split()
     + [*_MACROS, *_GROUPS, *_HOLDERS]
 }
+# What pixels are read by; the rest decides where they lie.
+_OF_PIXELS = {
+    tag_for_keyword(keyword)
+    for keyword in (
+        "Rows Columns SamplesPerPixel BitsAllocated BitsStored HighBit PixelRepresentation PlanarConfiguration "
+        "NumberOfFrames PixelPaddingValue PixelPaddingRangeLimit RescaleSlope RescaleIntercept LUTDescriptor "
+        "ModalityLUTSequence PixelValueTransformationSequence"
+    ).split()
+    + [*_GROUPS, *(f"{colour}PaletteColorLookupTableDescriptor" for colour in _COLOURS)]
+}
 _NUMERIC = ("DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV")
 _NEEDED = ("SamplesPerPixel", "BitsAllocated", "BitsStored")
 # Digits and what separates them: no name of a patient is among these.
 _SHOWN = re.compile(rb"[0-9+\-., \\]{1,80}")
 
 
-def check(ds: pydicom.Dataset) -> None:
+def label(element: int | str) -> str:
+    """Returns the name of an element with its tag, as in "Pixel Spacing (0028,0030)".
+
+    Args:
+        element: A tag or a keyword.
+    """
+    tag = BaseTag(tag_for_keyword(element)) if isinstance(element, str) else Tag(element)
+    try:
+        name = "private element" if tag.is_private else dictionary_description(tag)
+    except KeyError:
+        name = "element"
+    return f"{name} ({tag.group:04X},{tag.element:04X})"
+
+
+def check(ds: pydicom.Dataset, pixels_only: bool = False) -> None:
     """Checks the values that are computed with, in an image and the items of its sequences.
+
+    Args:
+        ds: The image.
+        pixels_only: Where the image lies does not matter.
 
     Raises:
         InputError: One of them is missing, or is no number; the message has its name.
@@ -78,6 +106,8 @@ def check(ds: pydicom.Dataset) -> None:
     for holder in _holders(ds):
         rules = _RULES if holder is ds else _RULES_OF_ITEMS
         for tag in holder.keys():
+            if pixels_only and tag not in _OF_PIXELS:
+                continue
             if tag in rules:
                 _check_numbers(holder, tag, *rules[tag])
             elif tag in _SEQUENCES and (vr := _vr_of(holder, tag)) != "SQ":
