@@ -1,5 +1,6 @@
 """Runs that are cut off and go on, GANs, averages, precision and strategies."""
 
+import argparse
 import csv
 import dataclasses
 import json
@@ -226,6 +227,31 @@ def test_config_of_a_run_repeats_it(tiny_source, tmp_path):
     fields = configuration.read(tmp_path / "run" / "config.json")
     again = configuration.from_dict({**fields, "workdir": str(tmp_path / "again")}, "file")
     assert equal(path, loop.train(again, tiny_source))
+
+
+def test_run_of_an_earlier_version_goes_on_without_a_warm_up(tiny_source, tmp_path):
+    from tfmisr import config as configuration
+
+    fields, folder = {**CNN, "steps": 8}, tmp_path / "cut"
+    whole = loop.train(Config(**fields, auto_warmup=False, workdir=str(tmp_path / "whole")), tiny_source)
+    loop.train(Config(**fields, auto_warmup=False, workdir=str(folder)), tiny_source, until=4)
+    written = json.loads((folder / "config.json").read_text())
+    del written["auto_warmup"]
+    (folder / "config.json").write_text(json.dumps(written))
+    again = configuration.parse(argparse.Namespace(**fields, workdir=str(folder)))
+    assert equal(whole, loop.train(again, tiny_source))
+    with pytest.raises(InputError, match="auto_warmup is False there and True here"):
+        loop.train(Config(**fields, workdir=str(folder)), tiny_source)
+
+
+def test_few_steps_do_not_end_below_the_interpolation_that_the_network_begins_at(tiny_source, tmp_path):
+    def psnr(name, **fields):
+        loop.train(Config(**{**CNN, "steps": 8}, **fields, workdir=str(tmp_path / name)), tiny_source)
+        with open(tmp_path / name / "history.csv", newline="") as file:
+            return float(list(csv.DictReader(file))[-1]["val_psnr"])
+
+    untrained = psnr("untrained", learning_rate=1e-9)
+    assert psnr("warm") > untrained - 0.1 > psnr("cold", auto_warmup=False) + 0.5
 
 
 @pytest.mark.parametrize("steps,moved", [(3, False), (4, True)])

@@ -100,7 +100,8 @@ def _sweep(arguments) -> tuple[Sweep, str]:
 
         described = space.read(file)
     own = {name: value for name, value in own.items() if value is not None}
-    return Sweep(base, space=described, **own), file or (f"the study {study}" if study else "the model")
+    sweep = Sweep(base, space=described, **own).as_begun(given.keys() | fields.keys())
+    return sweep, file or (f"the study {study}" if study else "the model")
 
 
 def main(argv=None) -> int:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import tfmisr
 from tfmisr import degradations, pipeline
-from tfmisr.config import Config
+from tfmisr.config import WITHOUT, Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import whole, write_text
 from tfmisr.training import averaging, callbacks, checkpoints, initial, optimizers, trainers, unpaired
@@ -82,7 +82,7 @@ def claim(folder: pathlib.Path, config: Config, source, lr_source=None) -> None:
     trained = any((folder / "checkpoints").glob("step-*.npz")) or (folder / "model.keras").exists()
     # A run that could not begin, as with a patch too large, leaves the folder free.
     if trained and (folder / "config.json").is_file():
-        _compare(folder, "config.json", identity, json.loads(Config().to_json()))
+        _compare(folder, "config.json", identity, {**json.loads(Config().to_json()), **WITHOUT})
         _compare(folder, "environment.json", environment, {})
         return
     if trained:
@@ -108,7 +108,7 @@ def _data(source) -> dict:
 
 def _compare(folder, name, expected, defaults):
     try:
-        # A field that came after the run was made has its default in it.
+        # A field that came after the run was made has in it what was done then.
         found = {**defaults, **json.loads((folder / name).read_text(encoding="utf-8"))}
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{folder / name} cannot be read ({error}); choose another --workdir") from error
