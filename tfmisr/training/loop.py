@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfmisr
-from tfmisr import degradations, pipeline
+from tfmisr import blank, degradations, pipeline
 from tfmisr.config import WITHOUT, Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import whole, write_text
@@ -34,7 +34,7 @@ def train(config: Config, source, until: int | None = None, lr_source=None) -> p
         where `until` comes before the run's end.
 
     Raises:
-        InputError: The folder holds another run, or cannot be trained as asked.
+        InputError: The folder holds another run, or cannot be trained as asked, or the images are all blank.
     """
     if "train" not in source.splits:
         raise InputError(
@@ -42,6 +42,7 @@ def train(config: Config, source, until: int | None = None, lr_source=None) -> p
             "two patients are needed (for a folder: --patient_pattern says which files are one patient's)"
         )
     check_backend(config)
+    blank.require_some(source, "train", config.scale, degradations.of(config.identity()))
     folder = config.folder
     claim(folder, config, source, lr_source)
     if (folder / "model.keras").is_file():
@@ -158,9 +159,11 @@ class Run:
         count = min(len(cache), max(VALIDATION_IMAGES, replicas)) // replicas * replicas
         if not count:
             return None
-        return pipeline.validation_crops(
+        crops = blank.validation_crops(
             cache, self.config.scale, self.degradation, count, VALIDATION_SIDE, self.config.seed
         )
+        kept = len(crops[0]) // replicas * replicas if crops else 0
+        return tuple(part[:kept] for part in crops) if kept else None
 
     def state(self) -> dict[str, list]:
         """Returns every variable that the next step depends on."""
