@@ -16,6 +16,7 @@ from tfmisr.edge.files import write_text
 from tfmisr.tuning import oracles, processes, results, runner, service, study_report, worker
 from tfmisr.tuning.board import Board
 from tfmisr.tuning.sweep import OBJECTIVES
+from tfmisr.words import counted
 
 
 def lead(sweep, space, patience: float = 120, retry_failed: bool = False) -> dict | None:
@@ -42,7 +43,7 @@ def lead(sweep, space, patience: float = 120, retry_failed: bool = False) -> dic
         _require_comparable(sweep.folder)
         oracle = oracles.make(sweep, space)
         if retry_failed:
-            print(f"{oracle.retry_failed()} trials run again")
+            print(f"{counted(oracle.retry_failed(), 'trial')} run again")
         board = Board(sweep, oracle.expected)
         try:
             _search(sweep, space, oracle, board, patience)
