@@ -24,7 +24,10 @@ def all_exact(source, split: str, scale: int, degradation) -> bool:
         scale: Upsampling factor.
         degradation: `tfmisr.degradations.Degradation` that makes LR.
     """
-    for _, _, max_val, lr, hr in pipeline.pairs(pipeline.cache_of(source, split), scale, degradation):
+    cache = pipeline.cache_of(source, split)
+    if cache.shapes.min() < scale:
+        return False  # too small to be made smaller; whoever cuts patches refuses it by name
+    for _, _, max_val, lr, hr in pipeline.pairs(cache, scale, degradation):
         if not np.array_equal(to_levels(upscale(lr, scale), max_val), hr):
             return False
     return True
