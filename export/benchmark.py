@@ -191,17 +191,30 @@ def table(found: dict) -> str:
         f"{machine['processor']}, {machine['processors']} processors, load {machine['load']}",
         f"{found['method']}; temperature " + ("unknown" if None in heat else f"{heat[0]:.0f} to {heat[1]:.0f} C"),
         "",
-        f"{'file':36} {'threads':>7} {'delegate':>8} {'window':>7} {'median':>9} {'p95':>9} {'network':>9} "
-        f"{'ms/Mpx':>8} {'peak':>9} {'size':>8}",
     ]
-    for row in found["models"]:
-        peak = "unknown" if row["peak_mib"] is None else f"{row['peak_mib']:.1f} MiB"
-        lines.append(
-            f"{row['file']:36} {row['threads']:>7} {row['delegate']:>8} {row['window']:>7} "
-            f"{row['window_ms']:>6.1f} ms {row['window_p95_ms']:>6.1f} ms {row['network_ms']:>6.1f} ms "
-            f"{row['ms_per_megapixel']:>8.0f} {peak:>9} {row['megabytes']:>5.2f} MB"
-        )
-    return "\n".join(lines)
+    return "\n".join(lines + _aligned([_TITLES, *map(_texts, found["models"])]))
+
+
+_TITLES = ("file", "threads", "delegate", "window", "median", "p95", "network", "ms/Mpx", "peak", "size")
+
+
+def _texts(row) -> tuple[str, ...]:
+    return (
+        row["file"],
+        str(row["threads"]),
+        row["delegate"],
+        str(row["window"]),
+        *(f"{row[key]:.1f} ms" for key in ("window_ms", "window_p95_ms", "network_ms")),
+        f"{row['ms_per_megapixel']:.0f}",
+        "unknown" if row["peak_mib"] is None else f"{row['peak_mib']:.1f} MiB",
+        f"{row['megabytes']:.2f} MB",
+    )
+
+
+def _aligned(rows) -> list[str]:
+    """Returns lines whose columns are as wide as their longest text: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]).rstrip() for first, *rest in rows]
 
 
 if __name__ == "__main__":

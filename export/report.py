@@ -1,12 +1,14 @@
 """What each exported file costs: against the Keras network on whole images, in bytes, memory and time."""
 
 import dataclasses
+import math
 
 import numpy as np
 
 from tfmisr import metrics, pipeline, upscalers
 from tfmisr.edge import runtime
 from tfmisr.progress import bar
+from tfmisr.words import counted
 
 MEASURES = ("psnr", "ssim")
 
@@ -57,7 +59,7 @@ def parity(network, paths, source, split: str, scale: int, degradation, count: i
         "dataset": source.name,
         "split": split,
         "images": [cache.ids[i] for i in chosen],
-        "keras": _means(rows["keras"]),
+        "keras": _means(rows["keras"]) | {"psnr_n": sum(row["psnr"] != math.inf for row in rows["keras"])},
         "files": {model.path.name: _costs(rows[model.path.name], rows["keras"]) for model in files},
     }
 
@@ -68,16 +70,23 @@ def _scores(hr, image, max_val, scale):
 
 
 def _means(rows):
-    return {name: float(np.mean([row[name] for row in rows])) for name in MEASURES}
+    return {name: _mean([row[name] for row in rows]) for name in MEASURES}
+
+
+def _mean(values) -> float:
+    """Returns the mean of what is not infinite: an image that is reproduced exactly, as a blank one, has no dB."""
+    known = [value for value in values if value != math.inf]
+    return float(np.mean(known)) if known else math.inf
 
 
 def _costs(rows, exact) -> dict:
     worst = max(rows, key=lambda row: row["worst"])
     found = {**_means(rows), "worst_pixel": worst["worst"], "worst_pixel_image": worst["id"]}
     for name in MEASURES:
-        # Two perfect images have infinite PSNR, and lose nothing.
-        drops = np.nan_to_num([a[name] - b[name] for a, b in zip(exact, rows, strict=True)])
-        found |= {f"{name}_drop": float(drops.mean()), f"{name}_drop_worst": float(drops.max())}
+        pairs = [(a[name], b[name]) for a, b in zip(exact, rows, strict=True)]
+        # Two perfect images lose nothing; a loss from a perfect one has no size in dB, worst pixel and SSIM tell it.
+        drops = [0.0 if a == b else a - b for a, b in pairs if a == b or math.inf not in (a, b)] or [math.nan]
+        found |= {f"{name}_drop": float(np.mean(drops)), f"{name}_drop_worst": float(np.max(drops))}
     return found
 
 
@@ -98,11 +107,14 @@ def markdown(report: dict) -> str:
     """Returns the report as a page: one table, then what the numbers mean."""
     compared, speed = report["files"], _by_file(report["benchmark"])
     base = next((speed[name] for name, row in compared.items() if row["flavour"] == "float32"), None)
+    keras, count = report["keras"], counted(len(report["images"]), "whole image")
+    exact = len(report["images"]) - keras["psnr_n"]
+    without = f" ({exact} left out: reproduced exactly, as blank ones: no dB)" if exact else ""
     lines = [
         f"# {report['name']}: what each file costs",
         "",
-        f"Against the Keras network on {len(report['images'])} whole images, {report['dataset']}, {report['split']} "
-        f"split: PSNR {report['keras']['psnr']:.3f} dB, SSIM {report['keras']['ssim']:.5f}.",
+        f"Against the Keras network on {count}, {report['dataset']}, {report['split']} split: "
+        f"PSNR {keras['psnr']:.3f} dB{without}, SSIM {keras['ssim']:.5f}.",
         "",
         "| file | size | PSNR drop, dB (worst image) | SSIM drop | worst pixel | peak memory | ms per window, "
         "1 / 2 threads | ms per megapixel, 1 / 2 threads (to float32) | operations |",

@@ -127,3 +127,30 @@ def test_folder_tells_different_runs_apart_and_equal_ones_not():
 
 def test_every_field_has_a_help_line():
     assert all(len(field.metadata["help"]) > 5 for field in dataclasses.fields(Config))
+
+
+def earlier_file(folder, **fields):
+    """Writes the config.json of a run that began before there was a warm-up by default."""
+    found = json.loads(Config(**fields).to_json())
+    del found["auto_warmup"]
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(found))
+    return folder
+
+
+def test_run_of_an_earlier_version_goes_on_in_its_folder_without_a_warm_up(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parsed().auto_warmup
+    folder = earlier_file(tmp_path / Config(auto_warmup=False).folder)
+    assert not parsed().auto_warmup and parsed().folder.resolve() == folder
+    assert parsed("--auto_warmup").auto_warmup and parsed("--auto_warmup").folder.resolve() != folder
+    assert not parsed("--workdir", str(folder)).auto_warmup
+    assert not parsed("--config", str(folder / "config.json")).auto_warmup
+    # A run that began with it, or knowingly without, is another matter.
+    (folder / "config.json").write_text(Config(auto_warmup=False).to_json())
+    assert parsed().auto_warmup and not parsed("--config", str(folder / "config.json")).auto_warmup
+
+
+@pytest.mark.parametrize("name", ["paper_cnn", "paper_cnn5", "paper_gan", "srgan", "cyclegan", "best_x4"])
+def test_presets_of_published_settings_have_no_warm_up_of_our_own(name):
+    assert not config.from_dict(config.preset(name), name).auto_warmup

@@ -307,6 +307,7 @@ def test_refusal_names_the_reason_but_not_the_patient(tmp_path, attributes, word
         ("Rows", "US", b"\1\0\2\0", r"Rows \(0028,0010\) must be a whole number, not 2 of them"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Invalid value for VR IS")
 @pytest.mark.parametrize("read_any", [images.read_images, images.read_header])
 def test_a_value_that_cannot_be_understood_is_named(tmp_path, read_any, keyword, vr, value, words):
     ds, tag = data_set(RAMP, sop_class=CT, Modality="CT", RescaleSlope=1, RescaleIntercept=0), Tag(keyword)

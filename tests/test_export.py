@@ -374,6 +374,15 @@ def test_network_that_is_no_row_has_one_orientation(run, tmp_path):
         export.main([str(run), "--output", str(tmp_path), "--orientations", "4"])
 
 
+def test_image_that_only_keras_reproduces_exactly_costs_no_infinite_decibels():
+    exact = [{"psnr": float("inf"), "ssim": 1.0}, {"psnr": float("inf"), "ssim": 1.0}, {"psnr": 30.0, "ssim": 0.8}]
+    rows = [{"psnr": 48.0, "ssim": 0.9}, {"psnr": float("inf"), "ssim": 1.0}, {"psnr": 29.0, "ssim": 0.8}]
+    found = report._costs([row | {"worst": 0.1, "id": "a"} for row in rows], exact)
+    # By hand: nothing of the second, 1 dB of the third; the first counts in SSIM alone.
+    assert (found["psnr_drop"], found["psnr_drop_worst"], found["psnr"]) == (0.5, 1.0, 38.5)
+    assert found["ssim_drop"] == pytest.approx(0.1 / 3)
+
+
 def test_what_is_not_a_number_is_over_the_limit():
     row = {"flavour": "float32", "psnr_drop": float("nan"), "ssim_drop": 0.0, "worst_pixel": 0.0}
     assert report.failures({"files": {"a": row}}, report.Limits(1.0, 1.0, 1.0))

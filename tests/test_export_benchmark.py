@@ -51,6 +51,17 @@ def test_all_files_take_turns(path, monkeypatch):
     assert "unknown" in benchmark.table(found)
 
 
+def test_table_is_aligned_whatever_the_names_and_numbers():
+    row = {"threads": 1, "delegate": "XNNPACK", "window": 128, "window_ms": 8.0, "window_p95_ms": 12345.6}
+    row |= {"network_ms": 7.1, "ms_per_megapixel": 1234567.0, "peak_mib": None, "megabytes": 0.01}
+    rows = [row | {"file": "a.tflite"}, row | {"file": "of-a-study-" * 5 + ".tflite", "peak_mib": 10.0, "threads": 16}]
+    machine = {"processor": "x", "processors": 2, "load": 0.1, "celsius_before_and_after": [None]}
+    lines = benchmark.table({"machine": machine, "method": "m", "models": rows}).splitlines()[3:]
+    assert len({len(line) for line in lines}) == 1 and lines[0].split()[-1] == "size"
+    end = lines[0].index("p95") + 3
+    assert all(line[:end].endswith("12345.6 ms") for line in lines[1:])
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read from Linux's /proc")
 def test_peak_memory_is_that_of_a_fresh_process_and_not_of_this_one(path):
     ballast = np.ones(2**26, np.float64)  # 512 MiB

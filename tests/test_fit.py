@@ -1,5 +1,6 @@
 """python -m tfmisr.fit from a folder of images to its table, and every mistake on the way."""
 
+import csv
 import json
 import os
 import pathlib
@@ -10,9 +11,9 @@ import time
 
 import numpy as np
 import pytest
-from synthetic import smooth_images
+from synthetic import ArraySource, smooth_images
 
-from tfmisr import evaluate, fit
+from tfmisr import data, evaluate, fit
 from tfmisr.edge import images
 from tfmisr.edge.errors import InputError
 
@@ -129,6 +130,56 @@ def test_bad_input_is_told_in_one_line(tmp_path, make, flags, message):
 def command(tmp_path, *flags):
     arguments = ["--dataset", str(tmp_path / "scans"), "--data_dir", str(tmp_path / "data"), *SHORT, *flags]
     return [sys.executable, "-m", "tfmisr.fit", *arguments, "--workdir", str(tmp_path / "run")]
+
+
+@pytest.fixture
+def sources(monkeypatch, tmp_path):
+    """Returns a function that gives a run these images, by split."""
+
+    def give(**images):
+        source = ArraySource(tmp_path / str(len(images)), images)
+        monkeypatch.setattr(data, "load", lambda *_: source)
+
+    return give
+
+
+def blank(count):
+    return [np.full((64, 64, 1), 40 * i, np.uint8) for i in range(count)]
+
+
+def test_blank_images_are_left_out_of_what_a_run_is_watched_and_judged_by(sources, tmp_path, capsys):
+    sources(
+        train=[*smooth_images(4, 64, 0), *blank(2)],
+        validation=[*smooth_images(2, 64, 1), *blank(1)],
+        test=[*smooth_images(1, 64, 2), *blank(1)],
+    )
+    run(tmp_path, "arrays")
+    said = capsys.readouterr()
+    assert "run against bicubic" in said.out and "dB on 1 image of 1 patient, at least 5 needed" in said.out
+    assert "warning: 1 of 2 images left out of psnr and psnr_centre: reproduced exactly (blank): no dB" in said.err
+    assert "warning: 2 patients: too few to judge a model by" in said.err
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        # The blank crop would have 100 dB, as the graph counts no error; the others have some 30.
+        assert float(list(csv.DictReader(file))[-1]["val_psnr"]) < 50
+
+
+def test_splits_that_nothing_can_be_told_from_are_warned_of(sources, tmp_path, capsys):
+    sources(train=smooth_images(4, 64, 0), validation=blank(2), test=blank(1))
+    run(tmp_path, "arrays")
+    said = capsys.readouterr()
+    for split in ("validation", "test"):
+        assert f"warning: the {split} split of arrays holds only images that interpolation reproduces" in said.err
+    assert "run and bicubic cannot be compared in dB" in said.out
+    sources(train=smooth_images(4, 64, 0))
+    run(tmp_path, "arrays", "--workdir", str(tmp_path / "other"))
+    assert "warning: arrays holds no validation images; the run has no val_psnr" in capsys.readouterr().err
+
+
+def test_blank_training_images_are_refused_before_anything_is_made(sources, tmp_path):
+    sources(train=blank(3), test=smooth_images(1, 64, 0))
+    with pytest.raises(InputError, match="expected images with detail in the train split of arrays"):
+        run(tmp_path, "arrays")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.large

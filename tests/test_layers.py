@@ -69,3 +69,11 @@ def test_learning_rate_survives_serialization():
     rate = LearningRate(2.0, 100, 10, "cosine")
     again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(rate))
     assert float(again(50)) == float(rate(50))
+
+
+def test_damping_raises_the_rate_to_its_schedule_without_moving_it():
+    damped = LearningRate(2.0, 8, decay="linear", damped_steps=4)
+    # By hand: (1/4, 2/4, 3/4, 1, 1) of the fall 1, 7/8, 6/8, 5/8, 4/8.
+    expected = [2 / 4, 2 * 7 / 16, 2 * 18 / 32, 2 * 5 / 8, 2 * 4 / 8]
+    assert [float(damped(step)) for step in range(5)] == pytest.approx(expected)
+    assert LearningRate.from_config(damped.get_config())(1) == damped(1)

@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from synthetic import ArraySource, smooth_images
 
-from tfmisr import degradations, evaluate, metrics, pipeline, protocol, scoring, upscalers
+from tfmisr import degradations, evaluate, metrics, pipeline, protocol, scoring, upscalers, verdicts
 from tfmisr.edge.errors import InputError
 from tfmisr.metrics import windows
+from tfmisr.report import table
 
 
 def judged(source, names=("nearest", "bicubic"), scale=2, **kwargs):
@@ -53,18 +55,106 @@ def test_summary_is_the_mean_and_the_paired_gain_by_hand():
     assert (summary["net"]["n"], summary["net"]["patients"], summary["net"]["parameters"]) == (2, 2, 7)
 
 
+NAN = math.nan
+
+
 @pytest.mark.parametrize(
-    "gain,low,high,expected",
+    "gain,low,high,images,patients,expected",
     [
-        (1.234, 1.0, 1.5, "net beats bicubic by 1.23 dB (95 % interval +1.00 to +1.50) on 9 images of 3 patients"),
-        (-0.5, -0.9, -0.1, "net is worse than bicubic by 0.50 dB"),
-        (0.1, -0.2, 0.4, "cannot be told apart: +0.10 dB"),
-        (0.7, math.nan, math.nan, "net beats bicubic by 0.70 dB on 9 images"),
+        (
+            1.234,
+            1.0,
+            1.5,
+            9,
+            5,
+            "beats bicubic by 1.23 dB (95 % interval +1.00 to +1.50) on 9 images of 5 patients",
+        ),
+        (-0.5, -0.9, -0.1, 9, 5, "net is worse than bicubic by 0.50 dB"),
+        (0.1, -0.2, 0.4, 9, 5, "cannot be told apart: +0.10 dB"),
+        (1.02, NAN, NAN, 1, 1, "too few to judge: net against bicubic +1.02 dB on 1 image of 1 patient, at least 5"),
+        (0.7, 0.6, 0.8, 9, 4, "too few to judge: net against bicubic +0.70 dB on 9 images of 4 patients"),
+        (NAN, NAN, NAN, 0, 0, "cannot be compared in dB"),
     ],
 )
-def test_verdict_says_only_what_the_interval_allows(gain, low, high, expected):
-    found = {"psnr_gain": gain, "psnr_gain_low": low, "psnr_gain_high": high, "n": 9, "patients": 3}
-    assert expected in scoring.verdict({"net": found}, "net")
+def test_verdict_says_only_what_images_and_patients_allow(gain, low, high, images, patients, expected):
+    found = {"psnr_gain": gain, "psnr_gain_low": low, "psnr_gain_high": high}
+    # Eleven images of seven patients, of which the others have no PSNR.
+    some = {"n": 11, "patients": 7, "psnr_n": images, "psnr_patients": patients}
+    assert expected in verdicts.verdict({"net": found | some}, "net")
+    assert expected in verdicts.verdict({"net": found | {"n": images, "patients": patients}}, "net")
+
+
+def test_images_without_a_psnr_are_left_out_of_every_models_decibels_and_counted():
+    psnr = {"bicubic": [math.inf, 30.0, 40.0], "net": [55.0, 31.0, 43.0], "exact": [math.inf, 32.0, 41.0]}
+    rows = [
+        {"id": str(i), "patient": i // 2, "model": model, "psnr": value, "ssim": 0.5 + i / 10, "vif": NAN}
+        for model, values in psnr.items()
+        for i, value in enumerate(values)
+    ]
+    summary = scoring.summarise(rows, dict.fromkeys(psnr, 0))
+    # By hand: only images 1 and 2 count in dB, of patients 0 and 1; SSIM is defined everywhere.
+    assert [summary[m]["psnr"] for m in psnr] == [35.0, 37.0, 36.5]
+    assert [summary[m]["psnr_gain"] for m in psnr] == [0.0, 2.0, 1.5]
+    assert (summary["net"]["psnr_gain_low"], summary["net"]["psnr_gain_high"]) == (1.0, 3.0)
+    assert (summary["net"]["psnr_n"], summary["net"]["psnr_patients"], summary["net"]["n"]) == (2, 2, 3)
+    assert summary["net"]["ssim"] == pytest.approx(0.6) and "ssim_n" not in summary["net"]
+    assert math.isnan(summary["net"]["vif"]) and summary["net"]["vif_n"] == 0
+    assert verdicts.left_out(summary) == (
+        "1 of 3 images left out of psnr: reproduced exactly (blank): no dB",
+        "3 of 3 images left out of vif: blank, or a side is below 41 pixels",
+    )
+
+
+@pytest.fixture
+def half_blank(tmp_path):
+    """Six images of six patients, of which the second, third and fifth are of one gray value."""
+    images = smooth_images(6, 64, 2)
+    for i, value in ((1, 0), (2, 77), (4, 255)):
+        images[i] = np.full_like(images[i], value)
+    return ArraySource(tmp_path, {"test": images, "validation": images[1:3]})
+
+
+def test_blank_images_are_told_in_every_file_and_are_no_typical_case(half_blank, tmp_path):
+    result = judged(half_blank, measures=("psnr", "ssim", "haarpsi"))
+    for found in result.summary.values():
+        assert (found["psnr_n"], found["n"]) == (3, 6)
+    assert result.summary["nearest"]["psnr"] == np.mean(
+        [row["psnr"] for row in result.rows if row["model"] == "nearest" and math.isfinite(row["psnr"])]
+    )
+    # An image without error is fully similar, and counts.
+    blank = [row[measure] for row in result.rows if row["id"] == "test_2" for measure in ("ssim", "haarpsi")]
+    assert blank == pytest.approx([1.0] * 4)
+    assert result.case in ("test_0", "test_3", "test_5")
+    written = scoring.write(result, tmp_path / "out")
+    assert written["notes"][0] == "3 of 6 images left out of psnr and psnr_centre: reproduced exactly (blank): no dB"
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "| PSNR [dB] (95 % interval), 3 of 6 |" in text and f"Note: {written['notes'][0]}.\n" in text
+    assert "| MS-SSIM" not in text and "PSNR [dB], 3 of 6 " in table.console_table(written)
+    with open(tmp_path / "out" / "per_image.csv", newline="") as file:
+        cells = [row["psnr"] for row in csv.DictReader(file) if row["model"] == "bicubic"]
+    assert [bool(cell) for cell in cells] == [True, False, False, True, False, True]
+
+
+def test_images_without_any_psnr_have_no_decibels_and_a_reason(half_blank, tmp_path):
+    half_blank.images["test"] = half_blank.images["validation"]
+    result = judged(half_blank, measures=("psnr", "ssim"))
+    written = scoring.write(result, tmp_path / "out")
+    assert written["models"]["bicubic"]["psnr"] is written["models"]["nearest"]["psnr_gain"] is None
+    assert written["models"]["bicubic"]["ssim"] == pytest.approx(1.0)
+    assert written["notes"][0].startswith("2 of 2 images left out of psnr")
+    assert "cannot be compared in dB" in verdicts.verdict(result.summary, "nearest")
+
+
+def test_results_with_a_psnr_of_other_images_are_not_merged(half_blank, tmp_path):
+    result = judged(half_blank, measures=("psnr",))
+    written, path = scoring.write(result, tmp_path / "out"), tmp_path / "out" / "metrics.json"
+    assert evaluate._merged([str(path)], result).keys() == {"nearest", "bicubic"}
+    for model in written["models"].values():  # as it was written before blank images were left out
+        del model["psnr_n"]
+        model["psnr"] = None
+    path.write_text(json.dumps(written))
+    with pytest.raises(InputError, match="holds PSNR of 0 images, this evaluation of 3"):
+        evaluate._merged([str(path)], result)
 
 
 def test_files_hold_the_protocol_and_can_be_read_back(tiny_source, tmp_path):
@@ -77,10 +167,12 @@ def test_files_hold_the_protocol_and_can_be_read_back(tiny_source, tmp_path):
     assert read["protocol"]["hash"] == result.protocol.hash
     assert result.protocol.hash in (tmp_path / "out" / "table.md").read_text()
     with open(tmp_path / "out" / "per_image.csv", newline="") as file:
-        assert result.protocol.hash in next(file)
-        assert len(list(csv.DictReader(file))) == 8
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8 and {row["protocol"] for row in rows} == {result.protocol.hash}
+    assert list(rows[0])[:4] == ["id", "patient", "model", "psnr"] and {row["ms_ssim"] for row in rows} == {""}
     # 64 pixels are too few for five scales: not a number in Python, null in JSON.
     assert read["models"]["bicubic"]["ms_ssim"] is None
+    assert "4 of 4 images left out of ms_ssim: a side is below 161 pixels" in read["notes"]
 
 
 def test_hash_of_the_protocol_changes_with_everything_that_a_score_depends_on(tiny_source):
@@ -212,8 +304,8 @@ def test_measures_of_one_image_are_told_of_the_truth_too(tiny_source, tmp_path):
         assert "noise_hr_gain" not in found
     assert result.summary["nearest"]["noise"] != result.summary["bicubic"]["noise"]
     scoring.write(result, tmp_path / "out")
-    table = (tmp_path / "out" / "table.md").read_text()
-    assert f"noise (HR {np.mean(noise):.2f})" in table and "Laplacian (HR " in table and "sharpness (HR 1)" in table
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert f"noise (HR {np.mean(noise):.2f})" in text and "Laplacian (HR " in text and "sharpness (HR 1)" in text
 
 
 @pytest.fixture
@@ -239,8 +331,8 @@ def test_distances_of_sets_come_once_a_model_with_a_warning_of_few_images(tiny_s
     assert result.summary["nearest"]["kid"] == pytest.approx(sets.kernel_distance(*pair)[0])
     assert network.description in result.protocol.measures
     assert not {"fid", "kid"} & set(result.rows[0])
-    assert "FID of 4 images by 3 features is biased" in result.notes[0]
-    assert not judged(tiny_source, measures=("psnr", "kid"), features=network).notes
+    assert "FID of 4 images by 3 features is biased" in result.notes[-1]
+    assert not any("FID" in note for note in judged(tiny_source, measures=("psnr", "kid"), features=network).notes)
 
 
 def test_command_takes_names_with_commas_and_spaces_and_a_network(

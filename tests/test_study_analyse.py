@@ -1,3 +1,4 @@
+import copy
 import csv
 import html
 import json
@@ -13,7 +14,7 @@ import study_helpers
 
 from tfmisr.edge.errors import InputError
 from tfmisr.study import __main__ as study
-from tfmisr.study.report import formats, page, table, tables
+from tfmisr.study.report import formats, page, table, tables, words
 from tfmisr.study.statistics import agreement, ratings, summary
 
 STAMP = "SIMULATED READERS"
@@ -305,6 +306,30 @@ def test_r20_reference_and_margin_come_from_the_study_file(exported, found, tmp_
     without = results(described(exported, tmp_path, lambda v: v["analysis"].update(margins={})))
     assert without["questions"]["quality"]["noninferiority"] == []
     assert "fixes no margin" in page.page(without)
+
+
+@pytest.mark.parametrize(
+    "ends, p_holm, listed, beside",
+    [
+        # The planned interval shows a difference and the adjusted test none, the other way round, and both agree.
+        ((-2.6, -1.2), 0.086, None, "shows no difference by itself, p 0.086"),
+        ((-1.0, 0.2), 0.03, "Scored higher, after Holm's adjustment: truth over low.", "shows truth over low, p 0.030"),
+        ((-2.6, -1.2), 0.03, "Scored higher, after Holm's adjustment: truth over low.", None),
+        ((-1.0, 0.2), 0.086, "No difference was shown, which does not show that there is none: low and truth.", None),
+    ],
+)
+def test_verdict_and_test_of_one_pair_are_one_statement(found, ends, p_holm, listed, beside):
+    found = copy.deepcopy(found)
+    question, pair = found["questions"]["quality"], {"first": "low", "second": "truth", "p_holm": p_holm}
+    question["pairs"] = [pair | {"p_value": 0.01, "odds_ratio": 0.2, "note": ""}]
+    question["noninferiority"] = [row for row in question["noninferiority"] if row["arm"] == "low"]
+    question["noninferiority"][0]["difference"] |= dict(zip(("low", "high"), ends, strict=True))
+    sentences = next(iter(words.findings(found).values()))
+    assert [s for s in sentences if s.startswith(("Scored higher", "No difference"))] == ([listed] if listed else [])
+    reason = tables.noninferiority(found).rows[0][-1]
+    assert any(reason in sentence for sentence in sentences)
+    # Three pairs of the other question and this one.
+    assert reason.partition("adjusted for 4 tests where the interval is not, ")[2] == (beside or "")
 
 
 def test_report_is_one_file_that_loads_nothing(report):

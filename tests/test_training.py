@@ -1,5 +1,6 @@
 """Runs that are cut off and go on, GANs, averages, precision and strategies."""
 
+import argparse
 import csv
 import dataclasses
 import json
@@ -228,6 +229,36 @@ def test_config_of_a_run_repeats_it(tiny_source, tmp_path):
     assert equal(path, loop.train(again, tiny_source))
 
 
+def test_run_of_an_earlier_version_goes_on_without_a_warm_up(tiny_source, tmp_path):
+    from tfmisr import config as configuration
+
+    fields, folder = {**CNN, "steps": 8}, tmp_path / "cut"
+    whole = loop.train(Config(**fields, auto_warmup=False, workdir=str(tmp_path / "whole")), tiny_source)
+    loop.train(Config(**fields, auto_warmup=False, workdir=str(folder)), tiny_source, until=4)
+    written = json.loads((folder / "config.json").read_text())
+    del written["auto_warmup"]
+    (folder / "config.json").write_text(json.dumps(written))
+    again = configuration.parse(argparse.Namespace(**fields, workdir=str(folder)))
+    assert equal(whole, loop.train(again, tiny_source))
+    with pytest.raises(InputError, match="auto_warmup is False there and True here"):
+        loop.train(Config(**fields, workdir=str(folder)), tiny_source)
+
+
+def test_few_steps_do_not_end_below_the_interpolation_that_the_network_begins_at(tiny_source, tmp_path):
+    from tfmisr import blank, degradations, metrics, pipeline
+    from tfmisr.edge.resize import upscale
+
+    def psnr(name, **fields):
+        fields = {**CNN, "steps": 4, "learning_rate": 0.01, **fields}
+        loop.train(Config(**fields, workdir=str(tmp_path / name)), tiny_source)
+        with open(tmp_path / name / "history.csv", newline="") as file:
+            return float(list(csv.DictReader(file))[-1]["val_psnr"])
+
+    lr, hr = blank.validation_crops(pipeline.cache_of(tiny_source, "validation"), 2, degradations.make(2), 4, 64)
+    bicubic = np.mean([metrics.psnr(b, np.clip(upscale(a, 2), 0, 1), 1.0) for a, b in zip(lr, hr, strict=True)])
+    assert psnr("warm") > bicubic - 0.05 > psnr("cold", auto_warmup=False) + 0.5
+
+
 @pytest.mark.parametrize("steps,moved", [(3, False), (4, True)])
 def test_gradient_accumulation_updates_after_its_steps_and_not_before(tiny_source, tmp_path, steps, moved):
     fields = {**CNN, "steps": steps, "optimizer": "sgd", "schedule": "constant", "gradient_accumulation_steps": 4}
@@ -236,7 +267,7 @@ def test_gradient_accumulation_updates_after_its_steps_and_not_before(tiny_sourc
 
 
 def test_learning_rate_falls_over_the_whole_run_also_under_accumulation(tiny_source, tmp_path):
-    fields = {**CNN, "schedule": "linear", "learning_rate": 1e-3, "gradient_accumulation_steps": 2}
+    fields = {**CNN, "schedule": "linear", "auto_warmup": False, "gradient_accumulation_steps": 2}
     loop.train(Config(**fields, workdir=str(tmp_path / "run")), tiny_source)
     with open(tmp_path / "run" / "history.csv", newline="") as file:
         rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]

@@ -6,6 +6,7 @@ import pathlib
 import re
 import zipfile
 
+import numpy as np
 import pytest
 
 from tfmisr import config, models, tune
@@ -227,8 +228,8 @@ def test_rows_say_the_best_so_far_and_the_time_left(tmp_path, capsys, monkeypatc
     shown.ended(a_result("1", None, "failed", "it broke", rate=0.1) | {"seconds": 3725.0})
     shown.ended(a_result("1", None, "failed", "it broke", rate=0.1))  # told before
     shown.close()
-    head, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert head == "trial val_psnr best so far took left values".split()
+    _, head, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert head == "trial val_psnr best setting took left values".split()
     # 90 s a trial, three are left; then 120 s for two, two are left.
     assert rows[0] == "0 completed 36.5000 36.5000 (0) 1m30s 4m30s rate=0.001235".split()
     assert rows[1:] == ["1 failed - 36.5000 (0) 1h02m 2m00s rate=0.1 [it broke]".split()]
@@ -246,7 +247,7 @@ def a_sweep(folder, found):
 def test_end_says_what_each_parameter_does_and_the_mean_of_the_best(tmp_path, capsys):
     import types
 
-    scores = {4: [30.0, 30.2, 30.1], 8: [31.0, 31.3, 30.7]}
+    scores = {4: [30.0, 30.2, 30.1], 8: [31.2, 31.1, 30.7]}
     found = [
         a_result(str(3 * i + seed), score, seed=seed, filters=filters)
         for i, (filters, own) in enumerate(scores.items())
@@ -254,16 +255,23 @@ def test_end_says_what_each_parameter_does_and_the_mean_of_the_best(tmp_path, ca
     ]
     for result in found:
         result["values"]["seed"] = result["seed"]
+        result["bicubic_psnr"] = 32.0
     a_sweep(tmp_path, found)
     sweep = Sweep(dataclasses.replace(BASE, workdir=str(tmp_path)), max_trials=6)
     best = results.best(found, "val_psnr", "max")
-    assert best["trial"] == "3" and results.repeated(found, best, "val_psnr") == (pytest.approx(31.0), 3)
+    repeats = results.repeated(found, best, "val_psnr")
+    assert [result["trial"] for result in repeats] == ["3", "4", "5"] and results.mean(repeats, "val_psnr") == 31.0
     tune._end(sweep, best, types.SimpleNamespace(train_best=None, export_best=False))
     said = capsys.readouterr().out.splitlines()
     # Both means stand over the square root of three: 0.1 / 1.732 times Student's 4.303.
     assert "  filters = 4  30.1000 (29.8516 to 30.3484)" in said
     assert any(line.startswith("  filters 4 to 8  +0.9000 (") and line.endswith("  yes") for line in said)
-    assert "best: trial 3 with val_psnr 31.0000 (31.0000 over 3 seeds): filters=8 seed=0" in said
+    assert "best setting: filters=8: val_psnr 31.0000, mean of 3 seeds (trials 3, 4, 5)" in said
+    assert "best.json is the first of them, trial 3, with 31.2000" in said
+    assert "Bicubic interpolation of the same crops: 32.0000; none of 2 settings is above it (from -1.9000" in str(said)
+    from tfmisr.tuning import board
+
+    assert board.Board(sweep, 6)._best() == "31.0000 (3,4,5)"
 
 
 def test_best_is_trained_and_then_exported_where_asked(tmp_path, monkeypatch):
@@ -287,3 +295,48 @@ def test_best_is_trained_and_then_exported_where_asked(tmp_path, monkeypatch):
         tune._end(sweep, short, types.SimpleNamespace(train_best=None, export_best=True))
     with pytest.raises(InputError, match="no trial was completed; the reasons are in .*study.csv"):
         tune._end(sweep, None, types.SimpleNamespace(train_best=None, export_best=False))
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_search_on_blank_images_is_refused_before_it_starts(tmp_path, monkeypatch, split):
+    from synthetic import ArraySource, smooth_images
+
+    from tfmisr import data
+    from tfmisr.tuning import trial
+
+    images = {name: smooth_images(2, 64, 0) for name in ("train", "validation")}
+    images[split] = [np.full((64, 64, 1), value, np.uint8) for value in (0, 77)]
+    monkeypatch.setattr(data, "load", lambda *_: ArraySource(tmp_path, images))
+    fields = {"scale": 2, "patch_size": 8, "steps": 4, "validate_every": 100}
+    (tmp_path / "trial.json").write_text(json.dumps({"config": fields}))
+    with pytest.raises(InputError, match=f"with detail in the {split} split of arrays, found only such as interpolat"):
+        trial.main(["--check", str(tmp_path)])
+
+
+def test_search_scored_on_blank_images_by_an_earlier_version_is_not_mixed_with_todays(tmp_path):
+    from tfmisr.tuning import driver
+
+    a_sweep(tmp_path, [a_result("0", 90.0, a=1) | {"bicubic_psnr": 30.0}])
+    driver._require_comparable(tmp_path)
+    a_sweep(tmp_path, [a_result("1", 90.0, a=2) | {"bicubic_psnr": float("inf")}])
+    with pytest.raises(InputError, match="trial 1 in .* was scored by an earlier version"):
+        driver._require_comparable(tmp_path)
+
+
+def test_sweep_of_an_earlier_version_goes_on_without_a_warm_up(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--study", "minute", "--max_trials", "2"]
+    sweep, _ = tune._sweep(tune._parser().parse_args(flags))
+    assert sweep.base.auto_warmup
+    old = dataclasses.replace(sweep, base=dataclasses.replace(sweep.base, auto_warmup=False))
+    old.claim()
+    (old.folder / "oracle").mkdir()
+    (old.folder / "oracle" / "oracle.json").write_text("{}")
+    written = json.loads((old.folder / "sweep.json").read_text())
+    del written["base"]["auto_warmup"]
+    (old.folder / "sweep.json").write_text(json.dumps(written))
+    again, _ = tune._sweep(tune._parser().parse_args(flags))
+    assert again.folder == old.folder != sweep.folder
+    again.claim()
+    given, _ = tune._sweep(tune._parser().parse_args([*flags, "--auto_warmup"]))
+    assert given.base.auto_warmup and given.folder == sweep.folder

@@ -140,7 +140,8 @@ def test_report_says_which_differences_the_seeds_do_not_explain(tmp_path, capsys
     table = write(tmp_path / "study.csv", extra=failed)
     assert study_report.main([str(table)]) == 0
     text = (tmp_path / "report.md").read_text()
-    assert "Best: filters 16, rate 0.003 with val_psnr 32.1000, 31.9000 to 32.4000 over 3 seeds." in text
+    best = "Best setting: filters 16, rate 0.003 with val_psnr 32.1000, mean of 3 seeds, 31.9000 to 32.4000."
+    assert best in text and text.splitlines()[2] == "6 settings, 3 seeds, 2 trials not completed."
     lines = {line.split(" | ")[0] + line.split(" | ")[1]: line for line in text.splitlines() if " | " in line}
     assert "+0.6556 (+0.4" in lines["| filters8 to 16"] and lines["| filters8 to 16"].endswith("| yes |")
     assert lines["| filters x rate5.6 %"].endswith("| no |")
@@ -233,6 +234,7 @@ def test_report_holds_the_scores_against_bicubic_and_tells_of_similarity(tmp_pat
     assert "crops: 31.0000; 3 of 6 settings are above it, from -0.7667 to +1.1000." in text
     similarity = text.partition("## What each does to structural similarity")[2].partition("## Parameters")[0]
     assert "| filters | 8 to 16 | +0.0100 (" in similarity
+    assert study_report.against_bicubic(tmp_path / "study.csv", "val_psnr", "max") in text
     study_report.main([str(tmp_path / "study.csv"), "--objective", "val_ssim"])
     assert (tmp_path / "report.md").read_text().startswith("# val_ssim: 18 trials")
 
@@ -241,7 +243,26 @@ def test_best_setting_of_which_a_seed_failed_says_so(tmp_path):
     scores = {**SCORES, (16, 0.003): [32.0, 32.4]}
     study_report.write(write(tmp_path / "study.csv", scores), "val_psnr", "max")
     text = (tmp_path / "report.md").read_text()
-    assert "32.0000 to 32.4000 over 2 seeds; 1 of the 3 seeds were not completed with it." in text
+    assert "mean of 2 seeds, 32.0000 to 32.4000; 1 of the 3 seeds was not completed with it." in text
+
+
+@pytest.mark.parametrize(
+    "bicubic,expected",
+    [
+        ("35.0", "Bicubic interpolation of the same crops: 35.0000; none of 6 settings is above it (from -4.7667 to"),
+        ("32.0", "32.0000; 1 of 6 settings is above it, from -1.7667 to +0.1000."),
+        ("inf", ""),  # of blank crops, as an earlier version wrote it
+        ("", ""),
+    ],
+)
+def test_report_says_where_no_setting_beats_bicubic(tmp_path, bicubic, expected):
+    lines = write(tmp_path / "study.csv").read_text().splitlines()
+    lines = [lines[0] + ",bicubic_psnr", *(f"{line},{bicubic}" for line in lines[1:])]
+    (tmp_path / "study.csv").write_text("\n".join(lines) + "\n")
+    said = study_report.against_bicubic(tmp_path / "study.csv", "val_psnr", "max")
+    assert expected in said and bool(said) is bool(expected)
+    study_report.write(tmp_path / "study.csv", "val_psnr", "max")
+    assert said in (tmp_path / "report.md").read_text()
 
 
 def test_two_at_a_time_are_drawn_of_grids_alone(tmp_path):

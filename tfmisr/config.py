@@ -12,7 +12,7 @@ import pathlib
 import types
 import typing
 
-from tfmisr import loss_expression, models, presets
+from tfmisr import begun, loss_expression, models, presets
 from tfmisr.edge.errors import InputError
 from tfmisr.models import discriminators
 
@@ -65,7 +65,12 @@ class Config:
     beta_1: float = _option(0.9, "first moment's decay of adam, and of muon's biases")
     beta_2: float = _option(0.999, "second moment's decay of adam, and of muon's biases")
     schedule: str = _option("cosine", "fall of the learning rate to 0", ("constant", "cosine", "linear"))
-    warmup_steps: int = _option(0, "steps in which the learning rate rises from 0")
+    warmup_steps: int = _option(0, "steps in which the learning rate rises from 0, before its fall begins")
+    auto_warmup: bool = _option(
+        True,
+        "without --warmup_steps: let the learning rate rise to its schedule over the first 200 steps, so that even a "
+        "run of a few steps does not end below its beginning",
+    )
     gradient_accumulation_steps: int = _option(1, "steps whose gradients make one update")
     ema_decay: float = _option(0.0, "decay a step of the averaged weights that are kept; 0: no average")
     initial_weights: str | None = _option(
@@ -117,7 +122,8 @@ class Config:
     @property
     def key(self) -> str:
         """Eight digits that two runs share if and only if they do the same."""
-        said = {name: value for name, value in self.identity().items() if name in _FIRST or value != _DEFAULTS[name]}
+        unsaid = {**_DEFAULTS, **WITHOUT}
+        said = {name: value for name, value in self.identity().items() if name in _FIRST or value != unsaid[name]}
         if self.initial_weights:
             from tfmisr.training import initial
 
@@ -154,6 +160,8 @@ class Config:
 # Where things lie; what lies there is compared by `tfmisr.training.loop.claim`.
 _PLACES = ("workdir", "data_dir", "manual_dir", "lr_manual_dir", "initial_weights")
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}
+# What a file means that was written before a field was there, where that is not today's default.
+WITHOUT = {"auto_warmup": False}
 # The fields of version 0.1. One that came later is part of the key only where it is not its default, so that folders
 # keep their names.
 _FIRST = frozenset(
@@ -340,10 +348,16 @@ def _parser_type(kind):
 
 
 def parse(arguments: argparse.Namespace, recipe: dict | None = None) -> Config:
-    """Returns the configuration of a command line: flags over `--config`, `--preset` or `recipe` over defaults."""
+    """Returns the configuration of a command line: flags over `--config`, `--preset` or `recipe` over defaults.
+
+    Where an earlier version began the run, fields that came later are as they were then.
+    """
     flags = dict(vars(arguments))
     file, name = flags.pop("config", None), flags.pop("preset", None)
-    values = read(file) if file else preset(name) if name else dict(recipe or {})
+    values = {**WITHOUT, **read(file)} if file else preset(name) if name else dict(recipe or {})
     if any(key in flags for key in _ONE_OF):
         values = {k: v for k, v in values.items() if k not in _ONE_OF}
-    return from_dict({**values, **flags}, file or "the command line")
+    values |= flags
+    config = from_dict(values, file or "the command line")
+    then = begun.earlier(config, values, WITHOUT)
+    return then if begun.lacks(then.folder / "config.json", WITHOUT) else config

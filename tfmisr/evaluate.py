@@ -13,6 +13,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.loss_expression import VALUE_RANGES
 from tfmisr.models import check_name
 from tfmisr.scoring import FURTHER, INTERPOLATIONS, LEARNED, MEASURES, OF_SETS, REFERENCE
+from tfmisr.words import counted
 
 _INHERITED = ("scale", "degradation", "blur_sigma", "noise_std", "quantize_lr")
 
@@ -209,8 +210,25 @@ def _merged(paths, result) -> dict:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"expected a metrics.json at {path}: {error}") from error
         protocol.require_same(result.protocol.to_dict(), found["protocol"], path)
+        _require_same_count(result.summary, found["models"], path)
         models |= _other_models(models | result.summary, found["models"], path)
     return models
+
+
+def _require_same_count(known, found, path) -> None:
+    """Raises an `InputError` where PSNR is the mean of other images there, some having been left out."""
+    here = _images_with_psnr(next(iter(known.values())))
+    for model in found.values():
+        if (there := _images_with_psnr(model)) != here:
+            raise InputError(
+                f"{path} holds PSNR of {counted(there, 'image')}, this evaluation of {here}: some are blank or "
+                "reproduced exactly by a model; judge all models in one command"
+            )
+
+
+def _images_with_psnr(model) -> int:
+    # Before images were left out, one without a PSNR left the whole mean without a value.
+    return model.get("psnr_n", 0 if model.get("psnr") is None else model["n"])
 
 
 def _other_models(known, found, path) -> dict:
@@ -221,6 +239,10 @@ def _other_models(known, found, path) -> dict:
                 f"{path} holds another model named {name}; rename the folder of one run and judge it again"
             )
     return found
+
+
+def _number(value) -> float:
+    return value if value is not None and math.isfinite(value) else math.inf
 
 
 def _output(arguments) -> pathlib.Path:

@@ -46,13 +46,30 @@ def main(argv=None) -> int:
     lr_source = None
     if chosen.lr_dataset:
         lr_source = data.load(chosen.lr_dataset, chosen.data_dir, chosen.lr_manual_dir, chosen.patient_pattern, begun)
+    _warn(chosen, source)
     path = loop.train(chosen, source, lr_source=lr_source)
     _judge(chosen, source, path)
     return 0
 
 
+def _warn(chosen, source) -> None:
+    """Says before the training what its numbers will lack."""
+    from tfmisr import blank, degradations
+
+    if "validation" not in source.splits:
+        print(f"warning: {source.name} holds no validation images; the run has no val_psnr to watch", file=sys.stderr)
+    degradation = degradations.of(chosen.identity())
+    for split in ("validation", "test"):
+        if split in source.splits and blank.all_exact(source, split, chosen.scale, degradation):
+            print(
+                f"warning: the {split} split of {source.name} holds only images that interpolation reproduces exactly, "
+                "as blank ones; nothing can be said in dB there",
+                file=sys.stderr,
+            )
+
+
 def _judge(chosen, source, path) -> None:
-    from tfmisr import degradations, scoring, upscalers
+    from tfmisr import degradations, scoring, upscalers, verdicts
     from tfmisr.report import table
 
     split = next((s for s in ("test", "validation", "train") if s in source.splits), None)
@@ -65,8 +82,10 @@ def _judge(chosen, source, path) -> None:
         judged, source, split, chosen.scale, degradation, measures=("psnr", "ssim"), max_images=_JUDGED
     )
     folder = path.parent / "evaluation"
+    for note in result.notes:
+        print(f"warning: {note}", file=sys.stderr)
     print(table.console_table(scoring.write(result, folder)))
-    print(scoring.verdict(result.summary, judged[-1].name))
+    print(verdicts.verdict(result.summary, judged[-1].name))
     print(f"model: {path}\npicture: {folder / 'montage.png'}")
 
 

@@ -10,6 +10,7 @@ import pathlib
 
 import numpy as np
 
+from tfmisr import verdicts
 from tfmisr.edge.errors import InputError
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
@@ -139,7 +140,8 @@ def evaluate(
     summary = summarise(rows, {u.name: u.parameters for u in upscalers})
     for u in upscalers:
         summary[u.name] |= sets.distances(u.name)
-    return Result(found, rows, summary, *_picture(rows, upscalers, caches, scale, degradation), sets.notes())
+    notes = (*verdicts.left_out(summary), *verdicts.few(summary), *sets.notes())
+    return Result(found, rows, summary, *_picture(rows, upscalers, caches, scale, degradation), notes)
 
 
 def _functions(measures, weights_dir) -> dict:
@@ -178,27 +180,52 @@ def _require_size(name, hr, crop_border):
 
 
 def summarise(rows: list[dict], parameters: dict[str, int]) -> dict[str, dict]:
-    """Returns means, 95 % bootstrap intervals over patients, and paired gains over bicubic, by model."""
-    from tfmisr import statistics
+    """Returns means, 95 % bootstrap intervals over patients, and paired gains over bicubic, by model.
 
+    An image on which a measure is infinite or not defined for any model, such as the PSNR of a blank image, is left
+    out of that measure for all models. Where some are, `<measure>_n` and `<measure>_patients` count the others; a
+    measure without any is nan.
+    """
     by_model = {m: [row for row in rows if row["model"] == m] for m in parameters}
     reference = by_model.get(REFERENCE)
+    patients = np.array([row["patient"] for row in next(iter(by_model.values()))])
+    measures = [k for k in rows[0] if k not in ("id", "patient", "model")]
+    usable = {name: _usable(name, by_model) for name in measures}
     summary = {}
     for model, own in by_model.items():
-        names = [k for k in own[0] if k not in ("id", "patient", "model")]
-        values = {k: np.array([row[k] for row in own]) for k in names}
-        patients = np.array([row["patient"] for row in own])
-        found = {"parameters": parameters[model], "n": len(own)}
-        found["patients"] = len(np.unique(patients))
-        for name in names:
-            found[name], found[f"{name}_low"], found[f"{name}_high"] = statistics.bootstrap_mean(values[name], patients)
-            if reference and not name.endswith("_hr"):
-                other = np.array([row[name] for row in reference])
-                keys = (f"{name}_gain", f"{name}_gain_low", f"{name}_gain_high")
-                gains = statistics.paired_difference(values[name], other, patients)
-                found |= dict(zip(keys, gains, strict=True))
+        found = {"parameters": parameters[model], "n": len(own), "patients": len(np.unique(patients))}
+        for name in measures:
+            compared = None if name.endswith("_hr") else reference
+            found |= _counts(name, usable[name], patients) | _mean(name, own, compared, usable[name], patients)
         summary[model] = found
     return summary
+
+
+def _mean(name, own, reference, kept, patients) -> dict[str, float]:
+    """Returns the mean of a measure over the images to keep, its gain over the reference, and both intervals."""
+    from tfmisr import statistics
+
+    keys = [f"{name}{end}" for end in ("", "_low", "_high")]
+    gains = [f"{name}_gain{end}" for end in ("", "_low", "_high")] if reference else []
+    if not kept.any():
+        return dict.fromkeys([*keys, *gains], math.nan)
+    values, patients = np.array([row[name] for row in own])[kept], patients[kept]
+    found = statistics.bootstrap_mean(values, patients)
+    if reference:
+        other = np.array([row[name] for row in reference])[kept]
+        found += statistics.paired_difference(values, other, patients)
+    return dict(zip([*keys, *gains], found, strict=True))
+
+
+def _usable(name, by_model) -> np.ndarray:
+    """Returns which images have a finite value of the measure for every model."""
+    return np.all([[math.isfinite(row[name]) for row in own] for own in by_model.values()], axis=0)
+
+
+def _counts(name, kept, patients) -> dict[str, int]:
+    if kept.all():
+        return {}
+    return {f"{name}_n": int(kept.sum()), f"{name}_patients": len(np.unique(patients[kept]))}
 
 
 def _picture(rows, upscalers, caches, scale, degradation):
@@ -209,8 +236,10 @@ def _picture(rows, upscalers, caches, scale, degradation):
     last = [row["psnr"] for row in rows if row["model"] == upscalers[-1].name]
     first = [row["psnr"] for row in rows if row["model"] == REFERENCE] or [0.0] * len(last)
     names = [row["id"] for row in rows if row["model"] == upscalers[-1].name]
-    gains = np.nan_to_num(np.subtract(last, first), posinf=0.0, neginf=0.0)
-    case = names[int(np.argsort(gains, kind="stable")[len(gains) // 2])]
+    # An image without a PSNR is typical of nothing; where no image has one, any will do.
+    gains = [(a - b, name) for a, b, name in zip(last, first, names, strict=True)]
+    known = sorted((gain for gain in gains if math.isfinite(gain[0])), key=lambda gain: gain[0]) or gains
+    case = known[len(known) // 2][1]
     cache = next(c for c in caches if case in c.ids)
     _, _, max_val, lr, hr = next(pipeline.pairs(cache, scale, degradation, [cache.ids.index(case)]))
     images = {"LR": to_levels(lr, max_val)}
@@ -235,6 +264,7 @@ def write(result: Result, folder: pathlib.Path, merged: dict | None = None) -> d
     folder.mkdir(parents=True, exist_ok=True)
     metrics = {
         "protocol": result.protocol.to_dict(),
+        "notes": list(result.notes),
         "models": {**(merged or {}), **_finite(result.summary)},
     }
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
@@ -254,22 +284,14 @@ def _finite(summary):
 
 
 def _csv(result) -> str:
+    """Returns a row an image and model, with the protocol's hash; what is infinite or not defined is empty."""
     text = io.StringIO()
-    text.write(f"# protocol {result.protocol.hash}\n")
-    writer = csv.DictWriter(text, list(result.rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, [*result.rows[0], "protocol"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(result.rows)
+    for row in result.rows:
+        writer.writerow({k: _cell(v) for k, v in row.items()} | {"protocol": result.protocol.hash})
     return text.getvalue()
 
 
-def verdict(summary: dict[str, dict], model: str) -> str:
-    """Returns one line: by how much `model` beats bicubic on these images, or that it does not."""
-    found = summary[model]
-    gain, low, high = (found.get(f"psnr_gain{end}") for end in ("", "_low", "_high"))
-    count = f"{found['n']} images of {found['patients']} patients"
-    interval = f" (95 % interval {low:+.2f} to {high:+.2f})" if math.isfinite(low) else ""
-    if gain > 0 and not low <= 0:
-        return f"{model} beats bicubic by {gain:.2f} dB{interval} on {count}"
-    if gain < 0 and not high >= 0:
-        return f"{model} is worse than bicubic by {-gain:.2f} dB{interval} on {count}"
-    return f"{model} and bicubic cannot be told apart: {gain:+.2f} dB{interval} on {count}"
+def _cell(value):
+    return "" if isinstance(value, float) and not math.isfinite(value) else value

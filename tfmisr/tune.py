@@ -100,7 +100,8 @@ def _sweep(arguments) -> tuple[Sweep, str]:
 
         described = space.read(file)
     own = {name: value for name, value in own.items() if value is not None}
-    return Sweep(base, space=described, **own), file or (f"the study {study}" if study else "the model")
+    sweep = Sweep(base, space=described, **own).as_begun(given.keys() | fields.keys())
+    return sweep, file or (f"the study {study}" if study else "the model")
 
 
 def main(argv=None) -> int:
@@ -138,12 +139,12 @@ def _end(sweep, best, arguments) -> int:
 
     if best is None:
         raise InputError(f"no trial was completed; the reasons are in {sweep.folder / 'study.csv'}")
-    values = " ".join(f"{key}={value}" for key, value in best["values"].items())
-    mean, repeats = results.repeated(results.read_all(sweep.folder), best, sweep.objective)
-    over = f" ({mean:.4f} over {repeats} seeds)" if repeats > 1 else ""
-    if said := study_report.told(sweep.folder / "study.csv", sweep.objective, OBJECTIVES[sweep.objective]):
+    table, direction = sweep.folder / "study.csv", OBJECTIVES[sweep.objective]
+    if said := study_report.told(table, sweep.objective, direction):
         print(said)
-    print(f"best: trial {best['trial']} with {sweep.objective} {best[sweep.objective]:.4f}{over}: {values}")
+    print(_best(sweep, best))
+    if said := study_report.against_bicubic(table, sweep.objective, direction):
+        print(said)
     print(f"as a run: python -m tfmisr.fit --config {sweep.folder / 'best.json'}")
     print(f"report: {sweep.folder / 'report.md'}", flush=True)
     folder = results.home(sweep.folder, best["trial"])
@@ -154,6 +155,20 @@ def _end(sweep, best, arguments) -> int:
             raise InputError(f"the best trial stopped at step {best['steps']}; add --train_best STEPS to export it")
         driver.export(sweep, folder)
     return 0
+
+
+def _best(sweep, best) -> str:
+    """Returns the best setting's score, the mean over its seeds as the rows above have it, and what best.json holds."""
+    from tfmisr.tuning import results
+
+    repeats = results.repeated(results.read_all(sweep.folder), best, sweep.objective)
+    values = " ".join(f"{key}={value}" for key, value in best["values"].items() if key != "seed" or len(repeats) == 1)
+    scored = f"best setting: {values or 'the only one'}: {sweep.objective} {results.mean(repeats, sweep.objective):.4f}"
+    if len(repeats) == 1:
+        return f"{scored} (trial {best['trial']}, one seed)"
+    trials = ", ".join(result["trial"] for result in repeats)
+    own = f"best.json is the first of them, trial {best['trial']}, with {best[sweep.objective]:.4f}"
+    return f"{scored}, mean of {len(repeats)} seeds (trials {trials})\n{own}"
 
 
 if __name__ == "__main__":

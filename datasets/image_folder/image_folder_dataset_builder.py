@@ -16,6 +16,7 @@ from tfmisr.datasets.image_folder import patients, scan
 from tfmisr.download import require_free_space
 from tfmisr.edge import images, series
 from tfmisr.edge.errors import InputError
+from tfmisr.words import counted
 
 
 class Builder(data.DatasetBuilder):
@@ -101,8 +102,8 @@ class Builder(data.DatasetBuilder):
         rules = dict.fromkeys(patients.RULES[key.partition(":")[0]] for key in keys)
         counts = ", ".join(f"{split} {len(jobs[split]):,}" for split in jobs)
         return (
-            f"{self.name}: {len(keys):,} images of {len(set(keys)):,} patients (by {', '.join(rules)}): "
-            f"{counts}; left out: {self._tally.broken:,} broken, {self._tally.small:,} small"
+            f"{self.name}: {counted(len(keys), 'image')} of {counted(len(set(keys)), 'patient')} "
+            f"(by {', '.join(rules)}): {counts}; left out: {self._tally.broken:,} broken, {self._tally.small:,} small"
         )
 
     def _generate_examples(self, split, jobs):

@@ -14,6 +14,7 @@ import pathlib
 import numpy as np
 
 from tfmisr.edge.errors import InputError
+from tfmisr.words import counted
 
 METHODS = ("back_projection", "optimal_linear", "plug_and_play", "self_similarity", "sparse_coding")
 LEARNING = ("optimal_linear", "plug_and_play", "sparse_coding")
@@ -132,7 +133,7 @@ def fitted_file(name: str, source, fields: dict, seed: int = 0) -> pathlib.Path:
     path = source.folder / FOLDER / f"{name}{part}-{digest}{suffix}"
     if not path.is_file():
         cache = pipeline.cache_of(source, "train")
-        print(f"{name} learns from the train split of {source.name}, {len(cache)} images")
+        print(f"{name} learns from the train split of {source.name}, {counted(len(cache), 'image')}")
         path.parent.mkdir(exist_ok=True)
         learned = module.fit(cache, fields["scale"], degradation, seed)
         _write(path, name, learned, {} if general else {**_complete(fields), "dataset": source.name})

@@ -29,10 +29,24 @@ METRICS = {
     "noise": noise,
 }
 
+# Why a measure may be nan on an image.
+UNDEFINED = {
+    "ssim": f"a side is below {SSIM_MIN_SIDE} pixels",
+    "ms_ssim": f"a side is below {MS_SSIM_MIN_SIDE} pixels",
+    "vif": f"blank, or a side is below {VIF_MIN_SIDE} pixels",
+    "sharpness": "blank, or a side is below 3 pixels",
+    **{
+        f"psnr_{window}": "no CT slice in Hounsfield units, or the same in this window: no dB"
+        for window in ("lung", "soft_tissue", "bone", "brain")
+    },
+    **{f"ssim_{window}": "no CT slice in Hounsfield units" for window in ("lung", "soft_tissue", "bone", "brain")},
+}
+
 __all__ = [
     "METRICS",
     "MS_SSIM_MIN_SIDE",
     "SSIM_MIN_SIDE",
+    "UNDEFINED",
     "VIF_MIN_SIDE",
     "centre",
     "gmsd",

@@ -7,6 +7,7 @@ import numpy as np
 from tfmisr.metrics import features as networks
 from tfmisr.metrics import sets
 from tfmisr.metrics.region import shave
+from tfmisr.words import counted
 
 
 class Collection:
@@ -48,6 +49,6 @@ class Collection:
         if "fid" not in self.measures or count >= wanted:
             return ()
         return (
-            f"FID of {count} images by {self.features.count:,} features is biased upwards (as a rule it wants "
-            f"{wanted:,} images); compare it on the same images alone, or take kid",
+            f"FID of {counted(count, 'image')} by {self.features.count:,} features is biased upwards (as a rule it "
+            f"wants {wanted:,} images); compare it on the same images alone, or take kid",
         )

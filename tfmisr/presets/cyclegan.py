@@ -28,6 +28,7 @@ CONFIG = {
     "learning_rate": 2e-4,
     "beta_1": 0.5,
     "schedule": "linear",
+    "auto_warmup": False,  # none is named there
     "patch_size": 32,
     "batch_size": 4,
     "epochs": 200,

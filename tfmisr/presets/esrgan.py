@@ -24,6 +24,7 @@ CONFIG = {
     "optimizer": "adam",
     "learning_rate": 1e-4,
     "schedule": "cosine",
+    "auto_warmup": False,  # none is named there
     "patch_size": 32,
     "batch_size": 16,
     "steps": 400_000,

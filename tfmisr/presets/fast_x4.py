@@ -15,6 +15,7 @@ CONFIG = {
     "loss": "mae",
     "learning_rate": 1e-3,
     "warmup_steps": 200,
+    "auto_warmup": False,
     "hard_patches": 0.5,
     "ema_decay": 0.999,
     "mixed_precision": "mixed_bfloat16",

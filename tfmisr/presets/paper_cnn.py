@@ -13,6 +13,7 @@ CONFIG = {
     "learning_rate": 0.001,
     "momentum": 0.9,
     "schedule": "constant",
+    "auto_warmup": False,  # none is named there
     "batch_size": 16,
     "epochs": 100,
 }

@@ -15,6 +15,7 @@ CONFIG = {
     "beta_1": 0.5,
     "beta_2": 0.999,
     "schedule": "constant",
+    "auto_warmup": False,  # none is named there
     "batch_size": 16,
     "epochs": 200,
 }

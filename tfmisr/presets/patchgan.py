@@ -21,6 +21,7 @@ CONFIG = {
     "learning_rate": 2e-4,
     "beta_1": 0.5,
     "schedule": "constant",
+    "auto_warmup": False,  # none is named there
     "batch_size": 16,
     "epochs": 200,
 }

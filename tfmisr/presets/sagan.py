@@ -24,6 +24,7 @@ CONFIG = {
     "beta_1": 0.0,
     "beta_2": 0.9,
     "schedule": "constant",
+    "auto_warmup": False,  # none is named there
     "batch_size": 16,
     "steps": 100_000,
 }

@@ -26,6 +26,7 @@ CONFIG = {
     "optimizer": "adam",
     "learning_rate": 1e-4,
     "schedule": "constant",
+    "auto_warmup": False,  # none is named there
     "patch_size": 74,
     "batch_size": 9,
     "steps": 50_000,

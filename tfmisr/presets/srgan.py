@@ -20,6 +20,7 @@ CONFIG = {
     "optimizer": "adam",
     "learning_rate": 1e-4,
     "schedule": "constant",
+    "auto_warmup": False,  # none is named there
     "patch_size": 24,
     "batch_size": 16,
     "steps": 200_000,

@@ -13,14 +13,13 @@ class _Column:
     """One measure: where it stands in `metrics.json`, how it is written, and whether more of it is better.
 
     `best` is `max`, `min`, or `None` for a measure of which neither more nor less is better; `truth` is the key of
-    the same measure of the true images, which goes into the title.
+    the same measure of the true images, which goes into the title. A measure that no model was asked for has no column.
     """
 
     title: str
     key: str
     style: str
     interval: bool = False
-    optional: bool = False
     best: Callable | None = max
     truth: str | None = None
 
@@ -33,21 +32,21 @@ _COLUMNS = (
     _Column("SSIM centre", "ssim_centre", ".4f"),
     _Column("MS-SSIM", "ms_ssim", ".4f"),
     _Column("HaarPSI", "haarpsi", ".4f"),
-    _Column("HaarPSI_MED", "haarpsi_med", ".4f", optional=True),
-    _Column("VIFp", "vif", ".4f", optional=True),
-    _Column("GMSD (less is better)", "gmsd", ".4f", optional=True, best=min),
+    _Column("HaarPSI_MED", "haarpsi_med", ".4f"),
+    _Column("VIFp", "vif", ".4f"),
+    _Column("GMSD (less is better)", "gmsd", ".4f", best=min),
     *(
-        _Column(f"{measure.upper()} {window.replace('_', ' ')} window", f"{measure}_{window}", style, optional=True)
+        _Column(f"{measure.upper()} {window.replace('_', ' ')} window", f"{measure}_{window}", style)
         for window in ("lung", "soft_tissue", "bone", "brain")
         for measure, style in (("psnr", ".2f"), ("ssim", ".4f"))
     ),
-    _Column("LPIPS AlexNet (less is better)", "lpips_alex", ".4f", optional=True, best=min),
-    _Column("LPIPS VGG (less is better)", "lpips_vgg", ".4f", optional=True, best=min),
-    _Column("FID (less is better)", "fid", ".3f", optional=True, best=min),
-    _Column("KID (less is better)", "kid", ".6f", optional=True, best=min),
-    _Column("sharpness (HR 1)", "sharpness", ".3f", optional=True, best=None),
-    _Column("Laplacian", "laplacian", ".1f", optional=True, best=None, truth="laplacian_hr"),
-    _Column("noise", "noise", ".2f", optional=True, best=None, truth="noise_hr"),
+    _Column("LPIPS AlexNet (less is better)", "lpips_alex", ".4f", best=min),
+    _Column("LPIPS VGG (less is better)", "lpips_vgg", ".4f", best=min),
+    _Column("FID (less is better)", "fid", ".3f", best=min),
+    _Column("KID (less is better)", "kid", ".6f", best=min),
+    _Column("sharpness (HR 1)", "sharpness", ".3f", best=None),
+    _Column("Laplacian", "laplacian", ".1f", best=None, truth="laplacian_hr"),
+    _Column("noise", "noise", ".2f", best=None, truth="noise_hr"),
 )
 _CONSOLE = (
     _Column("PSNR [dB]", "psnr", ".2f", interval=True),
@@ -64,16 +63,17 @@ def markdown_table(metrics: dict) -> str:
     is no best one. What is missing or not a number is "-".
 
     Args:
-        metrics: Content of `metrics.json`: `{"protocol": {...}, "models": {name: {"psnr": dB, ...}}}`.
+        metrics: Content of `metrics.json`: `{"protocol": {...}, "notes": [...], "models": {name: {"psnr": dB, ...}}}`.
     """
     models = metrics["models"]
-    columns = [c for c in _COLUMNS if not c.optional or any(_number(m, c.key) is not None for m in models.values())]
+    columns = _asked_for(_COLUMNS, models)
     cells = [[_name(name) for name in models], [_parameters(m) for m in models.values()]]
     cells += [_bold_best(_shown(models, column), column.best) for column in columns]
-    titles = ["model", "parameters", *(_title(column, models) for column in columns)]
+    titles = ["model", "parameters", *(_title(column, models) + _counted(column, models) for column in columns)]
     lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *zip(*cells, strict=True)]
     rows = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return f"{rows}\n{caption(metrics['protocol'], models)}\n"
+    notes = "".join(f"\nNote: {note}.\n" for note in metrics.get("notes", ()))
+    return f"{rows}\n{caption(metrics['protocol'], models)}\n{notes}"
 
 
 def console_table(metrics: dict) -> str:
@@ -84,8 +84,9 @@ def console_table(metrics: dict) -> str:
     """
     models = metrics["models"]
     values = []
-    for column in _CONSOLE:
-        texts = [column.title, *(text + interval for text, interval, _ in _shown(models, column))]
+    for column in _asked_for(_CONSOLE, models):
+        shown = (text + interval for text, interval, _ in _shown(models, column))
+        texts = [column.title + _counted(column, models), *shown]
         values.append([text.rjust(max(map(len, texts))) for text in texts])
     rest = ["  ".join(line) for line in zip(*values, strict=True)]
     names = [shortened(name, CONSOLE_WIDTH - 2 - len(rest[0])) for name in ("model", *models)]
@@ -129,6 +130,10 @@ def _number(model, key):
     return None if value is None or math.isnan(value) else float(value)
 
 
+def _asked_for(columns, models):
+    return [column for column in columns if any(column.key in model for model in models.values())]
+
+
 def _shown(models, column):
     """Returns, for each model, the text, the interval's text and the value."""
     return [_cell(model, column) for model in models.values()]
@@ -155,6 +160,12 @@ def _title(column, models):
     values = [_number(model, column.truth) for model in models.values()] if column.truth else []
     known = next((value for value in values if value is not None), None)
     return column.title if known is None else f"{column.title} (HR {_written(known, column)})"
+
+
+def _counted(column, models) -> str:
+    """Returns how many images a measure is the mean of, where that is not all of them."""
+    counts = next(((m[f"{column.key}_n"], m["n"]) for m in models.values() if f"{column.key}_n" in m), None)
+    return f", {counts[0]} of {counts[1]}" if counts else ""
 
 
 def _bold_best(cells, choose=max):

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 import tfmisr
-from tfmisr import degradations, pipeline
-from tfmisr.config import Config
+from tfmisr import blank, degradations, pipeline
+from tfmisr.config import WITHOUT, Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import whole, write_text
 from tfmisr.training import averaging, callbacks, checkpoints, initial, optimizers, trainers, unpaired
@@ -34,7 +34,7 @@ def train(config: Config, source, until: int | None = None, lr_source=None) -> p
         where `until` comes before the run's end.
 
     Raises:
-        InputError: The folder holds another run, or cannot be trained as asked.
+        InputError: The folder holds another run, or cannot be trained as asked, or the images are all blank.
     """
     if "train" not in source.splits:
         raise InputError(
@@ -42,6 +42,7 @@ def train(config: Config, source, until: int | None = None, lr_source=None) -> p
             "two patients are needed (for a folder: --patient_pattern says which files are one patient's)"
         )
     check_backend(config)
+    blank.require_some(source, "train", config.scale, degradations.of(config.identity()))
     folder = config.folder
     claim(folder, config, source, lr_source)
     if (folder / "model.keras").is_file():
@@ -82,7 +83,7 @@ def claim(folder: pathlib.Path, config: Config, source, lr_source=None) -> None:
     trained = any((folder / "checkpoints").glob("step-*.npz")) or (folder / "model.keras").exists()
     # A run that could not begin, as with a patch too large, leaves the folder free.
     if trained and (folder / "config.json").is_file():
-        _compare(folder, "config.json", identity, json.loads(Config().to_json()))
+        _compare(folder, "config.json", identity, {**json.loads(Config().to_json()), **WITHOUT})
         _compare(folder, "environment.json", environment, {})
         return
     if trained:
@@ -108,7 +109,7 @@ def _data(source) -> dict:
 
 def _compare(folder, name, expected, defaults):
     try:
-        # A field that came after the run was made has its default in it.
+        # A field that came after the run was made has in it what was done then.
         found = {**defaults, **json.loads((folder / name).read_text(encoding="utf-8"))}
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{folder / name} cannot be read ({error}); choose another --workdir") from error
@@ -158,9 +159,11 @@ class Run:
         count = min(len(cache), max(VALIDATION_IMAGES, replicas)) // replicas * replicas
         if not count:
             return None
-        return pipeline.validation_crops(
+        crops = blank.validation_crops(
             cache, self.config.scale, self.degradation, count, VALIDATION_SIDE, self.config.seed
         )
+        kept = len(crops[0]) // replicas * replicas if crops else 0
+        return tuple(part[:kept] for part in crops) if kept else None
 
     def state(self) -> dict[str, list]:
         """Returns every variable that the next step depends on."""

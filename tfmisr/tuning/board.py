@@ -8,12 +8,14 @@ from tqdm import tqdm
 
 from tfmisr.tuning import results
 from tfmisr.tuning.sweep import OBJECTIVES
+from tfmisr.words import counted
 
 
 class Board:
-    """Rows in the order in which trials end: number, what became of it, score, best so far, time left, values.
+    """Rows in the order in which trials end: number, what became of it, score, best setting, time left, values.
 
-    The best so far is a setting's mean over its seeds, with the number of its first trial.
+    A row's score is the trial's own. The best setting so far is told by its mean over the seeds that have ended, with
+    the numbers of their trials, as at the search's end.
 
     Args:
         sweep: `tfmisr.tuning.sweep.Sweep`.
@@ -26,15 +28,18 @@ class Board:
         self.shown = {result["trial"] for result in self.found}
         self.started, self.before = time.monotonic(), len(self.found)
         if self.found:
-            print(f"going on after {len(self.found)} trials, best {self._best()}")
-        head = f"{'trial':>5}  {'':9}  {self.objective:>9}  {'best so far':>17}  {'took':>8}  {'left':>8}  values"
-        print(head, flush=True)
+            print(f"going on after {counted(len(self.found), 'trial')}, best setting {self._best()}")
+        head = f"{'trial':>5}  {'':9}  {self.objective:>9}  {'best setting':>17}  {'took':>8}  {'left':>8}  values"
+        print("best setting: its mean over the seeds so far, and their trials\n" + head, flush=True)
         # In a log file the rows are enough.
         self.bar = tqdm(total=expected, initial=len(self.found), desc="sweep", unit=" trials", disable=None)
 
     def _best(self) -> str:
         top = results.best(self.found, self.objective, OBJECTIVES[self.objective])
-        return f"{results.repeated(self.found, top, self.objective)[0]:.4f} ({top['trial']})" if top else "none"
+        if not top:
+            return "none"
+        repeats = results.repeated(self.found, top, self.objective)
+        return f"{results.mean(repeats, self.objective):.4f} ({','.join(result['trial'] for result in repeats)})"
 
     def ended(self, result: dict) -> None:
         """Shows a trial that has ended, once."""
@@ -72,7 +77,7 @@ class Board:
                 step = list(csv.DictReader(file))[-1]["step"]
         except (OSError, IndexError):
             step = 0
-        self.bar.set_postfix_str(f"trial {home.name} at step {step}, best {self._best()}")
+        self.bar.set_postfix_str(f"trial {home.name} at step {step}, best setting {self._best()}")
 
     def close(self) -> None:
         """Ends the bar's line."""

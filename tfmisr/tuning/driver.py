@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -15,6 +16,7 @@ from tfmisr.edge.files import write_text
 from tfmisr.tuning import oracles, processes, results, runner, service, study_report, worker
 from tfmisr.tuning.board import Board
 from tfmisr.tuning.sweep import OBJECTIVES
+from tfmisr.words import counted
 
 
 def lead(sweep, space, patience: float = 120, retry_failed: bool = False) -> dict | None:
@@ -38,9 +40,10 @@ def lead(sweep, space, patience: float = 120, retry_failed: bool = False) -> dic
         sweep.claim()
         (sweep.folder / "finished").unlink(missing_ok=True)
         check(sweep)
+        _require_comparable(sweep.folder)
         oracle = oracles.make(sweep, space)
         if retry_failed:
-            print(f"{oracle.retry_failed()} trials run again")
+            print(f"{counted(oracle.retry_failed(), 'trial')} run again")
         board = Board(sweep, oracle.expected)
         try:
             _search(sweep, space, oracle, board, patience)
@@ -126,6 +129,16 @@ def check(sweep) -> None:
             raise InputError(f"no trial of this sweep could run: {processes.reason(status, home / 'log.txt')}")
     finally:
         shutil.rmtree(home)
+
+
+def _require_comparable(folder) -> None:
+    """Raises an `InputError` where trials were scored on blank crops too, as before these were left out."""
+    for result in results.read_all(folder):
+        if not math.isfinite(result.get("bicubic_psnr") or 0.0):
+            raise InputError(
+                f"trial {result['trial']} in {folder} was scored by an earlier version, on blank images too; such "
+                "scores and today's cannot be compared. Choose another --workdir"
+            )
 
 
 @contextlib.contextmanager

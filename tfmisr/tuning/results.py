@@ -63,14 +63,18 @@ def best(found: list[dict], objective: str, direction: str) -> dict | None:
     """
     repeats = _repeats(found, objective)
     sign = 1 if direction == "max" else -1
-    means = {key: sign * sum(r[objective] for r in own) / len(own) for key, own in repeats.items()}
+    means = {key: sign * mean(own, objective) for key, own in repeats.items()}
     return repeats[max(means, key=means.get)][0] if means else None
 
 
-def repeated(found: list[dict], result: dict, objective: str) -> tuple[float, int]:
-    """Returns the mean score of a completed trial and its repeats with other seeds, and how many those are."""
-    own = _repeats(found, objective)[_setting(result)]
-    return sum(r[objective] for r in own) / len(own), len(own)
+def repeated(found: list[dict], result: dict, objective: str) -> list[dict]:
+    """Returns a completed trial and its repeats with other seeds, in their order: one setting."""
+    return _repeats(found, objective)[_setting(result)]
+
+
+def mean(repeats: list[dict], objective: str) -> float:
+    """Returns a setting's score: the mean over its seeds."""
+    return sum(result[objective] for result in repeats) / len(repeats)
 
 
 def _repeats(found, objective) -> dict[str, list[dict]]:

@@ -30,6 +30,7 @@ FIELDS = (
     "beta_2",
     "schedule",
     "warmup_steps",
+    "auto_warmup",
     "gradient_accumulation_steps",
     "ema_decay",
     "hard_patches",

@@ -7,6 +7,7 @@ import pathlib
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
 from tfmisr.tuning.sweep import SCORES
+from tfmisr.words import counted
 
 _LEVEL = 0.05
 _MOST_FACTORS = 6
@@ -96,6 +97,26 @@ def told(table, objective: str, direction: str) -> str:
     return "\n".join(lines)
 
 
+def against_bicubic(table, objective: str, direction: str) -> str:
+    """Returns for the terminal how the settings of a `study.csv` compare with bicubic interpolation, "" if unknown."""
+    from tfmisr.tuning import study_statistics as statistics
+
+    return _against_bicubic(statistics.read(table, objective, direction))
+
+
+def _against_bicubic(study) -> str:
+    if study.bicubic is None:
+        return ""
+    gains = [mean - study.bicubic for mean in study.means().values()]
+    above, settings = sum(gain > 0 for gain in gains), counted(len(gains), "setting")
+    spread = f"from {min(gains):+.4f} to {max(gains):+.4f}" if len(gains) > 1 else f"{gains[0]:+.4f}"
+    if above:
+        said = f"{above} of {settings} {'is' if above == 1 else 'are'} above it, {spread}."
+    else:
+        said = f"none of {settings} is above it ({spread}): none is of use as trained here; try more --steps."
+    return f"Bicubic interpolation of the same crops: {study.bicubic:.4f}; {said}"
+
+
 def _aligned(rows) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
@@ -104,7 +125,7 @@ def _aligned(rows) -> list[str]:
 def text(study, objective: str, pictures: list[str], similarity=None) -> str:
     """Returns the report as Markdown, with the same parameters' effect on SSIM where that is given."""
     completed = sum(map(len, study.settings.values())) + study.shorter
-    parts = [f"# {objective}: {completed} trials\n", _summary(study, objective)]
+    parts = [f"# {objective}: {counted(completed, 'trial')}\n", _summary(study, objective)]
     parts += _effects(study, objective, pictures)
     if similarity:
         parts += ["## What each does to structural similarity\n", *_effect_tables(similarity, "val_ssim")]
@@ -120,20 +141,22 @@ def text(study, objective: str, pictures: list[str], similarity=None) -> str:
 def _summary(study, objective) -> str:
     best = study.best()
     scores = study.settings[best]
-    lines = [f"{len(study.settings)} settings, {study.seeds} seed(s), {len(study.left_out)} trials not completed."]
+    counts = (
+        counted(len(study.settings), "setting"),
+        counted(study.seeds, "seed"),
+        counted(len(study.left_out), "trial"),
+    )
+    lines = [f"{', '.join(counts)} not completed."]
     if study.steps and study.steps[0] < study.steps[1]:
         short = f"; {study.shorter} shorter, which went on as longer ones, left out" if study.shorter else ""
         lines.append(f"Runs of {study.steps[0]} to {study.steps[1]} steps{short}.")
-    spread = f", {scores.min():.4f} to {scores.max():.4f} over {len(scores)} seeds" if len(scores) > 1 else ""
+    spread = f", mean of {len(scores)} seeds, {scores.min():.4f} to {scores.max():.4f}" if len(scores) > 1 else ""
     if len(scores) < study.seeds:
-        spread += f"; {study.seeds - len(scores)} of the {study.seeds} seeds were not completed with it"
-    lines.append(f"Best: {_setting(study, best)} with {objective} {scores.mean():.4f}{spread}.")
-    if study.bicubic is not None:
-        gains = [mean - study.bicubic for mean in study.means().values()]
-        lines.append(
-            f"Bicubic interpolation of the same crops: {study.bicubic:.4f}; {sum(gain > 0 for gain in gains)} of "
-            f"{len(gains)} settings are above it, from {min(gains):+.4f} to {max(gains):+.4f}."
-        )
+        missing = study.seeds - len(scores)
+        spread += f"; {missing} of the {study.seeds} seeds {'was' if missing == 1 else 'were'} not completed with it"
+    lines.append(f"Best setting: {_setting(study, best)} with {objective} {scores.mean():.4f}{spread}.")
+    if said := _against_bicubic(study):
+        lines.append(said)
     return "\n".join(lines) + "\n"
 
 
@@ -224,7 +247,11 @@ def _near_best(study) -> str:
     near = [(s, c) for (s, c), p in zip(found, adjusted, strict=True) if p >= _LEVEL]
     near.sort(key=lambda item: study.costs[item[0]]["parameters"])
     rows = [(_setting(study, s), f"{study.costs[s]['parameters']:,.0f}", _difference(c)) for s, c in near]
-    told = f"{len(found) - len(near)} of {len(found)} others differ from the best setting by more than its seeds do."
+    apart = len(found) - len(near)
+    told = (
+        f"{apart} of {counted(len(found), 'other')} {'differs' if apart == 1 else 'differ'} from the best setting by "
+    )
+    told += "more than its seeds do."
     if not near:
         return f"## The best setting\n\n{told}\n"
     few = " Few seeds tell few settings apart: these may be as good, or not." if study.seeds < 10 else ""

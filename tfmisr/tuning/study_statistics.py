@@ -97,7 +97,7 @@ def _bicubic(objective: str) -> str:
 
 def _check(rows, objective, path) -> None:
     for row in rows:
-        others = ("parameters", "multiply_adds", "steps", _bicubic(objective))
+        others = ("parameters", "multiply_adds", "steps")
         numbers = [row[objective], *(row.get(name) or 0 for name in others)]
         try:
             whole = None not in row.values() and all(math.isfinite(float(number)) for number in numbers)
@@ -122,9 +122,17 @@ def _study(completed, searched, objective, left_out, direction) -> Study:
     lengths = [int(float(row["steps"])) for row in rows if row.get("steps")]
     steps = (min(lengths), max(lengths)) if lengths else None
     seeds = len({row["seed"] for row in rows})
-    interpolated = [float(row[_bicubic(objective)]) for row in rows if row.get(_bicubic(objective))]
-    bicubic = float(np.mean(interpolated)) if interpolated else None
+    bicubic = _mean([row.get(_bicubic(objective)) for row in rows])
     return Study(factors, arrays, costs, seeds, left_out, direction, steps, len(completed) - len(rows), bicubic)
+
+
+def _mean(texts) -> float | None:
+    """Returns the mean of a column's numbers, `None` where it has none or, as of blank images once, an infinity."""
+    try:
+        numbers = [float(text) for text in texts if text]
+    except ValueError:
+        return None
+    return float(np.mean(numbers)) if numbers and np.isfinite(numbers).all() else None
 
 
 def _longest(rows, searched) -> list[dict]:

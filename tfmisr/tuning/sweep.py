@@ -5,8 +5,8 @@ import hashlib
 import json
 import pathlib
 
-from tfmisr import cli
-from tfmisr.config import Config
+from tfmisr import begun, cli
+from tfmisr.config import WITHOUT, Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
 
@@ -106,8 +106,17 @@ class Sweep:
         """The sweep's folder."""
         if self.base.workdir:
             return pathlib.Path(self.base.workdir).expanduser()
-        key = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:8]
+        found = self.identity()
+        # As in a run's key: folders keep their names.
+        found["base"] = {k: v for k, v in found["base"].items() if k not in WITHOUT or v != WITHOUT[k]}
+        key = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:8]
         return pathlib.Path("runs") / f"tune-{self.base.folder.name.rpartition('-')[0]}-{self.tuner}-{key}"
+
+    def as_begun(self, given) -> "Sweep":
+        """Returns the sweep, with the fields of runs that were not given as an earlier version began it."""
+        then = dataclasses.replace(self, base=begun.earlier(self.base, given, WITHOUT))
+        has_begun = (then.folder / "oracle" / "oracle.json").is_file()
+        return then if has_begun and begun.lacks(then.folder / "sweep.json", WITHOUT, "base") else self
 
     def claim(self) -> None:
         """Makes the folder this sweep's, or finds that it is already.
@@ -139,8 +148,8 @@ class Sweep:
     def _compare(self, found):
         expected = json.loads(json.dumps(self.identity()))
         here = {"initial_weights": None, **expected, **expected["base"]}
-        # A field that came after the sweep was made has its default in it.
-        there = {**json.loads(json.dumps(Config().identity())), **found, **found["base"]}
+        # A field that came after the sweep was made has in it what was done then.
+        there = {**json.loads(json.dumps(Config().identity())), **WITHOUT, **found, **found["base"]}
         differing = [key for key in here if key != "base" and there.get(key) != here[key]]
         if differing:
             key = differing[0]

@@ -7,6 +7,7 @@ network, and trains nothing.
 
 import csv
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -42,7 +43,7 @@ def main(argv=None) -> int:
 
 
 def _check(chosen, source, lr_source) -> None:
-    from tfmisr import degradations, models, pipeline
+    from tfmisr import blank, degradations, models, pipeline
     from tfmisr.training import unpaired
 
     if lacking := {"train", "validation"} - set(source.splits):
@@ -53,8 +54,23 @@ def _check(chosen, source, lr_source) -> None:
     models.create(chosen.model, chosen.scale, source.channels)
     for split in ("train", "validation"):
         pipeline.cache_of(source, split)
+    degradation = degradations.of(chosen.identity())
+    blank.require_some(source, "train", chosen.scale, degradation)
+    if _crops(chosen, source) is None:
+        raise blank.refusal(source, "validation")
     if lr_source:
-        unpaired.sampler(chosen, source, lr_source, degradations.of(chosen.identity()))
+        unpaired.sampler(chosen, source, lr_source, degradation)
+
+
+def _crops(chosen, source):
+    """Returns the crops that a run is validated on; `None` where none has a PSNR."""
+    from tfmisr import blank, degradations, pipeline
+    from tfmisr.training import loop
+
+    cache = pipeline.cache_of(source, "validation")
+    count = min(len(cache), loop.VALIDATION_IMAGES)
+    degradation = degradations.of(chosen.identity())
+    return blank.validation_crops(cache, chosen.scale, degradation, count, loop.VALIDATION_SIDE, chosen.seed)
 
 
 def _costs(home, asked, chosen, source) -> dict:
@@ -85,8 +101,8 @@ def _trained(home, asked, chosen, source, lr_source) -> dict:
     with open(home / "history.csv", newline="", encoding="utf-8") as file:
         last = list(csv.DictReader(file))[-1]
     measured = {name: float(last[name]) for name in ("val_psnr", "val_loss") if last.get(name)}
-    if asked["objective"] not in measured:
-        raise InputError(f"the run's history.csv has no {asked['objective']}")
+    if not math.isfinite(measured.get(asked["objective"], math.nan)):
+        raise InputError(f"the run's history.csv has no {asked['objective']}, or none that is a number")
     return {"steps": int(last["step"]), **measured, **(_judged(chosen, source, path) if path else {})}
 
 
@@ -103,25 +119,23 @@ def _judged(chosen, source, path) -> dict:
     """Returns the mean SSIM of the crops that the run was validated on, and what bicubic interpolation has there."""
     import numpy as np
 
-    from tfmisr import degradations, metrics, models, pipeline
+    from tfmisr import metrics, models
     from tfmisr.edge.resize import upscale
-    from tfmisr.training import loop
 
-    cache = pipeline.cache_of(source, "validation")
-    count = min(len(cache), loop.VALIDATION_IMAGES)
-    degradation = degradations.of(chosen.identity())
-    lr, hr = pipeline.validation_crops(cache, chosen.scale, degradation, count, loop.VALIDATION_SIDE, chosen.seed)
+    lr, hr = _crops(chosen, source)
     sr = np.clip(np.asarray(models.load(path)(lr, training=False)), 0.0, 1.0)
     bicubic = np.clip([upscale(image, chosen.scale) for image in lr], 0.0, 1.0)
 
     def mean(measure, found):
         return float(np.mean([measure(*pair, 1.0) for pair in zip(hr, found, strict=True)]))
 
-    return {
+    found = {
         "val_ssim": mean(metrics.ssim, sr),
         "bicubic_psnr": mean(metrics.psnr, bicubic),
         "bicubic_ssim": mean(metrics.ssim, bicubic),
     }
+    # Crops too small for a measure: a study's table has numbers or nothing.
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def _tell_tensorboard(home, asked) -> None:

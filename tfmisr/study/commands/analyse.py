@@ -6,6 +6,7 @@ import pathlib
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
+from tfmisr.words import counted
 
 
 def add_parser(subparsers):
@@ -45,15 +46,12 @@ def run(arguments) -> int:
         write_text(output / name, text)
     if study.simulated:
         print(ratings.SIMULATED)
-    print(f"study {study.hash[:16]}: {_readers(answers)}, {len(study.cases)} cases, {len(study.arms)} arms")
+    counts = {"reader": len(answers.readers), "case": len(study.cases), "arm": len(study.arms)}
+    print(f"study {study.hash[:16]}: {', '.join(counted(count, noun) for noun, count in counts.items())}")
     for caution in study.cautions:
         print(f"note: {caution}")
     print(f"report: {output / 'report.html'}")
     return 0
-
-
-def _readers(answers):
-    return f"{len(answers.readers)} reader{'s' * (len(answers.readers) != 1)}"
 
 
 def _exported(folder, output, force):

@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 from tfmisr.study import design
+from tfmisr.words import counted
 
 
 def add_parser(subparsers):
@@ -31,11 +32,11 @@ def run(arguments) -> int:
     from tfmisr.study import building
 
     study = building.build(wanted, arguments.output)
-    cases, arms = len(study.plan.cases), len(study.plan.arms)
-    training = len(study.plan.training)
-    print(f"study {study.hash[:12]}: {cases} cases, {arms} arms, {training} training case{'s' * (training != 1)}")
+    cases = len(study.plan.cases)
+    counts = {"case": cases, "arm": len(study.plan.arms), "training case": len(study.plan.training)}
+    print(f"study {study.hash[:12]}: {', '.join(counted(count, noun) for noun, count in counts.items())}")
     if (patients := study.values["patients"]) < cases:
-        print(f"note: the {cases} cases are of {patients} patients; the analysis takes cases as independent")
+        print(f"note: the {cases} cases are of {counted(patients, 'patient')}; the analysis takes cases as independent")
     print(f"next: python -m tfmisr.study readers {arguments.output} --add NAME...")
     return 0
 

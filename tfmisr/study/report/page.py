@@ -48,8 +48,8 @@ table.wide .ends { display: block; font-size: 0.8rem; }
 thead th { color: var(--dim); font-weight: 600; border-bottom: 1.5px solid var(--line); vertical-align: bottom; }
 tbody th { font-weight: 500; }
 tbody tr:hover { background: var(--soft); }
-figure { margin: 0.75rem 0 1.25rem; }
-figure svg { width: 100%; max-width: 50rem; height: auto; display: block; }
+figure { margin: 0.75rem 0 1.25rem; overflow-x: auto; }
+figure svg { width: 100%; min-width: 38rem; height: auto; display: block; }
 svg text { font-family: inherit !important; }
 dl.methods dt { font-weight: 600; margin-top: 0.8rem; }
 dl.methods dd { margin: 0.1rem 0 0; }
@@ -57,7 +57,8 @@ dl.methods dd { margin: 0.1rem 0 0; }
   :root { color-scheme: light; --paper: #fff; --ink: #000; --dim: #444; --line: #777; --rule: #ccc; --soft: #fff;
     --accent: #000; --warn: #8a4b00; --warn-paper: #fff; }
   body { font-size: 10pt; } main { max-width: none; padding: 0.6cm 0 0; } nav { display: none; }
-  .stamp { position: static; } .scroll { overflow: visible; } .dim, figcaption, caption, .note { font-size: 8pt; }
+  .stamp { position: static; } .scroll, figure { overflow: visible; } figure svg { min-width: 0; }
+  .dim, figcaption, caption, .note { font-size: 8pt; }
   table { font-size: 7.5pt; } table.wide .ends { font-size: 6.5pt; } th, td { padding: 0.15rem 0.3rem; }
   caption, thead { break-after: avoid; }
   h2 { break-after: avoid; margin-top: 1.2rem; } figure, tr { break-inside: avoid; }

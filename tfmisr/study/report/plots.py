@@ -16,7 +16,8 @@ _INK, _DIM = "#010203", "#040506"
 _ACCENT, _WARM, _GREY = "#3b82c4", "#d9822b", "#8a8f98"
 # From bad to good, told apart without colour vision by lightness: dark, light, grey, light, dark.
 _SCALE = ("#a8442a", "#e0a183", "#b9b9b4", "#86b6dc", "#2c6ca3")
-_WIDTH = 7.4
+_WIDTH = 10.4  # inches: at the page's full column its 10-point letters are as large as the text
+_PANELS = 3  # side by side at most
 _SIZE_LABELS = {
     "half_width_most": "half width of the 95 % interval, in four of five studies [points]",
     "power": "share of studies that find the difference",
@@ -165,9 +166,9 @@ class _drawing:
 
 
 def _panels(count, rows, results):
-    """Returns a figure with the panels side by side, two in a row, the first arm on top."""
-    columns = min(count, 2)
-    lines = -(-count // columns)
+    """Returns a figure with the panels side by side in rows as equal as can be, the first arm on top."""
+    lines = -(-count // _PANELS)
+    columns = -(-count // lines)
     figure = Figure((_WIDTH, lines * (1.15 + 0.34 * rows)), layout="constrained")
     FigureCanvasSVG(figure)
     panels = [figure.add_subplot(lines, columns, i + 1) for i in range(count)]

@@ -3,6 +3,7 @@
 from tfmisr.study.report.agreement import agreement, reader_pairs, within_reader
 from tfmisr.study.report.formats import NONE, bootstrap, interval, number, p_text, percent, ratio_text
 from tfmisr.study.report.table import Table, notes
+from tfmisr.study.report.words import because, tested
 
 # Columns of words, which stand at the left of their column and may wrap.
 TEXTS = ("verdict", "because", "arms", "standard deviations", "thresholds")
@@ -105,19 +106,12 @@ def noninferiority(results: dict) -> Table:
     rows, records = [], []
     for name, question in results["questions"].items():
         for row in question["noninferiority"]:
-            found = row["difference"]
-            rows.append(
-                [
-                    f"{name}: {row['arm']}",
-                    interval(found, sign=True),
-                    f"{row['margin']:g}",
-                    row["verdict"],
-                    row["reason"],
-                ]
-            )
+            found, reason = row["difference"], because(row, question, tested(results))
+            cells = interval(found, sign=True), f"{row['margin']:g}", row["verdict"], reason
+            rows.append([f"{name}: {row['arm']}", *cells])
             ends = {key: found[key] for key in ("mean", "low", "high")}
-            keys = ("reference", "margin", "verdict", "reason")
-            records.append({"question": name, "arm": row["arm"], **ends, **{key: row[key] for key in keys}})
+            ends |= {key: row[key] for key in ("reference", "margin", "verdict")}
+            records.append({"question": name, "arm": row["arm"], **ends, "reason": reason})
     reference = results["study"]["reference"]
     caption = f"Non-inferiority to {reference}: the lower end of the 95 % interval is a one-sided 97.5 % bound."
     header = ["question and arm", f"difference to {reference} (95 %)", "margin", "verdict", "because"]

@@ -1,6 +1,6 @@
 """The report's sentences: what was found, and how it was found."""
 
-from tfmisr.study.report.formats import NONE, interval, number, percent
+from tfmisr.study.report.formats import NONE, interval, number, p_text, percent
 from tfmisr.study.statistics.noninferiority import VERDICTS
 from tfmisr.study.statistics.primary import LINEAR, ORDINAL
 
@@ -11,7 +11,7 @@ def findings(results: dict) -> dict[str, list[str]]:
     """Returns what a reader in a hurry must know: title of a question to sentences, the planned question first."""
     planned = results["study"]["primary"]
     return {
-        f"{name} (the primary question)" if name == planned else name: list(_of_question(question))
+        f"{name} (the primary question)" if name == planned else name: list(_of_question(question, tested(results)))
         for name, question in ordered(results).items()
     }
 
@@ -22,9 +22,14 @@ def ordered(results: dict) -> dict[str, dict]:
     return dict(sorted(results["questions"].items(), key=lambda item: item[0] != planned))
 
 
-def _of_question(question):
+def tested(results: dict) -> int:
+    """Returns the number of tests that p values are adjusted for."""
+    return sum(pair["p_value"] is not None for q in results["questions"].values() for pair in q["pairs"])
+
+
+def _of_question(question, tests):
     yield f"Mean scores: {'; '.join(f'{arm} {interval(found)}' for arm, found in question['arms'].items())}."
-    higher, open_, untested = _split(question["pairs"])
+    higher, open_, untested = _split(question)
     if higher:
         yield f"Scored higher, after Holm's adjustment: {', '.join(higher)}."
     if open_:
@@ -34,8 +39,9 @@ def _of_question(question):
     for verdict in VERDICTS[::-1]:
         rows = [row for row in question["noninferiority"] if row["verdict"] == verdict]
         if rows:
-            arms = "; ".join(f"{row['arm']} ({row['reason']})" for row in rows)
-            yield f"{verdict.capitalize()} to {rows[0]['reference']}: {arms}."
+            arms = "; ".join(f"{row['arm']} ({because(row, question, tests)})" for row in rows)
+            to = "against" if verdict == "inconclusive" else "to"
+            yield f"{verdict.capitalize()} {to} {rows[0]['reference']}: {arms}."
     found = question["agreement"]["all images"]
     single, near = found["ICC(2,1)"], found["within 1"]
     if single["value"] is not None:
@@ -46,17 +52,55 @@ def _of_question(question):
     yield from (f"{warning}." for warning in question["warnings"])
 
 
-def _split(pairs):
+def because(row: dict, question: dict, tests: int) -> str:
+    """Returns the reason of a non-inferiority verdict; where the pair's adjusted test says otherwise, that beside it.
+
+    The verdict rests on one interval of the mean difference that was planned for this arm; the test is one of many,
+    adjusted for their number, and of odds. Either can find what the other does not.
+
+    Args:
+        row: One of the question's non-inferiority verdicts.
+        question: One of the results' questions.
+        tests: Number of tests that p values are adjusted for.
+    """
+    pair = _pair_of(row, question)
+    if pair is None or pair["p_holm"] is None or _differs(row) == (pair["p_holm"] < _LEVEL):
+        return row["reason"]
+    found = "no difference by itself" if _differs(row) else _order(pair)
+    test = f"the pair's test, adjusted for {tests} tests where the interval is not, shows {found}"
+    return f"{row['reason']}; {test}, p {p_text(pair['p_holm'])}"
+
+
+def _pair_of(row, question):
+    arms = {row["arm"], row["reference"]}
+    return next((pair for pair in question["pairs"] if {pair["first"], pair["second"]} == arms), None)
+
+
+def _differs(row) -> bool:
+    """Returns whether the verdict's interval leaves 0 out."""
+    low, high = row["difference"]["low"], row["difference"]["high"]
+    return low is not None and (low > 0 or high < 0)
+
+
+def _order(pair) -> str:
+    first, second = pair["first"], pair["second"]
+    up = pair["odds_ratio"] > 1 if pair["odds_ratio"] is not None else (pair["difference"]["mean"] or 0) > 0
+    return f"{first} over {second}" if up else f"{second} over {first}"
+
+
+def _split(question):
+    """Returns the pairs with a difference, without one, and without a test, each told in one sentence only."""
     higher, open_, untested = [], [], []
-    for pair in pairs:
+    # What a verdict says of these pairs, its sentence says, with the adjusted test beside it.
+    told = [_pair_of(row, question) for row in question["noninferiority"] if _differs(row)]
+    for pair in question["pairs"]:
         first, second = pair["first"], pair["second"]
         if pair["p_holm"] is None:
             untested.append(f"{first} and {second}" + (f" ({pair['note']})" if pair["note"] else ""))
-        elif pair["p_holm"] >= _LEVEL:
+        elif pair["p_holm"] < _LEVEL:
+            higher.append(_order(pair))
+        elif pair not in told:
             open_.append(f"{first} and {second}")
-        else:
-            up = pair["odds_ratio"] > 1 if pair["odds_ratio"] is not None else (pair["difference"]["mean"] or 0) > 0
-            higher.append(f"{first} over {second}" if up else f"{second} over {first}")
     return higher, open_, untested
 
 
@@ -92,7 +136,9 @@ def methods(results: dict) -> list[tuple[str, str]]:
         (
             "Many tests",
             f"p values are adjusted by Holm's method over all {len(tests)} pairs and questions. Non-inferiority is "
-            "judged arm by arm without adjustment.",
+            "judged arm by arm without adjustment, from the interval of the mean difference. Where the adjusted test "
+            "of the same pair does not agree, the verdict says so: a difference that one planned comparison shows need "
+            "not stand among many, and a test of odds is not one of means.",
         ),
         (
             "Wilcoxon's test",

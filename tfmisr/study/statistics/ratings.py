@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 
 from tfmisr.edge.errors import InputError
+from tfmisr.words import counted
 
 SIMULATED = "SIMULATED READERS"
 # A study of 50 readers and 10,000 images has a ratings.csv of some 200 MB.
@@ -204,7 +205,7 @@ def _cautions(found):
     if export.get("forced"):
         yield "The study was open when its answers were exported: these are not its final numbers."
     if broken := list(export.get("broken") or []):
-        count = f"{len(broken)} finding{'s' * (len(broken) > 1)}"
+        count = counted(len(broken), "finding")
         yield f"Something was changed by other means than this program ({count}): {broken[0]}."
     rows = export.get("readers") or []
     parts = [(reader["label"], reader.get("answered", 0), reader.get("trials", 0)) for reader in rows]
@@ -214,8 +215,8 @@ def _cautions(found):
     cases = sum(not case["training"] for case in found["cases"])
     if (patients := int(found.get("patients") or cases)) < cases:
         yield (
-            f"The {cases} cases are of {patients} patients: intervals and tests take cases as independent, which makes "
-            "them too narrow and too small."
+            f"The {cases} cases are of {counted(patients, 'patient')}: intervals and tests take cases as independent, "
+            "which makes them too narrow and too small."
         )
 
 

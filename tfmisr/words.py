@@ -1,0 +1,6 @@
+"""Words of messages that depend on a number."""
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a number with its noun in the right form: "1 image", "2 images", "1,000 images"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
