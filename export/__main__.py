@@ -16,7 +16,7 @@ _CALIBRATED = ("int8", "int16x8")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m tfmisr.export",
         description="Writes a trained network as .tflite files that carry a model card, and as a SavedModel; compares "
         "each file with the Keras network on whole images. Exit status 1: a file is over a limit.",

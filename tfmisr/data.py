@@ -1,6 +1,5 @@
 """Datasets by name or folder: the base class of all builders, and one view on any of them."""
 
-import difflib
 import errno
 import hashlib
 import importlib
@@ -16,8 +15,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import drop_old
+from tfmisr.edge.errors import InputError, hint
+from tfmisr.edge.files import drop_old, name_bytes
 
 DEFAULT = "chest_phantom"
 SPLITS = ("train", "validation", "test")
@@ -61,7 +60,7 @@ def split_of(key: str, percent: dict[str, int]) -> str:
     """
     if sum(percent.values()) != 100:
         raise ValueError(f"`percent` must add up to 100. Received: percent={percent}")
-    point = int(hashlib.sha256(key.encode()).hexdigest()[:12], 16) % 10_000
+    point = int(hashlib.sha256(name_bytes(key)).hexdigest()[:12], 16) % 10_000
     for name, share in percent.items():
         point -= share * 100
         if point < 0:
@@ -245,7 +244,10 @@ def _own_builder(name: str):
 def _config(name: str, config: str) -> str | None:
     known = list(_own_builder(name).builder_configs)
     if config and config not in known:
-        raise InputError(f"{name} has the configurations {', '.join(known) or 'none'}. Received: {name}/{config}")
+        raise InputError(
+            f"{name} has the configurations {', '.join(known) or 'none'}. "
+            f"Received: {name}/{config}{hint(config, known)}"
+        )
     return config or None
 
 
@@ -253,11 +255,10 @@ def _registered_builder(dataset: str, data_dir: str | None):
     try:
         return tfds.builder(dataset, data_dir=data_dir)
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
-        close = difflib.get_close_matches(dataset, names() + tfds.list_builders(), 1, 0.5)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        close = hint(dataset, names() + tfds.list_builders(), 0.5)
         raise InputError(
             f"dataset must be one of {', '.join(names())}, another one registered with TFDS, or a folder. "
-            f"Received: {dataset}{hint}"
+            f"Received: {dataset}{close}"
         ) from error
 
 

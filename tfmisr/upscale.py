@@ -12,7 +12,7 @@ _WRITTEN = (".png", ".tif", ".tiff", ".dcm")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m tfmisr.upscale",
         description="Enlarges images of any size, tile by tile: beside the image and its result, memory is bounded by "
         "the tile. 8 and 16 bits stay what they are; "

@@ -11,6 +11,7 @@ import tqdm
 
 from tfmisr.edge import images
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import name_bytes
 
 MIN_SIDE = 32  # below it a low resolution at x8 has under 4 pixels
 
@@ -87,9 +88,9 @@ def fingerprint(found: Iterable[File], *more: str) -> str:
     """Returns 12 hexadecimal digits that change with the files' names, sizes, times, or with `more`."""
     digest = hashlib.sha256()
     for file in found:
-        digest.update(f"{file.name}\0{file.size}\0{file.mtime_ns}\n".encode(errors="surrogateescape"))
+        digest.update(name_bytes(f"{file.name}\0{file.size}\0{file.mtime_ns}\n"))
     for text in more:
-        digest.update(f"{text}\0".encode())
+        digest.update(name_bytes(f"{text}\0"))
     return digest.hexdigest()[:12]
 
 
