@@ -8,6 +8,7 @@ import pathlib
 import sys
 
 from tfmisr import cli
+from tfmisr.edge import shipped
 from tfmisr.edge.card import LARGEST_TILE
 from tfmisr.edge.errors import InputError
 
@@ -84,6 +85,7 @@ def main(argv=None) -> int:
     asked = _tiles(arguments)
     cli.check_writable(arguments.output)
     _check_backend()
+    _refuse_tflite(arguments.model)
     from tfmisr import config, degradations, models, upscalers
     from tfmisr.export import convert
 
@@ -102,6 +104,12 @@ def main(argv=None) -> int:
         convert.save_model(network, export.folder / "saved_model")
         print(f"{export.folder / 'saved_model'}: any size, signature {convert.SIGNATURE}")
     return export.compare(paths) if paths and arguments.images else 0
+
+
+def _refuse_tflite(name):
+    path = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name)
+    if path.suffix == ".tflite":
+        raise InputError(f"expected a run's folder or a .keras file. Received: {name}, a .tflite file already: {path}")
 
 
 def _check_backend():

@@ -1,9 +1,11 @@
 """Datasets by name or folder: the base class of all builders, and one view on any of them."""
 
+import contextlib
 import errno
 import hashlib
 import importlib
 import inspect
+import io
 import itertools
 import os
 import pathlib
@@ -14,9 +16,10 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
+from tensorflow_datasets.core.utils import tqdm_utils
 
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.edge.files import drop_old, name_bytes
+from tfmisr.edge.files import drop_old, name_bytes, printable
 
 DEFAULT = "chest_phantom"
 SPLITS = ("train", "validation", "test")
@@ -265,7 +268,10 @@ def _registered_builder(dataset: str, data_dir: str | None):
 def load(dataset=None, data_dir=None, manual_dirs=(), patient_pattern=None) -> Source:
     """Prepares the dataset where that is not done yet, and returns it; arguments as in `builder`."""
     chosen = builder(dataset, data_dir, manual_dirs, patient_pattern)
-    _drop_leftovers(pathlib.Path(chosen.data_path))
+    path = os.fspath(chosen.data_path)
+    if printable(path) != path:
+        raise InputError(f"TensorFlow needs folders whose names are valid UTF-8; choose another --data_dir than {path}")
+    _drop_leftovers(pathlib.Path(path))
     _prepare(chosen)
     return Source(chosen)
 
@@ -286,7 +292,8 @@ def load_for(arguments, fields: dict) -> Source:
 
 def _prepare(builder) -> None:
     try:
-        builder.download_and_prepare()
+        with _without_tfds_bars(builder):
+            builder.download_and_prepare()
     except InputError:
         raise
     except Exception as error:
@@ -302,6 +309,21 @@ def _prepare(builder) -> None:
                 f"Received: {type(error).__name__}"
             ) from error
         raise
+
+
+@contextlib.contextmanager
+def _without_tfds_bars(builder):
+    """Lets this package's own builders, which have a bar and a report of their own, speak for themselves."""
+    if not isinstance(builder, DatasetBuilder):
+        yield
+        return
+    shown = getattr(tqdm_utils, "_active", True)
+    tqdm_utils.display_progress_bar(False)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tqdm_utils.display_progress_bar(shown)
 
 
 def _prepared_meanwhile(builder) -> bool:

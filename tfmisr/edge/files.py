@@ -21,6 +21,11 @@ def name_bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogatepass" if os.name == "nt" else "surrogateescape")
 
 
+def printable(name: str) -> str:
+    """Returns a file's name as text for tables, pictures and JSON: what is no valid UTF-8 is escaped, as `\\udcfc`."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def temporary_name(path, process: int | str | None = None) -> pathlib.Path:
     """Returns a path beside `path` for this process alone, with its extension and a short name.
 
