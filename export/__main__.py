@@ -84,8 +84,8 @@ def main(argv=None) -> int:
     arguments = _parser().parse_args(argv)
     asked = _tiles(arguments)
     cli.check_writable(arguments.output)
-    _check_backend()
     _refuse_tflite(arguments.model)
+    _check_backend()
     from tfmisr import config, degradations, models, upscalers
     from tfmisr.export import convert
 

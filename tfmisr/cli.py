@@ -1,6 +1,7 @@
 """What every command shares: a user's mistake is one line and exit status 2, never a traceback."""
 
 import argparse
+import atexit
 import contextlib
 import errno
 import importlib.machinery
@@ -28,6 +29,8 @@ _TRAINING = {
     "keras_tuner",
     "tensorflow_io",
 }
+
+_INTERRUPTED = []  # not empty after Ctrl-C
 
 
 class Parser(argparse.ArgumentParser):
@@ -106,12 +109,14 @@ def prepare_output() -> None:
 def run(main: Callable[[], int | None]) -> None:
     """Runs `main` and exits: 0 done, 2 a user's mistake, 130 interrupted, 1 anything else."""
     prepare_output()
+    atexit.register(_end_at_once)  # before others register, which come first then
     try:
         status = main() or 0
         sys.stdout.flush()
     except BrokenPipeError as error:
         status = _unheard(error)
     except KeyboardInterrupt:
+        _INTERRUPTED.append(True)
         status = _say("interrupted; start the same command again, a run or a folder goes on where it stopped", 130)
     except InputError as error:
         status = _say(error, 2)
@@ -120,6 +125,15 @@ def run(main: Callable[[], int | None]) -> None:
     except OSError as error:
         status = _operating_system(error)
     sys.exit(status)
+
+
+def _end_at_once():
+    """Ends an interrupted command without taking TensorFlow down first, which lasts several seconds."""
+    if _INTERRUPTED:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(130)
 
 
 def _unheard(error: BrokenPipeError) -> int:

@@ -132,7 +132,10 @@ class Config:
         is_path = self.dataset.startswith(".") or path.is_absolute() or path.is_dir()
         dataset = pathlib.Path(os.path.abspath(path)).name if is_path else self.dataset.replace("/", "-")
         model = self.model.replace("/", "-") + ("-gan" if self.discriminator else "")
-        return pathlib.Path("runs") / f"{dataset}-{model}-x{self.scale}-{self.key}"
+        rest = f"-{model}-x{self.scale}-{self.key}"
+        while len(os.fsencode(dataset + rest)) > 255 and dataset:  # the longest name that file systems take
+            dataset = dataset[:-1]
+        return pathlib.Path("runs") / (dataset + rest)
 
     def total_steps(self, images: int) -> int:
         """Returns the number of training steps on a training split of so many images."""

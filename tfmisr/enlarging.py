@@ -181,9 +181,7 @@ def enlarge_all(enlarger: Enlarger, jobs: list[tuple], processes: int = 1) -> It
                 "with fewer --processes"
             ) from error
         finally:
-            for waiting in running:
-                waiting.cancel()
-            if not ended:
+            if not ended:  # what waits then fails with them; cancelling it would make the executor stumble
                 _kill(set(multiprocessing.active_children()) - before, {target.parent for _, target in jobs})
 
 

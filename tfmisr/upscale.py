@@ -97,7 +97,7 @@ def _folder(enlarger, jobs, arguments) -> int:
             forget_empty(pathlib.Path(arguments.output).expanduser())
         names = ", ".join(map(str, failed[:3])) + (f" and {len(failed) - 3:,} more" if len(failed) > 3 else "")
         raise InputError(
-            f"{len(failed):,} of {len(jobs):,} images could not be enlarged, see the reasons above: {names}"
+            f"{len(failed):,} of {len(jobs):,} images could not be enlarged: {names}; the reasons stand above"
         )
     return 0
 

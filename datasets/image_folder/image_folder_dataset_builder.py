@@ -98,7 +98,7 @@ class Builder(data.DatasetBuilder):
                         written += 1
                         yield key, self._example(key, image, patient)
                 except InputError as error:
-                    self._tally.skip_broken(source.path, error)
+                    self._tally.skip_broken(error, source.path)
         self._tally.report()
         if not written:
             raise InputError(f"no image of the {split} split can be read; mend the files named above")

@@ -87,17 +87,17 @@ class Tally:
         self.total = self.broken = self.small = 0
         self._reasons = {}
 
-    def _skip(self, reason, path):
-        self._reasons.setdefault(reason, []).append(path)
+    def _skip(self, kind, reason, path):
+        self._reasons.setdefault((kind, reason), []).append(path)
 
-    def skip_broken(self, path: pathlib.Path, error: InputError) -> None:
+    def skip_broken(self, error: InputError, path: pathlib.Path | None = None) -> None:
         """Counts one broken file.
 
         Raises:
             InputError: More than one, and more than 1 % of all, are broken.
         """
         self.broken += 1
-        self._skip(str(error).removeprefix(f"{path}: "), path)
+        self._skip("broken", str(error).removeprefix(f"{path}: "), path)
         if self.broken > max(1, self.total // 100):
             self.report()
             raise InputError(
@@ -108,15 +108,18 @@ class Tally:
     def skip_small(self, path: pathlib.Path) -> None:
         """Counts one image that is too small."""
         self.small += 1
-        self._skip(f"smaller than {MIN_SIDE} pixels", path)
+        self._skip(f"smaller than {MIN_SIDE} pixels", "", path)
 
     def report(self) -> None:
         """Writes a line for each reason, with up to three files, and forgets them; the counts stay."""
-        for reason, paths in list(self._reasons.items())[:_MOST_REASONS]:
+        for (kind, reason), paths in list(self._reasons.items())[:_MOST_REASONS]:
+            examples = [str(path) for path in paths[:3] if path]
             more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
-            _write(f"left out ({reason}): {', '.join(map(str, paths[:3]))}{more}")
+            _write(
+                f"skipped as {kind} ({len(paths):,}): {': '.join(filter(None, [reason, ', '.join(examples)]))}{more}"
+            )
         if rest := list(self._reasons.values())[_MOST_REASONS:]:
-            _write(f"left out for {len(rest):,} other reasons: {sum(map(len, rest)):,} files")
+            _write(f"skipped for {len(rest):,} other reasons: {sum(map(len, rest)):,} files")
         self._reasons = {}
 
 
@@ -135,7 +138,7 @@ def read_headers(found: list[File], tally: Tally) -> list[File]:
             errors.append((file.path, error))
     tally.total = len(headers) + len(errors)
     for path, error in errors:
-        tally.skip_broken(path, error)
+        tally.skip_broken(error, path)
     large = []
     for file in headers:
         if min(file.header.height, file.header.width) < MIN_SIDE:
