@@ -8,6 +8,7 @@ import pathlib
 import sys
 
 from tfmisr import cli
+from tfmisr.edge import shipped
 from tfmisr.edge.card import LARGEST_TILE
 from tfmisr.edge.errors import InputError
 
@@ -16,7 +17,7 @@ _CALIBRATED = ("int8", "int16x8")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m tfmisr.export",
         description="Writes a trained network as .tflite files that carry a model card, and as a SavedModel; compares "
         "each file with the Keras network on whole images. Exit status 1: a file is over a limit.",
@@ -83,6 +84,7 @@ def main(argv=None) -> int:
     arguments = _parser().parse_args(argv)
     asked = _tiles(arguments)
     cli.check_writable(arguments.output)
+    _refuse_tflite(arguments.model)
     _check_backend()
     from tfmisr import config, degradations, models, upscalers
     from tfmisr.export import convert
@@ -102,6 +104,12 @@ def main(argv=None) -> int:
         convert.save_model(network, export.folder / "saved_model")
         print(f"{export.folder / 'saved_model'}: any size, signature {convert.SIGNATURE}")
     return export.compare(paths) if paths and arguments.images else 0
+
+
+def _refuse_tflite(name):
+    path = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name)
+    if path.suffix == ".tflite":
+        raise InputError(f"expected a run's folder or a .keras file. Received: {name}, a .tflite file already: {path}")
 
 
 def _check_backend():

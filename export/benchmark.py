@@ -19,7 +19,7 @@ SIDE = 128  # of the window, for a file that takes any; more where the network s
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m tfmisr.export.benchmark",
         description="Times .tflite files made by python -m tfmisr.export on this machine. All files and numbers of "
         "threads take turns in one process, so that heat and other load fall on all of them alike.",

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfmisr import collapsible, layers, quantization
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import temporary_name
 from tfmisr.export import degenerate
 
 FLAVOURS = ("float32", "float16", "dynamic", "int8", "int16x8")
@@ -231,7 +232,7 @@ def save_model(network: keras.Model, folder) -> None:
     """
     network = collapsible.collapsed(network)
     folder = pathlib.Path(folder)
-    temporary = folder.with_name(f".{os.getpid()}.{folder.name}")
+    temporary = temporary_name(folder)
     archive = keras.export.ExportArchive()
     archive.track(network)
     spec = tf.TensorSpec((None, None, None, network.input_shape[-1]), tf.float32, name="low_res")

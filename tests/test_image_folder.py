@@ -255,6 +255,25 @@ def test_small_images_are_counted_and_left_out(folder, load, capsys):
     assert "1 small" in capsys.readouterr().err
 
 
+def test_many_that_are_left_out_are_a_count_and_three_examples_for_each_reason(folder, load, capsys):
+    put(folder, "a.png", "b.png", "c.png")
+    put(folder, *(f"icon{i}.png" for i in range(9)), pixels=gray(31, 64))
+    (folder / "broken.png").write_bytes(b"")
+    load()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped")]
+    assert len(lines) == 2
+    assert lines[0].startswith("skipped as broken (1): expected an image") and lines[0].endswith("broken.png")
+    assert lines[1].startswith("skipped as smaller than 32 pixels (9): ") and lines[1].endswith(" and 6 more")
+    assert [f"icon{i}.png" in lines[1] for i in range(4)] == [True, True, True, False]
+
+
+def test_companions_that_archives_of_a_mac_hold_are_no_images(folder, load):
+    put(folder, "a.png", "b.png", "c.png", "__MACOSX/whatever.png")
+    for name in ("._a.png", "__MACOSX/._a.png", ".DS_Store", "Thumbs.db"):
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    assert len(everything(load())) == 3
+
+
 def test_a_folder_without_images_is_an_input_error(folder, load):
     (folder / "notes.txt").write_text("nothing")
     with pytest.raises(InputError, match="expected PNG, JPEG, TIFF or DICOM images .* found none in"):

@@ -3,8 +3,10 @@
 import errno
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from tiny_network import tiny_network, write_tflite
 from tfmisr import models, upscale
 from tfmisr.edge import images
 from tfmisr.edge.errors import InputError
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def run(*arguments):
@@ -252,6 +256,46 @@ def test_folder_of_another_model_or_scale_is_refused(tmp_path):
         run(*arguments, "--scale", 3)
     with pytest.raises(InputError, match="results of another model: 'bicubic' there, 'lanczos' here"):
         run(*arguments, "--model", "lanczos")
+
+
+def test_folder_of_an_archive_made_on_a_mac_has_no_companions_among_its_images(tmp_path, capsys):
+    arguments = folder_of_three(tmp_path)
+    (tmp_path / "in" / "__MACOSX").mkdir()
+    for name in ("._0.png", "__MACOSX/._1.png", "__MACOSX/2.png", ".DS_Store", "Thumbs.db"):
+        (tmp_path / "in" / name).write_bytes(b"\0\5\x16\7")
+    run(*arguments)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert sorted(p.name for p in (tmp_path / "out").rglob("*")) == ["0.png", "1.png", "2.png", "upscale.json"]
+
+
+def test_output_in_a_new_folder_leaves_none_where_the_input_is_bad(tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    with pytest.raises(InputError, match="bad.png"):
+        run("--model", "bicubic", tmp_path / "bad.png", "--output", tmp_path / "new" / "out.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="process groups of POSIX")
+def test_ctrl_c_with_several_processes_ends_at_once_and_leaves_nothing_half_written(tmp_path):
+    (tmp_path / "in").mkdir()
+    for i in range(4):
+        images.write_image(tmp_path / "in" / f"{i}.png", noise((1500, 1500, 1), 255, np.uint8), 255)
+    command = [sys.executable, "-m", "tfmisr.upscale", "--model", "best-x2", tmp_path / "in", "--output"]
+    command += [tmp_path / "out", "--processes", "2"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not (tmp_path / "out" / "upscale.json").exists() and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(2)  # the processes begin, or are busy
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    begin = time.monotonic()
+    out, err = process.communicate()
+    assert time.monotonic() - begin < 2
+    assert process.returncode == 130
+    assert [line.partition(";")[0] for line in err.splitlines() if "enlarging" not in line] == ["error: interrupted"]
+    written = {path.name for path in (tmp_path / "out").iterdir()} - {"upscale.json"}
+    assert written == {line.rpartition("/")[2].partition(" ")[0] for line in out.splitlines()}
 
 
 def test_results_below_their_sources_are_no_sources(tmp_path):

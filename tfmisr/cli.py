@@ -1,12 +1,20 @@
 """What every command shares: a user's mistake is one line and exit status 2, never a traceback."""
 
+import argparse
+import atexit
+import contextlib
 import errno
+import importlib.machinery
 import os
 import pathlib
+import re
+import shutil
 import sys
 from collections.abc import Callable
 
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, hint
+from tfmisr.edge.files import FULL
+from tfmisr.edge.quiet import without_noise
 
 # Modules that the extra [train] brings.
 _TRAINING = {
@@ -22,17 +30,93 @@ _TRAINING = {
     "tensorflow_io",
 }
 
+_INTERRUPTED = []  # not empty after Ctrl-C
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose mistakes are one line each, with the nearest flag or choice; exit status 2."""
+
+    _given = ()
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse does; also of each sub-command, whose unknown flags argparse would report as the command's."""
+        self._given = list(sys.argv[1:] if args is None else args)
+        namespace, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return namespace, rest
+
+    def error(self, message):
+        """Prints the message in one line and exits."""
+        unknown = self._unknown()
+        choice = re.match(r"(.*?invalid choice: ['\"]?(.+?)['\"]? \(choose from (.+)\))$", message, re.DOTALL)
+        if unknown:
+            message = f"unknown flag {unknown}{hint(unknown, self._flags(), 0.5)}"
+        elif choice:
+            message = choice[1] + hint(choice[2], re.findall(r"[^\s,'\"]+", choice[3]), 0.5)
+        self.exit(_say(f"{message} (see {self.prog} --help)", 2))
+
+    def _flags(self):
+        return [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+
+    def _unknown(self):
+        """Returns the first flag of the command line that is none of this parser's, nor short for one of them."""
+        known = self._flags()
+        for text in self._given:
+            flag = text.partition("=")[0]
+            if flag == "--" or text in self._commands():
+                return None
+            if flag.startswith("--") and not any(other.startswith(flag) for other in known):
+                return flag
+        return None
+
+    def _commands(self):
+        return [name for action in self._actions if isinstance(action.choices, dict) for name in action.choices]
+
+
+class _Quiet:
+    """Finds TensorFlow as always, and imports it without what its libraries say of themselves."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        """See `importlib.abc.MetaPathFinder`."""
+        if name != "tensorflow" or not (spec := importlib.machinery.PathFinder.find_spec(name, path)):
+            return None
+        execute = spec.loader.exec_module
+
+        def quietly(module):
+            with without_noise():
+                execute(module)
+
+        spec.loader.exec_module = quietly
+        return spec
+
+
+def prepare_output() -> None:
+    """Keeps TensorFlow from talking of itself, and printing from failing at a character that cannot be encoded.
+
+    Names of files need not be valid text, and not every terminal has every letter: such are escaped (`\\xfc`).
+    """
+    # At 2, TensorFlow 2.17 still says three times at its import that a CUDA library is registered already.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if _Quiet not in sys.meta_path:
+        sys.meta_path.insert(0, _Quiet)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
 
 def run(main: Callable[[], int | None]) -> None:
     """Runs `main` and exits: 0 done, 2 a user's mistake, 130 interrupted, 1 anything else."""
-    # At 2, TensorFlow 2.17 still says three times at its import that a CUDA library is registered already.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    prepare_output()
+    atexit.register(_end_at_once)  # before others register, which come first then
     try:
         status = main() or 0
         sys.stdout.flush()
     except BrokenPipeError as error:
         status = _unheard(error)
     except KeyboardInterrupt:
+        _INTERRUPTED.append(True)
         status = _say("interrupted; start the same command again, a run or a folder goes on where it stopped", 130)
     except InputError as error:
         status = _say(error, 2)
@@ -41,6 +125,15 @@ def run(main: Callable[[], int | None]) -> None:
     except OSError as error:
         status = _operating_system(error)
     sys.exit(status)
+
+
+def _end_at_once():
+    """Ends an interrupted command without taking TensorFlow down first, which lasts several seconds."""
+    if _INTERRUPTED:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(130)
 
 
 def _unheard(error: BrokenPipeError) -> int:
@@ -70,14 +163,28 @@ def _missing(error: ModuleNotFoundError) -> int:
 
 
 def _operating_system(error: OSError) -> int:
-    where = f" ({error.filename})" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _say(f"no space left on the disk{where}; free some, then start the command again", 2)
+    name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
+    where = f" ({name})" if name else ""
+    if error.errno in FULL:
+        where = f" for {name}" if name else ""
+        return _say(
+            f"no space left on the disk{where}: {_free(name)} are free; free more, then start the command again", 2
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return _say(f"not permitted{where}: {error.strerror}; choose a folder you can write", 2)
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
         return _say(f"expected another path{where}: {error.strerror}", 2)
     raise error
+
+
+def _free(name: str) -> str:
+    """Returns how much of the disk that holds a file, or the working folder, is free."""
+    there = pathlib.Path(name).absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    with contextlib.suppress(OSError):
+        return f"{shutil.disk_usage(there).free / 1e6:,.1f} MB"
+    return "few bytes"
 
 
 def require_writable(folder) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import difflib
 import hashlib
 import importlib
 import json
@@ -13,7 +12,7 @@ import types
 import typing
 
 from tfmisr import begun, loss_expression, models, presets
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, hint
 from tfmisr.models import discriminators
 
 ADVERSARIAL_LOSSES = ("vanilla", "lsgan", "hinge", "relativistic")
@@ -139,7 +138,10 @@ class Config:
         is_path = self.dataset.startswith(".") or path.is_absolute() or path.is_dir()
         dataset = pathlib.Path(os.path.abspath(path)).name if is_path else self.dataset.replace("/", "-")
         model = self.model.replace("/", "-") + ("-gan" if self.discriminator else "")
-        return pathlib.Path("runs") / f"{dataset}-{model}-x{self.scale}-{self.key}"
+        rest = f"-{model}-x{self.scale}-{self.key}"
+        while len(os.fsencode(dataset + rest)) > 255 and dataset:  # the longest name that file systems take
+            dataset = dataset[:-1]
+        return pathlib.Path("runs") / (dataset + rest)
 
     def total_steps(self, images: int) -> int:
         """Returns the number of training steps on a training split of so many images."""
@@ -183,7 +185,8 @@ def _check(config: Config) -> None:
             raise InputError(f"{field.name} must be {_kind(field.type)}. Received: {value!r}")
         if choices and value not in choices:
             listed = ", ".join(map(str, choices))
-            raise InputError(f"{field.name} must be one of {listed}. Received: {value}")
+            close = hint(str(value), map(str, choices)) if isinstance(value, str) else ""
+            raise InputError(f"{field.name} must be one of {listed}. Received: {value}{close}")
     for name in ("patch_size", "batch_size", "save_every", "validate_every", "learning_rate"):
         if getattr(config, name) <= 0:
             raise InputError(f"{name} must be above 0. Received: {getattr(config, name)}")
@@ -294,9 +297,7 @@ def from_dict(values: dict, where: str) -> Config:
     known = [field.name for field in dataclasses.fields(Config)]
     for name in values:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1, 0.3)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise InputError(f"{where} has a field that no run has: {name}{hint}")
+            raise InputError(f"{where} has a field that no run has: {name}{hint(name, known)}")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return Config(**values)
 

@@ -1,11 +1,11 @@
 """Datasets by name or folder: the base class of all builders, and one view on any of them."""
 
 import contextlib
-import difflib
 import errno
 import hashlib
 import importlib
 import inspect
+import io
 import itertools
 import json
 import os
@@ -17,9 +17,10 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
+from tensorflow_datasets.core.utils import tqdm_utils
 
-from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import drop_old
+from tfmisr.edge.errors import InputError, hint
+from tfmisr.edge.files import drop_old, name_bytes, printable
 
 DEFAULT = "chest_phantom"
 SPLITS = ("train", "validation", "test")
@@ -63,7 +64,7 @@ def split_of(key: str, percent: dict[str, int]) -> str:
     """
     if sum(percent.values()) != 100:
         raise ValueError(f"`percent` must add up to 100. Received: percent={percent}")
-    point = int(hashlib.sha256(key.encode()).hexdigest()[:12], 16) % 10_000
+    point = int(hashlib.sha256(name_bytes(key)).hexdigest()[:12], 16) % 10_000
     for name, share in percent.items():
         point -= share * 100
         if point < 0:
@@ -255,7 +256,10 @@ def _own_builder(name: str):
 def _config(name: str, config: str) -> str | None:
     known = list(_own_builder(name).builder_configs)
     if config and config not in known:
-        raise InputError(f"{name} has the configurations {', '.join(known) or 'none'}. Received: {name}/{config}")
+        raise InputError(
+            f"{name} has the configurations {', '.join(known) or 'none'}. "
+            f"Received: {name}/{config}{hint(config, known)}"
+        )
     return config or None
 
 
@@ -263,11 +267,10 @@ def _registered_builder(dataset: str, data_dir: str | None):
     try:
         return tfds.builder(dataset, data_dir=data_dir)
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
-        close = difflib.get_close_matches(dataset, names() + tfds.list_builders(), 1, 0.5)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        close = hint(dataset, names() + tfds.list_builders(), 0.5)
         raise InputError(
             f"dataset must be one of {', '.join(names())}, another one registered with TFDS, or a folder. "
-            f"Received: {dataset}{hint}"
+            f"Received: {dataset}{close}"
         ) from error
 
 
@@ -286,7 +289,10 @@ def load(dataset=None, data_dir=None, manual_dirs=(), patient_pattern=None, begu
     earlier = getattr(chosen, "earlier_fingerprint", None)
     if earlier and (names := _prepared_for(begun)) and earlier() in names:
         chosen = builder(dataset, data_dir, manual_dirs, patient_pattern, "file")
-    _drop_leftovers(pathlib.Path(chosen.data_path))
+    path = os.fspath(chosen.data_path)
+    if printable(path) != path:
+        raise InputError(f"TensorFlow needs folders whose names are valid UTF-8; choose another --data_dir than {path}")
+    _drop_leftovers(pathlib.Path(path))
     _prepare(chosen)
     return Source(chosen)
 
@@ -317,7 +323,8 @@ def load_for(arguments, fields: dict) -> Source:
 
 def _prepare(builder) -> None:
     try:
-        builder.download_and_prepare()
+        with _without_tfds_bars(builder):
+            builder.download_and_prepare()
     except InputError:
         raise
     except Exception as error:
@@ -333,6 +340,21 @@ def _prepare(builder) -> None:
                 f"Received: {type(error).__name__}"
             ) from error
         raise
+
+
+@contextlib.contextmanager
+def _without_tfds_bars(builder):
+    """Lets this package's own builders, which have a bar and a report of their own, speak for themselves."""
+    if not isinstance(builder, DatasetBuilder):
+        yield
+        return
+    shown = getattr(tqdm_utils, "_active", True)
+    tqdm_utils.display_progress_bar(False)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tqdm_utils.display_progress_bar(shown)
 
 
 def _prepared_meanwhile(builder) -> bool:

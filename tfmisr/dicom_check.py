@@ -55,7 +55,7 @@ def _broken(rules, pair):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m tfmisr.dicom_check",
         description="Checks a derived DICOM image against its source. Prints one line for each broken rule; exit "
         "status 0: none, 1: some, 2: a file cannot be read.",

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import concurrent.futures.process
+import contextlib
 import dataclasses
 import datetime
 import errno
@@ -11,15 +12,16 @@ import json
 import multiprocessing
 import pathlib
 import re
+import signal
 from collections.abc import Iterator
 
 import numpy as np
 
 import tfmisr
-from tfmisr import cli, series_scales, upscalers
+from tfmisr import cli, luma, series_scales, upscalers
 from tfmisr.edge import series
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import write_text
+from tfmisr.edge.files import drop_dead, write_text
 from tfmisr.edge.levels import Scale
 
 RECORD = "upscale.json"
@@ -39,6 +41,8 @@ class Enlarger:
         scale: Upsampling factor.
         tile: Side of a tile in low-resolution pixels, or `None`.
         threads: Of a `.tflite` file.
+        color: What is done with color images where the model is for gray ones: `refuse`, or `luma`, of
+            `tfmisr.luma`.
         when: Start of the whole work in ISO format with a time zone: the same Series Date and Time (0008,0021) and
             (0008,0031) for all slices. `None`: a single image, which has none.
     """
@@ -47,6 +51,7 @@ class Enlarger:
     scale: int
     tile: int | None = None
     threads: int = 1
+    color: str = "refuse"
     when: str | None = None
 
     def __call__(self, source: pathlib.Path, target: pathlib.Path, scale: Scale | None = None) -> str:
@@ -60,7 +65,7 @@ class Enlarger:
         Raises:
             InputError: The image cannot be read, enlarged or written.
         """
-        cli.require_writable(target.parent)
+        cli.check_writable(target.parent)
         if target.exists() and target.samefile(source):
             raise InputError(f"--output would overwrite the input {source}")
         write = self._derived if target.suffix.lower() == ".dcm" else self._picture
@@ -70,7 +75,15 @@ class Enlarger:
     @property
     def upscaler(self) -> upscalers.Upscaler:
         """The loaded network or interpolation."""
-        return _load(self.model, self.tile, self.threads)
+        return _load(self.model, self.tile, self.threads, self.color)
+
+    def _upscaled(self, lr, max_val=None):
+        if self.upscaler.channels == 1 and lr.shape[-1] == 3:
+            raise InputError(
+                f"{self.upscaler.name} is for gray images, this one is in color; --color luma enlarges its brightness "
+                "with the network and interpolates its colors, --model bicubic interpolates all"
+            )
+        return self.upscaler(lr, self.scale, max_val)
 
     def _picture(self, source, target, intensities):
         from tfmisr.edge import images
@@ -85,6 +98,7 @@ class Enlarger:
                 f"--output, or a folder, where {own} stays {own}"
             )
         enlarged = (self._enlarged(image, tiff) for image in itertools.chain([first], frames))
+        cli.require_writable(target.parent)
         images.write_images(target, enlarged, first.max_val, first.count)
         height, width = (self.scale * side for side in first.pixels.shape[:2])
         pages = f", {first.count} pages" if first.count > 1 else ""
@@ -94,35 +108,39 @@ class Enlarger:
     def _enlarged(self, image, tiff):
         """Returns the enlarged pixels; in a TIFF those of a signed file are signed."""
         lr = image.pixels.astype(np.float32) / np.float32(image.max_val)
-        sr = self.upscaler(lr, self.scale, image.max_val)
+        sr = self._upscaled(lr, image.max_val)
         return image.on_own_scale(sr) if tiff else sr.astype(image.pixels.dtype, copy=False)
 
     def _derived(self, source, target, intensities):
         from tfmisr.edge import derived
 
-        upscaler, scale = self.upscaler, self.scale
+        upscaler = self.upscaler
         product = derived.Product(
             name="tfmisr",
             version=tfmisr.__version__,
             model=re.sub(r"[^A-Za-z0-9 ._+():/-]", "_", upscaler.name)[:47],
             weights_sha256=upscaler.weights_sha256,
-            scale=scale,
+            scale=self.scale,
             ai=upscaler.parameters > 0,
             # Rounding may differ from tile to tile, and other pixels need another UID (D-02).
             runtime="" if self.tile is None else f"tile {self.tile}",
         )
         begun = datetime.datetime.fromisoformat(self.when) if self.when else None
-        image, report = derived.derive_with_report(
-            source, lambda lr: upscaler(lr, scale), product, begun=begun, scale=intensities
-        )
+        image, report = derived.derive_with_report(source, self._upscaled, product, begun=begun, scale=intensities)
+        cli.require_writable(target.parent)
         derived.write(image, target)
         notes = "".join(f"; {remark}" for remark in report.remarks)
         return f"{image.Columns}x{image.Rows}{notes}"
 
 
 @functools.lru_cache(maxsize=1)
-def _load(model, tile, threads):
-    return upscalers.load(model, tile, threads)
+def _load(model, tile, threads, color):
+    upscaler = upscalers.load(model, tile, threads)
+    if color == "refuse":
+        return upscaler
+    if upscaler.channels != 1:
+        raise InputError(f"--color {color} is for models of gray images, {upscaler.name} takes color: leave it out")
+    return luma.of_color(upscaler)
 
 
 def recorded(folder: pathlib.Path, enlarger: Enlarger) -> Enlarger:
@@ -173,26 +191,64 @@ def enlarge_all(enlarger: Enlarger, jobs: list[tuple], processes: int = 1) -> It
         return
     # TensorFlow does not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes, context) as pool:
-        running = [pool.submit(_attempt, enlarger, *job) for job in jobs]
+    before, ended = set(multiprocessing.active_children()), False
+    with concurrent.futures.ProcessPoolExecutor(processes, context, _deaf) as pool:
+        with _without_interrupts():
+            running = [pool.submit(_attempt, enlarger, *job) for job in jobs]
         try:
             for done in concurrent.futures.as_completed(running):
                 yield done.result()
+            ended = True
         except concurrent.futures.process.BrokenProcessPool as error:
             raise InputError(
                 "a process came to a sudden end, perhaps for want of memory; start the same command again, "
                 "with fewer --processes"
             ) from error
         finally:
-            for waiting in running:
-                waiting.cancel()
+            if not ended:  # what waits then fails with them; cancelling it would make the executor stumble
+                _kill(set(multiprocessing.active_children()) - before, {target.parent for _, target, *_ in jobs})
+
+
+def _deaf():
+    """Leaves Ctrl-C, which a terminal sends to every process, to the one that ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cli.prepare_output()
+
+
+@contextlib.contextmanager
+def _without_interrupts():
+    """Puts Ctrl-C off, for this process and for those that it starts meanwhile, where the system can do that."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _kill(processes, folders):
+    """Ends processes within an image, which may take minutes, and removes what they had begun to write."""
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.join()
+    drop_dead(*folders)
+
+
+def forget_empty(folder: pathlib.Path) -> None:
+    """Removes a folder of results that holds no result, so that another model may be tried with it."""
+    if [path.name for path in folder.iterdir()] == [RECORD]:
+        (folder / RECORD).unlink()
+        folder.rmdir()
 
 
 def _attempt(enlarger, source, target, *scale):
     try:
         return source, enlarger(source, target, *scale), None
     except InputError as error:
-        return source, "", str(error)
+        return source, "", str(error) if str(source) in str(error) else f"{source}: {error}"
     except MemoryError:
         return source, "", f"{source}: not enough memory"
     except OSError as error:

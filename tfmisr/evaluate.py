@@ -19,7 +19,7 @@ _INHERITED = ("scale", "degradation", "blur_sigma", "noise_std", "quantize_lr")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m tfmisr.evaluate",
         description="Scores models and interpolations on the whole images of a split.",
     )

@@ -13,7 +13,7 @@ _JUDGED = 200  # images of the test split at most; python -m tfmisr.evaluate jud
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m tfmisr.fit",
         description="Trains a super-resolution network and judges it beside the interpolations. "
         "Without arguments: a small network on the built-in phantom, in a few minutes.",

@@ -10,7 +10,7 @@ from tfmisr import cli
 
 def parser() -> argparse.ArgumentParser:
     """Returns the command line; TensorFlow is not needed for it."""
-    result = argparse.ArgumentParser(
+    result = cli.Parser(
         prog="python -m tfmisr.prepare",
         description="Finds or downloads the images of a dataset, checks them, and stores them by split.",
     )

@@ -6,5 +6,7 @@ from tqdm import tqdm
 
 
 def bar(iterable=None, **kwargs) -> tqdm:
-    """Returns a `tqdm` bar; arguments as there."""
-    return tqdm(iterable, mininterval=0.5 if sys.stderr.isatty() else 30, dynamic_ncols=True, **kwargs)
+    """Returns a `tqdm` bar; arguments as there. In a log file, what is done within half a minute leaves no line."""
+    live = sys.stderr.isatty()
+    timing = {"mininterval": 0.5} if live else {"mininterval": 30, "delay": 30}
+    return tqdm(iterable, dynamic_ncols=True, **timing, **kwargs)

@@ -30,7 +30,7 @@ _HERE = ("train_best", "export_best", "retry_failed", "patience", "chief_patienc
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m tfmisr.tune",
         description="Searches hyperparameters with Keras Tuner, a process for each trial, or runs a study. With "
         "KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT in the environment the same command is "

@@ -3,16 +3,18 @@
 import argparse
 import dataclasses
 import pathlib
+import sys
 
 from tfmisr import cli
 from tfmisr.edge import shipped
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import drop_dead
 
 _WRITTEN = (".png", ".tif", ".tiff", ".dcm")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m tfmisr.upscale",
         description="Enlarges images of any size, tile by tile: beside the image and its result, memory is bounded by "
         "the tile. 8 and 16 bits stay what they are; "
@@ -46,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a .tflite file (default: 1)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="for several inputs (default: 1)")
+    parser.add_argument(
+        "--color",
+        default="refuse",
+        choices=("refuse", "luma"),
+        help="color images and a model of gray ones: refuse them (default), or enlarge their luma (Y of BT.601) with "
+        "the model and interpolate their colors (bicubic)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="for several inputs: do again what is done already")
     return parser
 
@@ -61,10 +70,12 @@ def main(argv=None) -> int:
     jobs = _jobs(arguments.inputs, output)
     from tfmisr import enlarging, models, series_scales
 
-    enlarger = enlarging.Enlarger(arguments.model, arguments.scale or 0, arguments.tile, arguments.threads)
+    a = arguments
+    enlarger = enlarging.Enlarger(a.model, a.scale or 0, a.tile, a.threads, a.color)
     scale = (enlarger.upscaler.scale or 4) if arguments.scale is None else arguments.scale
     models.check_scale(scale)
     enlarger = dataclasses.replace(enlarger, scale=scale)
+    drop_dead(*{target.parent for _, target in jobs})
     if jobs[0][1] == output:
         print(enlarger(*jobs[0], series_scales.like(jobs[0][0], arguments.like)))
         return 0
@@ -74,7 +85,7 @@ def main(argv=None) -> int:
 def _folder(enlarger, jobs, arguments) -> int:
     """Does many images, going on after bad ones; those that are done already are left."""
     from tfmisr import series_scales
-    from tfmisr.enlarging import RECORD, enlarge_all
+    from tfmisr.enlarging import RECORD, enlarge_all, forget_empty
     from tfmisr.progress import bar
 
     left = [job for job in jobs if arguments.overwrite or not job[1].exists()]
@@ -83,26 +94,32 @@ def _folder(enlarger, jobs, arguments) -> int:
     left = series_scales.of_jobs(pathlib.Path(arguments.output).expanduser() / RECORD, jobs, left, arguments.like)
     failed = []
     with bar(total=len(left), desc="enlarging", unit=" images") as shown:
+        say = shown.write if sys.stderr.isatty() else print
         for source, done, error in enlarge_all(enlarger, left, arguments.processes):
             if error:
                 failed.append(source)
-            shown.write(f"failed: {error}" if error else done)
+            say(f"failed: {error}" if error else done)
             shown.update(1)
     if failed:
-        names = ", ".join(map(str, failed[:20])) + (", ..." if len(failed) > 20 else "")
-        raise InputError(f"{len(failed)} of {len(jobs)} images could not be enlarged: {names}")
+        if len(failed) == len(jobs):
+            forget_empty(pathlib.Path(arguments.output).expanduser())
+        names = ", ".join(map(str, failed[:3])) + (f" and {len(failed) - 3:,} more" if len(failed) > 3 else "")
+        raise InputError(
+            f"{len(failed):,} of {len(jobs):,} images could not be enlarged: {names}; the reasons stand above"
+        )
     return 0
 
 
 def _jobs(inputs, output) -> list[tuple[pathlib.Path, pathlib.Path]]:
     """Returns pairs of input and output file; a folder's files keep their places below it."""
+    from tfmisr.edge.folders import image_files
+
     found = []
     for path in map(pathlib.Path, inputs):
         if path.is_dir():
             # Results that lie below their sources are no sources.
-            files = [p for p in path.rglob("*") if p.is_file() and output.resolve() not in p.resolve().parents]
-            files = sorted(p for p in files if _is_image(p))
-            found += [(p, p.relative_to(path)) for p in files]
+            files = image_files(path, lambda line: print(line, file=sys.stderr))
+            found += [(p, pathlib.Path(name)) for p, name in files if output.resolve() not in p.resolve().parents]
         elif path.is_file():
             found.append((path, pathlib.Path(path.name)))
         else:
@@ -116,18 +133,6 @@ def _jobs(inputs, output) -> list[tuple[pathlib.Path, pathlib.Path]]:
     if output.suffix and not output.is_dir():
         raise InputError(f"--output must end in {', '.join(_WRITTEN)}, or be a folder. Received: {output}")
     return _distinct([(source, output / _written(source, name)) for source, name in found])
-
-
-def _is_image(path) -> bool:
-    from tfmisr.edge import images
-
-    # DICOM files often have no extension.
-    if path.suffix.lower() in images.EXTENSIONS:
-        return True
-    try:
-        return images.file_kind(path) is not None
-    except InputError:
-        return True  # it cannot be read, which is told when its turn comes
 
 
 def _written(source: pathlib.Path, name: pathlib.Path) -> pathlib.Path:

@@ -9,7 +9,8 @@ import numpy as np
 
 from tfmisr import classical
 from tfmisr.edge import orientations, resize, shipped, tiling
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, hint
+from tfmisr.edge.files import printable
 
 TILE = 256
 
@@ -122,10 +123,10 @@ def _self_ensemble(name, tile, threads):
 def _existing(name) -> pathlib.Path:
     path = pathlib.Path(name).expanduser()
     if not path.exists():
+        known = [*shipped.names(), *resize.METHODS, *classical.METHODS]
         raise InputError(
-            "model must be a run's folder, a .keras, .tflite or .npz file, or one of "
-            f"{', '.join([*resize.METHODS, *classical.METHODS])}. "
-            f"Received: {name}, where there is nothing"
+            f"model must be a run's folder, a .keras, .tflite or .npz file, or one of {', '.join(known)}. "
+            f"Received: {name}, where there is nothing{hint(name, known, 0.6)}"
         )
     if path.is_dir() and not (path / "model.keras").is_file():
         state = "is not finished; start its fit again" if (path / "checkpoints").is_dir() else "is no run"
@@ -162,7 +163,7 @@ def _network(path: pathlib.Path, tile: int, self_ensemble: bool = False) -> Upsc
     fields = dataclasses.asdict(config.from_dict(config.read(written), str(written))) if written.is_file() else {}
     label = path.stem if path.is_file() and path.name != "model.keras" else folder.resolve().name
     return Upscaler(
-        label,
+        printable(label),
         tiled(network, tile, self_ensemble),
         models.scale_of(network),
         network.input_shape[-1],

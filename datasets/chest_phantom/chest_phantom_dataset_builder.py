@@ -5,6 +5,7 @@ import tensorflow_datasets as tfds
 
 from tfmisr import data
 from tfmisr.datasets.chest_phantom import phantom
+from tfmisr.progress import bar
 
 IMAGES = {"train": 96, "validation": 16, "test": 16}
 SIZE = 512
@@ -27,7 +28,7 @@ class Builder(data.DatasetBuilder):
 
     def _generate_examples(self, split):
         first = list(IMAGES).index(split) * APART
-        for number in range(IMAGES[split]):
+        for number in bar(range(IMAGES[split]), desc=f"preparing {split}", unit=" images", leave=False):
             name = f"{split}_{number:04d}"
             pixels = phantom.radiograph(first + number, SIZE)[..., None]
             yield name, {"hr": pixels, "max_val": phantom.MAX_VAL, "id": name, "patient": first + number}

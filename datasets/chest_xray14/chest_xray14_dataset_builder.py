@@ -16,6 +16,7 @@ from tfmisr import data
 from tfmisr.datasets.chest_xray14 import archive, downloads
 from tfmisr.download import require_free_space
 from tfmisr.edge.errors import InputError
+from tfmisr.progress import bar
 
 VALIDATION_PERCENT = {"train": 90, "validation": 10}
 NATIVE = 1024
@@ -116,7 +117,7 @@ class Builder(data.DatasetBuilder):
 
 
 class Examples:
-    """The keys and examples of one split; its length gives TFDS's progress bar its end.
+    """The keys and examples of one split.
 
     Args:
         source: Where the images are.
@@ -133,7 +134,9 @@ class Examples:
 
     def __iter__(self):
         written = 0
-        for (name, place, _), future in self._decoded():
+        for (name, place, _), future in bar(
+            self._decoded(), total=len(self), desc="preparing", unit=" images", leave=False
+        ):
             try:
                 png = future.result()
             except archive.BrokenImage as error:
@@ -174,7 +177,8 @@ class Tally:
             InputError: More than 1 % of all images are broken.
         """
         self.broken.append(place)
-        tqdm.tqdm.write(f"skipped as broken ({len(self.broken)}): {place}: {reason}", file=sys.stderr)
+        if len(self.broken) <= 3:  # the count comes at the end
+            tqdm.tqdm.write(f"skipped as broken ({len(self.broken)}): {place}: {reason}", file=sys.stderr)
         if len(self.broken) * 100 > self.total:
             raise InputError(
                 f"at most 1 % of {self.total:,} images may be broken. Received: {len(self.broken):,} so far, the "

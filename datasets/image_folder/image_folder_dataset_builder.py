@@ -16,6 +16,7 @@ from tfmisr.datasets.image_folder import patients, scan
 from tfmisr.download import require_free_space
 from tfmisr.edge import images, series
 from tfmisr.edge.errors import InputError
+from tfmisr.progress import bar
 from tfmisr.words import counted
 
 
@@ -114,7 +115,7 @@ class Builder(data.DatasetBuilder):
             if not file.tell():
                 table.writerow(["id", "file", "frame", "patient", "split"])
             written = 0
-            for name, source, patient in jobs:
+            for name, source, patient in bar(jobs, desc=f"preparing {split}", unit=" images", leave=False):
                 try:
                     frames = _named_frames(name, source, self._tally, self._scale(source))
                     for frame, (key, image) in enumerate(frames):
@@ -122,7 +123,8 @@ class Builder(data.DatasetBuilder):
                         written += 1
                         yield key, self._example(key, image, patient)
                 except InputError as error:
-                    self._tally.skip_broken(error)
+                    self._tally.skip_broken(error, source.path)
+        self._tally.report()
         if not written:
             raise InputError(f"no image of the {split} split can be read; mend the files named above")
 

@@ -5,14 +5,17 @@ import hashlib
 import os
 import pathlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import tqdm
 
 from tfmisr.edge import images
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import name_bytes
+from tfmisr.edge.folders import image_files
 
 MIN_SIDE = 32  # below it a low resolution at x8 has under 4 pixels
+_MOST_REASONS = 10  # lines on what is left out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +38,7 @@ class File:
 
 
 def files(folders: Iterable[pathlib.Path]) -> list[File]:
-    """Returns the files of the folders that are images by their names or their first bytes, sorted.
-
-    Hidden ones are left out. Links are followed. A file or folder that is reached twice counts once.
+    """Returns the files of the folders that `image_files` takes for images, sorted; one reached twice is one.
 
     Raises:
         InputError: One of the folders is none.
@@ -46,34 +47,10 @@ def files(folders: Iterable[pathlib.Path]) -> list[File]:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"expected a folder of images, found none at {folder}")
-        found += _walk(folder, "", seen)
+        for path, name in image_files(folder, _write):
+            if not _seen(info := os.stat(path), seen):
+                found.append(File(path, name, info.st_size, info.st_mtime_ns))
     return sorted(found, key=lambda file: (file.name, str(file.path)))
-
-
-def _walk(folder, prefix, seen) -> Iterator[File]:
-    try:
-        if _seen(os.stat(folder), seen):
-            return
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        tqdm.tqdm.write(f"skipped the folder {folder}: {error.strerror}", file=sys.stderr)
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        path, name = pathlib.Path(entry.path), prefix + entry.name
-        if entry.is_dir():
-            yield from _walk(path, name + "/", seen)
-        elif entry.is_file() and _is_candidate(path) and not _seen(info := os.stat(path), seen):
-            yield File(path, name, info.st_size, info.st_mtime_ns)
-
-
-def _is_candidate(path):
-    # Other files may come and go, as a prepared dataset or a log inside the folder does.
-    try:
-        return path.suffix.lower() in images.EXTENSIONS or images.file_kind(path) is not None
-    except InputError:
-        return True  # cannot be read: counted as broken later
 
 
 def _seen(info, seen):
@@ -87,14 +64,18 @@ def fingerprint(found: Iterable[File], *more: str) -> str:
     """Returns 12 hexadecimal digits that change with the files' names, sizes, times, or with `more`."""
     digest = hashlib.sha256()
     for file in found:
-        digest.update(f"{file.name}\0{file.size}\0{file.mtime_ns}\n".encode(errors="surrogateescape"))
+        digest.update(name_bytes(f"{file.name}\0{file.size}\0{file.mtime_ns}\n"))
     for text in more:
-        digest.update(f"{text}\0".encode())
+        digest.update(name_bytes(f"{text}\0"))
     return digest.hexdigest()[:12]
 
 
+def _write(line):
+    tqdm.tqdm.write(line, file=sys.stderr)
+
+
 class Tally:
-    """Names and counts what is left out, and stops where too much is broken.
+    """Counts what is left out and why, with examples, and stops where too much is broken.
 
     Attributes:
         total: Number of files that are or should be images; set it before the first is broken.
@@ -104,16 +85,21 @@ class Tally:
 
     def __init__(self):
         self.total = self.broken = self.small = 0
+        self._reasons = {}
 
-    def skip_broken(self, error: InputError) -> None:
+    def _skip(self, kind, reason, path):
+        self._reasons.setdefault((kind, reason), []).append(path)
+
+    def skip_broken(self, error: InputError, path: pathlib.Path | None = None) -> None:
         """Counts one broken file.
 
         Raises:
             InputError: More than one, and more than 1 % of all, are broken.
         """
         self.broken += 1
-        tqdm.tqdm.write(f"skipped as broken ({self.broken}): {error}", file=sys.stderr)
+        self._skip("broken", str(error).removeprefix(f"{path}: "), path)
         if self.broken > max(1, self.total // 100):
+            self.report()
             raise InputError(
                 f"at most 1 % of {self.total:,} images may be broken or unsupported, mend or remove "
                 f"them. Received: {self.broken:,} so far; the last: {error}"
@@ -122,8 +108,19 @@ class Tally:
     def skip_small(self, path: pathlib.Path) -> None:
         """Counts one image that is too small."""
         self.small += 1
-        if self.small <= 10:
-            tqdm.tqdm.write(f"skipped as smaller than {MIN_SIDE} pixels: {path}", file=sys.stderr)
+        self._skip(f"smaller than {MIN_SIDE} pixels", "", path)
+
+    def report(self) -> None:
+        """Writes a line for each reason, with up to three files, and forgets them; the counts stay."""
+        for (kind, reason), paths in list(self._reasons.items())[:_MOST_REASONS]:
+            examples = [str(path) for path in paths[:3] if path]
+            more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
+            _write(
+                f"skipped as {kind} ({len(paths):,}): {': '.join(filter(None, [reason, ', '.join(examples)]))}{more}"
+            )
+        if rest := list(self._reasons.values())[_MOST_REASONS:]:
+            _write(f"skipped for {len(rest):,} other reasons: {sum(map(len, rest)):,} files")
+        self._reasons = {}
 
 
 def read_headers(found: list[File], tally: Tally) -> list[File]:
@@ -138,16 +135,17 @@ def read_headers(found: list[File], tally: Tally) -> list[File]:
             if header := images.read_header(file.path):
                 headers.append(dataclasses.replace(file, header=header))
         except InputError as error:
-            errors.append(error)
+            errors.append((file.path, error))
     tally.total = len(headers) + len(errors)
-    for error in errors:
-        tally.skip_broken(error)
+    for path, error in errors:
+        tally.skip_broken(error, path)
     large = []
     for file in headers:
         if min(file.header.height, file.header.width) < MIN_SIDE:
             tally.skip_small(file.path)
         else:
             large.append(file)
+    tally.report()
     return large
 
 

@@ -14,6 +14,7 @@ import pathlib
 import numpy as np
 
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import printable
 from tfmisr.words import counted
 
 METHODS = ("back_projection", "optimal_linear", "plug_and_play", "self_similarity", "sparse_coding")
@@ -168,6 +169,7 @@ def read(path: pathlib.Path):
     from tfmisr.upscalers import Upscaler
 
     about, arrays = store.read(path)
+    name = printable(path.stem)
     if about["method"] not in LEARNING[1:]:
         raise InputError(
             f"expected what {' or '.join(LEARNING[1:])} has learned in {path}. Received: {about['method']}"
@@ -178,11 +180,11 @@ def read(path: pathlib.Path):
     known = {"parameters": parameters, "weights_sha256": digest}
     if about["method"] == "plug_and_play":
         network = _module("plug_and_play").network_of(arrays)
-        return Upscaler(path.stem, Method("plug_and_play", arrays), channels=network.output_shape[-1] // 4, **known)
+        return Upscaler(name, Method("plug_and_play", arrays), channels=network.output_shape[-1] // 4, **known)
     fields = _checked(about, path)
     _module("sparse_coding").check(arrays, fields["scale"])
     method = Method("sparse_coding", arrays, _degradation(fields))
-    return Upscaler(path.stem, method, scale=fields["scale"], config=fields, **known)
+    return Upscaler(name, method, scale=fields["scale"], config=fields, **known)
 
 
 def _checked(about, path):

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.resize import resize
 
 FIELDS = ("degradation", "blur_sigma", "noise_std", "quantize_lr")
@@ -199,7 +199,7 @@ def parse(text: str) -> tuple[str, dict[str, float]]:
     if not found or found[1] not in names():
         raise InputError(
             f"degradation must be one of {', '.join(names())}, with numbers in parentheses where it takes some, "
-            f"as in xray(photons=5000). Received: {text}"
+            f"as in xray(photons=5000). Received: {text}{hint(text.partition('(')[0].strip(), names())}"
         )
     pairs = [part.partition("=") for part in (found[2] or "").split(",") if part.strip()]
     known = [] if found[1] == "bicubic" else list(inspect.signature(_module(found[1]).steps).parameters)[1:]
@@ -208,7 +208,9 @@ def parse(text: str) -> tuple[str, dict[str, float]]:
 
 def _number(key, value, known, text):
     if key not in known:
-        raise InputError(f"{text}: expected numbers called {', '.join(known) or 'nothing'}. Received: {key}")
+        raise InputError(
+            f"{text}: expected numbers called {', '.join(known) or 'nothing'}. Received: {key}{hint(key, known)}"
+        )
     try:
         number = float(value)
     except ValueError:

@@ -4,14 +4,16 @@ The network of a file with `skip: bicubic` gives what the bicubic interpolation 
 the interpolation is worked out here from the pixels in full precision and added, so 12 and 16 bits stay what they are.
 """
 
+import contextlib
 import pathlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from tfmisr.edge import card as model_card
-from tfmisr.edge import orientations, resize, tiling
+from tfmisr.edge import orientations, quiet, resize, tiling
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import printable
 
 TILE = 256  # side of a window for a file without a tile of its own, more where the network sees far
 _BICUBIC_RADIUS = 2
@@ -63,7 +65,7 @@ class Model:
         if threads < 1:
             raise InputError(f"threads must be at least 1. Received: {threads}")
         self.card = model_card.read(self.path)
-        self.name, self.scale, self.channels = self.path.stem, self.card["scale"], self.card["channels"]
+        self.name, self.scale, self.channels = printable(self.path.stem), self.card["scale"], self.card["channels"]
         self.overlap = self.card["overlap"]
         self.tile = tile or self.card["tile"] or max(TILE, 4 * (self.overlap or 0))
         if self.overlap is not None and self.tile <= 2 * self.overlap:
@@ -186,7 +188,8 @@ class Model:
         # An image smaller than the tile is given as it is: padding would not be what the network saw in training.
         if self._shape is not None or tuple(self._input["shape"]) != shape:
             self._interpreter.resize_tensor_input(self._input["index"], shape, strict=False)
-        self._interpreter.allocate_tensors()
+        with quiet.without_noise() if self._shape is None else contextlib.nullcontext():
+            self._interpreter.allocate_tensors()
         self._shape = shape
 
 

@@ -7,7 +7,7 @@ import hashlib
 import pathlib
 import re
 
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, hint
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "models"
 _SUMS = "SHA256SUMS"
@@ -42,7 +42,9 @@ def path(name: str) -> pathlib.Path:
     known = sums()
     if name not in known:
         listed = ", ".join(names()) or "none"
-        raise InputError(f"expected one of the models that come with tfmisr ({listed}). Received: {name}")
+        raise InputError(
+            f"expected one of the models that come with tfmisr ({listed}). Received: {name}{hint(name, known)}"
+        )
     file = FOLDER / f"{name}.tflite"
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,14 +1,13 @@
 """The zoo: a model is one file here, with `VARIANTS`, `build(scale, channels, ...)` and `search_space(hp)`."""
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import math
 import pathlib
 import pkgutil
 
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, hint
 
 SCALES = (2, 3, 4, 8)
 
@@ -29,9 +28,7 @@ def names() -> list[str]:
 def check_name(kind: str, name: str, known: list[str]) -> None:
     """Raises an `InputError` that names the nearest of `known` where `name` is not one of them."""
     if name not in known:
-        close = difflib.get_close_matches(name, known, 1, 0.3)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise InputError(f"{kind} must be one of {', '.join(known)}. Received: {name}{hint}")
+        raise InputError(f"{kind} must be one of {', '.join(known)}. Received: {name}{hint(name, known)}")
 
 
 def check_scale(scale: int) -> None:

@@ -12,7 +12,7 @@ SIDE = 960  # of the image that costs are counted for, a multiple of every scale
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m tfmisr.models",
         description="Lists the zoo: each network's name, its variants with the default first, and its paper's year. "
         "With --scale it builds them and counts weights and multiply-adds.",

@@ -9,7 +9,7 @@ from tfmisr.study import commands
 
 
 def _parser(argv) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m tfmisr.study",
         description="A reader study: readers judge images in a browser without knowing what made them.",
     )

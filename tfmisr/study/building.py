@@ -12,7 +12,7 @@ import numpy as np
 import tfmisr
 from tfmisr import cli, degradations, upscalers
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import drop_old, whole, write_text
+from tfmisr.edge.files import drop_old, temporary_name, whole, write_text
 from tfmisr.progress import bar
 from tfmisr.study import cases, frozen, ordering
 from tfmisr.study.design import Design
@@ -38,8 +38,8 @@ def build(design: Design, folder) -> frozen.Study:
     cli.check_writable(folder)
     _check_order(design)
     arms = {arm.name: _upscaler(arm, design) for arm in design.arms}
-    drop_old(folder.parent.glob(f".*.{folder.name}"))
-    temporary = folder.with_name(f".{os.getpid()}.{folder.name}")
+    drop_old(folder.parent.glob(temporary_name(folder, "*").name))
+    temporary = temporary_name(folder)
     try:
         (temporary / frozen.PIXELS).mkdir(parents=True)
         values = _described(design, arms)

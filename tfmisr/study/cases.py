@@ -14,7 +14,7 @@ from tfmisr.degradations import crop_to_multiple
 from tfmisr.edge import dicom, images, series, stored_values
 from tfmisr.edge.derived import padding, ranges, reading
 from tfmisr.edge.derived.ranges import Range
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.levels import Frames
 from tfmisr.study.windowing import FUNCTIONS, LINEAR, Window
 
@@ -108,7 +108,10 @@ def collect(wanted, scale: int, seed: int, folder: pathlib.Path) -> tuple[Iterat
     data_dir = wanted.data_dir and os.fspath(folder / wanted.data_dir)
     source = data.load(name, data_dir, manual_dirs, wanted.patient_pattern)
     if wanted.split not in source.splits:
-        raise InputError(f"[cases] split must be one of {', '.join(source.splits)}. Received: {wanted.split}")
+        raise InputError(
+            f"[cases] split must be one of {', '.join(source.splits)}. "
+            f"Received: {wanted.split}{hint(wanted.split, source.splits)}"
+        )
     if source.channels != 1:
         raise InputError(f"a study shows gray images. Received: {source.name} in colour")
     cache = pipeline.cache_of(source, wanted.split)

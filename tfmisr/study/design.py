@@ -1,12 +1,11 @@
 """The study file: what is judged, how, by which rules; read strictly and checked before anything is computed."""
 
 import dataclasses
-import difflib
 import itertools
 import math
 import pathlib
 
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, hint
 from tfmisr.study import rules
 
 
@@ -268,9 +267,7 @@ def _table(kind, values, where):
 def _check_names(values, known, where):
     for name in values:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1, 0.3)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise InputError(f"{where} has what no study has: {name}{hint}")
+            raise InputError(f"{where} has what no study has: {name}{hint(name, known)}")
 
 
 def _check_present(kind, values, where):

@@ -3,7 +3,7 @@
 import itertools
 import re
 
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, hint
 
 PANES = ("lr", "rated", "truth")
 INTERPOLATIONS = ("smooth", "nearest")
@@ -105,10 +105,11 @@ def _check_arms(design):
     analysis = design.analysis
     said = {*itertools.chain(*design.pairs), *({analysis.reference} - {None})}
     for name in sorted(said - set(names)):
-        raise InputError(f"expected one of the arms {', '.join(names)}. Received: {name}")
+        raise InputError(f"expected one of the arms {', '.join(names)}. Received: {name}{hint(name, names)}")
     keys = [question.key for question in design.questions]
     for key in sorted({*analysis.margins, *({analysis.primary} - {None})} - set(keys)):
-        raise InputError(f"[analysis]: expected one of the questions {', '.join(keys)}. Received: {key}")
+        close = hint(key, keys)
+        raise InputError(f"[analysis]: expected one of the questions {', '.join(keys)}. Received: {key}{close}")
     for key, margin in analysis.margins.items():
         if margin <= 0:
             raise InputError(f"[analysis] margins {key} must be above 0. Received: {margin}")

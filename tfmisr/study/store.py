@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator
 
 import tfmisr
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, hint
 from tfmisr.study import audit, ordering
 from tfmisr.study.answer import Answer, Refused, check_values
 from tfmisr.study.database import COMMAND_LINE, Database
@@ -109,7 +109,8 @@ class Store:
             ).rowcount
             if not changed:
                 raise InputError(
-                    f"expected one of the readers {', '.join(self.labels()) or '(none)'}. Received: {label}"
+                    f"expected one of the readers {', '.join(self.labels()) or '(none)'}. "
+                    f"Received: {label}{hint(label, self.labels(), 0.6)}"
                 )
             say("reissued", {"label": label})
         return token

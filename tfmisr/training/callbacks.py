@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import math
+import os
 import pathlib
 import signal
 
@@ -163,7 +164,7 @@ class TensorBoard(keras.callbacks.Callback):
         super().__init__()
         self.clock, self.network, self.scale = clock, network, scale
         self.crops = None if crops is None else tuple(part[:4] for part in crops)
-        self.tf, self.writer = tf, tf.summary.create_file_writer(str(folder))
+        self.tf, self.writer = tf, tf.summary.create_file_writer(os.fsencode(folder), name="tensorboard")
 
     def on_test_end(self, logs=None):
         if self.crops is None:

@@ -13,7 +13,7 @@ import tfmisr
 from tfmisr import blank, degradations, pipeline
 from tfmisr.config import WITHOUT, Config
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import whole, write_text
+from tfmisr.edge.files import drop_dead, whole, write_text
 from tfmisr.training import averaging, callbacks, checkpoints, initial, optimizers, trainers, unpaired
 
 VALIDATION_IMAGES, VALIDATION_SIDE = 16, 192
@@ -44,15 +44,18 @@ def train(config: Config, source, until: int | None = None, lr_source=None) -> p
     check_backend(config)
     blank.require_some(source, "train", config.scale, degradations.of(config.identity()))
     folder = config.folder
-    claim(folder, config, source, lr_source)
+    is_own(folder, config, source, lr_source)
     if (folder / "model.keras").is_file():
         return folder / "model.keras"
+    drop_dead(folder, folder / "checkpoints")
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.mixed_precision.set_dtype_policy(config.mixed_precision)
     try:
-        return Run(config, source, lr_source).finish(until)
+        run = Run(config, source, lr_source)
+        claim(folder, config, source, lr_source)  # only now: a run that cannot begin leaves nothing
+        return run.finish(until)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
 
@@ -74,22 +77,10 @@ def claim(folder: pathlib.Path, config: Config, source, lr_source=None) -> None:
     Raises:
         InputError: The folder belongs to a run of another configuration, or to other data.
     """
-    identity = json.loads(json.dumps(config.identity()))
-    environment = {
-        "data": _data(source),
-        "lr_data": _data(lr_source) if lr_source else None,
-        "initial_weights": initial.digest(config.initial_weights) if config.initial_weights else None,
-    }
-    trained = any((folder / "checkpoints").glob("step-*.npz")) or (folder / "model.keras").exists()
-    # A run that could not begin, as with a patch too large, leaves the folder free.
-    if trained and (folder / "config.json").is_file():
-        _compare(folder, "config.json", identity, {**json.loads(Config().to_json()), **WITHOUT})
-        _compare(folder, "environment.json", environment, {})
+    if is_own(folder, config, source, lr_source):
         return
-    if trained:
-        raise InputError(f"{folder} holds a run without its config.json; choose another --workdir")
     folder.mkdir(parents=True, exist_ok=True)
-    environment |= {
+    environment = _inputs(config, source, lr_source) | {
         "tfmisr": tfmisr.__version__,
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
@@ -100,6 +91,30 @@ def claim(folder: pathlib.Path, config: Config, source, lr_source=None) -> None:
     }
     write_text(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
     write_text(folder / "config.json", config.to_json())
+
+
+def is_own(folder: pathlib.Path, config: Config, source, lr_source=None) -> bool:
+    """Returns whether a folder holds this run already; one in which nothing was trained yet is free for any.
+
+    Raises:
+        InputError: It holds a run of another configuration, or of other data.
+    """
+    trained = any((folder / "checkpoints").glob("step-*.npz")) or (folder / "model.keras").exists()
+    if trained and not (folder / "config.json").is_file():
+        raise InputError(f"{folder} holds a run without its config.json; choose another --workdir")
+    if trained:
+        identity = json.loads(json.dumps(config.identity()))
+        _compare(folder, "config.json", identity, {**json.loads(Config().to_json()), **WITHOUT})
+        _compare(folder, "environment.json", _inputs(config, source, lr_source), {})
+    return trained
+
+
+def _inputs(config, source, lr_source):
+    return {
+        "data": _data(source),
+        "lr_data": _data(lr_source) if lr_source else None,
+        "initial_weights": initial.digest(config.initial_weights) if config.initial_weights else None,
+    }
 
 
 def _data(source) -> dict:

@@ -1,6 +1,5 @@
 """python -m tfmisr.tuning.study_report: report and plots of a study from its study.csv alone."""
 
-import argparse
 import math
 import pathlib
 
@@ -26,7 +25,7 @@ longer runs, other images or other parameters may rank otherwise.
 
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m tfmisr.tuning.study_report",
         description="Writes report.md and its plots beside a study.csv that python -m tfmisr.tune has written.",
     )

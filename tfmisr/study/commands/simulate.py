@@ -9,7 +9,7 @@ import math
 import pathlib
 
 from tfmisr import cli
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.files import whole, write_text
 
 _TERMS = ("reader", "case", "reader:arm", "case:arm")
@@ -220,7 +220,8 @@ def _pilot(arguments):
         questions = found["questions"]
         name = arguments.question or found["study"]["primary"] or next(iter(questions))
         if name not in questions:
-            raise InputError(f"expected one of the pilot's questions {', '.join(questions)}. Received: {name}")
+            close = hint(name, questions)
+            raise InputError(f"expected one of the pilot's questions {', '.join(questions)}. Received: {name}{close}")
         model = questions[name]["model"].get("within_arms") or questions[name]["model"]
         if "log_odds" not in model:
             raise InputError(f"the pilot {path} has no ordinal model of {name}; state the assumptions instead")
