@@ -5,9 +5,10 @@ The protocol is that of
     python -m tfmisr.evaluate best-x4 --dataset chest_xray14/512 --degradation "bicubic(rounding=pillow8)"
 
 which prints the same numbers for our models and interpolations: the images of the official test list, 1024 -> 512 by
-exact 2x2 means for HR, LR as Pillow's bicubic resizes 8-bit images; SR rounded to 8 bits, `scale` pixels cut off at each
-edge. The center is the inner 320x320: anatomy, without letters and collimation edges, which rule the whole image's PSNR.
-Time: one thread, from an LR array to an SR array of 512x512, all systems in turn in one process; ratios count.
+exact 2x2 means for HR, LR as Pillow's bicubic resizes 8-bit images; SR rounded to 8 bits, `scale` pixels cut off at
+each edge. The center is the inner 320x320: anatomy, without letters and collimation edges, which rule the whole
+image's PSNR. Time: one thread, from an LR array to an SR array of 512x512, all systems in turn in one process; ratios
+count.
 
     python benchmarks/frontier.py --output runs/frontier
     python benchmarks/frontier.py --models runs/a/exported/int8.tflite best-x4 --dnn_superres FSRCNN_x4.pb
