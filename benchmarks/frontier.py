@@ -1,11 +1,14 @@
 """Quality against time on real chest X-rays: the models that come with tfmisr, interpolations, and what PyPI has.
 
-The protocol is that of the figures which other systems' published weights were given: the images of the official test
-list, 1024 -> 512 by 2x2 area means for HR, LR by antialiased bicubic, both as Pillow does them, rounded to 8 bits
-between their two passes (which costs bicubic 0.01 dB against means that are exact); gray, 0 to 255, SR rounded, `scale`
-pixels shaved off each edge. The centre is the inner 320x320: anatomy, without letters and collimation edges, which rule
-the whole image's PSNR. Time: one thread, from an LR array to an SR array of 512x512, all systems in turn in one
-process; ratios count.
+The protocol is that of
+
+    python -m tfmisr.evaluate best-x4 --dataset chest_xray14/512 --degradation "bicubic(rounding=pillow8)"
+
+which prints the same numbers for our models and interpolations: the images of the official test list, 1024 -> 512 by
+exact 2x2 means for HR, LR as Pillow's bicubic resizes 8-bit images; SR rounded to 8 bits, `scale` pixels cut off at
+each edge. The center is the inner 320x320: anatomy, without letters and collimation edges, which rule the whole
+image's PSNR. Time: one thread, from an LR array to an SR array of 512x512, all systems in turn in one process; ratios
+count.
 
     python benchmarks/frontier.py --output runs/frontier
     python benchmarks/frontier.py --models runs/a/exported/int8.tflite best-x4 --dnn_superres FSRCNN_x4.pb
@@ -23,24 +26,33 @@ import time
 import numpy as np
 from PIL import Image
 
-from tfmisr import cli, metrics
-from tfmisr.edge import runtime, shipped
+from tfmisr import cli, degradations, metrics
+from tfmisr.edge import card, resize, runtime, shipped
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import whole, write_text
 from tfmisr.progress import bar
+from tfmisr.upscalers import to_levels
 
 SHARED = pathlib.Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-CENTRE = 320
+CENTER = 320
 
-# Where a system's name stands beside its point: so that those of like speed and quality stay apart.
-_LEFT = {"xytext": (-7, 0), "ha": "right"}
-_RIGHT = {"xytext": (7, 0), "ha": "left"}
-_ABOVE = {"xytext": (0, 11), "ha": "center"}
+# Where a name may stand beside its point, the first that is free.
+_SIDES = (
+    {"xytext": (7, 0), "ha": "left", "va": "center"},
+    {"xytext": (-7, 0), "ha": "right", "va": "center"},
+    {"xytext": (0, 7), "ha": "center", "va": "bottom"},
+    {"xytext": (0, -7), "ha": "center", "va": "top"},
+)
 
 
-def pillow(method):
-    """Returns an interpolation in 8 bits."""
-    return lambda lr, scale: np.asarray(Image.fromarray(lr).resize((lr.shape[1] * scale, lr.shape[0] * scale), method))
+def interpolation(method: str):
+    """Returns an interpolation as `evaluate` has it: in full precision, then rounded to 8 bits."""
+    return lambda lr, scale: to_levels(resize.upscale(lr[..., None] / np.float32(255), scale, method), 255)[..., 0]
+
+
+def path_of(name: str) -> pathlib.Path:
+    """Returns the file of a shipped model, or the file of that name."""
+    return shipped.path(name) if shipped.is_name(name) else pathlib.Path(name)
 
 
 def ours(path):
@@ -53,10 +65,15 @@ def all_of_ours(models: list[str] | None, scale: int) -> dict:
     """Returns name to function of those shipped names and files (default: all shipped) that enlarge by `scale`."""
     found = {}
     for name in models or shipped.names():
-        upscale, its_scale = ours(shipped.path(name) if shipped.is_name(name) else pathlib.Path(name))
+        upscale, its_scale = ours(path_of(str(name)))
         if its_scale == scale:
             found[str(name)] = upscale
     return found
+
+
+def weights(models: list[str] | None) -> dict[str, int]:
+    """Returns name to number of weights, as the model's card says."""
+    return {str(name): card.read(path_of(str(name)))["parameters"] for name in models or shipped.names()}
 
 
 def opencv() -> dict:
@@ -118,7 +135,7 @@ def ncnn(scale: int) -> dict:
 
 def systems(arguments, scale: int) -> dict:
     """Returns name to function (LR uint8 array, scale) -> SR uint8 array, of all that enlarge by `scale`."""
-    found = {"bicubic": pillow(Image.Resampling.BICUBIC), "Lanczos": pillow(Image.Resampling.LANCZOS), **opencv()}
+    found = {"bicubic": interpolation("bicubic"), "Lanczos": interpolation("lanczos"), **opencv()}
     found |= all_of_ours(arguments.models, scale)
     for path in arguments.dnn_superres:
         name, its_scale, upscale = dnn_superres(path)
@@ -127,39 +144,33 @@ def systems(arguments, scale: int) -> dict:
     return found | ({} if arguments.no_ncnn else ncnn(scale))
 
 
-def halved(image: np.ndarray) -> np.ndarray:
-    """Returns the mean over 2x2 pixels."""
-    return np.asarray(Image.fromarray(image).resize((image.shape[1] // 2, image.shape[0] // 2), Image.Resampling.BOX))
-
-
 def true_images(arguments) -> list[np.ndarray]:
     """Returns HR of the split asked for, uint8 arrays (height, width)."""
     from tfmisr import data, pipeline
 
-    source = data.load("chest_xray14/1024", arguments.data_dir, tuple(map(str, arguments.data)))
+    source = data.load("chest_xray14/512", arguments.data_dir, tuple(map(str, arguments.data)))
     cache = pipeline.cache_of(source, arguments.split)
     if cache.channels != 1:
         raise InputError("expected gray images")
-    return [halved(cache[i][..., 0]) for i in range(len(cache))]
+    return [cache[i][..., 0] for i in range(len(cache))]
 
 
 def reduced(hr: np.ndarray, scale: int) -> np.ndarray:
-    """Returns the antialiased bicubic reduction."""
-    return np.asarray(
-        Image.fromarray(hr).resize((hr.shape[1] // scale, hr.shape[0] // scale), Image.Resampling.BICUBIC)
-    )
+    """Returns the antialiased bicubic reduction, (height // scale, width // scale) of 8 bits."""
+    degrade = degradations.make(scale, degradation="bicubic(rounding=pillow8)")
+    return to_levels(degrade(hr[..., None] / np.float32(255), 255), 255)[..., 0]
 
 
 def scores(sr: np.ndarray, hr: np.ndarray, scale: int) -> dict[str, float]:
-    """Returns PSNR and SSIM of the shaved image, and PSNR of its centre."""
+    """Returns PSNR and SSIM of the shaved image, and PSNR of its center."""
     shave = slice(scale, -scale)
-    y, x = ((side - CENTRE) // 2 for side in hr.shape)
-    middle = slice(y, y + CENTRE), slice(x, x + CENTRE)
+    y, x = ((side - CENTER) // 2 for side in hr.shape)
+    middle = slice(y, y + CENTER), slice(x, x + CENTER)
     pair = [image[shave, shave, None] for image in (hr, sr)]
     return {
         "psnr": metrics.psnr(*pair, 255),
         "ssim": metrics.ssim(*pair, 255),
-        "centre": metrics.psnr(hr[middle][..., None], sr[middle][..., None], 255),
+        "center": metrics.psnr(hr[middle][..., None], sr[middle][..., None], 255),
     }
 
 
@@ -174,48 +185,72 @@ def judge(found: dict, images: list[np.ndarray], scale: int) -> dict[str, dict]:
 
 
 def timed(found: dict, images: list[np.ndarray], scale: int, rounds: int) -> dict[str, float]:
-    """Returns name to the median milliseconds of one image, all in turn."""
+    """Returns name to the median milliseconds of one image, all in turn; of the processor, whatever else runs."""
     taken = {name: [] for name in found}
     for i in bar(range(rounds), desc=f"timing x{scale}", unit=" rounds", leave=False):
         lr = reduced(images[i % len(images)], scale)
         for name, upscale in found.items():
-            start = time.perf_counter()
+            start = time.process_time()
             upscale(lr, scale)
-            taken[name].append(1e3 * (time.perf_counter() - start))
+            taken[name].append(1e3 * (time.process_time() - start))
     return {name: statistics.median(each) for name, each in taken.items()}
 
 
 def table(found: dict[str, dict]) -> str:
     """Returns one scale's table in Markdown, the fastest first."""
-    lines = ["| system | PSNR [dB] | SSIM | centre [dB] | ms |", "|---|---:|---:|---:|---:|"]
+    lines = ["| system | weights | PSNR [dB] | SSIM | center [dB] | ms |", "|---|---:|---:|---:|---:|---:|"]
     for name, row in sorted(found.items(), key=lambda item: item[1]["ms"]):
-        lines.append(f"| {name} | {row['psnr']:.2f} | {row['ssim']:.4f} | {row['centre']:.2f} | {row['ms']:.1f} |")
+        count = f"{row['weights']:,}" if "weights" in row else "-"
+        scores = f"{row['psnr']:.2f} | {row['ssim']:.4f} | {row['center']:.2f}"
+        lines.append(f"| {name} | {count} | {scores} | {row['ms']:.1f} |")
     return "\n".join(lines) + "\n"
 
 
-def plot(results: dict[int, dict], path: pathlib.Path) -> None:
-    """Draws PSNR of the centre against time, a panel a scale."""
+def label(axis, places: dict[str, tuple[float, float]]) -> None:
+    """Draws a point a system and its name beside it, inside the axes and apart from the others where there is room."""
+    from matplotlib.transforms import Bbox
+
+    for name, place in places.items():
+        axis.plot(*place, "o", color="tab:blue" if name in shipped.names() else "0.5")
+    axis.figure.canvas.draw()
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in axis.transData.transform(list(places.values()))]
+    for name, place in places.items():
+        for side in _SIDES:
+            text = axis.annotate(name, place, textcoords="offset points", fontsize=8, **side)
+            box = text.get_window_extent()
+            if axis.bbox.containsx(box.x0) and axis.bbox.containsx(box.x1) and not box.count_overlaps(taken):
+                break
+            text.set_visible(False)
+        text.set_visible(True)
+        taken.append(box)
+
+
+def panels(results: dict[int, dict]):
+    """Returns a figure and scale to axes: one panel a scale, side by side."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(results), figsize=(6.5 * len(results), 4.5), squeeze=False, layout="constrained")
-    for axis, (scale, found) in zip(axes[0], results.items(), strict=True):
-        own = sorted((name for name in found if name in shipped.names()), key=lambda name: found[name]["ms"])
-        for name, row in found.items():
-            axis.plot(row["ms"], row["centre"], "o", color="tab:blue" if name in own else "0.5")
-            where = _LEFT if name in own[:1] or "OpenCV" in name or "ncnn" in name else _RIGHT
-            where = _ABOVE if name in own[1:2] else where
-            axis.annotate(
-                name, (row["ms"], row["centre"]), textcoords="offset points", fontsize=8, va="center", **where
-            )
-        axis.margins(x=0.25)
-        axis.set(xscale="log", xlabel="ms for 512x512, one thread", ylabel="PSNR of the centre [dB]", title=f"x{scale}")
-        axis.grid(alpha=0.3)
+    return figure, dict(zip(results, axes[0], strict=True))
+
+
+def save(figure, path: pathlib.Path) -> None:
+    """Writes a PNG, whole or not at all."""
     with whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
-    plt.close(figure)
+
+
+def plot(results: dict[int, dict], path: pathlib.Path) -> None:
+    """Draws PSNR of the center against time, a panel a scale."""
+    figure, axes = panels(results)
+    for scale, axis in axes.items():
+        axis.set(xscale="log", xlabel="ms for 512x512, one thread", ylabel="PSNR of the center [dB]", title=f"x{scale}")
+        axis.margins(x=0.2, y=0.1)
+        axis.grid(alpha=0.3)
+        label(axis, {name: (row["ms"], row["center"]) for name, row in results[scale].items()})
+    save(figure, path)
 
 
 def report(path: pathlib.Path, text: str, results: dict[int, dict], plot) -> int:
@@ -226,6 +261,17 @@ def report(path: pathlib.Path, text: str, results: dict[int, dict], plot) -> int
     plot(results, path.with_suffix(".png"))
     print(text)
     return 0
+
+
+def measured(arguments) -> dict[int, dict]:
+    """Returns scale to name to scores, milliseconds and number of weights."""
+    images, results = true_images(arguments), {}
+    counts = {name: {"weights": count} for name, count in weights(arguments.models).items()}
+    for scale in arguments.scales:
+        found = systems(arguments, scale)
+        means, taken = judge(found, images, scale), timed(found, images, scale, arguments.rounds)
+        results[scale] = {name: {**counts.get(name, {}), **means[name], "ms": taken[name]} for name in found}
+    return results
 
 
 def main(argv=None) -> int:
@@ -241,15 +287,17 @@ def main(argv=None) -> int:
     parser.add_argument("--dnn_superres", nargs="+", default=[], type=pathlib.Path, metavar="FSRCNN_x4.pb")
     parser.add_argument("--no_ncnn", action="store_true", help="leave waifu2x and Real-ESRGAN out")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument(
+        "--results", type=pathlib.Path, metavar="frontier.json", help="write tables and plot of an earlier run again"
+    )
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/frontier"))
     arguments = parser.parse_args(argv)
-    images, results = true_images(arguments), {}
-    for scale in arguments.scales:
-        found = systems(arguments, scale)
-        means, taken = judge(found, images, scale), timed(found, images, scale, arguments.rounds)
-        results[scale] = {name: {**means[name], "ms": taken[name]} for name in found}
+    if arguments.results:
+        results = {int(scale): found for scale, found in json.loads(arguments.results.read_text()).items()}
+    else:
+        results = measured(arguments)
     text = "\n".join(f"## x{scale}\n\n{table(found)}" for scale, found in results.items())
-    text += f"\n{len(images)} images of the {arguments.split} split; {platform.machine()}, one thread.\n"
+    text += f"\n{arguments.split} split; {platform.machine()}, one thread.\n"
     return report(arguments.output / "frontier", text, results, plot)
 
 

@@ -15,16 +15,13 @@ import pathlib
 
 import frontier
 import numpy as np
-from PIL import Image
 
 from tfmisr import cli, metrics
-from tfmisr.edge import shipped
-from tfmisr.edge.files import whole
 from tfmisr.progress import bar
 
 COLUMNS = {
     "psnr": ("PSNR [dB]", "{:.2f}"),
-    "centre": ("centre [dB]", "{:.2f}"),
+    "center": ("center [dB]", "{:.2f}"),
     "ssim": ("SSIM", "{:.4f}"),
     "haarpsi_med": ("HaarPSI_MED", "{:.4f}"),
     "lpips_alex": ("LPIPS (AlexNet)", "{:.4f}"),
@@ -73,27 +70,15 @@ def table(found: dict[str, dict]) -> str:
 
 def plot(results: dict[int, dict], path: pathlib.Path) -> None:
     """Draws gradient energy against PSNR, a panel a scale."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(results), figsize=(6.5 * len(results), 4.5), squeeze=False, layout="constrained")
-    for axis, (scale, found) in zip(axes[0], results.items(), strict=True):
-        places = {
-            name: (row["psnr"], 100 * row["sharpness"]) for name, row in found.items() if np.isfinite(row["psnr"])
-        }
-        for i, (name, place) in enumerate(sorted(places.items(), key=lambda item: item[1])):
-            axis.plot(*place, "o", color="tab:blue" if name in shipped.names() else "0.5")
-            # In turn above and below: the best lie close together.
-            axis.annotate(name, place, textcoords="offset points", fontsize=8, xytext=(4, 4 if i % 2 else -12))
+    figure, axes = frontier.panels(results)
+    for scale, axis in axes.items():
         axis.axhline(100, color="0.5", linewidth=0.8, linestyle="--")
         axis.set(xlabel="PSNR [dB]", ylabel="gradient energy [% of the true image's]", title=f"x{scale}")
-        axis.margins(x=0.2)
+        axis.margins(x=0.2, y=0.1)
         axis.grid(alpha=0.3)
-    with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
-    plt.close(figure)
+        found = {name: row for name, row in results[scale].items() if np.isfinite(row["psnr"])}
+        frontier.label(axis, {name: (row["psnr"], 100 * row["sharpness"]) for name, row in found.items()})
+    frontier.save(figure, path)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -114,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
 
 def systems(arguments, scale: int) -> dict:
     """Returns name to function of the interpolation and of our models that enlarge by `scale`."""
-    return {"bicubic": frontier.pillow(Image.Resampling.BICUBIC), **frontier.all_of_ours(arguments.models, scale)}
+    return {"bicubic": frontier.interpolation("bicubic"), **frontier.all_of_ours(arguments.models, scale)}
 
 
 def main(argv=None) -> int:

@@ -1,12 +1,14 @@
 """The physics of the degradations: transfer functions, noise against dose, spectra, bias, geometry."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 from synthetic import ArraySource
 
 from tfmisr import degradations, pipeline
+from tfmisr.classical import operators
 from tfmisr.degradations import ct, mr, oct, real_world, ultrasound, xray
 from tfmisr.edge.errors import InputError
 
@@ -252,7 +254,8 @@ def test_patch_made_from_high_resolution_sees_what_lies_around_it(tmp_path):
         ("xray(photons)", "photons must be a number, 0 or more. Received: nothing"),
         ("xray(photons=nan)", "photons must be a number"),
         ("xray(photons=0)", "photons and log_range above 0"),
-        ("bicubic(a=1)", "expected numbers called nothing"),
+        ("bicubic(a=1)", "expected bicubic or bicubic(rounding=pillow8). Received: a=1"),
+        ("bicubic(rounding=8)", "expected bicubic or bicubic(rounding=pillow8). Received: rounding=8"),
         ("mr(acquired=0)", "acquired above 0 and at most 1"),
         ("ct(noise_peak=1)", "noise_peak above 0 and at most 0.5"),
         ("real_world(quality=0)", "quality from 1 to 95"),
@@ -261,7 +264,7 @@ def test_patch_made_from_high_resolution_sees_what_lies_around_it(tmp_path):
     ],
 )
 def test_mistakes_are_told_in_one_line(text, message):
-    with pytest.raises(InputError, match=message.replace("(", r"\(")):
+    with pytest.raises(InputError, match=re.escape(message)):
         degradations.make(2, degradation=text)
 
 
@@ -273,4 +276,8 @@ def test_blur_and_noise_flags_go_with_bicubic_alone():
 def test_protocol_text_tells_an_anisotropic_blur_and_keeps_the_plain_one():
     assert repr(degradations.GaussianBlur(1.0)) == "GaussianBlur(sigma=1.0)"
     assert repr(degradations.GaussianBlur(1.0, 2.0)) == "GaussianBlur(sigma=1.0, sigma_x=2.0)"
+    assert degradations.make(4).describe() == degradations.make(4, degradation="bicubic()").describe()
     assert degradations.make(4).describe() == "Bicubic(scale=4) rounded"
+    eight = degradations.make(4, degradation="bicubic(rounding=pillow8)")
+    assert eight.describe() == "Bicubic(scale=4, rounding=pillow8) rounded"
+    assert operators.without_noise(eight) == operators.without_noise(degradations.make(4))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfmisr.report import montage, table
+from tfmisr.report import crops, montage, table
 
 PROTOCOL = {
     "dataset": "chest_phantom",
@@ -173,19 +173,21 @@ def axes_of(figure, kind):
     return [axes for axes in figure.axes if axes.get_label().startswith(f"{kind} ")]
 
 
-def test_first_crop_finds_the_error_planted_outside_the_centre_and_the_second_that_within():
+def test_first_crop_finds_the_largest_error_and_the_second_the_detail_of_the_center():
     error = np.full((256, 256), 1.0)
-    error[24:28, 200:208] = 5000
-    error[120:128, 100:108] = 900
-    first, second = montage.choose_crops(error, 32, 4, 2)
+    error[24:28, 200:208] = 5000  # letters
+    error[180:188, 60:68] = 900  # a wire over the anatomy
+    error[112:160, 96:144] = 9  # texture
+    first, second = crops.choose_crops(error, 32, 4, 2, "net")
     assert first.top <= 24 and first.top + 32 >= 28 and first.left <= 200 and first.left + 32 >= 208
-    assert second.top <= 120 and second.top + 32 >= 128 and second.left <= 100 and second.left + 32 >= 108
+    assert (second.top, second.left) == (112, 96)
+    assert [crop.reason for crop in (first, second)] == ["largest error of net", "most detail within the center"]
 
 
 def test_single_crop_is_in_the_central_part():
     error = np.ones((256, 256))
     error[24:28, 200:208] = 5000
-    (crop,) = montage.choose_crops(error, 32, 4, 1)
+    (crop,) = crops.choose_crops(error, 32, 4, 1)
     assert 48 <= crop.top <= 208 - 32 and 48 <= crop.left <= 208 - 32
 
 
@@ -193,28 +195,28 @@ def test_error_at_the_outer_border_is_not_interesting():
     error = np.ones((256, 256))
     error[:4] = 9000
     error[100:104, 30:34] = 50
-    first = montage.choose_crops(error, 32, 4, 2)[0]
+    first = crops.choose_crops(error, 32, 4, 2)[0]
     assert first.top <= 100 <= first.top + 28 and first.left <= 30 <= first.left + 28
 
 
 def test_crops_hold_whole_lr_pixels_and_do_not_overlap():
     error = np.random.default_rng(1).random((96, 150)) ** 8
-    crops = montage.choose_crops(error, 24, 3, 5)
-    assert len(crops) >= 3
-    assert all(crop.top % 3 == 0 and crop.left % 3 == 0 for crop in crops)
+    chosen = crops.choose_crops(error, 24, 3, 5)
+    assert len(chosen) >= 3
+    assert all(crop.top % 3 == 0 and crop.left % 3 == 0 for crop in chosen)
     covered = np.zeros_like(error)
-    for crop in crops:
+    for crop in chosen:
         crop.of(covered)[...] += 1
     assert covered.max() == 1
 
 
 def test_crops_that_do_not_fit_are_left_out():
-    assert len(montage.choose_crops(np.ones((64, 64)), 40, 4, 3)) == 1
+    assert len(crops.choose_crops(np.ones((64, 64)), 40, 4, 3)) == 1
 
 
 def test_crop_of_the_lr_image_is_the_same_place():
     place = np.arange(64)[:, None] * 1000 + np.arange(64)
-    crop = montage.Crop(top=24, left=8, size=16)
+    crop = crops.Crop(top=24, left=8, size=16)
     np.testing.assert_array_equal(crop.of(place[::4, ::4], 4), crop.of(place)[::4, ::4])
 
 
@@ -227,16 +229,17 @@ def test_every_crop_shows_all_images_and_every_method_an_error_map():
     assert sorted(shown) == sorted(f"error {i} {name}" for i in (0, 1) for name in ("bicubic", "net"))
 
 
-def test_error_maps_share_one_colour_scale_with_the_bar():
+def test_error_maps_of_a_crop_share_one_color_scale_with_its_bar():
     images, max_val = example()
+    images["net"][40:80, 40:80] += 6  # the second crop is in the center
     figure = montage.montage(images, max_val)
-    norms = {id(axes.images[0].norm) for axes in axes_of(figure, "error")}
-    assert len(norms) == 1
-    # `net` misses by 2 * (255 // 64) = 6 grey levels everywhere, the largest error.
-    norm = axes_of(figure, "error")[0].images[0].norm
-    assert (norm.vmin, norm.vmax) == (0, 6)
-    bar = next(axes for axes in figure.axes if axes.get_label() == "color bar")
-    assert bar.get_xlim() == (0, 6)
+    # `net` misses by 2 * (255 // 64) = 6 gray levels everywhere, there by 12.
+    for i, top in enumerate((6, 12)):
+        norms = {id(axes.images[0].norm): axes.images[0].norm for axes in axes_of(figure, f"error {i}")}
+        (norm,) = norms.values()
+        assert (norm.vmin, norm.vmax) == (0, top)
+        (bar,) = (axes for axes in figure.axes if axes.get_label() == f"color bar {i}")
+        assert bar.get_xlim() == (0, top)
 
 
 def test_error_map_is_the_absolute_difference():
@@ -303,12 +306,18 @@ def test_many_methods_wrap_and_each_is_shown_once_within_1600_dots(count, bands)
     assert figure.get_size_inches()[0] * figure.dpi <= 1600
 
 
-def test_panels_and_texts_stay_inside_and_apart():
-    names = [f"a_model_with_quite_a_long_name_{i}" for i in range(6)]
+@pytest.mark.parametrize(
+    "name", ["a_model_with_quite_a_long_name_", "without-any-run-" * 6, "ASINGLEWORDWITHOUTANYSIGN" * 3]
+)
+def test_long_names_are_whole_and_panels_and_texts_stay_inside_and_apart(name):
+    names = [f"{name}{i}" for i in range(6)]
     images, max_val = example(methods=names)
     scores = {name: {"psnr": 38.88, "ssim": 0.9888} for name in names}
-    figure = montage.montage(images, max_val, scores=scores, title="long " * 60)
+    title, caption = "long " * 60, "median case of 57 by PSNR gain of " + names[-1]
+    figure = montage.montage(images, max_val, scores=scores, title=title, caption=caption)
     figure.canvas.draw()
+    shown = "".join(text.get_text() for text in figure.texts).replace(" ", "")
+    assert all(each.replace(" ", "") in shown for each in (*names, title, caption))
     boxes = [text.get_window_extent() for text in figure.texts if text.get_text()]
     boxes += [axes.get_window_extent() for axes in figure.axes]
     width, height = figure.get_size_inches() * figure.dpi

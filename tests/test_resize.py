@@ -6,6 +6,7 @@ from PIL import Image
 
 from tfmisr import degradations
 from tfmisr.edge import resize
+from tfmisr.edge.errors import InputError
 
 
 def random_image(height, width, channels=1, seed=0):
@@ -43,6 +44,28 @@ def test_bicubic_reduction_equals_pillows_on_8_bit_images_within_rounding(shape,
     lr = degradations.make(scale)(hr / np.float32(255), 255)
     assert lr.shape == (*expected.shape, 1)
     assert np.abs(np.rint(lr[..., 0] * 255) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@pytest.mark.parametrize("shape", [(64, 64), (63, 77), (9, 101)])
+@pytest.mark.parametrize("kind", ["noise", "letters", "smooth", "color"])
+def test_pillow8_reduction_equals_pillows_resize_of_8_bit_images_exactly(kind, shape, scale):
+    hr = random_image(*shape, 3 if kind == "color" else 1)
+    if kind == "letters":  # black and white: both passes overshoot and are clipped
+        hr = np.where(hr > 127, 255, 0).astype(np.uint8)
+    elif kind == "smooth":
+        hr = np.asarray(Image.fromarray(hr[:5, :7, 0]).resize(shape[::-1], Image.Resampling.BICUBIC))[..., None]
+    size = (shape[1] // scale, shape[0] // scale)
+    expected = np.asarray(Image.fromarray(hr.squeeze(-1) if kind != "color" else hr).resize(size, 3))
+    lr = degradations.make(scale, degradation="bicubic(rounding=pillow8)")(hr / np.float32(255), 255)
+    np.testing.assert_array_equal(lr, expected.reshape(lr.shape) / np.float32(255))
+
+
+@pytest.mark.parametrize("max_val", [1023, 4095, 65535])
+def test_pillow8_is_for_8_bit_images_alone(max_val):
+    degrade = degradations.make(2, degradation="bicubic(rounding=pillow8)")
+    with pytest.raises(InputError, match=f"8-bit images.*full scale {max_val}; use bicubic"):
+        degrade(np.zeros((16, 16, 1), np.float32), max_val)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -222,6 +222,8 @@ def test_picture_shows_the_median_case_not_the_best(tiny_source):
     }
     assert sorted(gains, key=gains.get).index(result.case) == 2
     assert list(result.picture) == ["LR", "bicubic", "lanczos", "HR"]
+    caption = scoring.case_caption(result.summary)
+    assert caption == f"median case of {len(gains)} by PSNR gain of lanczos over bicubic"
 
 
 def test_image_too_small_for_the_border_is_named(tiny_source):

@@ -1,13 +1,14 @@
 """The models that come with the package: found by name, checked by their digest, and what their cards promise."""
 
 import hashlib
+import math
 
 import numpy as np
 import pytest
 from tiny_network import picture, tiny_network, write_tflite
 
 from tfmisr import upscalers
-from tfmisr.edge import runtime, shipped
+from tfmisr.edge import card, runtime, shipped
 from tfmisr.edge.errors import InputError
 
 MOST_BYTES = 8_000_000  # of all models together
@@ -59,6 +60,18 @@ def test_without_any_nothing_is_known(tmp_path, monkeypatch):
 
 def test_all_together_are_a_few_megabytes():
     assert sum(shipped.path(name).stat().st_size for name in shipped.names()) < MOST_BYTES
+
+
+@pytest.mark.parametrize("name", shipped.names())
+def test_parameters_of_the_card_are_the_weights_that_the_file_stores(name):
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(shipped.path(name).read_bytes(), 0))
+    graph, convolution = model.subgraphs[0], schema.BuiltinOperator.CONV_2D
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    # Kernel and bias; every branch of a merged self-ensemble has kernels of its own.
+    stored = {i for o in graph.operators if codes[o.opcodeIndex] == convolution for i in o.inputs[1:]}
+    assert sum(math.prod(graph.tensors[i].shape) for i in stored) == card.read(shipped.path(name))["parameters"]
 
 
 @pytest.mark.parametrize("name", shipped.names())

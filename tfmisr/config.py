@@ -42,7 +42,8 @@ class Config:
     degradation: str = _option(
         "bicubic",
         "how the LR image is made, with numbers in parentheses, such as 'xray(photons=5000)': "
-        + ", ".join(["bicubic", *_modules("degradations")]),
+        + ", ".join(["bicubic", *_modules("degradations")])
+        + "; bicubic(rounding=pillow8): as Pillow resizes 8-bit images",
     )
     blur_sigma: float = _option(0.0, "blur before the reduction, standard deviation in HR pixels")
     noise_std: float = _option(0.0, "noise of the LR image, standard deviation as a fraction of the range")

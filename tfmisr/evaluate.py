@@ -42,7 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", default="test", choices=("train", "validation", "test", "all"), help="default: test")
     parser.add_argument("--scale", type=int, metavar="S", help="default: the first run's, else 4")
     parser.add_argument("--crop_border", type=int, metavar="N", help="pixels cut off at each edge (default: scale)")
-    parser.add_argument("--degradation", metavar="TEXT", help="default: the first run's, else bicubic")
+    parser.add_argument(
+        "--degradation",
+        metavar="TEXT",
+        help="as for python -m tfmisr.fit; bicubic(rounding=pillow8): LR as Pillow resizes 8-bit images "
+        "(default: the first run's, else bicubic)",
+    )
     parser.add_argument("--blur_sigma", type=float, metavar="X", help="default: the first run's, else 0")
     parser.add_argument("--noise_std", type=float, metavar="X", help="default: the first run's, else 0")
     parser.add_argument(

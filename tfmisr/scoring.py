@@ -274,8 +274,19 @@ def write(result: Result, folder: pathlib.Path, merged: dict | None = None) -> d
         row["model"]: {"psnr": row["psnr"], "ssim": row.get("ssim")} for row in result.rows if row["id"] == result.case
     }
     title = f"{result.case}, x{result.protocol.scale}, protocol {result.protocol.hash}"
-    montage.save_montage(folder / "montage.png", result.picture, result.max_val, scores=scores, title=title)
+    options = {"scores": scores, "title": title, "caption": case_caption(result.summary)}
+    montage.save_montage(folder / "montage.png", result.picture, result.max_val, **options)
     return metrics
+
+
+def case_caption(summary: dict[str, dict]) -> str:
+    """Returns how the case of the montage was chosen, as `_picture` does it."""
+    model = list(summary)[-1]
+    count = summary[model].get("psnr_n", summary[model]["n"])
+    if model == REFERENCE or count < 2:
+        return f"one of {summary[model]['n']} images"
+    over = f"PSNR gain of {model} over {REFERENCE}" if REFERENCE in summary else f"PSNR of {model}"
+    return f"median case of {count} by {over}"
 
 
 def _finite(summary):

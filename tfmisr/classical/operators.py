@@ -18,14 +18,16 @@ _GRAY, _NEAR = np.float32(0.5), np.float32(0.01)  # where steps are probed, and 
 def without_noise(degradation: Degradation) -> Degradation:
     """Returns what a degradation does on average, not rounded: as an endless dose and endless looks would.
 
-    Additive noise is left out. What has no known operator, the random history of `real_world`, counts as bicubic
-    reduction.
+    Additive noise and roundings are left out. What has no known operator, the random history of `real_world`, counts
+    as bicubic reduction.
     """
     steps = [_quiet(step) for step in degradation.steps]
     return Degradation(tuple(step for step in steps if step is not None), quantize=False)
 
 
 def _quiet(step):
+    if isinstance(step, degradations.Pillow8Bicubic):
+        return degradations.Bicubic(step.scale)
     if not step.random:
         return step
     from tfmisr.degradations import real_world, ultrasound, xray

@@ -4,7 +4,8 @@ A degradation is a row of steps. The steps before the first random one are worke
 image and cached; the random ones are drawn anew for each patch: for its low-resolution pixels where they treat
 every pixel alone, from its high-resolution ones where they reduce it too.
 
-A file here is a degradation by name, with `steps(scale, **numbers)`; `bicubic` is the default.
+A file here is a degradation by name, with `steps(scale, **numbers)`; `bicubic` is the default, and
+`bicubic(rounding=pillow8)` is the same filter as Pillow applies it to 8-bit images.
 """
 
 import dataclasses
@@ -16,11 +17,13 @@ import re
 from typing import ClassVar
 
 import numpy as np
+from PIL import Image
 
 from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.resize import resize
 
 FIELDS = ("degradation", "blur_sigma", "noise_std", "quantize_lr")
+ROUNDINGS = ("pillow8",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,34 @@ class Bicubic:
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         height, width = image.shape[0] // self.scale, image.shape[1] // self.scale
         return resize(image, (height, width), "bicubic")
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Pillow8Bicubic:
+    """Antialiased bicubic reduction by Pillow's resize of 8-bit images, pixel for pixel.
+
+    Pillow resizes rows first, then columns, and clips and rounds to 8 bits after each pass; the LR images of many
+    published results are made this way. An image that is not on 8-bit levels, such as a blurred one, is clipped and
+    rounded to them first. At 16 bits a rounding between the passes changes at most one of 65,536 levels, so such
+    images have no protocol of their own: `bicubic` is theirs.
+
+    Reference:
+        Pillow's `Resample.c`, `ImagingResampleHorizontal_8bpc` and `ImagingResampleVertical_8bpc`
+    """
+
+    scale: int
+    random: ClassVar[bool] = False
+    max_val: ClassVar[int] = 255
+
+    def __repr__(self):
+        return f"Bicubic(scale={self.scale}, rounding=pillow8)"
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        size = image.shape[1] // self.scale, image.shape[0] // self.scale
+        pixels = np.rint(255 * np.clip(np.asarray(image, np.float32), 0, 1)).astype(np.uint8)
+        planes = (Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(pixels, -1, 0))
+        reduced = [np.asarray(plane.resize(size, Image.Resampling.BICUBIC)) for plane in planes]
+        return np.stack(reduced, axis=-1) / np.float32(255)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +164,11 @@ class Degradation:
 
         Returns:
             float32 array (height // scale, width // scale, channels) in [0, 1].
+
+        Raises:
+            InputError: A step is defined for another `max_val`, as `Pillow8Bicubic` is for 255.
         """
+        self._require_max_val(max_val)
         image = np.asarray(hr, np.float32)
         for step in self.steps:
             # Where `split` cuts, so that its two parts together give the same.
@@ -142,6 +177,14 @@ class Degradation:
         if self.quantize:
             image = np.floor(image * np.float32(max_val) + np.float32(0.5)) / np.float32(max_val)
         return image
+
+    def _require_max_val(self, max_val):
+        for step in self.steps:
+            if getattr(step, "max_val", max_val) != max_val:
+                raise InputError(
+                    f"{step!r} is defined for 8-bit images (full scale {step.max_val}). Received: an image with full "
+                    f"scale {max_val}; use bicubic, where more bits leave nothing to round between the two passes"
+                )
 
     def describe(self) -> str:
         """Returns the steps in words for a protocol, such as `GaussianBlur(sigma=1.0) Bicubic(scale=4) rounded`."""
@@ -167,8 +210,8 @@ def make(
         blur_sigma: With `bicubic`: standard deviation of a blur before the reduction, in high-resolution pixels.
         noise_std: With `bicubic`: standard deviation of noise after it, as a fraction of the range.
         quantize_lr: Round the low-resolution image to the source's bit depth.
-        degradation: `bicubic`, antialiased bicubic reduction; or another name, with numbers in parentheses:
-            `xray(photons=5000)`.
+        degradation: `bicubic`, antialiased bicubic reduction in full precision; `bicubic(rounding=pillow8)`, the
+            same as Pillow resizes 8-bit images; or another name, with numbers in parentheses: `xray(photons=5000)`.
 
     Raises:
         InputError: No such degradation or number.
@@ -180,7 +223,8 @@ def make(
         return Degradation(_module(name).steps(scale, **numbers), quantize_lr)
     blur = (GaussianBlur(blur_sigma),) if blur_sigma else ()
     noise = (GaussianNoise(noise_std),) if noise_std else ()
-    return Degradation((*blur, Bicubic(scale), *noise), quantize_lr)
+    reduction = Pillow8Bicubic(scale) if numbers else Bicubic(scale)
+    return Degradation((*blur, reduction, *noise), quantize_lr)
 
 
 def of(fields: dict) -> Degradation:
@@ -189,8 +233,10 @@ def of(fields: dict) -> Degradation:
     return make(fields["scale"], **known)
 
 
-def parse(text: str) -> tuple[str, dict[str, float]]:
+def parse(text: str) -> tuple[str, dict[str, float | str]]:
     """Returns name and numbers of a text such as `xray(photons=5000, mtf_nyquist=0.3)`.
+
+    `bicubic` has `rounding`, a word of `ROUNDINGS`, instead of numbers.
 
     Raises:
         InputError: It cannot be read, or there is no such degradation or number.
@@ -202,8 +248,18 @@ def parse(text: str) -> tuple[str, dict[str, float]]:
             f"as in xray(photons=5000). Received: {text}{hint(text.partition('(')[0].strip(), names())}"
         )
     pairs = [part.partition("=") for part in (found[2] or "").split(",") if part.strip()]
-    known = [] if found[1] == "bicubic" else list(inspect.signature(_module(found[1]).steps).parameters)[1:]
+    if found[1] == "bicubic":
+        return found[1], {key.strip(): _rounding(key.strip(), value.strip(), text) for key, _, value in pairs}
+    known = list(inspect.signature(_module(found[1]).steps).parameters)[1:]
     return found[1], {key.strip(): _number(key.strip(), value, known, text) for key, _, value in pairs}
+
+
+def _rounding(key, value, text):
+    if key != "rounding" or value not in ROUNDINGS:
+        raise InputError(
+            f"{text}: expected bicubic or bicubic(rounding={' or '.join(ROUNDINGS)}). Received: {key}={value}"
+        )
+    return value
 
 
 def _number(key, value, known, text):

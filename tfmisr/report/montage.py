@@ -1,46 +1,35 @@
 """One picture of a case: the most interesting spots, enlarged, of the LR image, of every method and of the truth."""
 
 import dataclasses
+import functools
 import math
+import re
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from tfmisr import metrics
 from tfmisr.edge.files import whole
-from tfmisr.report.table import shortened
+from tfmisr.report.crops import Crop, choose_crops
 
 _DPI = 100
 _WIDTH = 1600
 _MARGIN = 18
 _GAP = 6
 _SIDE, _MAX_SIDE = 280, 400
-_MAX_CELL = 232
+_MAX_CELL = 264
 _MAX_COLUMNS = 8
-_TITLE, _HEAD, _FOOT, _LEGEND = 36, 44, 34, 110
+_TITLE, _NAME, _NOTE, _FOOT, _LEGEND = 30, 23, 26, 38, 21
 _BACKGROUND, _TEXT, _DIM = "#14161a", "#f2f2f2", "#a8adb5"
 _MARKS = ("#ffb000", "#4cc9f0", "#ff6b9d", "#8ce99a")
 _REFERENCE = "bicubic"
-
-
-@dataclasses.dataclass(frozen=True)
-class Crop:
-    """A square of the HR image, in its pixels."""
-
-    top: int
-    left: int
-    size: int
-
-    def of(self, image: np.ndarray, shrunk: int = 1) -> np.ndarray:
-        """Returns this part of an image that is `shrunk` times smaller than HR, as a view."""
-        top, left, size = self.top // shrunk, self.left // shrunk, self.size // shrunk
-        return image[top : top + size, left : left + size]
 
 
 def montage(
@@ -49,12 +38,13 @@ def montage(
     crops: int = 2,
     scores: dict[str, dict] | None = None,
     title: str | None = None,
+    caption: str | None = None,
 ) -> Figure:
     """Returns a figure of enlarged crops and error maps.
 
-    Pixels are shown as squares, without smoothing. Within a crop all images share one grey scale, fitted to
-    the truth's; all error maps share one colour scale. The crops are where bicubic (or else the first method)
-    is most wrong: see `choose_crops`.
+    Pixels are shown as squares, without smoothing. Within a crop all images share one gray scale, fitted to
+    the truth's, and all error maps share one color scale. Which crops: see `tfmisr.report.crops.choose_crops`, which
+    is given the errors of bicubic, or else of the first method.
 
     Args:
         images: By name and in this order: `LR`, `scale` times smaller; the methods' images; `HR`, the truth.
@@ -63,6 +53,7 @@ def montage(
         crops: Number of crops.
         scores: Measures of the whole images to write beneath the names: `{name: {"psnr": dB, "ssim": x}}`.
         title: First line of the picture.
+        caption: Text beneath the overview, such as how the case was chosen.
     """
     images = {name: np.asarray(image, np.float64) for name, image in images.items()}
     images = {name: image[..., None] if image.ndim == 2 else image for name, image in images.items()}
@@ -74,9 +65,12 @@ def montage(
     errors = {name: np.mean(np.abs(images[name] - images["HR"]), axis=-1) for name in methods}
     judged = _REFERENCE if _REFERENCE in methods else methods[0]
     squares = np.mean(np.square(images[judged] - images["HR"]), axis=-1)
-    chosen = choose_crops(squares, size, scale, crops)
-    norm = _color_scale([crop.of(error) for error in errors.values() for crop in chosen], max_val)
-    return _Page(images, errors, chosen, norm, bands, size * zoom, max_val, scores or {}).draw(title)
+    chosen = [
+        dataclasses.replace(crop, reason=crop.reason.format(judged))
+        for crop in choose_crops(squares, size, scale, crops)
+    ]
+    norms = [_color_scale([crop.of(error) for error in errors.values()], max_val) for crop in chosen]
+    return _Page(images, errors, chosen, norms, bands, size * zoom, max_val, scores or {}).draw(title, caption)
 
 
 def save_montage(path, images: dict[str, np.ndarray], max_val: float, **options) -> None:
@@ -84,42 +78,6 @@ def save_montage(path, images: dict[str, np.ndarray], max_val: float, **options)
     figure = montage(images, max_val, **options)
     with whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
-
-
-def choose_crops(squared_error: np.ndarray, size: int, step: int, count: int) -> list[Crop]:
-    """Returns the squares with the largest mean squared error, one after the other.
-
-    The first is sought in the whole image but its border, the second in the central 62.5 % (the anatomy
-    of a radiograph, where errors are smaller than at burned-in letters), and so in turn; a single one in the
-    centre. Squares do not overlap; where none is left there are fewer.
-
-    Args:
-        squared_error: Array (height, width).
-        size: Side of the squares.
-        step: Squares begin at multiples of this, so that they hold whole LR pixels.
-        count: Number of squares.
-    """
-    sums = np.pad(squared_error, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    windows = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
-    tops, lefts = (np.arange(0, n, step) for n in windows.shape)
-    windows = windows[::step, ::step]
-    height, width = squared_error.shape
-    border = max(2 * step, round(0.03 * min(height, width)))
-    chosen: list[Crop] = []
-    for i in range(count):
-        margins = [(n * 3 // 16) if i % 2 or count == 1 else border for n in (height, width)]
-        # A central part smaller than the square still has a middle.
-        margins = [min(m, (n - size) // 2 // step * step) for m, n in zip(margins, (height, width), strict=True)]
-        rows = (tops >= margins[0]) & (tops <= height - size - margins[0])
-        columns = (lefts >= margins[1]) & (lefts <= width - size - margins[1])
-        free = rows[:, None] & columns
-        for crop in chosen:
-            near = np.abs(tops - crop.top)[:, None] < size
-            free &= ~(near & (np.abs(lefts - crop.left) < size))
-        if free.any():
-            at = np.unravel_index(np.argmax(np.where(free, windows, -np.inf)), windows.shape)
-            chosen.append(Crop(int(tops[at[0]]), int(lefts[at[1]]), size))
-    return chosen
 
 
 def _check(images):
@@ -141,16 +99,40 @@ def _bands(methods):
 def _geometry(shape, scale, columns):
     """Returns the side of a crop in HR pixels, a multiple of the scale, and how many dots show one."""
     cell = min(_MAX_CELL, (_WIDTH - 3 * _MARGIN - _SIDE) // columns - _GAP)
-    wanted = min(max(math.isqrt(shape[0] * shape[1]) // 10, 24, 8 * scale), 72, min(shape[:2]) // 3)
+    wanted = min(max(math.isqrt(shape[0] * shape[1]) // 8, 24, 8 * scale), 96, min(shape[:2]) // 3)
     zoom = max(1, round(cell / max(1, wanted)))
     return scale * max(1, cell // zoom // scale), zoom
 
 
 def _color_scale(parts, max_val):
-    """Returns the one scale of all error maps, up to nearly the largest error shown."""
+    """Returns the scale of one crop's error maps, up to nearly the largest error shown."""
     top = float(np.quantile(np.concatenate([part.ravel() for part in parts]), 0.998))
-    # Square-root colours: burned-in letters are ten times as wrong as anatomy, and both should be seen.
-    return PowerNorm(0.5, 0, max(top, max_val / 256))
+    return Normalize(0, max(top, max_val / 256))
+
+
+@functools.lru_cache(maxsize=1024)
+def _advance(letter, size, weight):
+    """Returns the width of a letter in dots."""
+    font = get_font(findfont(FontProperties(weight=weight)))
+    font.set_size(size, _DPI)
+    return font.load_char(ord(letter)).linearHoriAdvance / 2**16
+
+
+def _lines(text, dots, size, weight="normal"):
+    """Returns the text in lines of at most so many dots, broken after the signs that names are made of if possible."""
+
+    def too_wide(line):
+        return sum(_advance(letter, size, weight) for letter in line.rstrip()) > dots
+
+    lines = [""]
+    for part in re.findall(r"[^-_/,.=+\s]*[-_/,.=+\s]*", text):
+        if lines[-1] and too_wide(lines[-1] + part):
+            lines.append("")
+        for letter in part:
+            if too_wide(lines[-1] + letter):
+                lines.append("")
+            lines[-1] += letter
+    return [line.rstrip() for line in lines if line.strip()]
 
 
 @dataclasses.dataclass
@@ -160,30 +142,46 @@ class _Page:
     images: dict[str, np.ndarray]
     errors: dict[str, np.ndarray]
     crops: list[Crop]
-    norm: Normalize
+    norms: list[Normalize]
     bands: list[list[str]]
     cell: int
     max_val: float
     scores: dict[str, dict]
 
-    def draw(self, title):
-        top = _MARGIN + (_TITLE if title else 0)
+    def draw(self, title, caption):
         right = len(self.bands[0]) * (self.cell + _GAP) - _GAP
         self.side = min(max(_WIDTH - 3 * _MARGIN - right, _SIDE), _MAX_SIDE)
-        band = _HEAD + len(self.crops) * (2 * self.cell + _GAP + _FOOT)
-        overview = round(self.side * min(1.3, self.images["HR"].shape[0] / self.images["HR"].shape[1]))
         self.width = 3 * _MARGIN + self.side + right
-        self.height = top + max(len(self.bands) * band, _HEAD + overview + _LEGEND)
+        title = _lines(title or "", self.width - 2 * _MARGIN, 13, "bold")
+        legend = self._legend(caption)
+        top = _MARGIN + _TITLE * len(title)
+        self.head = _NOTE + _NAME * max(len(self._wrapped(name)) for name in self.images)
+        band = self.head + len(self.crops) * (2 * self.cell + _GAP + _FOOT)
+        overview = round(self.side * min(1.3, self.images["HR"].shape[0] / self.images["HR"].shape[1]))
+        below = top + self.head + overview + _MARGIN
+        self.height = max(top + len(self.bands) * band, below + _LEGEND * len(legend) + _MARGIN)
         self.figure = Figure((self.width / _DPI, self.height / _DPI), dpi=_DPI, facecolor=_BACKGROUND)
         FigureCanvasAgg(self.figure)
-        if title:
-            self._text(_MARGIN, _MARGIN + 8, shortened(title, self.width // 11), size=13, weight="bold")
-        self._overview(top + _HEAD, overview)
-        self._color_bar(top + _HEAD + overview + 26)
+        for i, line in enumerate(title):
+            self._text(_MARGIN, _MARGIN + 8 + _TITLE * i, line, size=13, weight="bold")
+        self._overview(top + self.head, overview)
+        for i, (line, color) in enumerate(legend):
+            self._text(_MARGIN, below + _LEGEND * (i + 0.5), line, size=10.5, color=color)
         for i, names in enumerate(self.bands):
             for j, name in enumerate(names):
                 self._column(name, 2 * _MARGIN + self.side + j * (self.cell + _GAP), top + i * band)
         return self.figure
+
+    def _legend(self, caption):
+        """Returns lines and their colors: how the case and the crops were chosen."""
+        known = [(line, _TEXT) for line in [*_lines(caption or "", self.side, 10.5), *([""] if caption else [])]]
+        for i, crop in enumerate(self.crops):
+            lines = _lines(f"{'ABCDEFGH'[i]}: {crop.reason}", self.side, 10.5)
+            known += [(line, _MARKS[i % len(_MARKS)]) for line in lines]
+        return known
+
+    def _wrapped(self, name):
+        return _lines(name, self.cell, 11.5, "bold")
 
     def _overview(self, top, height):
         hr = self.images["HR"]
@@ -199,31 +197,30 @@ class _Page:
             row = crop.top - 4 if above else crop.top + crop.size + 4
             axes.text(crop.left, row, letter, path_effects=outline, **place)
 
-    def _color_bar(self, top):
-        axes = self._axes("color bar", _MARGIN, top, self.side, 14)
-        bar = self.figure.colorbar(ScalarMappable(self.norm, "inferno"), axes, orientation="horizontal", extend="max")
-        bar.locator = MaxNLocator(4)
-        axes.tick_params(colors=_TEXT, labelsize=10)
-        bar.outline.set_edgecolor(_DIM)
-        bar.set_label(f"|image - HR|, grey levels of {self.max_val:g}", color=_TEXT, fontsize=10.5)
-
     def _column(self, name, left, top):
         middle = left + self.cell / 2
-        self._text(middle, top + 8, shortened(name, self.cell // 10), ha="center", size=11.5, weight="bold")
-        self._text(middle, top + 31, self._note(name), ha="center", size=10.5, color=self._note_color(name))
-        top += _HEAD
+        lines = self._wrapped(name)
+        for i, line in enumerate(lines):
+            row = top + self.head - _NOTE - _NAME * (len(lines) - i - 0.5)
+            self._text(middle, row, line, ha="center", size=11.5, weight="bold")
+        row = top + self.head - _NOTE / 2
+        self._text(middle, row, self._note(name), ha="center", size=10.5, color=self._note_color(name))
+        top += self.head
         for i, crop in enumerate(self.crops):
             self._crop(name, i, left, top)
             below = top + self.cell + _GAP
             if name in self.errors:
-                axes = self._axes(f"error {i} {name}", left, below, self.cell, self.cell, _MARKS[i % len(_MARKS)])
-                axes.imshow(crop.of(self.errors[name]), cmap="inferno", norm=self.norm, interpolation="nearest")
-                self._text(
-                    middle, below + self.cell + 10, self._crop_note(name, crop), ha="center", size=10, color=_DIM
-                )
+                self._error(name, i, left, below)
+                note = self._crop_note(name, crop)
+                self._text(middle, below + self.cell + 11, note, ha="center", size=10, color=_DIM)
             elif name == "LR":
-                self._text(left, below + 12, self._described(i, crop), size=10.5, va="top")
+                self._described(i, left, below)
             top += 2 * self.cell + _GAP + _FOOT
+
+    def _error(self, name, i, left, top):
+        axes = self._axes(f"error {i} {name}", left, top, self.cell, self.cell, _MARKS[i % len(_MARKS)])
+        part = self.crops[i].of(self.errors[name])
+        axes.imshow(part, cmap="inferno", norm=self.norms[i], interpolation="nearest")
 
     def _crop(self, name, i, left, top):
         crop, hr = self.crops[i], self.images["HR"]
@@ -233,7 +230,7 @@ class _Page:
         axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
     def _window(self, reference):
-        """Returns the values shown black and white: of grey images the truth's own, with some room."""
+        """Returns the values shown black and white: of gray images the truth's own, with some room."""
         if reference.shape[2] == 3:
             return 0.0, float(self.max_val)
         low, high = (float(v) for v in np.quantile(reference, (0.002, 0.998)))
@@ -260,16 +257,24 @@ class _Page:
         pair = crop.of(self.images["HR"]), crop.of(self.images[name])
         return _measures(metrics.psnr(*pair, self.max_val), metrics.ssim(*pair, self.max_val))
 
-    def _described(self, i, crop):
+    def _described(self, i, left, top):
+        """Writes what a crop is, and draws the scale of its error maps."""
+        crop = self.crops[i]
         low, high = self._window(crop.of(self.images["HR"]))
-        return "\n".join(
-            [
-                f"{'ABCDEFGH'[i]}: {crop.size} x {crop.size}",
-                f"at x {crop.left}, y {crop.top}",
-                f"grey {low:.0f}-{high:.0f}",
-                "right: |image - HR|",
-            ]
-        )
+        lines = [
+            f"{'ABCDEFGH'[i]}: {crop.size} x {crop.size}",
+            f"at x {crop.left}, y {crop.top}",
+            f"gray {max(low, 0):.0f} to {min(high, self.max_val):.0f}",
+            "",
+            "|image - HR|",
+        ]
+        self._text(left, top + 6, "\n".join(lines), size=10.5, va="top")
+        axes = self._axes(f"color bar {i}", left, top + 6 + 21 * len(lines), self.cell - _MARGIN, 12)
+        mappable = ScalarMappable(self.norms[i], "inferno")
+        bar = self.figure.colorbar(mappable, axes, orientation="horizontal", extend="max")
+        bar.locator = MaxNLocator(4)
+        axes.tick_params(colors=_TEXT, labelsize=10)
+        bar.outline.set_edgecolor(_DIM)
 
     def _axes(self, label, left, top, width, height, color=_DIM):
         place = left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height
