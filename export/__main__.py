@@ -84,6 +84,8 @@ def main(argv=None) -> int:
     arguments = _parser().parse_args(argv)
     asked = _tiles(arguments)
     cli.check_writable(arguments.output)
+    if "saved_model" in arguments.formats:
+        cli.check_text(arguments.output, "--output (or --formats without saved_model)")
     _refuse_tflite(arguments.model)
     _check_backend()
     from tfmisr import config, degradations, models, upscalers

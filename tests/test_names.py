@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfmisr import cli, config, data, evaluate, fit, upscale, upscalers
+from tfmisr import cli, config, data, evaluate, fit, tune, upscale, upscalers
 from tfmisr.datasets.image_folder import patients, scan
-from tfmisr.edge import files, images
+from tfmisr.edge import files, images, shipped
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LATIN, SHIFT_JIS = os.fsdecode("Müller".encode("latin-1")), os.fsdecode("患者".encode("shift_jis"))
@@ -81,6 +81,16 @@ def test_folder_is_trained_on_and_judged_and_the_run_has_such_a_name_too(odd, tm
     assert files.printable(str(workdir)) in capsys.readouterr().out
 
 
+@needs_bytes
+def test_tflite_file_may_have_such_a_name(tmp_path):
+    path = tmp_path / f"{LATIN}.tflite"
+    path.write_bytes(shipped.path("fast-x2").read_bytes())
+    lr = np.random.default_rng(0).random((20, 20, 1), np.float32)
+    found = upscalers.load(str(path))
+    assert found.name == files.printable(LATIN)
+    np.testing.assert_array_equal(found(lr, 2), upscalers.load("fast-x2")(lr, 2))
+
+
 @pytest.mark.parametrize("name,meant", [("bicubik", "bicubic"), ("fats-x2+", "fast-x2"), ("Best_X4", "best-x4")])
 def test_mistyped_model_gets_the_nearest_name(name, meant):
     with pytest.raises(data.InputError, match=rf"did you mean {meant}\?$"):
@@ -91,6 +101,8 @@ def test_mistyped_model_gets_the_nearest_name(name, meant):
 def test_folder_that_tensorflow_cannot_write_to_is_refused_by_name(odd, tmp_path):
     with pytest.raises(data.InputError, match=f"choose another --data_dir than .*{LATIN}"):
         data.load(str(odd), data_dir=str(tmp_path / LATIN / "data"))
+    with pytest.raises(data.InputError, match=f"choose another --workdir than .*{LATIN}"):
+        tune.main(["--workdir", str(tmp_path / LATIN), "--max_trials", "1"])
 
 
 def test_names_may_be_as_long_as_the_file_system_allows(tmp_path):
@@ -109,16 +121,21 @@ def test_temporary_name_is_short_and_one_for_each_file(tmp_path):
     assert sum(name.endswith(".keras") for name in names) == 2  # savers choose by it
 
 
-def test_temporary_files_of_killed_processes_go_at_the_next_start(tmp_path):
+def test_temporary_files_of_killed_processes_go_at_the_next_start(tmp_path, monkeypatch):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     running = os.getppid()
-    names = [f".{ended.pid}.step-00000003.npz", f".{ended.pid}.0123abcd.npz", f".{running}.0123abcd.npz", "1.npz"]
+    names = [f".{ended.pid}.step-00000003.npz", files.temporary_name(tmp_path / "b.npz", ended.pid).name]
+    names += [files.temporary_name(tmp_path / "b.npz", running).name, "1.npz"]
+    monkeypatch.setattr(files, "_MACHINE", "f00d" if "f00d" not in names[1] else "beef")
+    names += [files.temporary_name(tmp_path / "b.npz", ended.pid).name]
+    monkeypatch.undo()
     for name in names:
         (tmp_path / name).write_bytes(b"")
     os.utime(tmp_path / names[3], (0, 0))
     files.drop_dead(tmp_path, tmp_path / "nowhere")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([names[2], names[3]])
-    os.utime(tmp_path / names[2], (0, 0))  # its number belongs to another process by now
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[2:])
+    for name in (names[2], names[4]):  # the number belongs to another process by now
+        os.utime(tmp_path / name, (0, 0))
     files.drop_dead(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["1.npz"]

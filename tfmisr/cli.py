@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.edge.files import FULL
+from tfmisr.edge.files import FULL, printable
 from tfmisr.edge.quiet import without_noise
 
 # Modules that the extra [train] brings.
@@ -202,6 +202,17 @@ def require_writable(folder) -> None:
         raise InputError(f"expected a folder to write at {folder}: {error.strerror}; choose another") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"expected a folder to write at {folder}, which is read-only; choose another")
+
+
+def check_text(folder, flag: str) -> None:
+    """Checks the name of a folder that TensorFlow writes to, which takes no name that is not valid UTF-8.
+
+    Raises:
+        InputError: It is none.
+    """
+    path = os.fspath(folder)
+    if printable(path) != path:
+        raise InputError(f"TensorFlow writes only where names are valid UTF-8; choose another {flag} than {path}")
 
 
 def check_writable(folder) -> None:

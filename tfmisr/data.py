@@ -19,8 +19,9 @@ import tensorflow_datasets as tfds
 from etils import epath
 from tensorflow_datasets.core.utils import tqdm_utils
 
+from tfmisr import cli
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.edge.files import drop_old, name_bytes, printable
+from tfmisr.edge.files import drop_old, name_bytes
 
 DEFAULT = "chest_phantom"
 SPLITS = ("train", "validation", "test")
@@ -289,10 +290,8 @@ def load(dataset=None, data_dir=None, manual_dirs=(), patient_pattern=None, begu
     earlier = getattr(chosen, "earlier_fingerprint", None)
     if earlier and (names := _prepared_for(begun)) and earlier() in names:
         chosen = builder(dataset, data_dir, manual_dirs, patient_pattern, "file")
-    path = os.fspath(chosen.data_path)
-    if printable(path) != path:
-        raise InputError(f"TensorFlow needs folders whose names are valid UTF-8; choose another --data_dir than {path}")
-    _drop_leftovers(pathlib.Path(path))
+    cli.check_text(chosen.data_path, "--data_dir")
+    _drop_leftovers(pathlib.Path(chosen.data_path))
     _prepare(chosen)
     return Source(chosen)
 

@@ -112,6 +112,7 @@ def main(argv=None) -> int:
             raise InputError(f"{name} must be above 0. Received: {getattr(arguments, name)}")
     sweep, where = _sweep(arguments)
     cli.check_writable(sweep.folder)
+    cli.check_text(sweep.folder, "--workdir")
     from tfmisr.tuning import space
 
     # Told before TensorFlow is loaded; the model's own space needs it.

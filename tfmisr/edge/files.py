@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import pathlib
+import platform
 import re
 import shutil
 import time
@@ -13,7 +14,10 @@ from collections.abc import Iterable, Iterator
 DAY = 86_400  # seconds
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
-_TEMPORARY = re.compile(r"\.(\d+)\..+")
+# A number of a process says nothing on another machine that shares the folder.
+_MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:4]
+# Earlier the file's own name came after the number.
+_TEMPORARY = re.compile(r"\.(\d+)\.(?:([0-9a-f]{4})-[0-9a-f]{8}\b)?.*")
 
 
 def name_bytes(name: str) -> bytes:
@@ -36,7 +40,7 @@ def temporary_name(path, process: int | str | None = None) -> pathlib.Path:
     path = pathlib.Path(path)
     digest = hashlib.sha256(name_bytes(path.name)).hexdigest()[:8]
     suffix = path.suffix if len(path.suffix) <= 10 else ""
-    return path.with_name(f".{process or os.getpid()}.{digest}{suffix}")
+    return path.with_name(f".{process or os.getpid()}.{_MACHINE}-{digest}{suffix}")
 
 
 @contextlib.contextmanager
@@ -89,8 +93,10 @@ def drop_dead(*folders: pathlib.Path) -> None:
     for folder in filter(pathlib.Path.is_dir, map(pathlib.Path, folders)):
         for path in folder.iterdir():
             match = _TEMPORARY.fullmatch(path.name)
-            if match and path.is_file() and (_is_gone(int(match[1])) or time.time() - path.stat().st_mtime > DAY):
-                path.unlink(missing_ok=True)
+            if match and path.is_file():
+                gone = match[2] in (None, _MACHINE) and _is_gone(int(match[1]))
+                if gone or time.time() - path.stat().st_mtime > DAY:
+                    path.unlink(missing_ok=True)
 
 
 def _is_gone(process: int) -> bool:

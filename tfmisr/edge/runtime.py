@@ -75,7 +75,10 @@ class Model:
 
     def _open(self, threads):
         try:
-            self._interpreter = interpreter_class()(model_path=str(self.path), num_threads=threads)
+            path = str(self.path)
+            # A path that is no valid UTF-8 is none to LiteRT, which otherwise maps the file into memory.
+            file = {"model_path": path} if printable(path) == path else {"model_content": self.path.read_bytes()}
+            self._interpreter = interpreter_class()(**file, num_threads=threads)
             self._input, self._output = (
                 details()[0] for details in (self._interpreter.get_input_details, self._interpreter.get_output_details)
             )

@@ -47,7 +47,7 @@ def train(config: Config, source, until: int | None = None, lr_source=None) -> p
     is_own(folder, config, source, lr_source)
     if (folder / "model.keras").is_file():
         return folder / "model.keras"
-    drop_dead(folder, folder / "checkpoints")
+    drop_dead(folder, folder / "checkpoints", folder / "evaluation")
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()

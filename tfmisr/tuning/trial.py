@@ -108,6 +108,8 @@ def _trained(home, asked, chosen, source, lr_source) -> dict:
 
 def _take_over(previous, home) -> None:
     """Begins with the state of the trial that this one goes on with."""
+    for left in home.glob(".checkpoints.*"):
+        shutil.rmtree(left)
     temporary = home / f".checkpoints.{os.getpid()}"
     shutil.copytree(previous / "checkpoints", temporary)
     for name in ("history.csv", "environment.json", "config.json"):
