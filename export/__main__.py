@@ -36,8 +36,9 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="N",
-        help="side of the .tflite input in low-resolution pixels, or any; several make several files (default: 128, "
-        "more where the network sees far, any where it sees the whole image)",
+        help="side of all windows in low-resolution pixels, for accelerators that are bound to one size; or any; "
+        "several make several files (default: chosen for each image, as processors can; the file's own input has 128, "
+        "more where the network sees far)",
     )
     parser.add_argument(
         "--orientations",
@@ -177,7 +178,8 @@ class Export:
 
         core = convert.core_of(self.network, flavour)
         radius = upscalers.receptive_radius(core.network)
-        card = cards.describe(self.name, flavour, core, self.run.scale, tile, radius, self.shared)
+        fixed = tile if self.arguments.tile else None  # else processors choose their windows
+        card = cards.describe(self.name, flavour, core, self.run.scale, fixed, radius, self.shared)
         _check_tile(tile, card["overlap"], radius)
         path = self._path(flavour, tile)
         if flavour in convert.INTEGER:
@@ -185,7 +187,7 @@ class Export:
         else:
             self.written[path] = convert.to_tflite(core, flavour, tile), card
         self._store(path)
-        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, tile {tile or 'any'}, overlap {card['overlap']}")
+        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, tile {fixed or 'any'}, overlap {card['overlap']}")
         return path
 
     def _integer(self, core, flavour, tile, described):

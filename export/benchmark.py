@@ -101,7 +101,9 @@ def _timed(model, lr) -> tuple[float, float]:
 def _row(model, threads, lr, times, peaks):
     network, window = np.array(times).T
     overlap = model.overlap or 0
-    kept = (lr.shape[0] - 2 * overlap) * model.scale
+    # Where windows are chosen for each image, one of this size has a single one and throws nothing away.
+    thrown = 0 if model.tile is None else overlap
+    kept = (lr.shape[0] - 2 * thrown) * model.scale
     return {
         "file": model.path.name,
         "flavour": model.card.get("flavour"),

@@ -4,7 +4,7 @@ import json
 import pathlib
 
 import tfmisr
-from tfmisr.edge import runtime
+from tfmisr.edge import runtime, tiling
 from tfmisr.export import convert
 
 GEOMETRY = (
@@ -83,11 +83,12 @@ def describe(
         flavour: One of `tfmisr.export.convert.FLAVOURS`.
         core: What was converted.
         scale: Upsampling factor.
-        tile: Side of its input; `None` for any.
+        tile: Side of all windows, for accelerators; `None` where they are chosen for each image.
         radius: Receptive radius of what was converted.
         said: What all files of this run share; see `shared`.
     """
     gate = gate_of(flavour, core.skip)
+    overlap = overlap_of(radius, core, gate)
     adversarial = _ADVERSARIAL if said.get("training", {}).get("discriminator") else ()
     return {
         "name": name,
@@ -100,7 +101,8 @@ def describe(
         "input": "low_res, (1, height, width, channels); pixels divided by the value of full brightness",
         "output": _output(core),
         "tile": tile,
-        "overlap": overlap_of(radius, core, gate),
+        "max_tile": None if tile or overlap is None else tiling.default_max_tile(overlap),
+        "overlap": overlap,
         "skip": core.skip,
         "shuffle": core.shuffle,
         "magnified": core.magnified,

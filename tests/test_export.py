@@ -308,6 +308,8 @@ def test_command_writes_files_cards_and_report(run, tmp_path):
     assert {p.name for p in out.iterdir()} == expected | {"saved_model", "report.json", "report.md"}
     written = card.read(out / "tiny_int8.tflite")
     assert (written["licence"], written["tile"], written["calibration"]["images"]) == ("CC0-1.0", 24, 4)
+    sizes = {size: card.read(out / f"tiny_float32{size}.tflite") for size in ("", "_any")}
+    assert {size: (c["tile"], c["max_tile"]) for size, c in sizes.items()} == {"": (24, None), "_any": (None, 256)}
     assert written["against_keras"]["split"] == "validation"
     assert written == json.loads((out / "tiny_int8.card.json").read_text())
     found = json.loads((out / "report.json").read_text())
@@ -364,6 +366,8 @@ def test_file_of_two_orientations_gives_their_mean(run, tmp_path):
     assert export.main([str(row), *flags, "--images", "2", "--rounds", "1"]) == 0
     model = runtime.Model(tmp_path / "twice_float32.tflite")
     assert model.card["orientations"] == 2
+    # Two rows of three convolutions beside each other; without --tile windows are chosen for each image.
+    assert [model.card[key] for key in ("overlap", "tile", "max_tile")] == [3, None, 256]
     lr = picture(20, 24)
     upside_down = network(lr[None, ::-1, ::-1].copy()).numpy()[0, ::-1, ::-1]
     np.testing.assert_allclose(model(lr), (network(lr[None]).numpy()[0] + upside_down) / 2, atol=1e-6)

@@ -32,10 +32,11 @@ class Enlarger:
     Args:
         model: What `tfmisr.upscalers.load` takes.
         scale: Upsampling factor.
-        tile: Side of a tile in low-resolution pixels, or `None`.
+        tile: Side of all tiles in low-resolution pixels, or `None`.
         threads: Of a `.tflite` file.
         when: Start of the whole work in ISO format with a time zone: the same Series Date and Time (0008,0021) and
             (0008,0031) for all slices. `None`: a single image, which has none.
+        max_tile: Bound of tiles that are chosen for each image, or `None`; see `tfmisr.upscalers.load`.
     """
 
     model: str
@@ -43,6 +44,7 @@ class Enlarger:
     tile: int | None = None
     threads: int = 1
     when: str | None = None
+    max_tile: int | None = None
 
     def __call__(self, source: pathlib.Path, target: pathlib.Path) -> str:
         """Writes `target`, whole or not at all, and returns what was done, for people.
@@ -59,7 +61,7 @@ class Enlarger:
     @property
     def upscaler(self) -> upscalers.Upscaler:
         """The loaded network or interpolation."""
-        return _load(self.model, self.tile, self.threads)
+        return _load(self.model, self.tile, self.threads, self.max_tile)
 
     def _picture(self, source, target):
         from tfmisr.edge import images
@@ -77,6 +79,7 @@ class Enlarger:
         from tfmisr.edge import derived
 
         upscaler, scale = self.upscaler, self.scale
+        sides = {"tile": self.tile, "max_tile": self.max_tile}
         product = derived.Product(
             name="tfmisr",
             version=tfmisr.__version__,
@@ -85,7 +88,7 @@ class Enlarger:
             scale=scale,
             ai=upscaler.parameters > 0,
             # Rounding may differ from tile to tile, and other pixels need another UID (D-02).
-            runtime="" if self.tile is None else f"tile {self.tile}",
+            runtime=" ".join(f"{key} {side}" for key, side in sides.items() if side is not None),
         )
         begun = datetime.datetime.fromisoformat(self.when) if self.when else None
         image, report = derived.derive_with_report(source, lambda lr: upscaler(lr, scale), product, begun=begun)
@@ -95,8 +98,8 @@ class Enlarger:
 
 
 @functools.lru_cache(maxsize=1)
-def _load(model, tile, threads):
-    return upscalers.load(model, tile, threads)
+def _load(model, tile, threads, max_tile):
+    return upscalers.load(model, tile, threads, max_tile)
 
 
 def recorded(folder: pathlib.Path, enlarger: Enlarger) -> Enlarger:
@@ -113,6 +116,7 @@ def recorded(folder: pathlib.Path, enlarger: Enlarger) -> Enlarger:
         "weights_sha256": upscaler.weights_sha256,
         "scale": enlarger.scale,
         "tile": enlarger.tile,
+        "max_tile": enlarger.max_tile,
     }
     path = folder / RECORD
     if path.is_file():

@@ -13,9 +13,10 @@ from tfmisr.edge import card as model_card
 from tfmisr.edge import orientations, resize, tiling
 from tfmisr.edge.errors import InputError
 
-TILE = 256  # side of a window for a file without a tile of its own, more where the network sees far
+TILE = 256  # side of a window for an earlier file without a tile of its own, more where the network sees far
 _BICUBIC_RADIUS = 2
 _REACH = 3  # low-resolution pixels around an edge in which the interpolation rings and the network mends it
+_STRIP = 64  # rows
 GATE_RADIUS = _REACH + 3  # bend, reach, closing, and the bilinear interpolation
 
 
@@ -44,8 +45,10 @@ class Model:
     Args:
         path: The file; it must hold the card that `python -m tfmisr.export` put in.
         threads: Threads of one window.
-        tile: Side of a window in low-resolution pixels; by default the card's. Another one than the card's is
-            for processors, not for accelerators that are bound to one size.
+        tile: Side of all windows in low-resolution pixels; by default the card's, where it has one. Another one than
+            the card's is for processors, not for accelerators that are bound to one size.
+        max_tile: Windows are chosen for each image, evenly divided, of at most `max_tile * max_tile` low-resolution
+            pixels; by default the card's, where it has no `tile`. For processors alone.
         self_ensemble: Enlarge each window in eight orientations and take the mean.
 
     Attributes:
@@ -55,21 +58,39 @@ class Model:
         channels: 1 or 3.
 
     Raises:
-        InputError: No such file, no card, a card of other weights, or no LiteRT.
+        InputError: No such file, no card, a card of other weights, no LiteRT, or both `tile` and `max_tile`.
     """
 
-    def __init__(self, path, threads: int = 1, tile: int | None = None, self_ensemble: bool = False):
+    def __init__(
+        self,
+        path,
+        threads: int = 1,
+        tile: int | None = None,
+        self_ensemble: bool = False,
+        max_tile: int | None = None,
+    ):
         self.path = pathlib.Path(path)
         if threads < 1:
             raise InputError(f"threads must be at least 1. Received: {threads}")
         self.card = model_card.read(self.path)
         self.name, self.scale, self.channels = self.path.stem, self.card["scale"], self.card["channels"]
         self.overlap = self.card["overlap"]
-        self.tile = tile or self.card["tile"] or max(TILE, 4 * (self.overlap or 0))
-        if self.overlap is not None and self.tile <= 2 * self.overlap:
-            raise InputError(f"tile must be above {2 * self.overlap}, twice the overlap. Received: {self.tile}")
+        self.tile, self.max_tile = self._sizes(tile, max_tile)
         self._enlarge = orientations.self_ensemble(self.window) if self_ensemble else self.window
         self._open(threads)
+
+    def _sizes(self, tile, max_tile):
+        """Returns the side of fixed windows and the bound of those that are chosen for each image: one is `None`."""
+        if tile and max_tile:
+            raise InputError(f"expected tile or max_tile, not both. Received: tile={tile}, max_tile={max_tile}")
+        if not tile and not max_tile:
+            tile, max_tile = self.card["tile"], self.card["max_tile"]
+        if not tile and not max_tile:
+            tile = max(TILE, 4 * (self.overlap or 0))
+        name, side = ("tile", tile) if tile else ("max_tile", max_tile)
+        if self.overlap is not None and side <= 2 * self.overlap:
+            raise InputError(f"{name} must be above {2 * self.overlap}, twice the overlap. Received: {side}")
+        return (tile, None) if tile else (None, max_tile)
 
     def _open(self, threads):
         try:
@@ -86,7 +107,7 @@ class Model:
 
         Args:
             lr: float32 array (height, width, channels) in [0, 1].
-            convert: Applied to each window before it is stored, such as rounding to 16 bits.
+            convert: Applied to each part of it before it is stored, such as rounding to 16 bits.
             dtype: Type of the result.
 
         Returns:
@@ -116,7 +137,9 @@ class Model:
         shape = (image.shape[0] * self.scale, image.shape[1] * self.scale, self.channels)
         out = np.empty(shape, dtype) if out is None else out
         for rows, columns, part in self._windows(image, prepare):
-            out[rows, columns] = finish(part)
+            window = out[rows, columns]
+            for strip in _strips(len(part)):
+                window[strip] = finish(part[strip])
         return out
 
     def _windows(self, image, prepare: Callable) -> Iterator[tuple[slice, slice, np.ndarray]]:
@@ -125,26 +148,34 @@ class Model:
                 f"{self.name} takes images (height, width, {self.channels}). Received: an array of shape {image.shape}"
             )
         s, (height, width) = self.scale, image.shape[:2]
-        for y0, y1, top, bottom in self._axis(height):
-            for x0, x1, left, right in self._axis(width):
-                part = self._enlarge(prepare(image[y0:y1, x0:x1]))
-                part = part[(top - y0) * s : (bottom - y0) * s, (left - x0) * s : (right - x0) * s]
-                yield slice(top * s, bottom * s), slice(left * s, right * s), part
+        for (y0, y1, top, bottom), (x0, x1, left, right) in self.grid(height, width):
+            part = self._enlarge(prepare(image[y0:y1, x0:x1]))
+            part = part[(top - y0) * s : (bottom - y0) * s, (left - x0) * s : (right - x0) * s]
+            yield slice(top * s, bottom * s), slice(left * s, right * s), part
 
-    def _axis(self, length):
+    def grid(self, height: int, width: int) -> Iterator[tuple]:
+        """Returns the windows of an image, as `tfmisr.edge.tiling.grid` yields them."""
         # A network that sees the whole image at once cannot be cut into windows.
         if self.overlap is None:
-            return [(0, length, 0, length)]
-        return list(tiling.windows(length, self.tile - 2 * self.overlap, self.overlap))
+            return tiling.grid(height, width, (height, width), 0)
+        if self.tile is None:
+            tile = tiling.fit(height, width, self.overlap, self.max_tile)
+        else:
+            tile = (self.tile - 2 * self.overlap,) * 2
+        return tiling.grid(height, width, tile, self.overlap)
 
     def window(self, lr: np.ndarray) -> np.ndarray:
         """Returns one window enlarged; its outermost `overlap` pixels are right only at the image's own edge."""
         image = self.residual(lr)
         if self.card["skip"] == "none":
             return image
-        if self.card["gate"]:
-            image *= resize.upscale(gate(lr, *self.card["gate"]), self.scale, "bilinear")
-        image += bicubic(lr, self.scale)
+        trust = gate(lr, *self.card["gate"]) if self.card["gate"] else None
+        padded = _mirrored(lr)
+        for rows in _strips(len(lr)):
+            part = image[rows.start * self.scale : rows.stop * self.scale]
+            if trust is not None:
+                part *= _bilinear_rows(trust, rows, self.scale)
+            part += _bicubic_rows(padded, rows, self.scale)
         return image
 
     def residual(self, lr: np.ndarray) -> np.ndarray:
@@ -164,6 +195,15 @@ class Model:
 
     def _values(self, out):
         """Returns the output as float32, from its finer half where that is not saturated."""
+        if out.dtype == np.float32:
+            return out
+        halves = 1 if self.card["magnified"] == 1 else 2
+        values = np.empty((*out.shape[:-1], out.shape[-1] // halves), np.float32)
+        for rows in _strips(len(out)):
+            values[rows] = self._read(out[rows])
+        return values
+
+    def _read(self, out):
         values = _dequantized(out, self._output)
         if self.card["magnified"] == 1:
             return values
@@ -216,10 +256,29 @@ def shuffled(image: np.ndarray, scale: int) -> np.ndarray:
 
 def bicubic(lr: np.ndarray, scale: int) -> np.ndarray:
     """Returns the bicubic interpolation with a mirrored border, as `tfmisr.layers.BicubicUpsampling` works it out."""
-    margin = _BICUBIC_RADIUS
-    padded = np.pad(lr, ((margin, margin), (margin, margin), (0, 0)), "symmetric")
-    cut = slice(margin * scale, -margin * scale)
-    return resize.upscale(padded, scale)[cut, cut]
+    return _bicubic_rows(_mirrored(lr), slice(0, len(lr)), scale)
+
+
+def _mirrored(lr):
+    margin = (_BICUBIC_RADIUS, _BICUBIC_RADIUS)
+    return np.pad(lr, (margin, margin, (0, 0)), "symmetric")
+
+
+def _bicubic_rows(padded, rows, scale):
+    """Returns the interpolation of some rows of an image, given what `_mirrored` makes of the image."""
+    cut = slice(_BICUBIC_RADIUS * scale, -_BICUBIC_RADIUS * scale)
+    return resize.upscale(padded[rows.start : rows.stop + 2 * _BICUBIC_RADIUS], scale)[cut, cut]
+
+
+def _bilinear_rows(image, rows, scale):
+    first = max(rows.start - 1, 0)
+    found = resize.upscale(image[first : rows.stop + 1], scale, "bilinear")
+    return found[(rows.start - first) * scale :][: (rows.stop - rows.start) * scale]
+
+
+def _strips(length):
+    """Returns slices of some rows each: what is worked out beside a window takes the memory of one of them."""
+    return [slice(first, min(first + _STRIP, length)) for first in range(0, length, _STRIP)]
 
 
 def gate(lr: np.ndarray, closed: float, opened: float) -> np.ndarray:
