@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tfmisr.edge import card as model_card
-from tfmisr.edge import orientations, resize, tiling
+from tfmisr.edge import interpolation, orientations, tiling
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.interpolation import bicubic as bicubic
+from tfmisr.edge.interpolation import gate as gate
 
 TILE = 256  # side of a window for an earlier file without a tile of its own, more where the network sees far
-_BICUBIC_RADIUS = 2
-_REACH = 3  # low-resolution pixels around an edge in which the interpolation rings and the network mends it
-_STRIP = 64  # rows
-GATE_RADIUS = _REACH + 3  # bend, reach, closing, and the bilinear interpolation
 
 
 def interpreter_class():
@@ -138,7 +136,7 @@ class Model:
         out = np.empty(shape, dtype) if out is None else out
         for rows, columns, part in self._windows(image, prepare):
             window = out[rows, columns]
-            for strip in _strips(len(part)):
+            for strip in interpolation.strips(len(part)):
                 window[strip] = finish(part[strip])
         return out
 
@@ -170,12 +168,12 @@ class Model:
         if self.card["skip"] == "none":
             return image
         trust = gate(lr, *self.card["gate"]) if self.card["gate"] else None
-        padded = _mirrored(lr)
-        for rows in _strips(len(lr)):
+        padded = interpolation.mirrored(lr)
+        for rows in interpolation.strips(len(lr)):
             part = image[rows.start * self.scale : rows.stop * self.scale]
             if trust is not None:
-                part *= _bilinear_rows(trust, rows, self.scale)
-            part += _bicubic_rows(padded, rows, self.scale)
+                part *= interpolation.bilinear_rows(trust, rows, self.scale)
+            part += interpolation.bicubic_rows(padded, rows, self.scale)
         return image
 
     def residual(self, lr: np.ndarray) -> np.ndarray:
@@ -199,7 +197,7 @@ class Model:
             return out
         halves = 1 if self.card["magnified"] == 1 else 2
         values = np.empty((*out.shape[:-1], out.shape[-1] // halves), np.float32)
-        for rows in _strips(len(out)):
+        for rows in interpolation.strips(len(out)):
             values[rows] = self._read(out[rows])
         return values
 
@@ -252,69 +250,3 @@ def shuffled(image: np.ndarray, scale: int) -> np.ndarray:
     height, width, depth = image.shape
     parts = image.reshape(height, width, scale, scale, depth // scale**2)
     return parts.transpose(0, 2, 1, 3, 4).reshape(height * scale, width * scale, -1)
-
-
-def bicubic(lr: np.ndarray, scale: int) -> np.ndarray:
-    """Returns the bicubic interpolation with a mirrored border, as `tfmisr.layers.BicubicUpsampling` works it out."""
-    return _bicubic_rows(_mirrored(lr), slice(0, len(lr)), scale)
-
-
-def _mirrored(lr):
-    margin = (_BICUBIC_RADIUS, _BICUBIC_RADIUS)
-    return np.pad(lr, (margin, margin, (0, 0)), "symmetric")
-
-
-def _bicubic_rows(padded, rows, scale):
-    """Returns the interpolation of some rows of an image, given what `_mirrored` makes of the image."""
-    cut = slice(_BICUBIC_RADIUS * scale, -_BICUBIC_RADIUS * scale)
-    return resize.upscale(padded[rows.start : rows.stop + 2 * _BICUBIC_RADIUS], scale)[cut, cut]
-
-
-def _bilinear_rows(image, rows, scale):
-    first = max(rows.start - 1, 0)
-    found = resize.upscale(image[first : rows.stop + 1], scale, "bilinear")
-    return found[(rows.start - first) * scale :][: (rows.stop - rows.start) * scale]
-
-
-def _strips(length):
-    """Returns slices of some rows each: what is worked out beside a window takes the memory of one of them."""
-    return [slice(first, min(first + _STRIP, length)) for first in range(0, length, _STRIP)]
-
-
-def gate(lr: np.ndarray, closed: float, opened: float) -> np.ndarray:
-    """Returns by how much an integer network is to be believed at each pixel, from 0 to 1.
-
-    Its input has 256 levels. Where the image bends by less than one of them, the network cannot see the
-    image but only the steps that rounding made, and would add them to the interpolation as bands.
-
-    Args:
-        lr: float32 array (height, width, channels).
-        closed: Second difference up to which a place counts as smooth, where none within three pixels is above: 0.
-        opened: Second difference from which the network is believed: 1.
-
-    Returns:
-        float32 array (height, width, channels). Next to a closed pixel there is none above 0, so that bilinear
-        interpolation keeps all that belongs to it at 0.
-    """
-    # A straight continuation over the border, where mirroring would make a ridge.
-    padded = np.pad(lr, ((1, 1), (1, 1), (0, 0)), "edge")
-    for axis in (0, 1) if min(lr.shape[:2]) > 1 else ():
-        line = np.moveaxis(padded, axis, 0)
-        line[0], line[-1] = 2 * line[1] - line[2], 2 * line[-2] - line[-3]
-    inner = slice(1, -1)
-    bend_y = np.abs(padded[:-2, inner] + padded[2:, inner] - 2 * lr)
-    bend_x = np.abs(padded[inner, :-2] + padded[inner, 2:] - 2 * lr)
-    bend = np.maximum(bend_y, bend_x)
-    for _ in range(_REACH):
-        bend = _neighbours(bend, np.maximum)
-    bend = _neighbours(bend, np.minimum)
-    return np.clip((bend - np.float32(closed)) / np.float32(opened - closed), 0.0, 1.0)
-
-
-def _neighbours(image, choose):
-    """Returns the largest or smallest of each pixel's 3 x 3 neighbours."""
-    for axis in (0, 1):
-        line = np.moveaxis(image, axis, 0)
-        padded = np.concatenate([line[:1], line, line[-1:]])
-        image = np.moveaxis(choose(choose(padded[:-2], padded[1:-1]), padded[2:]), 0, axis)
-    return image
