@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="choose windows for each image, of at most N*N low-resolution pixels, overlap included; --tile is then "
-        "the side of the file's own input alone (default: 256 to 448, the more the further the network sees)",
+        "the side of the file's own input alone (default: 256 to 440, the more the further the network sees)",
     )
     parser.add_argument(
         "--orientations",

@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="choose tiles for each image, evenly divided, of at most N*N input pixels, overlap included: memory grows "
-        "with N*N, work shrinks (default: 256 to 448, the more the further the network sees); not with --tile",
+        "with N*N, work shrinks (default: 256 to 440, the more the further the network sees); not with --tile",
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a .tflite file (default: 1)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="for several inputs (default: 1)")

@@ -138,6 +138,7 @@ class Model:
             window = out[rows, columns]
             for strip in interpolation.strips(len(part)):
                 window[strip] = finish(part[strip])
+            del part  # else it stays while the next one is worked out
         return out
 
     def _windows(self, image, prepare: Callable) -> Iterator[tuple[slice, slice, np.ndarray]]:
@@ -150,6 +151,7 @@ class Model:
             part = self._enlarge(prepare(image[y0:y1, x0:x1]))
             part = part[(top - y0) * s : (bottom - y0) * s, (left - x0) * s : (right - x0) * s]
             yield slice(top * s, bottom * s), slice(left * s, right * s), part
+            del part
 
     def grid(self, height: int, width: int) -> Iterator[tuple]:
         """Returns the windows of an image, as `tfmisr.edge.tiling.grid` yields them."""
@@ -184,7 +186,8 @@ class Model:
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise self._failed(error) from error
-        out = self._interpreter.get_tensor(self._output["index"])[0]
+        # A view, which must be gone before the next window, and no copy.
+        out = self._interpreter.tensor(self._output["index"])()[0]
         image = shuffled(self._values(out), self.card["shuffle"])
         expected = (lr.shape[0] * self.scale, lr.shape[1] * self.scale, self.channels)
         if image.shape != expected:
@@ -194,7 +197,7 @@ class Model:
     def _values(self, out):
         """Returns the output as float32, from its finer half where that is not saturated."""
         if out.dtype == np.float32:
-            return out
+            return out.copy()
         halves = 1 if self.card["magnified"] == 1 else 2
         values = np.empty((*out.shape[:-1], out.shape[-1] // halves), np.float32)
         for rows in interpolation.strips(len(out)):

@@ -6,7 +6,7 @@ import numpy as np
 
 # Sides of the square that is as large as the largest window, where nothing else is asked for: memory grows with its
 # area (LiteRT's 8-bit kernels take 1.5 KiB a pixel for 17 convolutions), work with what the overlap adds to it.
-_LEAST, _MOST = 256, 448
+_LEAST, _MOST = 256, 440
 _IN_OVERLAPS = 28  # what is read is then at most 1.15 times the image, up to 2048 x 2048 pixels and an overlap of 18
 
 
