@@ -37,8 +37,16 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="N",
-        help="side of the .tflite input in low-resolution pixels, or any; several make several files (default: 128, "
-        "more where the network sees far, any where it sees the whole image)",
+        help="side of all windows in low-resolution pixels, for accelerators that are bound to one size; or any; "
+        "several make several files (default: chosen for each image, as processors can; the file's own input has 128, "
+        "more where the network sees far)",
+    )
+    parser.add_argument(
+        "--max_tile",
+        type=int,
+        metavar="N",
+        help="choose windows for each image, of at most N*N low-resolution pixels, overlap included; --tile is then "
+        "the side of the file's own input alone (default: 256 to 440, the more the further the network sees)",
     )
     parser.add_argument(
         "--orientations",
@@ -147,6 +155,8 @@ def _tiles(arguments) -> list[int | None]:
         raise InputError(f"tile must be a number of pixels, or any. Received: {' '.join(arguments.tile)}") from error
     if any(tile is not None and not 16 <= tile <= LARGEST_TILE for tile in tiles):
         raise InputError(f"tile must be from 16 to {LARGEST_TILE}. Received: {' '.join(arguments.tile)}")
+    if arguments.max_tile is not None and not 16 <= arguments.max_tile <= LARGEST_TILE:
+        raise InputError(f"max_tile must be from 16 to {LARGEST_TILE}. Received: {arguments.max_tile}")
     return list(dict.fromkeys(tiles))
 
 
@@ -187,15 +197,18 @@ class Export:
 
         core = convert.core_of(self.network, flavour)
         radius = upscalers.receptive_radius(core.network)
-        card = cards.describe(self.name, flavour, core, self.run.scale, tile, radius, self.shared)
-        _check_tile(tile, card["overlap"], radius)
+        most = self.arguments.max_tile
+        fixed = tile if self.arguments.tile and not most else None  # else windows are chosen for each image
+        card = cards.describe(self.name, flavour, core, self.run.scale, fixed, radius, self.shared, most)
+        cards.check_tile("tile", tile, card["overlap"], radius)
+        cards.check_tile("max_tile", most, card["overlap"], radius)
         path = self._path(flavour, tile)
         if flavour in convert.INTEGER:
             self.written[path] = self._integer(core, flavour, tile, card)
         else:
             self.written[path] = convert.to_tflite(core, flavour, tile), card
         self._store(path)
-        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, tile {tile or 'any'}, overlap {card['overlap']}")
+        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, tile {fixed or 'any'}, overlap {card['overlap']}")
         return path
 
     def _integer(self, core, flavour, tile, described):
@@ -285,18 +298,6 @@ class Export:
         for failure in found["failures"]:
             print(f"over the limit: {failure}", file=sys.stderr)
         return 1 if found["failures"] else 0
-
-
-def _check_tile(tile, overlap, radius):
-    if tile is None:
-        return
-    if radius is None:
-        raise InputError("the network sees the whole image at once and has no tile; use --tile any")
-    if tile <= 2 * overlap:
-        raise InputError(
-            f"tile must be above {2 * overlap}, twice the {overlap} pixels that this network sees around each. "
-            f"Received: {tile}"
-        )
 
 
 if __name__ == "__main__":

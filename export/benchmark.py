@@ -79,7 +79,7 @@ def measure(paths, threads=(1, 2), rounds: int = 30, seconds: float = 120) -> di
     peaks = {str(path): peak_memory(path) for path in paths}
     models = [_row(*lane, own, peaks) for lane, own in zip(lanes, times, strict=True)]
     return {
-        "machine": _machine(heat),
+        "machine": machine() | {"celsius_before_and_after": heat},
         "method": f"one process, one window of each file in turn, {len(times[0])} rounds after a warm-up",
         "models": models,
     }
@@ -101,7 +101,9 @@ def _timed(model, lr) -> tuple[float, float]:
 def _row(model, threads, lr, times, peaks):
     network, window = np.array(times).T
     overlap = model.overlap or 0
-    kept = (lr.shape[0] - 2 * overlap) * model.scale
+    # Where windows are chosen for each image, one of this size has a single one and throws nothing away.
+    thrown = 0 if model.tile is None else overlap
+    kept = (lr.shape[0] - 2 * thrown) * model.scale
     return {
         "file": model.path.name,
         "flavour": model.card.get("flavour"),
@@ -153,13 +155,13 @@ def _resident(field: str) -> int | None:
     return next((int(line.split()[1]) for line in lines if line.startswith(field)), None)
 
 
-def _machine(heat) -> dict:
+def machine() -> dict:
+    """Returns the processor's name, their number, the system and its load."""
     return {
         "processor": _processor(),
         "processors": os.cpu_count(),
         "system": platform.platform(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "celsius_before_and_after": heat,
     }
 
 

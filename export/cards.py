@@ -4,7 +4,8 @@ import json
 import pathlib
 
 import tfmisr
-from tfmisr.edge import runtime
+from tfmisr.edge import interpolation, tiling
+from tfmisr.edge.errors import InputError
 from tfmisr.export import convert
 
 GEOMETRY = (
@@ -54,7 +55,8 @@ _TRAINING = (
     "seed",
 )
 
-# Second differences, in steps of the input, between which the integer network fades in; see `tfmisr.edge.runtime.gate`.
+# Second differences, in steps of the input, between which the integer network fades in; see
+# `tfmisr.edge.interpolation.gate`.
 _GATE = (1.0, 3.0)
 _SKIP_RADIUS = 2
 
@@ -70,11 +72,31 @@ def overlap_of(radius: int | None, core: convert.Core, gate) -> int | None:
     """Returns the pixels of a window's edge that are thrown away, `None` for a network that sees the whole image."""
     if radius is None:
         return None
-    return max(radius, runtime.GATE_RADIUS if gate else 0, 0 if core.skip == "none" else _SKIP_RADIUS)
+    return max(radius, interpolation.GATE_RADIUS if gate else 0, 0 if core.skip == "none" else _SKIP_RADIUS)
+
+
+def check_tile(name: str, side: int | None, overlap: int | None, radius: int | None) -> None:
+    """Raises an `InputError` if nothing of a window of that side would be kept; see `describe`."""
+    if side is None:
+        return
+    if radius is None:
+        raise InputError(f"the network sees the whole image at once and has no {name}; use --tile any")
+    if side <= 2 * overlap:
+        raise InputError(
+            f"{name} must be above {2 * overlap}, twice the {overlap} pixels that this network sees around each. "
+            f"Received: {side}"
+        )
 
 
 def describe(
-    name: str, flavour: str, core: convert.Core, scale: int, tile: int | None, radius: int | None, said: dict
+    name: str,
+    flavour: str,
+    core: convert.Core,
+    scale: int,
+    tile: int | None,
+    radius: int | None,
+    said: dict,
+    max_tile: int | None = None,
 ) -> dict:
     """Returns the card of one file.
 
@@ -83,11 +105,13 @@ def describe(
         flavour: One of `tfmisr.export.convert.FLAVOURS`.
         core: What was converted.
         scale: Upsampling factor.
-        tile: Side of its input; `None` for any.
+        tile: Side of all windows, for accelerators; `None` where they are chosen for each image.
         radius: Receptive radius of what was converted.
         said: What all files of this run share; see `shared`.
+        max_tile: Bound of windows that are chosen for each image; see `tfmisr.edge.tiling.fit`, also for the default.
     """
     gate = gate_of(flavour, core.skip)
+    overlap = overlap_of(radius, core, gate)
     adversarial = _ADVERSARIAL if said.get("training", {}).get("discriminator") else ()
     return {
         "name": name,
@@ -100,7 +124,8 @@ def describe(
         "input": "low_res, (1, height, width, channels); pixels divided by the value of full brightness",
         "output": _output(core),
         "tile": tile,
-        "overlap": overlap_of(radius, core, gate),
+        "max_tile": None if tile or overlap is None else max_tile or tiling.default_max_tile(overlap),
+        "overlap": overlap,
         "skip": core.skip,
         "shuffle": core.shuffle,
         "magnified": core.magnified,

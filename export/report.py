@@ -129,7 +129,8 @@ def markdown(report: dict) -> str:
         "",
         "Drop: what is lost against Keras after rounding to the image's levels. Worst pixel: largest difference "
         "before rounding, the range being 0 to 1. Time: the whole window with interpolation; a megapixel of output, "
-        "overlap included. Peak memory: what one window adds to a fresh process.",
+        "overlap included where all windows have one size; elsewhere it adds up to 15 %. Peak memory: what one window "
+        "adds to a fresh process.",
         "",
         f"Measured on {machine['processor']}, load {machine['load']}: {report['benchmark']['method']}.",
     ]

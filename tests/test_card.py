@@ -96,6 +96,7 @@ def test_card_beside_must_be_of_the_same_weights(tmp_path, content):
 @pytest.mark.parametrize(
     "field,value",
     [("scale", 5), ("channels", 2), ("tile", 0), ("overlap", -1), ("skip", "zoh"), ("shuffle", "4"), ("gate", [2, 1])]
+    + [("max_tile", 0), ("max_tile", 10**9), ("max_tile", "448")]
     + [("scale", 2.0), ("channels", True), ("tile", 10**9), ("shuffle", 10**9), ("magnified", 0)],
 )
 def test_card_that_the_runtime_cannot_follow_is_refused(converted, field, value):
@@ -111,6 +112,10 @@ def test_card_of_a_later_version_is_refused(converted):
 def test_card_of_the_first_version_is_read_without_what_came_later(converted):
     first = {key: value for key, value in RUNTIME.items() if key != "magnified"} | {"card_version": 1}
     assert card.check(card.attach(converted, first), "m.tflite")["magnified"] == 1
+
+
+def test_card_without_a_bound_of_windows_has_none(converted):
+    assert card.check(card.attach(converted, RUNTIME), "m.tflite")["max_tile"] is None
 
 
 def test_card_nested_without_end_is_refused(content):

@@ -87,8 +87,25 @@ def test_file_for_any_size_gives_the_same_pixels(program, tmp_path):
     assert_same(program, model, pixels, 255, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "shape,max_tile", [((90, 75), 40), ((41, 133), 40), ((200, 9), 40), ((30, 40), 40), ((70, 50), 13)]
+)
+def test_windows_are_chosen_for_an_image_as_the_runtime_does(program, tmp_path, shape, max_tile):
+    # With an overlap that is too small there are seams, so other windows would give other pixels.
+    network = tiny_network("plain", num_layers=3)
+    model = write_tflite(tmp_path / "m.tflite", network, tile=None, max_tile=max_tile, overlap=1)
+    pixels = np.rint(picture(*shape) * 65535).astype(np.uint16)
+    assert_same(program, model, pixels, 65535, tmp_path)
+
+
+def test_bound_below_the_overlap_is_refused(program, tmp_path):
+    model = write_tflite(tmp_path / "m.tflite", tiny_network(), tile=None, max_tile=12)
+    done = run(program, model, write_pgm(tmp_path / "in.pgm", np.zeros((40, 40, 1)), 255), tmp_path / "out.pgm")
+    assert done.returncode == 2 and "must be above twice its overlap" in done.stderr
+
+
 def test_shipped_model_gives_the_same_pixels(program, tmp_path):
-    pixels = np.rint(picture(150, 140) * 255).astype(np.uint8)
+    pixels = np.rint(picture(300, 240) * 255).astype(np.uint8)  # two windows
     assert_same(program, shipped.path("fast-x4"), pixels, 255, tmp_path)
 
 

@@ -308,6 +308,8 @@ def test_command_writes_files_cards_and_report(run, tmp_path):
     assert {p.name for p in out.iterdir()} == expected | {"saved_model", "report.json", "report.md"}
     written = card.read(out / "tiny_int8.tflite")
     assert (written["licence"], written["tile"], written["calibration"]["images"]) == ("CC0-1.0", 24, 4)
+    sizes = {size: card.read(out / f"tiny_float32{size}.tflite") for size in ("", "_any")}
+    assert {size: (c["tile"], c["max_tile"]) for size, c in sizes.items()} == {"": (24, None), "_any": (None, 256)}
     assert written["against_keras"]["split"] == "validation"
     assert written == json.loads((out / "tiny_int8.card.json").read_text())
     found = json.loads((out / "report.json").read_text())
@@ -352,6 +354,8 @@ def test_ranges_are_judged_on_training_images_alone(tmp_path, network):
 def test_file_over_a_limit_makes_the_exit_status(run, tmp_path, capsys):
     flags = ("--formats", "float16", "--images", "2", "--rounds", "1", "--max_psnr_drop", "-100")
     assert export.main([str(run), "--output", str(tmp_path / "out"), *flags]) == 1
+    written = card.read(tmp_path / "out" / "tiny_float16.tflite")
+    assert (written["tile"], written["max_tile"]) == (None, 256)  # without --tile windows are chosen for each image
     assert "over the limit: tiny_float16.tflite: loses" in capsys.readouterr().err
 
 
@@ -361,9 +365,13 @@ def test_file_of_two_orientations_gives_their_mean(run, tmp_path):
     network = tiny_network("plain", num_layers=2)
     network.save(row / "model.keras")
     flags = ["--output", str(tmp_path), "--name", "twice", "--formats", "float32", "--orientations", "2"]
+    flags += ["--tile", "24", "--max_tile", "64"]
     assert export.main([str(row), *flags, "--images", "2", "--rounds", "1"]) == 0
     model = runtime.Model(tmp_path / "twice_float32.tflite")
     assert model.card["orientations"] == 2
+    # Two rows of three convolutions beside each other; the file's own input has 24 x 24 pixels.
+    assert [model.card[key] for key in ("overlap", "tile", "max_tile")] == [3, None, 64]
+    assert list(model._input["shape"]) == [1, 24, 24, 1]
     lr = picture(20, 24)
     upside_down = network(lr[None, ::-1, ::-1].copy()).numpy()[0, ::-1, ::-1]
     np.testing.assert_allclose(model(lr), (network(lr[None]).numpy()[0] + upside_down) / 2, atol=1e-6)
@@ -394,6 +402,7 @@ def test_what_is_not_a_number_is_over_the_limit():
         (("--tile", "8"), "tile must be from 16 to 4096"),
         (("--tile", "5000"), "tile must be from 16 to 4096"),
         (("--tile", "big"), "tile must be a number of pixels, or any"),
+        (("--max_tile", "8"), "max_tile must be from 16 to 4096. Received: 8"),
         (("--images", "-1"), "images must be at least 0"),
         (("--calibration_images", "1"), "calibration_images must be at least 2"),
     ],
@@ -409,6 +418,8 @@ def test_tile_smaller_than_the_network_sees_is_refused(run, tmp_path):
     network.save(run / "model.keras")
     with pytest.raises(InputError, match="tile must be above 36, twice the 18 pixels that this network sees"):
         export.main([str(run), "--output", str(tmp_path / "out"), "--tile", "32", "--formats", "float32"])
+    with pytest.raises(InputError, match="max_tile must be above 36"):
+        export.main([str(run), "--output", str(tmp_path / "out"), "--max_tile", "36", "--formats", "float32"])
 
 
 def test_run_without_configuration_needs_a_dataset(tmp_path, network):

@@ -204,12 +204,14 @@ def test_no_pixel_beyond_the_receptive_radius_counts(name):
     radius = upscalers.receptive_radius(model)
     if radius is None:
         pytest.skip("it sees the whole image")
-    lr, middle = image(9, 2 * radius + 9), radius + 4
-    other = lr.copy()
-    other[0, 4, middle] += 1.0
-    moved = np.asarray(model(lr, training=False) != model(other, training=False))[0].any((0, 2))
-    assert moved[3 * middle : 3 * middle + 3].any()
-    assert not moved[: 3 * (middle - radius)].any() and not moved[3 * (middle + radius + 1) :].any()
+    middle = radius + 4
+    for axis in (1, 2):
+        lr = np.swapaxes(image(9, 2 * radius + 9), 2, axis)
+        other = lr.copy()
+        np.swapaxes(other, 2, axis)[0, 4, middle] += 1.0
+        moved = np.asarray(model(lr, training=False) != model(other, training=False))[0].any((2 - axis, 2))
+        assert moved[3 * middle : 3 * middle + 3].any()
+        assert not moved[: 3 * (middle - radius)].any() and not moved[3 * (middle + radius + 1) :].any()
 
 
 @pytest.mark.parametrize(
@@ -227,6 +229,11 @@ def test_no_pixel_beyond_the_receptive_radius_counts(name):
         (keras.layers.PReLU(shared_axes=(1, 2)), 0),
         (layers.BicubicUpsampling(2), 2),
         (keras.layers.GlobalAveragePooling2D(keepdims=True), None),
+        (keras.layers.Conv2D(1, 3, strides=2, padding="same"), None),
+        (keras.layers.Conv2D(1, 3, strides=(1, 2), padding="same"), None),
+        (keras.layers.SeparableConv2D(1, 3, strides=2, padding="same"), None),
+        (keras.layers.DepthwiseConv2D(3, strides=2, padding="same"), None),
+        (keras.layers.Conv2D(1, (3, 7), dilation_rate=(4, 1), padding="same"), 4),
     ],
     ids=lambda value: getattr(value, "name", value),
 )

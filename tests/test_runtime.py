@@ -75,6 +75,47 @@ def test_integer_tiles_leave_no_seam(int8):
     np.testing.assert_allclose(model(lr), runtime.Model(int8, tile=128)(lr), atol=1.01 * step)
 
 
+@pytest.fixture(scope="module")
+def fitted(folder, network):
+    """Files whose windows are chosen for each image, float32 and int8, of at most 40 x 40 pixels."""
+    return {
+        flavour: write_tflite(folder / f"fitted_{flavour}.tflite", network, flavour, tile=None, max_tile=40)
+        for flavour in ("float32", "int8")
+    }
+
+
+@pytest.mark.parametrize("size", [(40, 40), (20, 80), (90, 75), (41, 133), (200, 9)])
+def test_windows_chosen_for_an_image_leave_no_seam_and_allocate_once(network, fitted, size, monkeypatch):
+    lr = picture(*size)
+    for flavour, tolerance in (("float32", 1e-5), ("int8", 0.0)):
+        model = runtime.Model(fitted[flavour])
+        shapes = []
+        monkeypatch.setattr(model, "_allocate", lambda s, own=model._allocate, to=shapes: (to.append(s), own(s)))
+        sr = model(lr)
+        assert len(set(shapes)) == 1 and np.prod(shapes[0]) <= 40 * 40
+        assert (len(shapes) == 1) == (size[0] * size[1] <= 40 * 40)
+        # The kernels of 8 bits count in whole numbers, so places of a window do not matter.
+        np.testing.assert_allclose(sr, runtime.Model(fitted[flavour], tile=256)(lr), rtol=0, atol=tolerance)
+
+
+def test_gate_is_the_same_in_windows_and_in_the_whole_image(fitted):
+    y, x = np.mgrid[:120, :110]
+    pixels = (20_000 + 40 * x + 25 * y + 9_000 * ((x // 37 + y // 29) % 2))[..., None].astype(np.uint16)
+    whole = runtime.Model(fitted["int8"], tile=256).upscale(pixels, 65535).astype(int)
+    windows = runtime.Model(fitted["int8"]).upscale(pixels, 65535)
+    assert 0.1 < (runtime.gate(pixels / np.float32(65535), *runtime.Model(fitted["int8"]).card["gate"]) == 0).mean()
+    assert np.abs(windows - whole).max() <= 1
+
+
+def test_earlier_card_keeps_its_windows_unless_a_bound_is_given(tmp_path, network, float32):
+    old = write_tflite(tmp_path / "m.tflite", network, tile=None, max_tile=None)  # any size, as cards had it
+    assert (runtime.Model(old).tile, runtime.Model(old).max_tile) == (256, None)
+    assert (runtime.Model(float32).tile, runtime.Model(float32).max_tile) == (32, None)
+    model = runtime.Model(float32, max_tile=64)
+    assert (model.tile, model.max_tile) == (None, 64)
+    assert len(list(model.grid(60, 68))) == 1 < len(list(runtime.Model(float32).grid(60, 68)))
+
+
 def test_threads_do_not_change_the_result(float32):
     lr = picture(60, 60)
     np.testing.assert_allclose(runtime.Model(float32, threads=2)(lr), runtime.Model(float32)(lr), atol=1e-6)
@@ -231,7 +272,13 @@ def test_image_of_another_kind_is_refused(float32, shape):
 
 
 @pytest.mark.parametrize(
-    "arguments,message", [({"threads": 0}, "threads must be"), ({"tile": 12}, "tile must be above")]
+    "arguments,message",
+    [
+        ({"threads": 0}, "threads must be"),
+        ({"tile": 12}, "tile must be above 12, twice the overlap"),
+        ({"max_tile": 12}, "max_tile must be above 12, twice the overlap"),
+        ({"tile": 64, "max_tile": 64}, "expected tile or max_tile, not both"),
+    ],
 )
 def test_mistakes_are_told(float32, arguments, message):
     with pytest.raises(InputError, match=message):

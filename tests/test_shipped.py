@@ -75,6 +75,37 @@ def test_parameters_of_the_card_are_the_weights_that_the_file_stores(name):
 
 
 @pytest.mark.parametrize("name", shipped.names())
+@pytest.mark.parametrize("side", [512, 1024, 1760, 2048])
+def test_shipped_model_reads_little_more_than_the_image(name, side):
+    windows = list(runtime.Model(shipped.path(name)).grid(side, side))
+    read = {(y[1] - y[0], x[1] - x[0]) for y, x in windows}
+    assert len(read) == 1  # one shape, for which it allocates once
+    assert sum(tall * wide for tall, wide in read) * len(windows) <= 1.15 * side * side
+
+
+@pytest.mark.parametrize("name", shipped.names())
+def test_windows_of_a_shipped_model_leave_no_seam(name):
+    whole, cut = (runtime.Model(shipped.path(name), max_tile=side) for side in (128, 56))
+    rng = np.random.default_rng(0)
+    edges = picture(110, 64) > 0.5 * rng.random((110, 64, 1), np.float32)  # letters on noise
+    lr = np.where(edges, picture(110, 64), rng.random((110, 64, 1), np.float32))
+    assert len(list(cut.grid(110, 64))) > 2 and len(list(whole.grid(110, 64))) == 1
+    np.testing.assert_allclose(cut(lr), whole(lr), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", shipped.names())
+def test_shipped_model_sees_no_further_than_its_overlap(name):
+    model = runtime.Model(shipped.path(name))
+    side, middle = 2 * model.overlap + 7, model.overlap + 3
+    lr = np.random.default_rng(1).integers(0, 2, (side, side, 1)).astype(np.float32)
+    other = lr.copy()
+    other[middle, middle] = 1 - lr[middle, middle]
+    moved = np.argwhere((model.residual(lr) != model.residual(other)).any(-1)) // model.scale
+    distances = np.abs(moved - middle).max(axis=0)
+    assert (distances <= model.overlap).all() and (distances >= model.overlap - 4).all()
+
+
+@pytest.mark.parametrize("name", shipped.names())
 def test_shipped_model_is_what_its_name_and_its_card_say(name):
     model = runtime.Model(shipped.path(name))
     assert model.card["name"] == name and name.endswith(f"-x{model.scale}")

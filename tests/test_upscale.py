@@ -58,13 +58,14 @@ def test_16_bit_ramp_keeps_its_levels(tmp_path):
     assert (np.diff(row) > 0).all()  # 8 bits would have made steps of 257
 
 
-def test_network_from_a_file_is_applied_in_tiles(tmp_path):
+@pytest.mark.parametrize("size", [("--tile", 16), ("--max_tile", 32), ()])
+def test_network_from_a_file_is_applied_in_tiles(tmp_path, size):
     network = models.create("cnn5", 2, num_filters=4)
     network.get_layer("output_conv").set_weights([np.full((3, 3, 4, 4), 0.01, np.float32), np.zeros(4, np.float32)])
     network.save(tmp_path / "net.keras")
     pixels = noise((70, 90, 1), 65535, np.uint16)
     images.write_image(tmp_path / "in.png", pixels, 65535)
-    run("--model", tmp_path / "net.keras", tmp_path / "in.png", "--output", tmp_path / "a.png", "--tile", 16)
+    run("--model", tmp_path / "net.keras", tmp_path / "in.png", "--output", tmp_path / "a.png", *size)
     whole = np.asarray(network(pixels[None].astype(np.float32) / 65535, training=False))[0]
     expected = np.rint(np.clip(whole, 0, 1) * 65535)
     out = images.read_images(tmp_path / "a.png")[0].pixels
@@ -110,6 +111,8 @@ def test_folder_keeps_its_structure_and_goes_on_after_a_bad_file(tmp_path, capsy
         (("missing.png", "--output", "out.png"), "missing.png, found nothing"),
         (("empty", "--output", "out"), "expected images"),
         (("in.png", "--output", "out.png", "--tile", "2"), "tile must be at least 16. Received: 2"),
+        (("in.png", "--output", "out.png", "--max_tile", "2"), "max_tile must be at least 16. Received: 2"),
+        (("in.png", "--output", "out.png", "--tile", "64", "--max_tile", "64"), "expected --tile or --max_tile"),
         (("in.png", "--output", "out.png", "--scale", "0"), "scale must be 2, 3, 4 or 8. Received: 0"),
         (("in.png", "--output", "out.png", "--scale", "6"), "scale must be 2, 3, 4 or 8. Received: 6"),
     ],
@@ -318,10 +321,11 @@ def test_another_tile_makes_another_instance(tmp_path, shared_data):
 
     source = shared_data / "ct" / "lungdx_Lung_Dx-A0001_1-08.dcm"
     found = []
-    for i, tile in enumerate(((), ("--tile", 64), ("--tile", 64))):
+    for i, tile in enumerate(((), ("--tile", 64), ("--tile", 64), ("--max_tile", 64))):
         run("--model", "bicubic", "--scale", 2, source, "--output", tmp_path / f"{i}.dcm", *tile)
         found.append(pydicom.dcmread(tmp_path / f"{i}.dcm", stop_before_pixels=True).SOPInstanceUID)
     assert found[0] != found[1] == found[2]
+    assert found[3] not in found[:3]
 
 
 def test_slices_of_a_folder_have_one_series_date_also_after_a_break(tmp_path, shared_data):

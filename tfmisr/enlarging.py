@@ -39,12 +39,13 @@ class Enlarger:
     Args:
         model: What `tfmisr.upscalers.load` takes.
         scale: Upsampling factor.
-        tile: Side of a tile in low-resolution pixels, or `None`.
+        tile: Side of all tiles in low-resolution pixels, or `None`.
         threads: Of a `.tflite` file.
         color: What is done with color images where the model is for gray ones: `refuse`, or `luma`, of
             `tfmisr.luma`.
         when: Start of the whole work in ISO format with a time zone: the same Series Date and Time (0008,0021) and
             (0008,0031) for all slices. `None`: a single image, which has none.
+        max_tile: Bound of tiles that are chosen for each image, or `None`; see `tfmisr.upscalers.load`.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Enlarger:
     threads: int = 1
     color: str = "refuse"
     when: str | None = None
+    max_tile: int | None = None
 
     def __call__(self, source: pathlib.Path, target: pathlib.Path, scale: Scale | None = None) -> str:
         """Writes `target`, whole or not at all, and returns what was done, for people.
@@ -75,7 +77,7 @@ class Enlarger:
     @property
     def upscaler(self) -> upscalers.Upscaler:
         """The loaded network or interpolation."""
-        return _load(self.model, self.tile, self.threads, self.color)
+        return _load(self.model, self.tile, self.threads, self.color, self.max_tile)
 
     def _upscaled(self, lr, max_val=None):
         if self.upscaler.channels == 1 and lr.shape[-1] == 3:
@@ -115,6 +117,7 @@ class Enlarger:
         from tfmisr.edge import derived
 
         upscaler = self.upscaler
+        sides = {"tile": self.tile, "max_tile": self.max_tile}
         product = derived.Product(
             name="tfmisr",
             version=tfmisr.__version__,
@@ -123,7 +126,7 @@ class Enlarger:
             scale=self.scale,
             ai=upscaler.parameters > 0,
             # Rounding may differ from tile to tile, and other pixels need another UID (D-02).
-            runtime="" if self.tile is None else f"tile {self.tile}",
+            runtime=" ".join(f"{key} {side}" for key, side in sides.items() if side is not None),
         )
         begun = datetime.datetime.fromisoformat(self.when) if self.when else None
         image, report = derived.derive_with_report(source, self._upscaled, product, begun=begun, scale=intensities)
@@ -134,8 +137,8 @@ class Enlarger:
 
 
 @functools.lru_cache(maxsize=1)
-def _load(model, tile, threads, color):
-    upscaler = upscalers.load(model, tile, threads)
+def _load(model, tile, threads, color, max_tile):
+    upscaler = upscalers.load(model, tile, threads, max_tile)
     if color == "refuse":
         return upscaler
     if upscaler.channels != 1:
@@ -157,6 +160,7 @@ def recorded(folder: pathlib.Path, enlarger: Enlarger) -> Enlarger:
         "weights_sha256": upscaler.weights_sha256,
         "scale": enlarger.scale,
         "tile": enlarger.tile,
+        "max_tile": enlarger.max_tile,
     }
     path = folder / RECORD
     if path.is_file():

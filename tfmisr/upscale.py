@@ -44,7 +44,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scale", type=int, metavar="S", help="for an interpolation (default: 4)")
     parser.add_argument(
-        "--tile", type=int, metavar="N", help="side of a tile, input pixels (default: 256, or the .tflite file's own)"
+        "--tile",
+        type=int,
+        metavar="N",
+        help="side of all tiles, input pixels (default: the .tflite file's own where it has one, else see --max_tile)",
+    )
+    parser.add_argument(
+        "--max_tile",
+        type=int,
+        metavar="N",
+        help="choose tiles for each image, evenly divided, of at most N*N input pixels, overlap included: memory grows "
+        "with N*N, work shrinks (default: 256 to 440, the more the further the network sees); not with --tile",
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a .tflite file (default: 1)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="for several inputs (default: 1)")
@@ -62,16 +72,18 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
-    for name, least in (("tile", 16), ("threads", 1), ("processes", 1)):
+    for name, least in (("tile", 16), ("max_tile", 16), ("threads", 1), ("processes", 1)):
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise InputError(f"{name} must be at least {least}. Received: {value}")
+    if arguments.tile and arguments.max_tile:
+        raise InputError("expected --tile or --max_tile, received both")
     output = pathlib.Path(arguments.output).expanduser()
     jobs = _jobs(arguments.inputs, output)
     from tfmisr import enlarging, models, series_scales
 
-    a = arguments
-    enlarger = enlarging.Enlarger(a.model, a.scale or 0, a.tile, a.threads, a.color)
+    fields = {key: getattr(arguments, key) for key in ("tile", "max_tile", "threads", "color")}
+    enlarger = enlarging.Enlarger(arguments.model, arguments.scale or 0, **fields)
     scale = (enlarger.upscaler.scale or 4) if arguments.scale is None else arguments.scale
     models.check_scale(scale)
     enlarger = dataclasses.replace(enlarger, scale=scale)

@@ -11,28 +11,7 @@ from tfmisr import classical
 from tfmisr.edge import orientations, resize, shipped, tiling
 from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.files import printable
-
-TILE = 256
-
-# Layers that treat every pixel alone.
-_POINTWISE = {
-    "InputLayer",
-    "BatchNormalization",
-    "ReLU",
-    "LeakyReLU",
-    "PReLU",
-    "Activation",
-    "Add",
-    "Subtract",
-    "Multiply",
-    "Concatenate",
-    "Rescaling",
-    "Dropout",
-    "DepthToSpace",
-    "UnitRange",
-    # It mirrors the image at its edge; the convolution behind it is counted.
-    "SymmetricPadding",
-}
+from tfmisr.receptive_field import receptive_radius
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,45 +57,47 @@ class Upscaler:
         return self.function(lr, scale, lambda part: to_levels(part, max_val), _dtype(max_val))
 
 
-def load(name: str, tile: int | None = None, threads: int = 1) -> Upscaler:
+def load(name: str, tile: int | None = None, threads: int = 1, max_tile: int | None = None) -> Upscaler:
     """Returns the upscaler that `name` says.
 
     Args:
         name: `nearest`, `bilinear`, `bicubic` or `lanczos`, one of `tfmisr.edge.shipped.names()`, one of
             `tfmisr.classical.METHODS` that does not learn or the file that one has learned, the folder of a run, a
             `.keras` or a `.tflite` file; `NAME+` is the mean of a network over the eight orientations.
-        tile: Side of a tile in low-resolution pixels; see `tfmisr.edge.tiling.upscale`. For a `.tflite` file, whose
+        tile: Side of all tiles in low-resolution pixels; see `tfmisr.edge.tiling.upscale`. For a `.tflite` file, whose
             own tile is the default, the overlap is part of it.
         threads: Of a `.tflite` file.
+        max_tile: Tiles are chosen for each image, of at most `max_tile * max_tile` low-resolution pixels, overlap
+            included; the default where a file has no tile of its own. See `tfmisr.edge.tiling.fit`.
 
     Raises:
-        InputError: There is no such thing.
+        InputError: There is no such thing, or both `tile` and `max_tile` are given.
     """
     if name.endswith("+") and not pathlib.Path(name).expanduser().exists():
-        return _self_ensemble(name[:-1], tile, threads)
+        return _self_ensemble(name[:-1], tile, threads, max_tile)
     if name in resize.METHODS:
         return Upscaler(name, _interpolation(name))
     if name in classical.METHODS:
         return classical.load(name)
     if shipped.is_name(name):
-        return _edge(shipped.path(name), tile, threads)
+        return _edge(shipped.path(name), tile, threads, max_tile)
     path = _existing(name)
     if path.suffix == ".tflite":
-        return _edge(path, tile, threads)
+        return _edge(path, tile, threads, max_tile)
     if path.suffix == ".npz":
         return classical.read(path)
-    return _network(path, tile or TILE)
+    return _network(path, tile, max_tile)
 
 
-def _self_ensemble(name, tile, threads):
+def _self_ensemble(name, tile, threads, max_tile):
     """Returns a network's mean over the eight orientations, under the network's name with `+`."""
     if name in (*resize.METHODS, *classical.METHODS) or name.endswith(".npz"):
         raise InputError(f"+ is for networks, the mean over eight orientations. Received: {name}+")
     if shipped.is_name(name) or name.endswith(".tflite"):
         path = shipped.path(name) if shipped.is_name(name) else _existing(name)
-        found = _edge(path, tile, threads, self_ensemble=True)
+        found = _edge(path, tile, threads, max_tile, self_ensemble=True)
     else:
-        found = _network(_existing(name), tile or TILE, self_ensemble=True)
+        found = _network(_existing(name), tile, max_tile, self_ensemble=True)
     return dataclasses.replace(found, name=f"{found.name}+")
 
 
@@ -134,10 +115,10 @@ def _existing(name) -> pathlib.Path:
     return path
 
 
-def _edge(path: pathlib.Path, tile: int | None, threads: int, self_ensemble: bool = False) -> Upscaler:
+def _edge(path: pathlib.Path, tile, threads: int, max_tile, self_ensemble: bool = False) -> Upscaler:
     from tfmisr.edge import runtime
 
-    model = runtime.Model(path, threads, tile, self_ensemble)
+    model = runtime.Model(path, threads, tile, self_ensemble, max_tile)
 
     def upscale(lr, scale, convert=None, dtype=np.float32):
         return model(lr, convert, dtype)
@@ -154,7 +135,7 @@ def _interpolation(method):
     return upscale
 
 
-def _network(path: pathlib.Path, tile: int, self_ensemble: bool = False) -> Upscaler:
+def _network(path: pathlib.Path, tile, max_tile, self_ensemble: bool = False) -> Upscaler:
     from tfmisr import config, models
 
     network = models.load(path)
@@ -164,7 +145,7 @@ def _network(path: pathlib.Path, tile: int, self_ensemble: bool = False) -> Upsc
     label = path.stem if path.is_file() and path.name != "model.keras" else folder.resolve().name
     return Upscaler(
         printable(label),
-        tiled(network, tile, self_ensemble),
+        tiled(network, tile, self_ensemble, max_tile),
         models.scale_of(network),
         network.input_shape[-1],
         network.count_params(),
@@ -173,27 +154,47 @@ def _network(path: pathlib.Path, tile: int, self_ensemble: bool = False) -> Upsc
     )
 
 
-def tiled(network, tile: int = TILE, self_ensemble: bool = False) -> Callable[..., np.ndarray]:
+def tiled(
+    network, tile: int | None = None, self_ensemble: bool = False, max_tile: int | None = None
+) -> Callable[..., np.ndarray]:
     """Returns a function that applies a Keras network to an image of any size in bounded memory.
 
     Args:
         network: The network.
-        tile: Side of a tile in low-resolution pixels.
+        tile: Side of what is kept of a tile, in low-resolution pixels, the same for all images.
         self_ensemble: Take the mean over the eight orientations of each tile.
+        max_tile: Tiles are chosen for each image, of at most `max_tile * max_tile` low-resolution pixels, overlap
+            included; the default, `tfmisr.edge.tiling.default_max_tile`, where there is no `tile`.
+
+    Raises:
+        InputError: Both `tile` and `max_tile` are given, or nothing of a tile would be kept.
     """
     apply = _compiled(network)
     enlarge = orientations.self_ensemble(apply) if self_ensemble else apply
     radius = receptive_radius(network)
+    most = _bound(radius, tile, max_tile)
 
     def upscale(lr, scale, convert=None, dtype=np.float32):
-        if min(lr.shape[:2]) < 2:
-            raise InputError(f"a network needs images of at least 2x2 pixels. Received: {lr.shape[0]}x{lr.shape[1]}")
+        height, width = lr.shape[:2]
+        if min(height, width) < 2:
+            raise InputError(f"a network needs images of at least 2x2 pixels. Received: {height}x{width}")
         # A network that sees the whole image at once cannot be cut into tiles.
-        whole = radius is None or max(lr.shape[:2]) <= tile
-        side, overlap = (max(lr.shape[:2]), 0) if whole else (tile, radius)
+        if radius is None or (tile and max(height, width) <= tile):
+            side, overlap = max(height, width), 0
+        else:
+            side, overlap = tile or tiling.fit(height, width, radius, most), radius
         return tiling.upscale(lambda x: enlarge(x[0])[None], lr, scale, side, overlap, convert, dtype)
 
     return upscale
+
+
+def _bound(radius, tile, max_tile):
+    """Returns the bound of tiles that are chosen for each image."""
+    if tile and max_tile:
+        raise InputError(f"expected tile or max_tile, not both. Received: tile={tile}, max_tile={max_tile}")
+    if max_tile and radius is not None and max_tile <= 2 * radius:
+        raise InputError(f"max_tile must be above {2 * radius}, twice the overlap. Received: {max_tile}")
+    return max_tile or tiling.default_max_tile(radius or 0)
 
 
 def _compiled(network):
@@ -207,37 +208,6 @@ def _compiled(network):
     signature = [tf.TensorSpec((1, None, None, network.input_shape[-1]), tf.float32)]
     apply = tf.function(lambda lr: network(lr, training=False), input_signature=signature)
     return lambda lr: apply(lr[None]).numpy()[0]
-
-
-def receptive_radius(network) -> int | None:
-    """Returns how many low-resolution pixels away an output pixel can look, or `None` for all of them.
-
-    The radii of all convolutions are added up, as if they stood in one row on the low-resolution grid: never less
-    than the truth. A layer that is not known to be local makes it `None`.
-    """
-    radius = 0
-    for layer in network.layers:
-        kind = type(layer).__name__
-        if kind in ("Conv2D", "DepthwiseConv2D", "SeparableConv2D"):
-            if max(layer.strides) > 1:
-                return None
-            pairs = zip(layer.kernel_size, layer.dilation_rate, strict=True)
-            radius += max(size // 2 * rate for size, rate in pairs)
-        elif kind == "Conv2DTranspose":
-            if layer.padding != "same" or max(layer.dilation_rate) > 1:
-                return None
-            pairs = zip(layer.kernel_size, layer.strides, strict=True)
-            radius += max((size - 1 - max(size - stride, 0) // 2) // stride for size, stride in pairs)
-        elif kind == "UpSampling2D":
-            if layer.interpolation != "nearest":
-                return None
-        elif kind == "CollapsibleConv2D":
-            radius += layer.kernel_size // 2
-        elif kind == "BicubicUpsampling":
-            radius += layer.radius
-        elif kind not in _POINTWISE:
-            return None
-    return radius
 
 
 def to_levels(image: np.ndarray, max_val: int) -> np.ndarray:

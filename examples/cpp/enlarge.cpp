@@ -54,19 +54,52 @@ struct Window {
     int first, side, kept, end;  // pixels read: side from first; of these kept to end stay
 };
 
-// A window's edge is the image's own or lies `overlap` pixels away from what is kept of it.
+// A window's edge is the image's own or lies `overlap` pixels away from what is kept of it; inside the image `tile`
+// pixels of it are kept.
 std::vector<Window> windows(int length, int tile, int overlap) {
-    if (overlap < 0) return {{0, length, 0, length}};
-    const int side = std::min(length, tile), step = tile - 2 * overlap;
-    const int count = std::max((length - 2 * overlap + step - 1) / step, 1);
+    const int side = std::min(length, tile + 2 * overlap);
+    const int count = std::max((length - 2 * overlap + tile - 1) / tile, 1);
     std::vector<Window> found;
     for (int i = 0, kept = 0; i < count; ++i) {
-        const int first = std::min(i * step, length - side);
+        const int first = std::min(i * tile, length - side);
         const int end = i == count - 1 ? length : first + side - overlap;
         found.push_back({first, side, kept, end});
         kept = end;
     }
     return found;
+}
+
+struct Grid {
+    std::vector<Window> rows, columns;
+};
+
+// Both axes are evenly divided into windows of at most max_tile * max_tile pixels, so that least is read in all.
+Grid fitted(int height, int width, int overlap, int max_tile) {
+    const auto even = [&](int length, int count) { return std::max((length - 2 * overlap + count - 1) / count, 1); };
+    const auto read = [](const std::vector<Window>& axis) { return int64_t(axis.size()) * axis[0].side; };
+    Grid best;
+    int64_t least = 0;
+    for (int count = 1; count <= height; ++count) {
+        std::vector<Window> rows = windows(height, even(height, count), overlap);
+        if (least > 0 && read(rows) * width >= least) break;
+        const int64_t widest = int64_t(max_tile) * max_tile / rows[0].side;
+        if (widest < std::min(width, 2 * overlap + 1)) continue;
+        const int inner = int(std::min<int64_t>(widest, width)) - 2 * overlap;
+        const int across = widest >= width ? 1 : (width - 2 * overlap + inner - 1) / inner;
+        std::vector<Window> columns = windows(width, even(width, across), overlap);
+        const int64_t area = read(rows) * read(columns);
+        if (least == 0 || area < least) best = {rows, columns}, least = area;
+    }
+    return best;
+}
+
+Grid grid_of(const Network& network, int height, int width) {
+    const int overlap = network.overlap, inner = network.tile - 2 * overlap;
+    if (overlap < 0) return {windows(height, height, 0), windows(width, width, 0)};
+    if (std::max(network.tile, network.max_tile) <= 2 * overlap)
+        throw std::runtime_error("the card's tile must be above twice its overlap; export it again");
+    if (network.tile == 0) return fitted(height, width, overlap, network.max_tile);
+    return {windows(height, inner, overlap), windows(width, inner, overlap)};
 }
 
 std::string enlarged(Network& network, const Picture& picture) {
@@ -79,8 +112,9 @@ std::string enlarged(Network& network, const Picture& picture) {
                           std::to_string(lr.height * s) + "\n" + std::to_string(picture.full) + "\n";
     const size_t head = content.size();
     content.resize(head + size_t(lr.height) * lr.width * s * s * lr.channels * bytes);
-    for (const Window& rows : windows(lr.height, network.tile, network.overlap))
-        for (const Window& columns : windows(lr.width, network.tile, network.overlap)) {
+    const Grid grid = grid_of(network, lr.height, lr.width);
+    for (const Window& rows : grid.rows)
+        for (const Window& columns : grid.columns) {
             const Image sr = network.window(part_of(lr, rows.first, columns.first, rows.side, columns.side));
             for (int y = rows.kept * s; y < rows.end * s; ++y)
                 for (int x = columns.kept * s; x < columns.end * s; ++x)

@@ -1,4 +1,4 @@
-// What tfmisr's runtime works out beside the network, in full precision: see tfmisr/edge/runtime.py, of which this
+// What tfmisr's runtime works out beside the network, in full precision: see tfmisr/edge/interpolation.py, of which this
 // is the same in C++.
 #pragma once
 

@@ -20,7 +20,8 @@ using Owned = std::unique_ptr<std::remove_pointer_t<T>, std::integral_constant<d
 
 class Network {
   public:
-    int scale, channels, tile, overlap;
+    int scale, channels, overlap;  // overlap -1: the network sees the whole image at once
+    int tile, max_tile;            // side of all windows, or 0 and the bound of those chosen for each image
 
     explicit Network(const std::string& path) {
         const LiteRtEnvOption options[] = {
@@ -99,8 +100,11 @@ class Network {
         const auto missing = [&](const std::string& name) { return field(name).rfind("null", 0) == 0; };
         scale = number("scale");
         channels = number("channels");
-        overlap = missing("overlap") ? -1 : number("overlap");  // -1: the network sees the whole image at once
-        tile = missing("tile") ? std::max(256, 4 * overlap) : number("tile");
+        overlap = missing("overlap") ? -1 : number("overlap");
+        // Earlier cards do not know `max_tile`.
+        const bool chosen = card.find("\n  \"max_tile\": ") != std::string::npos && !missing("max_tile");
+        max_tile = chosen ? number("max_tile") : 0;
+        tile = !missing("tile") ? number("tile") : chosen ? 0 : std::max(256, 4 * overlap);
         adds_bicubic_ = field("skip").rfind("\"bicubic\"", 0) == 0;
         // Cards of version 1 do not know it.
         magnified_ = card.find("\n  \"magnified\": ") == std::string::npos ? 1 : number("magnified");

@@ -17,6 +17,7 @@ from tfmisr.edge.errors import InputError
 NAME = b"tfmisr_card"
 VERSION = 2
 _EARLIER = {1: {"magnified": 1}}  # what the cards of a version lack
+_OPTIONAL = {"max_tile": None}  # what a reader of the same version that does not know it may pass over
 
 # The fields of the tables `Model`, `Metadata` and `Buffer` by their place in TensorFlow Lite's schema.fbs.
 _MODEL_FIELDS, _BUFFERS, _METADATA = 8, 4, 6
@@ -30,6 +31,7 @@ _RUNTIME = {
     "scale": lambda v: _whole(v, 2) and v in (2, 3, 4, 8),
     "channels": lambda v: _whole(v, 1) and v in (1, 3),
     "tile": lambda v: v is None or (_whole(v, 1) and v <= LARGEST_TILE),
+    "max_tile": lambda v: v is None or (_whole(v, 1) and v <= LARGEST_TILE),
     "overlap": lambda v: v is None or _whole(v, 0),
     "skip": lambda v: v in ("bicubic", "none"),
     "shuffle": lambda v: _whole(v, 1) and v <= 8,
@@ -181,7 +183,7 @@ def check(content: bytes, where) -> dict:
         version = card["card_version"]
         if version != VERSION and version not in _EARLIER:
             raise InputError(f"{where} has a card of version {version}, this tfmisr reads {VERSION}; install another")
-        card = {**_EARLIER.get(version, {}), **card}
+        card = {**_OPTIONAL, **_EARLIER.get(version, {}), **card}
         wrong = [key for key, fits in _RUNTIME.items() if not fits(card[key])]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):

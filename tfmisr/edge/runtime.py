@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tfmisr.edge import card as model_card
-from tfmisr.edge import orientations, quiet, resize, tiling
+from tfmisr.edge import interpolation, orientations, quiet, tiling
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import printable
+from tfmisr.edge.interpolation import bicubic as bicubic
+from tfmisr.edge.interpolation import gate as gate
 
-TILE = 256  # side of a window for a file without a tile of its own, more where the network sees far
-_BICUBIC_RADIUS = 2
-_REACH = 3  # low-resolution pixels around an edge in which the interpolation rings and the network mends it
-GATE_RADIUS = _REACH + 3  # bend, reach, closing, and the bilinear interpolation
+TILE = 256  # side of a window for an earlier file without a tile of its own, more where the network sees far
 
 
 def interpreter_class():
@@ -46,8 +45,10 @@ class Model:
     Args:
         path: The file; it must hold the card that `python -m tfmisr.export` put in.
         threads: Threads of one window.
-        tile: Side of a window in low-resolution pixels; by default the card's. Another one than the card's is
-            for processors, not for accelerators that are bound to one size.
+        tile: Side of all windows in low-resolution pixels; by default the card's, where it has one. Another one than
+            the card's is for processors, not for accelerators that are bound to one size.
+        max_tile: Windows are chosen for each image, evenly divided, of at most `max_tile * max_tile` low-resolution
+            pixels; by default the card's, where it has no `tile`. For processors alone.
         self_ensemble: Enlarge each window in eight orientations and take the mean.
 
     Attributes:
@@ -57,21 +58,39 @@ class Model:
         channels: 1 or 3.
 
     Raises:
-        InputError: No such file, no card, a card of other weights, or no LiteRT.
+        InputError: No such file, no card, a card of other weights, no LiteRT, or both `tile` and `max_tile`.
     """
 
-    def __init__(self, path, threads: int = 1, tile: int | None = None, self_ensemble: bool = False):
+    def __init__(
+        self,
+        path,
+        threads: int = 1,
+        tile: int | None = None,
+        self_ensemble: bool = False,
+        max_tile: int | None = None,
+    ):
         self.path = pathlib.Path(path)
         if threads < 1:
             raise InputError(f"threads must be at least 1. Received: {threads}")
         self.card = model_card.read(self.path)
         self.name, self.scale, self.channels = printable(self.path.stem), self.card["scale"], self.card["channels"]
         self.overlap = self.card["overlap"]
-        self.tile = tile or self.card["tile"] or max(TILE, 4 * (self.overlap or 0))
-        if self.overlap is not None and self.tile <= 2 * self.overlap:
-            raise InputError(f"tile must be above {2 * self.overlap}, twice the overlap. Received: {self.tile}")
+        self.tile, self.max_tile = self._sizes(tile, max_tile)
         self._enlarge = orientations.self_ensemble(self.window) if self_ensemble else self.window
         self._open(threads)
+
+    def _sizes(self, tile, max_tile):
+        """Returns the side of fixed windows and the bound of those that are chosen for each image: one is `None`."""
+        if tile and max_tile:
+            raise InputError(f"expected tile or max_tile, not both. Received: tile={tile}, max_tile={max_tile}")
+        if not tile and not max_tile:
+            tile, max_tile = self.card["tile"], self.card["max_tile"]
+        if not tile and not max_tile:
+            tile = max(TILE, 4 * (self.overlap or 0))
+        name, side = ("tile", tile) if tile else ("max_tile", max_tile)
+        if self.overlap is not None and side <= 2 * self.overlap:
+            raise InputError(f"{name} must be above {2 * self.overlap}, twice the overlap. Received: {side}")
+        return (tile, None) if tile else (None, max_tile)
 
     def _open(self, threads):
         try:
@@ -91,7 +110,7 @@ class Model:
 
         Args:
             lr: float32 array (height, width, channels) in [0, 1].
-            convert: Applied to each window before it is stored, such as rounding to 16 bits.
+            convert: Applied to each part of it before it is stored, such as rounding to 16 bits.
             dtype: Type of the result.
 
         Returns:
@@ -121,7 +140,10 @@ class Model:
         shape = (image.shape[0] * self.scale, image.shape[1] * self.scale, self.channels)
         out = np.empty(shape, dtype) if out is None else out
         for rows, columns, part in self._windows(image, prepare):
-            out[rows, columns] = finish(part)
+            window = out[rows, columns]
+            for strip in interpolation.strips(len(part)):
+                window[strip] = finish(part[strip])
+            del part  # else it stays while the next one is worked out
         return out
 
     def _windows(self, image, prepare: Callable) -> Iterator[tuple[slice, slice, np.ndarray]]:
@@ -130,26 +152,35 @@ class Model:
                 f"{self.name} takes images (height, width, {self.channels}). Received: an array of shape {image.shape}"
             )
         s, (height, width) = self.scale, image.shape[:2]
-        for y0, y1, top, bottom in self._axis(height):
-            for x0, x1, left, right in self._axis(width):
-                part = self._enlarge(prepare(image[y0:y1, x0:x1]))
-                part = part[(top - y0) * s : (bottom - y0) * s, (left - x0) * s : (right - x0) * s]
-                yield slice(top * s, bottom * s), slice(left * s, right * s), part
+        for (y0, y1, top, bottom), (x0, x1, left, right) in self.grid(height, width):
+            part = self._enlarge(prepare(image[y0:y1, x0:x1]))
+            part = part[(top - y0) * s : (bottom - y0) * s, (left - x0) * s : (right - x0) * s]
+            yield slice(top * s, bottom * s), slice(left * s, right * s), part
+            del part
 
-    def _axis(self, length):
+    def grid(self, height: int, width: int) -> Iterator[tuple]:
+        """Returns the windows of an image, as `tfmisr.edge.tiling.grid` yields them."""
         # A network that sees the whole image at once cannot be cut into windows.
         if self.overlap is None:
-            return [(0, length, 0, length)]
-        return list(tiling.windows(length, self.tile - 2 * self.overlap, self.overlap))
+            return tiling.grid(height, width, (height, width), 0)
+        if self.tile is None:
+            tile = tiling.fit(height, width, self.overlap, self.max_tile)
+        else:
+            tile = (self.tile - 2 * self.overlap,) * 2
+        return tiling.grid(height, width, tile, self.overlap)
 
     def window(self, lr: np.ndarray) -> np.ndarray:
         """Returns one window enlarged; its outermost `overlap` pixels are right only at the image's own edge."""
         image = self.residual(lr)
         if self.card["skip"] == "none":
             return image
-        if self.card["gate"]:
-            image *= resize.upscale(gate(lr, *self.card["gate"]), self.scale, "bilinear")
-        image += bicubic(lr, self.scale)
+        trust = gate(lr, *self.card["gate"]) if self.card["gate"] else None
+        padded = interpolation.mirrored(lr)
+        for rows in interpolation.strips(len(lr)):
+            part = image[rows.start * self.scale : rows.stop * self.scale]
+            if trust is not None:
+                part *= interpolation.bilinear_rows(trust, rows, self.scale)
+            part += interpolation.bicubic_rows(padded, rows, self.scale)
         return image
 
     def residual(self, lr: np.ndarray) -> np.ndarray:
@@ -160,7 +191,8 @@ class Model:
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise self._failed(error) from error
-        out = self._interpreter.get_tensor(self._output["index"])[0]
+        # A view, which must be gone before the next window, and no copy.
+        out = self._interpreter.tensor(self._output["index"])()[0]
         image = shuffled(self._values(out), self.card["shuffle"])
         expected = (lr.shape[0] * self.scale, lr.shape[1] * self.scale, self.channels)
         if image.shape != expected:
@@ -169,6 +201,15 @@ class Model:
 
     def _values(self, out):
         """Returns the output as float32, from its finer half where that is not saturated."""
+        if out.dtype == np.float32:
+            return out.copy()
+        halves = 1 if self.card["magnified"] == 1 else 2
+        values = np.empty((*out.shape[:-1], out.shape[-1] // halves), np.float32)
+        for rows in interpolation.strips(len(out)):
+            values[rows] = self._read(out[rows])
+        return values
+
+    def _read(self, out):
         values = _dequantized(out, self._output)
         if self.card["magnified"] == 1:
             return values
@@ -218,50 +259,3 @@ def shuffled(image: np.ndarray, scale: int) -> np.ndarray:
     height, width, depth = image.shape
     parts = image.reshape(height, width, scale, scale, depth // scale**2)
     return parts.transpose(0, 2, 1, 3, 4).reshape(height * scale, width * scale, -1)
-
-
-def bicubic(lr: np.ndarray, scale: int) -> np.ndarray:
-    """Returns the bicubic interpolation with a mirrored border, as `tfmisr.layers.BicubicUpsampling` works it out."""
-    margin = _BICUBIC_RADIUS
-    padded = np.pad(lr, ((margin, margin), (margin, margin), (0, 0)), "symmetric")
-    cut = slice(margin * scale, -margin * scale)
-    return resize.upscale(padded, scale)[cut, cut]
-
-
-def gate(lr: np.ndarray, closed: float, opened: float) -> np.ndarray:
-    """Returns by how much an integer network is to be believed at each pixel, from 0 to 1.
-
-    Its input has 256 levels. Where the image bends by less than one of them, the network cannot see the
-    image but only the steps that rounding made, and would add them to the interpolation as bands.
-
-    Args:
-        lr: float32 array (height, width, channels).
-        closed: Second difference up to which a place counts as smooth, where none within three pixels is above: 0.
-        opened: Second difference from which the network is believed: 1.
-
-    Returns:
-        float32 array (height, width, channels). Next to a closed pixel there is none above 0, so that bilinear
-        interpolation keeps all that belongs to it at 0.
-    """
-    # A straight continuation over the border, where mirroring would make a ridge.
-    padded = np.pad(lr, ((1, 1), (1, 1), (0, 0)), "edge")
-    for axis in (0, 1) if min(lr.shape[:2]) > 1 else ():
-        line = np.moveaxis(padded, axis, 0)
-        line[0], line[-1] = 2 * line[1] - line[2], 2 * line[-2] - line[-3]
-    inner = slice(1, -1)
-    bend_y = np.abs(padded[:-2, inner] + padded[2:, inner] - 2 * lr)
-    bend_x = np.abs(padded[inner, :-2] + padded[inner, 2:] - 2 * lr)
-    bend = np.maximum(bend_y, bend_x)
-    for _ in range(_REACH):
-        bend = _neighbours(bend, np.maximum)
-    bend = _neighbours(bend, np.minimum)
-    return np.clip((bend - np.float32(closed)) / np.float32(opened - closed), 0.0, 1.0)
-
-
-def _neighbours(image, choose):
-    """Returns the largest or smallest of each pixel's 3 x 3 neighbours."""
-    for axis in (0, 1):
-        line = np.moveaxis(image, axis, 0)
-        padded = np.concatenate([line[:1], line, line[-1:]])
-        image = np.moveaxis(choose(choose(padded[:-2], padded[1:-1]), padded[2:]), 0, axis)
-    return image
