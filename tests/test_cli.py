@@ -131,6 +131,7 @@ def test_unwritable_workdir_is_one_line(tmp_path):
         (FileExistsError(17, "File exists", "x"), 2, "expected another path (x): File exists"),
         (PermissionError(13, "Permission denied", "x.bin"), 2, "not permitted (x.bin)"),
         (ModuleNotFoundError("No module named 'keras'", name="keras"), 2, "pip install 'tfmisr[train]'"),
+        (ModuleNotFoundError("", name="tensorflow_io.image"), 2, "pip install 'tfmisr[train,tfio]'"),
     ],
 )
 def test_exit_status_by_kind_of_error(error, status, text, capsys, monkeypatch):

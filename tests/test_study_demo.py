@@ -1,7 +1,6 @@
 """The demonstration: one command from the study file to the report, with readers that are no people."""
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -11,19 +10,10 @@ from tfmisr.study import __main__ as study
 from tfmisr.study.commands import demo
 
 
-def phantoms(folder):
-    """Prepares the built-in images, and returns where."""
-    command = [sys.executable, "-m", "tfmisr.prepare", "chest_phantom", "--data_dir", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
-    return str(folder)
-
-
 @pytest.mark.large
-def test_one_command_builds_reads_and_analyses_and_says_that_nobody_read(tmp_path, capsys):
+def test_one_command_builds_reads_and_analyses_and_says_that_nobody_read(tmp_path, capsys, phantoms):
     output = tmp_path / "demo"
-    assert (
-        study.main(["demo", "--output", str(output), "--readers", "3", "--data_dir", phantoms(tmp_path / "data")]) == 0
-    )
+    assert study.main(["demo", "--output", str(output), "--readers", "3", "--data_dir", phantoms]) == 0
     assert "SIMULATED READERS" in capsys.readouterr().out
     assert (output / "STUDY.toml").read_text() == demo.STUDY_FILE.read_text()
     results = json.loads((output / "report" / "results.json").read_text())

@@ -1,5 +1,7 @@
 """Where tensorflow-io's DICOM decoder gives pydicom's values, and that it is used nowhere else."""
 
+import sys
+
 import numpy as np
 import pydicom
 import pytest
@@ -17,9 +19,8 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def tfio():
-    return pytest.importorskip(
-        "tensorflow_io", exc_type=ImportError, reason="needs TensorFlow 2.16 or 2.17 and tensorflow-io"
-    )
+    reason = "needs tensorflow-io: pip install 'tfmisr[train,tfio]'"
+    return pytest.importorskip("tensorflow_io", exc_type=ImportError, reason=reason)
 
 
 @pytest.fixture
@@ -48,6 +49,12 @@ def rendered(path):
 def equals_pydicom(path, values):
     stored = pixel_array(pydicom.dcmread(path)).astype(np.int64)
     return stored.size == values.size and np.array_equal(stored.reshape(values.shape), values)
+
+
+def test_without_tensorflow_io_the_extra_that_brings_it_is_named(monkeypatch, file):
+    monkeypatch.setitem(sys.modules, "tensorflow_io", None)  # as where it is not installed
+    with pytest.raises(InputError, match=r"pip install 'tfmisr\[train,tfio\]'"):
+        tfio_dicom.dataset([file(np.zeros((4, 4), np.uint8))])
 
 
 @pytest.mark.parametrize("bits", [1, 5, 8, 9, 10, 12, 14, 15, 16])

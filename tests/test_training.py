@@ -366,9 +366,9 @@ def test_two_devices_give_the_weights_of_one(tmp_path, fields):
 
 @pytest.mark.large
 @pytest.mark.parametrize("preset", ["paper_cnn5", "paper_gan"])
-def test_command_killed_by_sigkill_goes_on_to_the_same_weights(tmp_path, preset):
+def test_command_killed_by_sigkill_goes_on_to_the_same_weights(tmp_path, phantoms, preset):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    flags = ["--preset", preset, "--dataset", "chest_phantom", "--data_dir", str(tmp_path / "data"), "--steps", "16"]
+    flags = ["--preset", preset, "--dataset", "chest_phantom", "--data_dir", phantoms, "--steps", "16"]
     flags += ["--patch_size", "8", "--batch_size", "4", "--save_every", "2", "--validate_every", "8"]
     command = [sys.executable, "-m", "tfmisr.fit", *flags, "--workdir"]
     subprocess.run([*command, str(tmp_path / "whole")], check=True, cwd=ROOT, env=environment)

@@ -12,6 +12,7 @@ import sys
 import time
 
 import pytest
+from shared import once
 from test_fit import folder_of
 
 from tfmisr.tuning import results
@@ -24,20 +25,22 @@ pytestmark = pytest.mark.large
 @pytest.fixture
 def scans(tmp_path):
     """Returns the flags of a sweep of four trials on a folder of images."""
-    folder_of(tmp_path / "scans")
+    return flags_of(tmp_path)
+
+
+def flags_of(folder):
+    folder_of(folder / "scans")
     space = {"num_filters": [4, 6], "learning_rate": [0.001, 0.003]}
-    (tmp_path / "space.json").write_text(json.dumps(space))
-    flags = [
-        "--dataset",
-        str(tmp_path / "scans"),
-        "--data_dir",
-        str(tmp_path / "data"),
-        "--tuner",
-        "grid",
-        "--steps",
-        "6",
-    ]
-    return [*flags, *SHORT, "--space", str(tmp_path / "space.json")]
+    (folder / "space.json").write_text(json.dumps(space))
+    flags = ["--dataset", str(folder / "scans"), "--data_dir", str(folder / "data"), "--tuner", "grid", "--steps", "6"]
+    return [*flags, *SHORT, "--space", str(folder / "space.json")]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """Returns the folder of that sweep, run to its end by one process."""
+    whole = once(tmp_path_factory, "undisturbed", lambda folder: tune(flags_of(folder), folder / "sweep"))
+    return whole / "sweep"
 
 
 def environment(**more):
@@ -75,9 +78,8 @@ def made(workdir, pattern):
     return lambda: any(workdir.glob(pattern))
 
 
-def test_minute_study_of_the_phantom_leaves_everything(tmp_path):
-    data = ["--data_dir", os.environ.get("TFDS_DATA_DIR", str(tmp_path / "data"))]
-    said = tune(["--study", "minute", *data, "--export_best"], tmp_path / "sweep")
+def test_minute_study_of_the_phantom_leaves_everything(tmp_path, phantoms):
+    said = tune(["--study", "minute", "--data_dir", phantoms, "--export_best"], tmp_path / "sweep")
     assert re.search(r"best setting: num_filters=\d: val_psnr \d\d\.\d+, mean of 3 seeds \(trials \d, \d, \d\)", said)
     assert re.search(r"Bicubic interpolation of the same crops: \d\d\.\d+; ", said)
     assert re.search(r"^  num_filters 4 to 8 .* (yes|no)$", said, re.M)
@@ -151,8 +153,7 @@ def log_of(tmp_path, result):
     return (tmp_path / "sweep/trials" / result["trial"] / "log.txt").read_text()
 
 
-def test_ctrl_c_and_kill_lose_nothing_that_was_done(tmp_path, scans):
-    tune(scans, tmp_path / "whole")
+def test_ctrl_c_and_kill_lose_nothing_that_was_done(tmp_path, scans, undisturbed):
     workdir = tmp_path / "sweep"
     process = begin(scans, workdir)
     wait_for(made(workdir, "trials/0/checkpoints/*"), process)
@@ -168,7 +169,7 @@ def test_ctrl_c_and_kill_lose_nothing_that_was_done(tmp_path, scans):
     said = tune(scans, workdir)
     assert "going on after 1 trial," in said or "going on after 2 trials" in said
     assert (workdir / "trials/0/result.json").stat().st_mtime_ns == first
-    assert scores(workdir) == scores(tmp_path / "whole")
+    assert scores(workdir) == scores(undisturbed)
 
 
 def free_port():
@@ -177,8 +178,7 @@ def free_port():
         return str(free.getsockname()[1])
 
 
-def test_slurm_example_loses_a_worker_and_a_chief_and_finds_what_one_machine_finds(tmp_path, scans):
-    tune(scans, tmp_path / "alone")
+def test_slurm_example_loses_a_worker_and_a_chief_and_finds_what_one_machine_finds(tmp_path, scans, undisturbed):
     # A python of this environment, as a cluster's module or container gives it.
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to(sys.executable)
@@ -208,7 +208,7 @@ def test_slurm_example_loses_a_worker_and_a_chief_and_finds_what_one_machine_fin
     for worker in workers:
         worker.communicate()
     assert ended[0] == 0 and ended[1] in (137, -9)
-    assert scores(workdir) == scores(tmp_path / "alone")
+    assert scores(workdir) == scores(undisturbed)
     assert (workdir / "best.json").is_file() and (workdir / "report.md").is_file()
 
 

@@ -27,7 +27,7 @@ _TRAINING = {
     "threadpoolctl",
     "matplotlib",
     "keras_tuner",
-    "tensorflow_io",
+    "tensorboard",
 }
 
 _INTERRUPTED = []  # not empty after Ctrl-C
@@ -153,6 +153,12 @@ def _say(message, status: int) -> int:
 
 def _missing(error: ModuleNotFoundError) -> int:
     name = (error.name or "").partition(".")[0]
+    if name == "tensorflow_io":
+        return _say(
+            "this command needs tensorflow-io, which goes with TensorFlow 2.16 and 2.17 alone. "
+            "Run, in an environment of its own: pip install 'tfmisr[train,tfio]'",
+            2,
+        )
     if name not in _TRAINING:
         raise error
     return _say(

@@ -6,8 +6,8 @@ MONOCHROME1 with an error of 1, colours palettes, and paints overlays into the i
 pixel padding leave its values alone at its default `scale="preserve"`. Its values equal those of
 `pydicom.pixels.pixel_array` exactly where `mismatch` returns `None`; no other file is decoded.
 
-tensorflow-io loads with TensorFlow 2.16 and 2.17 only. Elsewhere, and for all other files, use
-`tfmisr.edge.images`.
+tensorflow-io loads with TensorFlow 2.16 and 2.17 only: `pip install 'tfmisr[train,tfio]'`, which takes
+those, on Python 3.10 to 3.12. Elsewhere, and for all other files, use `tfmisr.edge.images`.
 """
 
 import os
@@ -88,7 +88,8 @@ def _tensorflow_io():
         import tensorflow_io
     except (ImportError, NotImplementedError) as error:
         raise InputError(
-            "tensorflow-io does not load here (it needs TensorFlow 2.16 or 2.17); read DICOM with tfmisr.edge.images"
+            "expected tensorflow-io, which does not load here (it needs TensorFlow 2.16 or 2.17). Run, in an "
+            "environment of its own: pip install 'tfmisr[train,tfio]'; or read DICOM with tfmisr.edge.images"
         ) from error
     return tensorflow_io
 
