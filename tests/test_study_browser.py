@@ -254,7 +254,8 @@ def test_whole_study_by_keyboard_with_reload_and_another_browser(new_page, tmp_p
         page.begin()
         assert page.text("block") == "Training"
         page.press("4", Keys.ENTER)
-        assert page.text("hint") == "This question has no answer yet." and store.last(1) is None
+        page.until(lambda: page.text("hint") == "This question has no answer yet.")
+        assert store.last(1) is None
         page.press("2", Keys.ENTER)
         page.until(lambda: page.shown("note"))
         assert "How quality? 4, four" in page.text("note") and "How usefulness? 2, two" in page.text("note")
