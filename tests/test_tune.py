@@ -121,7 +121,7 @@ def test_trial_of_an_unpaired_run_learns_from_its_lr_dataset(tmp_path, monkeypat
     from tfmisr.tuning import trial
 
     seen = []
-    monkeypatch.setattr(data, "load", lambda name, data_dir, manual_dir, pattern: (name, manual_dir))
+    monkeypatch.setattr(data, "load", lambda name, data_dir, manual_dir, pattern, begun: (name, manual_dir))
     monkeypatch.setattr(trial, "_costs", lambda *_: {"reason": None})
     monkeypatch.setattr(trial, "_tell_tensorboard", lambda *_: None)
     monkeypatch.setattr(loop, "train", lambda chosen, source, until, lr_source: seen.append((source, lr_source)))

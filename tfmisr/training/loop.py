@@ -43,6 +43,8 @@ def train(config: Config, source, until: int | None = None, lr_source=None) -> p
         )
     check_backend(config)
     blank.require_some(source, "train", config.scale, degradations.of(config.identity()))
+    if config.initial_weights:
+        initial.digest(config.initial_weights)  # refuses what are no weights
     folder = config.folder
     is_own(folder, config, source, lr_source)
     if (folder / "model.keras").is_file():
