@@ -18,6 +18,7 @@ from openjpeg.utils import encode_array
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
+from tfmisr import dicom_check
 from tfmisr.edge import codestreams, decoders, derived, dicom_file, images, stored_values
 from tfmisr.edge.errors import InputError
 
@@ -91,6 +92,8 @@ def both_paths(path):
     limits = {"mean_limit": None, "p99_limit": None}
     result = derived.derive(path, nearest(), product(2, **limits), WHEN)
     frames = values(result)[:, ::2, ::2]
+    derived.write(result, path.with_name("result.dcm"))
+    assert dicom_check.violations(path, path.with_name("result.dcm")) == []
     return result, frames, np.stack([image.pixels for image in images.read_images(path)])
 
 

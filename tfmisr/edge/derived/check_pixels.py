@@ -20,7 +20,9 @@ def _is_gray(ds):
 
 def stored_values(pair: Pair):
     palette = pair.source.PhotometricInterpretation == "PALETTE COLOR"
-    if changed := pair.changed((() if palette else _STORED) + tuple(_MEANING)):
+    # The source is described as its codestream has it: a wrong header is corrected in the result.
+    differing = [] if palette else [k for k in _STORED if pair.source.get(k) != pair.result.get(k)]
+    if changed := differing + pair.changed(_MEANING):
         return f"{', '.join(changed)} must be the source's"
     if not palette and pair.changed(["SamplesPerPixel"]):
         return "Samples per Pixel must be the source's"
