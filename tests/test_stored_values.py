@@ -177,6 +177,12 @@ def test_a_signed_jpeg_2000_codestream_makes_an_unsigned_header_signed(tmp_path)
     np.testing.assert_array_equal(stored[0, ..., 0], pixels)
 
 
+def test_a_signed_codestream_of_colors_is_refused(tmp_path):
+    ds = coded(us(picture(8, channels=3)), "JPEG 2000", picture(8, signed=True, channels=3), 8)
+    with pytest.raises(InputError, match=r"Pixel Data \(7FE0,0010\) has a sign"):
+        images.read_images(saved(ds, tmp_path))
+
+
 def test_an_unsigned_codestream_of_fewer_bits_than_a_signed_header_is_positive(tmp_path):
     pixels = picture(13)
     ds = ct(pixels.astype(np.int16), RescaleIntercept=None, RescaleSlope=None)
@@ -193,7 +199,7 @@ def test_an_unsigned_codestream_of_all_bits_below_a_signed_header_is_two_s_compl
 
 def test_jpeg_ls_that_may_be_signed_or_not_is_refused(tmp_path):
     ds = coded(ct(picture(16, True)), "JPEG-LS", picture(12), 12)
-    with pytest.raises(InputError, match="12 bits without a sign, the header 16 signed bits"):
+    with pytest.raises(InputError, match="12 bits without a sign, Bits Stored .* says 16, signed"):
         images.read_images(saved(ds, tmp_path))
 
 

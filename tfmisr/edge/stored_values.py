@@ -119,7 +119,8 @@ def _named(frames) -> Iterator:
 
 def _as_rgb(frame, ds):
     if frame.dtype != np.uint8:
-        raise InputError(f"{ds.PhotometricInterpretation} of more than 8 bits is not supported; save the image as RGB")
+        kind = f"Photometric Interpretation (0028,0004) {ds.PhotometricInterpretation}"
+        raise InputError(f"{kind} of more than 8 bits is not supported; save the image as RGB")
     return convert_color_space(frame, "YBR_FULL", "RGB")
 
 
@@ -176,6 +177,8 @@ def _described_by_codestream(ds, compressed):
     precision = max(header.precision for header in compressed.headers)
     if len({header.signed for header in compressed.headers}) > 1:
         raise InputError("frames of Pixel Data (7FE0,0010) differ in their sign")
+    if compressed.headers[0].signed and compressed.headers[0].components == 3:
+        raise InputError("the JPEG 2000 codestream in Pixel Data (7FE0,0010) has a sign: colors have none")
     meaning = _Meaning(ds, precision, compressed.headers[0].signed, compressed.syntax)
     frames = Frames(compressed.count, lambda: _named(compressed.decoded()))
     if meaning.is_open:
@@ -233,8 +236,8 @@ class _Meaning:
                 deep |= not _fits(values, self.ds.BitsStored, signed)
             elif self._is_ambiguous and int(values.max(initial=0)) >= 1 << (self.precision - 1):
                 raise InputError(
-                    f"the JPEG-LS codestream has {self.precision} bits without a sign, the header "
-                    f"{self.ds.BitsStored} signed bits: whether high values are negative cannot be told"
+                    f"the JPEG-LS codestream has {self.precision} bits without a sign, Bits Stored (0028,0101) says "
+                    f"{self.ds.BitsStored}, signed: whether high values are negative cannot be told"
                 )
             elif not _is_pattern(values, self.ds.BitsStored, self._width, signed):
                 deep = True
