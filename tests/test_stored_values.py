@@ -304,6 +304,16 @@ def test_frames_in_several_fragments_are_put_together(tmp_path):
     np.testing.assert_allclose(read, [0, 50, 100, 150], atol=1)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.95])
+@pytest.mark.parametrize("name", ["JPEG Lossless", "JPEG-LS", "JPEG 2000"])
+def test_a_frame_that_was_cut_off_is_no_picture(tmp_path, name, share):
+    # libjpeg fills what is missing, and imagecodecs does not tell.
+    frame = codestream(name, picture(12), 12)
+    ds = with_frames(cr(picture(12), BitsStored=12), name, [frame[: int(len(frame) * share)]])
+    with pytest.raises(InputError, match=r"Pixel Data \(7FE0,0010\)"):
+        images.read_images(saved(ds, tmp_path))
+
+
 def test_components_that_the_header_does_not_count_are_refused(tmp_path):
     pixels = np.zeros((48, 64, 3), np.uint8)
     ds = us(pixels[..., 0], PhotometricInterpretation="MONOCHROME2")

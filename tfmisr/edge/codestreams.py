@@ -9,7 +9,7 @@ from pydicom import uid
 from tfmisr.edge.errors import InputError
 
 _SMALL = 2**24  # bytes, an amount of memory that does no harm
-_END_OF_IMAGE = b"\xff\xd9"  # ITU-T T.87 C.1.1; within the scan a byte of FF is followed by one below 80
+_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"  # ITU-T T.81 B.1.1.3, T.87 C.1.1; within a scan FF D9 does not occur
 _SIZ = b"\xff\x4f\xff\x51"  # start of a JPEG 2000 codestream and its SIZ marker (ITU-T T.800 A.5.1)
 _LOSSLESS = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 _JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, *_LOSSLESS)
@@ -63,8 +63,8 @@ def check(frame: bytes, syntax: uid.UID, ds) -> Codestream | None:
     """
     if syntax == uid.RLELossless:
         return _check_runs(frame, ds)
-    if syntax in uid.JPEGLSTransferSyntaxes and _END_OF_IMAGE not in frame:
-        # CharLS would look for the end through 2**31 bits that are not there, for seconds.
+    if syntax in JPEG_LIKE and not _is_ended(frame):
+        # CharLS would look for the end through 2**31 bits that are not there, for seconds; libjpeg invents the rest.
         raise InputError(f"{_FRAME} is cut off")
     headers = _headers(frame, syntax)
     for header in headers:
@@ -82,6 +82,11 @@ def check(frame: bytes, syntax: uid.UID, ds) -> Codestream | None:
     if header.precision > 16:
         raise InputError(f"{_FRAME} has samples of {header.precision} bits; expected at most 16")
     return header
+
+
+def _is_ended(frame):
+    """Whether the end of the image stands behind the start of its scan."""
+    return frame.rfind(_END_OF_IMAGE, max(frame.find(_SCAN), 0)) > 0
 
 
 def _check_runs(frame, ds):
@@ -113,7 +118,7 @@ def images_in(frame: bytes, syntax: uid.UID) -> int:
     if syntax not in JPEG_LIKE:
         return 1
     # Behind the start of the scan, an end and a start of an image are no part of the entropy-coded data.
-    scan = frame.find(b"\xff\xda")
+    scan = frame.find(_SCAN)
     return 1 + (len(re.findall(rb"\xff\xd9[\x00\xff]*\xff\xd8\xff", frame[scan:])) if scan > 0 else 0)
 
 
