@@ -71,7 +71,7 @@ def refusal(ds: pydicom.Dataset) -> str | None:
 def bits_of(ds: pydicom.Dataset) -> int:
     """Returns 8 or 16: the bits that the images of a data set are given in."""
     if "ModalityLUTSequence" in ds:
-        stored = ds.ModalityLUTSequence[0].LUTDescriptor[2]
+        stored = max(ds.ModalityLUTSequence[0].LUTDescriptor[2], int(_lut_table(ds).max()).bit_length())
     elif ds.PhotometricInterpretation == "PALETTE COLOR":
         stored = 8 * palette.table(ds).itemsize
     else:
@@ -236,14 +236,20 @@ def _modality_lut(ds):
     # pydicom's apply_modality_lut overflows where a signed 16-bit table starts below 0.
     if "ModalityLUTSequence" not in ds:
         return lambda frame: frame
+    table, first = _lut_table(ds), ds.ModalityLUTSequence[0].LUTDescriptor[1] % 65536
+    if ds.PixelRepresentation and first > 32767:  # the sign is the pixels', whichever value representation it has
+        first -= 65536
+    return lambda frame: table[np.clip(frame.astype(np.int32) - first, 0, len(table) - 1)]
+
+
+def _lut_table(ds):
+    """Returns the entries of a Modality LUT Sequence that `dicom_rules` accepts."""
     item = ds.ModalityLUTSequence[0]
-    entries, first, _ = item.LUTDescriptor
-    data = item.LUTData
+    entries, data = item.LUTDescriptor[0] % 65536 or 65536, item.LUTData
     if isinstance(data, bytes):
         little = ds.file_meta.TransferSyntaxUID != uid.ExplicitVRBigEndian
-        data = np.frombuffer(data, "<u2" if little else ">u2")
-    table = np.asarray(data, np.uint16)[: entries or 65536]
-    return lambda frame: table[np.clip(frame.astype(np.int32) - first, 0, len(table) - 1)]
+        data = np.frombuffer(data[: 2 * entries], "<u2" if little else ">u2")
+    return np.atleast_1d(data).astype(np.uint16)[:entries]
 
 
 def padding_range(ds):
