@@ -314,6 +314,15 @@ def test_a_frame_that_was_cut_off_is_no_picture(tmp_path, name, share):
         images.read_images(saved(ds, tmp_path))
 
 
+def test_a_small_jpeg_that_claims_a_large_image_is_no_picture(tmp_path):
+    frame = bytearray(jpeg("L", JFIF, np.zeros((16, 16), np.uint8)))
+    size = frame.index(b"\xff\xc0") + 5
+    frame[size : size + 4] = struct.pack(">2H", 9000, 9000)
+    ds = with_frames(cr(picture(8), Rows=9000, Columns=9000), uid.JPEGBaseline8Bit, [bytes(frame)])
+    with pytest.raises(InputError, match="is cut off"):
+        images.read_images(saved(ds, tmp_path))
+
+
 def test_components_that_the_header_does_not_count_are_refused(tmp_path):
     pixels = np.zeros((48, 64, 3), np.uint8)
     ds = us(pixels[..., 0], PhotometricInterpretation="MONOCHROME2")

@@ -79,6 +79,8 @@ def check(frame: bytes, syntax: uid.UID, ds) -> Codestream | None:
         raise InputError(
             f"{_FRAME} has {header.components} components, Samples per Pixel (0028,0002) is {ds.SamplesPerPixel}"
         )
+    if syntax in _JPEG and 512 * len(frame) < header.rows * header.columns:  # less than a bit for a block of 8 x 8
+        raise InputError(f"{_FRAME} is cut off")
     if header.precision > 16:
         raise InputError(f"{_FRAME} has samples of {header.precision} bits; expected at most 16")
     return header
