@@ -248,6 +248,16 @@ def test_elements_longer_than_the_file_are_refused(tmp_path):
         assert not survives(content[: place + 8] + struct.pack("<I", length) + content[place + 12 :], tmp_path)
 
 
+def test_a_compressed_file_that_was_cut_off_is_called_so(tmp_path):
+    content = saved(compressed("jpeg_ls"))
+    for lost in (8, 9, 200):  # the delimiter, more than it, a part of the frame
+        assert "cut off" in refusal(content[:-lost], tmp_path)
+
+
+def test_a_delimiter_too_many_is_left_out(tmp_path):
+    assert survives(saved(compressed("jpeg_ls")) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0), tmp_path)
+
+
 def test_sequences_within_sequences_without_end_are_refused(tmp_path):
     content = seed_bytes("explicit")
     place = content.index(struct.pack("<HH", 0x0028, 0x0002))

@@ -216,6 +216,22 @@ def test_modality_lut_over_the_whole_signed_range(read):
     assert image.pixels.ravel().tolist() == [0, 32768, 65535]
 
 
+def test_first_value_of_a_modality_lut_has_the_sign_of_the_pixels(read):
+    lut = Dataset()
+    lut.add_new("LUTDescriptor", "US", [40000, 63536, 16])  # -2000
+    lut.add_new("LUTData", "OW", np.arange(40000, dtype=np.uint16).tobytes())
+    (image,) = read(np.array([[-2001, -2000, 0, 3000]], np.int16), ModalityLUTSequence=Sequence([lut]))
+    assert image.pixels.ravel().tolist() == [0, 0, 2000, 5000]
+
+
+def test_modality_lut_of_more_bits_than_it_says_keeps_its_values(read):
+    lut = Dataset()
+    lut.LUTDescriptor = [3, 0, 8]
+    lut.add_new("LUTData", "US", [0, 300, 4000])
+    (image,) = read(np.array([[0, 1, 2]], np.uint8), ModalityLUTSequence=Sequence([lut]))
+    assert (image.pixels.ravel().tolist(), image.max_val) == ([0, 300, 4000], 4095)
+
+
 def test_all_frames_share_shift_and_full_scale(read):
     frames = np.stack([np.full((2, 3), -5), np.full((2, 3), 300)]).astype(np.int16)
     low, high = read(frames[0], NumberOfFrames=2, PixelData=frames.tobytes())

@@ -18,6 +18,7 @@ from openjpeg.utils import encode_array
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
+from tfmisr import dicom_check
 from tfmisr.edge import codestreams, decoders, derived, dicom_file, images, stored_values
 from tfmisr.edge.errors import InputError
 
@@ -91,6 +92,8 @@ def both_paths(path):
     limits = {"mean_limit": None, "p99_limit": None}
     result = derived.derive(path, nearest(), product(2, **limits), WHEN)
     frames = values(result)[:, ::2, ::2]
+    derived.write(result, path.with_name("result.dcm"))
+    assert dicom_check.violations(path, path.with_name("result.dcm")) == []
     return result, frames, np.stack([image.pixels for image in images.read_images(path)])
 
 
@@ -174,6 +177,12 @@ def test_a_signed_jpeg_2000_codestream_makes_an_unsigned_header_signed(tmp_path)
     np.testing.assert_array_equal(stored[0, ..., 0], pixels)
 
 
+def test_a_signed_codestream_of_colors_is_refused(tmp_path):
+    ds = coded(us(picture(8, channels=3)), "JPEG 2000", picture(8, signed=True, channels=3), 8)
+    with pytest.raises(InputError, match=r"Pixel Data \(7FE0,0010\) has a sign"):
+        images.read_images(saved(ds, tmp_path))
+
+
 def test_an_unsigned_codestream_of_fewer_bits_than_a_signed_header_is_positive(tmp_path):
     pixels = picture(13)
     ds = ct(pixels.astype(np.int16), RescaleIntercept=None, RescaleSlope=None)
@@ -190,7 +199,7 @@ def test_an_unsigned_codestream_of_all_bits_below_a_signed_header_is_two_s_compl
 
 def test_jpeg_ls_that_may_be_signed_or_not_is_refused(tmp_path):
     ds = coded(ct(picture(16, True)), "JPEG-LS", picture(12), 12)
-    with pytest.raises(InputError, match="12 bits without a sign, the header 16 signed bits"):
+    with pytest.raises(InputError, match="12 bits without a sign, Bits Stored .* says 16, signed"):
         images.read_images(saved(ds, tmp_path))
 
 
@@ -293,6 +302,25 @@ def test_frames_in_several_fragments_are_put_together(tmp_path):
     ds["PixelData"].value = encapsulate(frames, fragments_per_frame=3, has_bot=False)
     read = [image.pixels.mean() for image in images.read_images(saved(ds, tmp_path))]
     np.testing.assert_allclose(read, [0, 50, 100, 150], atol=1)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95])
+@pytest.mark.parametrize("name", ["JPEG Lossless", "JPEG-LS", "JPEG 2000"])
+def test_a_frame_that_was_cut_off_is_no_picture(tmp_path, name, share):
+    # libjpeg fills what is missing, and imagecodecs does not tell.
+    frame = codestream(name, picture(12), 12)
+    ds = with_frames(cr(picture(12), BitsStored=12), name, [frame[: int(len(frame) * share)]])
+    with pytest.raises(InputError, match=r"Pixel Data \(7FE0,0010\)"):
+        images.read_images(saved(ds, tmp_path))
+
+
+def test_a_small_jpeg_that_claims_a_large_image_is_no_picture(tmp_path):
+    frame = bytearray(jpeg("L", JFIF, np.zeros((16, 16), np.uint8)))
+    size = frame.index(b"\xff\xc0") + 5
+    frame[size : size + 4] = struct.pack(">2H", 9000, 9000)
+    ds = with_frames(cr(picture(8), Rows=9000, Columns=9000), uid.JPEGBaseline8Bit, [bytes(frame)])
+    with pytest.raises(InputError, match="is cut off"):
+        images.read_images(saved(ds, tmp_path))
 
 
 def test_components_that_the_header_does_not_count_are_refused(tmp_path):

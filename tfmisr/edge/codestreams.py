@@ -9,10 +9,11 @@ from pydicom import uid
 from tfmisr.edge.errors import InputError
 
 _SMALL = 2**24  # bytes, an amount of memory that does no harm
-_END_OF_IMAGE = b"\xff\xd9"  # ITU-T T.87 C.1.1; within the scan a byte of FF is followed by one below 80
+_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"  # ITU-T T.81 B.1.1.3, T.87 C.1.1; within a scan FF D9 does not occur
 _SIZ = b"\xff\x4f\xff\x51"  # start of a JPEG 2000 codestream and its SIZ marker (ITU-T T.800 A.5.1)
 _LOSSLESS = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 _JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, *_LOSSLESS)
+_FRAME = "a compressed frame of Pixel Data (7FE0,0010)"
 JPEG_LIKE = (*_JPEG, *uid.JPEGLSTransferSyntaxes)
 
 
@@ -45,7 +46,7 @@ def parse(frame: bytes, syntax: uid.UID) -> Codestream:
 def _headers(frame, syntax):
     found = [_parse_jpeg(frame, syntax)] if syntax in JPEG_LIKE else _parse_jpeg_2000(frame)
     if not found or None in found:
-        raise InputError("a compressed frame does not state its size")
+        raise InputError(f"{_FRAME} does not state its size")
     return found
 
 
@@ -62,27 +63,32 @@ def check(frame: bytes, syntax: uid.UID, ds) -> Codestream | None:
     """
     if syntax == uid.RLELossless:
         return _check_runs(frame, ds)
-    if syntax in uid.JPEGLSTransferSyntaxes and _END_OF_IMAGE not in frame:
-        # CharLS would look for the end through 2**31 bits that are not there, for seconds.
-        raise InputError("a compressed frame is cut off")
+    if syntax in JPEG_LIKE and not _is_ended(frame):
+        # CharLS would look for the end through 2**31 bits that are not there, for seconds; libjpeg invents the rest.
+        raise InputError(f"{_FRAME} is cut off")
     headers = _headers(frame, syntax)
     for header in headers:
         if (header.rows, header.columns) != (ds.Rows, ds.Columns):
             raise InputError(
-                f"a compressed frame has {header.rows} rows and {header.columns} columns, "
-                f"the header {ds.Rows} and {ds.Columns}"
+                f"{_FRAME} has {header.rows} rows and {header.columns} columns, the header {ds.Rows} and {ds.Columns}"
             )
     header = headers[0]
     if len(set(headers)) > 1 or header.precision == 0:
-        raise InputError("the components of a compressed frame differ, or it has several headers that do")
+        raise InputError(f"{_FRAME} has components, or headers, that differ")
     if header.components != ds.SamplesPerPixel:
         raise InputError(
-            f"a compressed frame has {header.components} components, "
-            f"Samples per Pixel (0028,0002) is {ds.SamplesPerPixel}"
+            f"{_FRAME} has {header.components} components, Samples per Pixel (0028,0002) is {ds.SamplesPerPixel}"
         )
+    if syntax in _JPEG and 512 * len(frame) < header.rows * header.columns:  # less than a bit for a block of 8 x 8
+        raise InputError(f"{_FRAME} is cut off")
     if header.precision > 16:
-        raise InputError(f"samples of {header.precision} bits are not supported; expected at most 16")
+        raise InputError(f"{_FRAME} has samples of {header.precision} bits; expected at most 16")
     return header
+
+
+def _is_ended(frame):
+    """Whether the end of the image stands behind the start of its scan."""
+    return frame.rfind(_END_OF_IMAGE, max(frame.find(_SCAN), 0)) > 0
 
 
 def _check_runs(frame, ds):
@@ -96,7 +102,7 @@ def _check_runs(frame, ds):
         size += header + 1 if header < 128 else 257 - header if header > 128 else 0
         place += header + 2 if header < 128 else 2 if header > 128 else 1
         if size > 2 * expected + _SMALL:
-            raise InputError("a run-length frame is longer than the image")
+            raise InputError("a run-length frame of Pixel Data (7FE0,0010) is longer than the image")
 
 
 def starts(fragment: bytes, syntax: uid.UID) -> bool:
@@ -114,7 +120,7 @@ def images_in(frame: bytes, syntax: uid.UID) -> int:
     if syntax not in JPEG_LIKE:
         return 1
     # Behind the start of the scan, an end and a start of an image are no part of the entropy-coded data.
-    scan = frame.find(b"\xff\xda")
+    scan = frame.find(_SCAN)
     return 1 + (len(re.findall(rb"\xff\xd9[\x00\xff]*\xff\xd8\xff", frame[scan:])) if scan > 0 else 0)
 
 

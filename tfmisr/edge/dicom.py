@@ -23,18 +23,14 @@ import os
 import numpy as np
 import pydicom
 from pydicom import uid
-from pydicom.pixels import apply_color_lut
 
-from tfmisr.edge import decoders, dicom_file, element_values, stored_values
+from tfmisr.edge import dicom_file, palette, stored_values
 from tfmisr.edge.dicom_file import silent
+from tfmisr.edge.dicom_rules import GRAY, unsupported
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.levels import MAX_PIXELS, Frames, to_unsigned
+from tfmisr.edge.levels import Frames, to_unsigned
 
 LOWEST_HU, CT_MAX_VAL = -1024, 4095
-
-GRAY = ("MONOCHROME1", "MONOCHROME2")
-OTHER_PHOTOMETRIC = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB")
-COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 # Objects with Pixel Data (7FE0,0010) whose pixels are not brightness.
 NO_PICTURES = (
@@ -72,31 +68,12 @@ def refusal(ds: pydicom.Dataset) -> str | None:
     return None
 
 
-def unsupported(ds: pydicom.Dataset) -> str | None:
-    """Returns what hinders reading an image, and what to do about it; `None` if nothing does."""
-    try:
-        element_values.check(ds, pixels_only=True)
-    except InputError as error:
-        return str(error)
-    photometric = str(ds.get("PhotometricInterpretation", ""))
-    if photometric not in (*GRAY, *COLOUR, "PALETTE COLOR"):
-        known = photometric if photometric in OTHER_PHOTOMETRIC else "of this file"
-        return f"Photometric Interpretation (0028,0004) {known} is not supported"
-    if ds.get("BitsAllocated") not in (8, 16, 32):
-        return f"Bits Allocated (0028,0100) must be 8, 16 or 32, not {ds.get('BitsAllocated')}"
-    if ds.get("HighBit", ds.BitsStored - 1) != ds.BitsStored - 1:
-        return "High Bit (0028,0102) must be one less than Bits Stored (0028,0101)"
-    if ds.Rows * ds.Columns > MAX_PIXELS:
-        return f"{ds.Columns} x {ds.Rows} pixels are more than {MAX_PIXELS}"
-    return decoders.hindrance(ds.file_meta.TransferSyntaxUID, ds.BitsStored)
-
-
 def bits_of(ds: pydicom.Dataset) -> int:
     """Returns 8 or 16: the bits that the images of a data set are given in."""
     if "ModalityLUTSequence" in ds:
-        stored = ds.ModalityLUTSequence[0].LUTDescriptor[2]
+        stored = max(ds.ModalityLUTSequence[0].LUTDescriptor[2], int(_lut_table(ds).max()).bit_length())
     elif ds.PhotometricInterpretation == "PALETTE COLOR":
-        stored = 8 if _is_8_bit_palette(ds) else 16
+        stored = 8 * palette.table(ds).itemsize
     else:
         stored = ds.BitsStored
     return 8 if stored <= 8 and hounsfield(ds, 0) is None else 16
@@ -168,26 +145,15 @@ def _decoding(path, what):
 
 
 def _colour(stored, ds, scale):
-    palette = ds.PhotometricInterpretation == "PALETTE COLOR"
     bits = bits_of(ds)
 
     def rgb(frame):
-        if not palette:
-            return frame
-        frame = apply_color_lut(frame, ds)[..., :3]
-        return frame >> 8 if bits == 8 and frame.dtype == np.uint16 else frame
+        return palette.apply(frame, ds) if ds.PhotometricInterpretation == "PALETTE COLOR" else frame
 
     scale = None if bits == 8 else scale
     _, max_val = to_unsigned([] if bits == 8 else ((rgb(f), None) for f in stored), bits, scale=scale)
     dtype = np.uint8 if bits == 8 else np.uint16
     return Frames(stored.count, lambda: (rgb(f).astype(dtype) for f in stored)), max_val
-
-
-def _is_8_bit_palette(ds):
-    """Whether the 16-bit entries of the palette are 8-bit ones times 256 or 257."""
-    indices = np.arange(1 << min(ds.BitsStored, 16), dtype=np.uint16)
-    entries = apply_color_lut(indices, ds)
-    return entries.dtype == np.uint8 or not (entries & 255).any() or not (entries % 257).any()
 
 
 def hounsfield(ds, frame):
@@ -270,14 +236,20 @@ def _modality_lut(ds):
     # pydicom's apply_modality_lut overflows where a signed 16-bit table starts below 0.
     if "ModalityLUTSequence" not in ds:
         return lambda frame: frame
+    table, first = _lut_table(ds), ds.ModalityLUTSequence[0].LUTDescriptor[1] % 65536
+    if ds.PixelRepresentation and first > 32767:  # the sign is the pixels', whichever value representation it has
+        first -= 65536
+    return lambda frame: table[np.clip(frame.astype(np.int32) - first, 0, len(table) - 1)]
+
+
+def _lut_table(ds):
+    """Returns the entries of a Modality LUT Sequence that `dicom_rules` accepts."""
     item = ds.ModalityLUTSequence[0]
-    entries, first, _ = item.LUTDescriptor
-    data = item.LUTData
+    entries, data = item.LUTDescriptor[0] % 65536 or 65536, item.LUTData
     if isinstance(data, bytes):
         little = ds.file_meta.TransferSyntaxUID != uid.ExplicitVRBigEndian
-        data = np.frombuffer(data, "<u2" if little else ">u2")
-    table = np.asarray(data, np.uint16)[: entries or 65536]
-    return lambda frame: table[np.clip(frame.astype(np.int32) - first, 0, len(table) - 1)]
+        data = np.frombuffer(data[: 2 * entries], "<u2" if little else ">u2")
+    return np.atleast_1d(data).astype(np.uint16)[:entries]
 
 
 def padding_range(ds):

@@ -61,8 +61,23 @@ def _read(path):
     with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as file:
         _check_deflated(file)
         file.seek(0)
-        ds = _with_syntax(pydicom.dcmread(file, force=True))
+        ds = _with_syntax(_whole(file))
     _check_end(ds)
+    for tag in [tag for tag in ds.keys() if tag.group == 0xFFFE]:  # delimiters without what they should end
+        del ds[tag]
+    return ds
+
+
+def _whole(file):
+    """Returns all elements of a mapped file; pydicom gives none where the last one has no end."""
+    try:
+        ds = pydicom.dcmread(file, force=True)
+    except ValueError as error:
+        if "seek out of range" not in str(error):  # what a map says beyond its end
+            raise
+        ds = None
+    if not ds:
+        raise InputError("expected a DICOM data set; the file has none, or is cut off within an element")
     return ds
 
 

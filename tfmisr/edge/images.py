@@ -259,8 +259,9 @@ def _decoding(path, kind):
         raise
     except Exception as error:
         # Errors about DICOM quote values of the header, which may name the patient.
-        detail = "" if kind == "DICOM" else f": {error}"
-        reason = f"{type(error).__name__}{detail}"
+        kind_of_error = type(error).__name__
+        detail = "" if kind == "DICOM" else f": {str(error).removeprefix(f'{kind_of_error}: ')}"
+        reason = f"{kind_of_error}{detail}"
         raise InputError(f"{path}: broken or unsupported {kind} ({reason})") from None
 
 

@@ -8,6 +8,7 @@ from pydicom.uid import UID_dictionary
 from tfmisr.edge import dicom, element_values
 from tfmisr.edge.derived.product import Product
 from tfmisr.edge.derived.reading import MAX_BYTES
+from tfmisr.edge.dicom_rules import COLOUR, GRAY, unsupported
 from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 
@@ -52,7 +53,7 @@ def admit(ds: pydicom.Dataset, product: Product) -> list[str]:
     if reason := _of_kind(ds, kind) or _of_terms(ds) or dicom.refusal(ds):
         raise InputError(reason)
     element_values.check(ds)
-    reason = _of_frames(ds, kind) or dicom.unsupported(ds) or _of_pixels(ds, product)
+    reason = _of_frames(ds, kind) or unsupported(ds) or _of_pixels(ds, product)
     if reason := reason or _of_identity(ds, product) or _of_position(ds):
         raise InputError(reason)
     return [*_burned_in(ds, kind, product), *_time_zone(ds)]
@@ -80,7 +81,7 @@ def _of_terms(ds):
     """Refuses unknown terms without showing them: where a length is broken, the patient's name may be in them."""
     if ds.file_meta.TransferSyntaxUID not in UID_dictionary:
         return "the transfer syntax is unknown"
-    if ds.get("PhotometricInterpretation") not in (*dicom.GRAY, *dicom.COLOUR, "PALETTE COLOR"):
+    if ds.get("PhotometricInterpretation") not in (*GRAY, *COLOUR, "PALETTE COLOR"):
         return "Photometric Interpretation (0028,0004) is not supported; expected gray, RGB, YBR or a palette"
     return None
 
@@ -90,14 +91,6 @@ def _of_pixels(ds, product):
         return "Pixel Data (7FE0,0010) is missing"
     if not 1 <= ds.BitsStored <= min(16, ds.BitsAllocated):
         return f"Bits Stored (0028,0101) must be 1 to {min(16, ds.BitsAllocated)}, not {ds.BitsStored}"
-    if ds.PixelRepresentation not in (0, 1):
-        return f"{label('PixelRepresentation')} must be 0 or 1, not {ds.PixelRepresentation}"
-    if ds.PhotometricInterpretation == "PALETTE COLOR" and (missing := _missing_palette(ds)):
-        return f"{missing} is missing, and {label('PhotometricInterpretation')} is PALETTE COLOR"
-    samples = dicom.channels_of(ds) if ds.PhotometricInterpretation != "PALETTE COLOR" else 1
-    if ds.get("SamplesPerPixel") != samples:
-        kind = f"Photometric Interpretation (0028,0004) is {ds.PhotometricInterpretation}"
-        return f"Samples per Pixel (0028,0002) must be {samples} where {kind}, not {ds.get('SamplesPerPixel')}"
     if int(ds.get("NumberOfFrames") or 1) < 1:
         return "Number of Frames (0028,0008) must be at least 1"
     if not ds.file_meta.TransferSyntaxUID.is_encapsulated and (reason := _of_length(ds)):
@@ -108,17 +101,6 @@ def _of_pixels(ds, product):
     size = rows * columns * dicom.channels_of(ds) * dicom.bits_of(ds) // 8 * int(ds.get("NumberOfFrames") or 1)
     if size > MAX_BYTES:
         return f"the result would have {size} bytes, more than {MAX_BYTES}; split the frames"
-    return None
-
-
-def _missing_palette(ds):
-    """Returns the name of the first element of the palette that is not there."""
-    for colour in ("Red", "Green", "Blue"):
-        if not ds.get(f"{colour}PaletteColorLookupTableDescriptor"):
-            return label(f"{colour}PaletteColorLookupTableDescriptor")
-        data = f"{colour}PaletteColorLookupTableData"
-        if not ds.get(data) and not ds.get(f"Segmented{data}"):
-            return label(data)
     return None
 
 

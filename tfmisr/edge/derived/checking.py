@@ -10,9 +10,8 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
-from pydicom.pixels import apply_color_lut
 
-from tfmisr.edge import stored_values
+from tfmisr.edge import palette, stored_values
 
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _SIZES = {"AT": 2, "OW": 2, "SS": 2, "US": 2, "FL": 4, "OF": 4, "OL": 4, "SL": 4, "UL": 4}
@@ -138,7 +137,7 @@ def stored(ds: pydicom.Dataset) -> np.ndarray:
     """Returns stored values (frames, rows, columns, samples), colour as RGB."""
     pixels = np.stack(list(stored_values.read(ds).frames))
     if ds.PhotometricInterpretation == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, ds)[..., :3]
+        pixels = palette.apply(pixels, ds)
     samples = 3 if ds.PhotometricInterpretation == "PALETTE COLOR" else ds.SamplesPerPixel
     return pixels.reshape(int(ds.get("NumberOfFrames") or 1), ds.Rows, ds.Columns, samples)
 

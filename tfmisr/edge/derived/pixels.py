@@ -5,9 +5,8 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-from pydicom.pixels import apply_color_lut
 
-from tfmisr.edge import dicom
+from tfmisr.edge import dicom, palette
 from tfmisr.edge.derived import padding, ranges, reading
 from tfmisr.edge.derived.fidelity import Fidelity, measure
 from tfmisr.edge.derived.geometry import grids
@@ -51,8 +50,7 @@ def _with_padding(ds, stored: Frames) -> Frames:
 
 def _frame(ds, frame):
     if ds.PhotometricInterpretation == "PALETTE COLOR":
-        frame = apply_color_lut(frame, ds)[..., :3]
-        frame = frame >> 8 if dicom.bits_of(ds) == 8 and frame.dtype == np.uint16 else frame
+        return palette.apply(frame, ds), None
     if frame.ndim == 3:
         return frame, None
     return frame[..., np.newaxis], dicom.padding(ds, frame)

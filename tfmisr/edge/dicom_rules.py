@@ -1,0 +1,88 @@
+"""Which DICOM images can be read, decided from their headers alone and told by reasons."""
+
+import pydicom
+from pydicom import uid
+
+from tfmisr.edge import decoders, element_values, palette
+from tfmisr.edge.element_values import label
+from tfmisr.edge.errors import InputError
+from tfmisr.edge.levels import MAX_PIXELS
+
+GRAY = ("MONOCHROME1", "MONOCHROME2")
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_OTHER_PHOTOMETRIC = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB")
+_COUNTS = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+
+
+def unsupported(ds: pydicom.Dataset) -> str | None:
+    """Returns what hinders reading an image, and what to do about it; `None` if nothing does."""
+    try:
+        element_values.check(ds, pixels_only=True)
+    except InputError as error:
+        return str(error)
+    if reason := next((reason for check in _CHECKS if (reason := check(ds))), None):
+        return reason
+    return decoders.hindrance(ds.file_meta.TransferSyntaxUID, ds.BitsStored)
+
+
+def _photometric(ds):
+    photometric = str(ds.get("PhotometricInterpretation", ""))
+    if photometric not in (*GRAY, *COLOUR, "PALETTE COLOR"):
+        known = photometric if photometric in _OTHER_PHOTOMETRIC else "of this file"
+        return f"Photometric Interpretation (0028,0004) {known} is not supported"
+
+
+def _counts(ds):
+    for keyword in _COUNTS:
+        if not isinstance(ds.get(keyword, 0), int):  # 12.0 in a DS is a whole number, but no count
+            return f"{label(keyword)} must be a whole number of value representation US, not {ds[keyword].VR}"
+
+
+def _bits(ds):
+    if ds.BitsAllocated not in (8, 16, 32):
+        return f"Bits Allocated (0028,0100) must be 8, 16 or 32, not {ds.BitsAllocated}"
+    if ds.get("HighBit", ds.BitsStored - 1) != ds.BitsStored - 1:
+        return "High Bit (0028,0102) must be one less than Bits Stored (0028,0101)"
+    if ds.PixelRepresentation not in (0, 1):
+        return f"{label('PixelRepresentation')} must be 0 or 1, not {ds.PixelRepresentation}"
+
+
+def _samples(ds):
+    color = ds.PhotometricInterpretation in COLOUR
+    kind = f"where {label('PhotometricInterpretation')} is {ds.PhotometricInterpretation}"
+    if ds.SamplesPerPixel != (3 if color else 1):
+        return f"{label('SamplesPerPixel')} must be {3 if color else 1} {kind}, not {ds.SamplesPerPixel}"
+    if color and ds.PixelRepresentation:
+        return f"{label('PixelRepresentation')} must be 0 {kind}: colors have no sign"
+    syntax = ds.file_meta.TransferSyntaxUID
+    stored_as_told = not syntax.is_encapsulated or syntax == uid.RLELossless  # the others have it in their codestream
+    if color and stored_as_told and ds.get("PlanarConfiguration") not in (0, 1):
+        return f"{label('PlanarConfiguration')} must be 0 or 1 {kind}"
+
+
+def _size(ds):
+    if ds.Rows * ds.Columns > MAX_PIXELS:
+        return f"{ds.Columns} x {ds.Rows} pixels are more than {MAX_PIXELS}"
+
+
+def _palette(ds):
+    return palette.refusal(ds) if ds.PhotometricInterpretation == "PALETTE COLOR" else None
+
+
+def _modality_lut(ds):
+    if "ModalityLUTSequence" not in ds:
+        return None
+    name = label("ModalityLUTSequence")
+    if not ds.ModalityLUTSequence:
+        return f"{name} has no item"
+    item = ds.ModalityLUTSequence[0]
+    for keyword in ("LUTDescriptor", "LUTData"):
+        if item.get(keyword) is None:
+            return f"{label(keyword)} is missing in {name}"
+    entries, data = item.LUTDescriptor[0] % 65536 or 65536, item.LUTData
+    found = len(data) // 2 if isinstance(data, bytes) else len(data) if hasattr(data, "__len__") else 1
+    if found < entries:
+        return f"{label('LUTData')} in {name} has {found} entries of {entries}"
+
+
+_CHECKS = (_photometric, _counts, _bits, _samples, _size, _palette, _modality_lut)
