@@ -29,6 +29,10 @@ def metrics_of(**models):
     return {"protocol": PROTOCOL, "models": models}
 
 
+def test_protocol_of_one_image_has_no_plural():
+    assert ", split test, 1 image (hash" in table.caption({**PROTOCOL, "images": 1}, {})
+
+
 def cells(markdown):
     """Returns {title: cells} of the Markdown table."""
     lines = [line for line in markdown.splitlines() if line.startswith("| ")]
@@ -227,6 +231,12 @@ def test_every_crop_shows_all_images_and_every_method_an_error_map():
     assert sorted(shown) == sorted(f"crop {i} {name}" for i in (0, 1) for name in images)
     shown = [axes.get_label() for axes in axes_of(figure, "error")]
     assert sorted(shown) == sorted(f"error {i} {name}" for i in (0, 1) for name in ("bicubic", "net"))
+
+
+def test_reason_of_a_crop_names_whose_error_it_is():
+    images, max_val = example(methods=["net"])
+    texts = "".join(text.get_text() for text in montage.montage(images, max_val).texts)
+    assert "largest error of net" in texts and "bicubic" not in texts
 
 
 def test_error_maps_of_a_crop_share_one_color_scale_with_its_bar():

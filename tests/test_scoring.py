@@ -143,6 +143,7 @@ def test_images_without_any_psnr_have_no_decibels_and_a_reason(half_blank, tmp_p
     assert written["models"]["bicubic"]["ssim"] == pytest.approx(1.0)
     assert written["notes"][0].startswith("2 of 2 images left out of psnr")
     assert "cannot be compared in dB" in verdicts.verdict(result.summary, "nearest")
+    assert evaluate._merged([str(tmp_path / "out" / "metrics.json")], result).keys() == {"nearest", "bicubic"}
 
 
 def test_results_with_a_psnr_of_other_images_are_not_merged(half_blank, tmp_path):
@@ -224,6 +225,8 @@ def test_picture_shows_the_median_case_not_the_best(tiny_source):
     assert list(result.picture) == ["LR", "bicubic", "lanczos", "HR"]
     caption = scoring.case_caption(result.summary)
     assert caption == f"median case of {len(gains)} by PSNR gain of lanczos over bicubic"
+    assert scoring.case_caption({"bicubic": {"n": 5}}) == "one of 5 images"
+    assert scoring.case_caption({"bicubic": {"n": 1}, "lanczos": {"n": 1}}) == "the only image"
 
 
 def test_image_too_small_for_the_border_is_named(tiny_source):

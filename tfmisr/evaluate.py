@@ -238,7 +238,7 @@ def _images_with_psnr(model) -> int:
 
 def _other_models(known, found, path) -> dict:
     for name in known.keys() & found.keys():
-        own, other = (models[name].get("psnr") or math.inf for models in (known, found))
+        own, other = (_number(models[name].get("psnr")) for models in (known, found))
         if not math.isclose(own, other, rel_tol=1e-6):
             raise InputError(
                 f"{path} holds another model named {name}; rename the folder of one run and judge it again"

@@ -65,10 +65,7 @@ def montage(
     errors = {name: np.mean(np.abs(images[name] - images["HR"]), axis=-1) for name in methods}
     judged = _REFERENCE if _REFERENCE in methods else methods[0]
     squares = np.mean(np.square(images[judged] - images["HR"]), axis=-1)
-    chosen = [
-        dataclasses.replace(crop, reason=crop.reason.format(judged))
-        for crop in choose_crops(squares, size, scale, crops)
-    ]
+    chosen = choose_crops(squares, size, scale, crops, judged)
     norms = [_color_scale([crop.of(error) for error in errors.values()], max_val) for crop in chosen]
     return _Page(images, errors, chosen, norms, bands, size * zoom, max_val, scores or {}).draw(title, caption)
 
