@@ -78,7 +78,7 @@ def test_refusal_says_what_to_do_on_the_files_own_line_and_the_folder_is_free_fo
     (tmp_path / "in").mkdir()
     images.write_image(tmp_path / "in" / "a.png", rgb(255, np.uint8), 255)
     arguments = ["--model", str(network), str(tmp_path / "in"), "--output", str(tmp_path / "out")]
-    with pytest.raises(InputError, match="1 of 1 images could not be enlarged: .*a.png"):
+    with pytest.raises(InputError, match="1 of 1 image could not be enlarged: .*a.png"):
         upscale.main(arguments)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"failed: {tmp_path / 'in' / 'a.png'}: net is for gray images")

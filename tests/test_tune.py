@@ -309,7 +309,9 @@ def test_search_on_blank_images_is_refused_before_it_starts(tmp_path, monkeypatc
     monkeypatch.setattr(data, "load", lambda *_: ArraySource(tmp_path, images))
     fields = {"scale": 2, "patch_size": 8, "steps": 4, "validate_every": 100}
     (tmp_path / "trial.json").write_text(json.dumps({"config": fields}))
-    with pytest.raises(InputError, match=f"with detail in the {split} split of arrays, found only such as interpolat"):
+    with pytest.raises(
+        InputError, match=f"with detail in the {split} split of arrays, found only images that interpolat"
+    ):
         trial.main(["--check", str(tmp_path)])
 
 

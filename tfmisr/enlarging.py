@@ -21,7 +21,7 @@ import tfmisr
 from tfmisr import cli, luma, series_scales, upscalers
 from tfmisr.edge import series
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import drop_dead, write_text
+from tfmisr.edge.files import FULL, drop_dead, write_text
 from tfmisr.edge.levels import Scale
 
 RECORD = "upscale.json"
@@ -29,7 +29,7 @@ RECORD = "upscale.json"
 _HOLDING_SEVERAL = {"TIFF": "a .tif file", "DICOM": "a .dcm or .tif file"}
 
 # With these the next image fares no better.
-_OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_OF_ALL = (*FULL, errno.EROFS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,7 +41,7 @@ def verdict(summary: dict[str, dict], model: str) -> str:
     images, patients = found.get("psnr_n", found["n"]), found.get("psnr_patients", found["patients"])
     count = f"{counted(images, 'image')} of {counted(patients, 'patient')}"
     if not images:
-        return f"{model} and bicubic cannot be compared in dB: no image has a PSNR, as of blank ones"
+        return f"{model} and bicubic cannot be compared in dB: no image has a PSNR, as blank ones have none"
     if patients < FEW_PATIENTS:
         return f"too few to judge: {model} against bicubic {gain:+.2f} dB on {count}, at least {FEW_PATIENTS} needed"
     interval = f" (95 % interval {low:+.2f} to {high:+.2f})" if math.isfinite(low) else ""

@@ -16,8 +16,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # A number of a process says nothing on another machine that shares the folder.
 _MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:4]
-# Earlier the file's own name came after the number.
-_TEMPORARY = re.compile(r"\.(\d+)\.(?:([0-9a-f]{4})-[0-9a-f]{8}\b)?.*")
+# Earlier the file's own name came after the number. Nothing else is ours: iCloud (`.1.png.icloud`), rsync
+# (`.1.png.Xy12Zq`) and vim (`.1.txt.swp`) have hidden files of such names too.
+_TEMPORARY = re.compile(
+    r"\.(\d+)\.(?:([0-9a-f]{4})-[0-9a-f]{8}(?:\.[^.]{1,9})?|.+\.(?:npz|keras|json|csv|md|png|tiff?|dcm|tflite))"
+)
 
 
 def name_bytes(name: str) -> bytes:
