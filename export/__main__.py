@@ -23,7 +23,7 @@ def _parser() -> argparse.ArgumentParser:
         "each file with the Keras network on whole images. Exit status 1: a file is over a limit.",
     )
     parser.add_argument("model", metavar="WORKDIR", help="a run's folder, or a .keras file")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the files")
+    parser.add_argument("--output", metavar="DIR", help="folder for the files, required")
     parser.add_argument(
         "--formats",
         nargs="+",
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="N",
         help="side of all windows in low-resolution pixels, for accelerators that are bound to one size; or any; "
-        "several make several files (default: chosen for each image, as processors can; the file's own input has 128, "
+        "several make several files (default: chosen for each image, which CPUs allow; the file's own input has 128, "
         "more where the network sees far)",
     )
     parser.add_argument(
@@ -89,12 +89,15 @@ def _add_limits(group):
 
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    _refuse_tflite(arguments.model)  # also where nobody said where to: `export best-x4`
+    if arguments.output is None:
+        parser.error("the following arguments are required: --output")
     asked = _tiles(arguments)
     cli.check_writable(arguments.output)
     if "saved_model" in arguments.formats:
         cli.check_text(arguments.output, "--output (or --formats without saved_model)")
-    _refuse_tflite(arguments.model)
     _check_backend()
     from tfmisr import config, degradations, models, upscalers
     from tfmisr.export import convert

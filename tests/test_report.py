@@ -1,3 +1,4 @@
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -231,6 +232,18 @@ def test_every_crop_shows_all_images_and_every_method_an_error_map():
     assert sorted(shown) == sorted(f"crop {i} {name}" for i in (0, 1) for name in images)
     shown = [axes.get_label() for axes in axes_of(figure, "error")]
     assert sorted(shown) == sorted(f"error {i} {name}" for i in (0, 1) for name in ("bicubic", "net"))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_numbers_of_an_error_scale_stand_apart(dtype):
+    images, max_val = example(dtype=dtype, methods=[f"method{i}" for i in range(5)])
+    figure = montage.montage(images, max_val)
+    figure.canvas.draw()
+    for axes in axes_of(figure, "color bar"):
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+        low, high = axes.get_xlim()
+        inside = [box for box, tick in zip(boxes, axes.get_xticks(), strict=True) if low <= tick <= high]
+        assert len(inside) >= 2 and all(b.x0 - a.x1 >= 4 for a, b in itertools.pairwise(inside))
 
 
 def test_reason_of_a_crop_names_whose_error_it_is():

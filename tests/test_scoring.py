@@ -100,7 +100,7 @@ def test_images_without_a_psnr_are_left_out_of_every_models_decibels_and_counted
     assert summary["net"]["ssim"] == pytest.approx(0.6) and "ssim_n" not in summary["net"]
     assert math.isnan(summary["net"]["vif"]) and summary["net"]["vif_n"] == 0
     assert verdicts.left_out(summary) == (
-        "1 of 3 images left out of psnr: reproduced exactly (blank): no dB",
+        "1 of 3 images left out of psnr: reproduced exactly, as blank images are (infinite PSNR)",
         "3 of 3 images left out of vif: blank, or a side is below 41 pixels",
     )
 
@@ -126,7 +126,10 @@ def test_blank_images_are_told_in_every_file_and_are_no_typical_case(half_blank,
     assert blank == pytest.approx([1.0] * 4)
     assert result.case in ("test_0", "test_3", "test_5")
     written = scoring.write(result, tmp_path / "out")
-    assert written["notes"][0] == "3 of 6 images left out of psnr and psnr_centre: reproduced exactly (blank): no dB"
+    assert (
+        written["notes"][0]
+        == "3 of 6 images left out of psnr and psnr_centre: reproduced exactly, as blank images are (infinite PSNR)"
+    )
     text = (tmp_path / "out" / "table.md").read_text()
     assert "| PSNR [dB] (95 % interval), 3 of 6 |" in text and f"Note: {written['notes'][0]}.\n" in text
     assert "| MS-SSIM" not in text and "PSNR [dB], 3 of 6 " in table.console_table(written)
@@ -150,6 +153,7 @@ def test_results_with_a_psnr_of_other_images_are_not_merged(half_blank, tmp_path
     result = judged(half_blank, measures=("psnr",))
     written, path = scoring.write(result, tmp_path / "out"), tmp_path / "out" / "metrics.json"
     assert evaluate._merged([str(path)], result).keys() == {"nearest", "bicubic"}
+    assert evaluate._merged([str(path.parent)], result).keys() == {"nearest", "bicubic"}
     for model in written["models"].values():  # as it was written before blank images were left out
         del model["psnr_n"]
         model["psnr"] = None

@@ -121,7 +121,7 @@ def test_trial_of_an_unpaired_run_learns_from_its_lr_dataset(tmp_path, monkeypat
     from tfmisr.tuning import trial
 
     seen = []
-    monkeypatch.setattr(data, "load", lambda name, data_dir, manual_dir, pattern: (name, manual_dir))
+    monkeypatch.setattr(data, "load", lambda name, data_dir, manual_dir, pattern, begun: (name, manual_dir))
     monkeypatch.setattr(trial, "_costs", lambda *_: {"reason": None})
     monkeypatch.setattr(trial, "_tell_tensorboard", lambda *_: None)
     monkeypatch.setattr(loop, "train", lambda chosen, source, until, lr_source: seen.append((source, lr_source)))
@@ -268,7 +268,10 @@ def test_end_says_what_each_parameter_does_and_the_mean_of_the_best(tmp_path, ca
     assert any(line.startswith("  filters 4 to 8  +0.9000 (") and line.endswith("  yes") for line in said)
     assert "best setting: filters=8: val_psnr 31.0000, mean of 3 seeds (trials 3, 4, 5)" in said
     assert "best.json is the first of them, trial 3, with 31.2000" in said
-    assert "Bicubic interpolation of the same crops: 32.0000; none of 2 settings is above it (from -1.9000" in str(said)
+    assert (
+        "Bicubic interpolation of the same crops: 32.0000; none of 2 settings is above it (differences from -1.9000"
+        in str(said)
+    )
     from tfmisr.tuning import board
 
     assert board.Board(sweep, 6)._best() == "31.0000 (3,4,5)"

@@ -176,6 +176,8 @@ def _operating_system(error: OSError) -> int:
         return _say(
             f"no space left on the disk{where}: {_free(name)} are free; free more, then start the command again", 2
         )
+    if error.errno == errno.EFBIG:
+        return _say(f"file too large{where}: the file system or a limit (ulimit -f) allows no larger file", 2)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return _say(f"not permitted{where}: {error.strerror}; choose a folder you can write", 2)
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
@@ -203,7 +205,7 @@ def require_writable(folder) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in FULL:
             raise
         raise InputError(f"expected a folder to write at {folder}: {error.strerror}; choose another") from error
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -6,7 +6,7 @@ from tfmisr.words import counted
 
 # Fewer patients than this decide nothing: a verdict says so instead.
 FEW_PATIENTS = 5
-_NO_DB = "reproduced exactly (blank): no dB"
+_NO_DB = "reproduced exactly, as blank images are (infinite PSNR)"
 
 
 def left_out(summary: dict[str, dict]) -> tuple[str, ...]:

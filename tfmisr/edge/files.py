@@ -48,11 +48,11 @@ def temporary_name(path, process: int | str | None = None) -> pathlib.Path:
 
 @contextlib.contextmanager
 def named(path) -> Iterator[None]:
-    """Gives an error of a full disk the name of what was to be written, where it has none."""
+    """Gives an error of a full disk, or of a file too large, the name of what was to be written, where it has none."""
     try:
         yield
     except OSError as error:
-        if error.errno in FULL and error.filename is None:
+        if error.errno in (*FULL, errno.EFBIG) and error.filename is None:
             error.filename = os.fspath(path)
         raise
 
