@@ -71,6 +71,7 @@ NAN = math.nan
         ),
         (-0.5, -0.9, -0.1, 9, 5, "net is worse than bicubic by 0.50 dB"),
         (0.1, -0.2, 0.4, 9, 5, "cannot be told apart: +0.10 dB"),
+        (0.006, 0.002, 0.01, 9, 5, "beats bicubic by 0.0060 dB (95 % interval +0.0020 to +0.0100)"),
         (1.02, NAN, NAN, 1, 1, "too few to judge: net against bicubic +1.02 dB on 1 image of 1 patient, at least 5"),
         (0.7, 0.6, 0.8, 9, 4, "too few to judge: net against bicubic +0.70 dB on 9 images of 4 patients"),
         (NAN, NAN, NAN, 0, 0, "cannot be compared in dB"),

@@ -44,9 +44,11 @@ def verdict(summary: dict[str, dict], model: str) -> str:
         return f"{model} and bicubic cannot be compared in dB: no image has a PSNR, as blank ones have none"
     if patients < FEW_PATIENTS:
         return f"too few to judge: {model} against bicubic {gain:+.2f} dB on {count}, at least {FEW_PATIENTS} needed"
-    interval = f" (95 % interval {low:+.2f} to {high:+.2f})" if math.isfinite(low) else ""
+    # An interval that leaves 0 out is not written as one that begins there.
+    digits = 4 if low * high > 0 and min(abs(low), abs(high)) < 0.005 else 2
+    interval = f" (95 % interval {low:+.{digits}f} to {high:+.{digits}f})" if math.isfinite(low) else ""
     if gain > 0 and not low <= 0:
-        return f"{model} beats bicubic by {gain:.2f} dB{interval} on {count}"
+        return f"{model} beats bicubic by {gain:.{digits}f} dB{interval} on {count}"
     if gain < 0 and not high >= 0:
-        return f"{model} is worse than bicubic by {-gain:.2f} dB{interval} on {count}"
+        return f"{model} is worse than bicubic by {-gain:.{digits}f} dB{interval} on {count}"
     return f"{model} and bicubic cannot be told apart: {gain:+.2f} dB{interval} on {count}"
