@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 from tfmisr import cli
-from tfmisr.edge import shipped
+from tfmisr.edge import resize, shipped
 from tfmisr.edge.card import LARGEST_TILE
 from tfmisr.edge.errors import InputError
 
@@ -91,7 +91,7 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    _refuse_tflite(arguments.model)  # also where nobody said where to: `export best-x4`
+    _check_model(arguments.model)  # also where nobody said where to: `export best-x4`
     if arguments.output is None:
         parser.error("the following arguments are required: --output")
     asked = _tiles(arguments)
@@ -119,10 +119,12 @@ def main(argv=None) -> int:
     return export.compare(paths) if paths and arguments.images else 0
 
 
-def _refuse_tflite(name):
-    path = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name)
-    if path.suffix == ".tflite":
-        raise InputError(f"expected a run's folder or a .keras file. Received: {name}, a .tflite file already: {path}")
+def _check_model(name):
+    """Raises an `InputError`, before TensorFlow is loaded, where a name is that of no run and no .keras file."""
+    path = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name).expanduser()
+    found = f"a .tflite file already: {path}" if path.suffix == ".tflite" else "where there is nothing"
+    if path.suffix == ".tflite" or not (path.exists() or name in resize.METHODS):
+        raise InputError(f"expected a run's folder or a .keras file. Received: {name}, {found}")
 
 
 def _check_backend():

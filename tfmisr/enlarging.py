@@ -100,6 +100,8 @@ class Enlarger:
                 f"--output, or a folder, where {own} stays {own}"
             )
         enlarged = (self._enlarged(image, tiff) for image in itertools.chain([first], frames))
+        if first.count == 1:
+            enlarged = iter([next(enlarged)])  # an image that cannot be enlarged leaves no folder
         cli.require_writable(target.parent)
         images.write_images(target, enlarged, first.max_val, first.count)
         height, width = (self.scale * side for side in first.pixels.shape[:2])
