@@ -130,6 +130,7 @@ def test_unwritable_workdir_is_one_line(tmp_path):
         (InputError("a\nb"), 2, "error: a b"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(28, "No space left on device", "x.bin"), 2, "no space left on the disk for x.bin: "),
+        (OSError(28, "No space left on device"), 2, "no space left on the disk; free more"),
         (NotADirectoryError(20, "Not a directory", "x/y"), 2, "expected another path (x/y): Not a directory"),
         (FileExistsError(17, "File exists", "x"), 2, "expected another path (x): File exists"),
         (PermissionError(13, "Permission denied", "x.bin"), 2, "not permitted (x.bin)"),

@@ -172,10 +172,9 @@ def _operating_system(error: OSError) -> int:
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
     where = f" ({name})" if name else ""
     if error.errno in FULL:
-        where = f" for {name}" if name else ""
-        return _say(
-            f"no space left on the disk{where}: {_free(name)} are free; free more, then start the command again", 2
-        )
+        # Without a name nobody knows which disk it is.
+        where = f" for {name}: {_free(name)} are free" if name else ""
+        return _say(f"no space left on the disk{where}; free more, then start the command again", 2)
     if error.errno == errno.EFBIG:
         return _say(f"file too large{where}: the file system or a limit (ulimit -f) allows no larger file", 2)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -186,7 +185,7 @@ def _operating_system(error: OSError) -> int:
 
 
 def _free(name: str) -> str:
-    """Returns how much of the disk that holds a file, or the working folder, is free."""
+    """Returns how much of the disk that holds a file is free."""
     there = pathlib.Path(name).absolute()
     while not there.exists() and there != there.parent:
         there = there.parent

@@ -14,6 +14,7 @@ import tqdm
 
 import tfmisr
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import named
 
 CHUNK = 1 << 20
 TIMEOUT = 60  # seconds without a byte
@@ -183,7 +184,7 @@ def _receive(response, part, start, bar):
         bar.reset()
     bar.update(start)
     _remember(response, part, fresh=not start)
-    with open(part, "ab" if start else "wb") as file:
+    with named(part), open(part, "ab" if start else "wb") as file:
         received = _copy(response, file, bar)
     if length is not None and received < length:
         raise _Again(f"the connection ended after {received:,} of {length:,} bytes")
