@@ -90,9 +90,13 @@ def require_free_space(folder: str | os.PathLike, needed: int) -> None:
     free = shutil.disk_usage(there).free
     if free < needed:
         raise InputError(
-            f"{needed / 1e9:,.1f} GB of free disk space are needed in {folder}. Received: {free / 1e9:,.1f} GB; "
+            f"{_amount(needed)} of free disk space are needed in {folder}. Received: {_amount(free)}; "
             "free some, or choose another folder"
         )
+
+
+def _amount(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
 
 
 def _part(path):
