@@ -1,6 +1,5 @@
 """python -m tfmisr.export: a trained network as `.tflite` files with model cards, and as a SavedModel."""
 
-import argparse
 import dataclasses
 import json
 import math
@@ -8,93 +7,15 @@ import pathlib
 import sys
 
 from tfmisr import cli
-from tfmisr.edge import shipped
-from tfmisr.edge.card import LARGEST_TILE
 from tfmisr.edge.errors import InputError
+from tfmisr.export.arguments import parse
 
-FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8", "saved_model")
 _CALIBRATED = ("int8", "int16x8")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.Parser(
-        prog="python -m tfmisr.export",
-        description="Writes a trained network as .tflite files that carry a model card, and as a SavedModel; compares "
-        "each file with the Keras network on whole images. Exit status 1: a file is over a limit.",
-    )
-    parser.add_argument("model", metavar="WORKDIR", help="a run's folder, or a .keras file")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the files")
-    parser.add_argument(
-        "--formats",
-        nargs="+",
-        default=[f for f in FORMATS if f != "int16x8"],
-        choices=FORMATS,
-        metavar="F",
-        help=f"of {' '.join(FORMATS)} (default: all but int16x8, for which CPUs have no fast kernels)",
-    )
-    parser.add_argument(
-        "--tile",
-        nargs="+",
-        default=[],
-        metavar="N",
-        help="side of all windows in low-resolution pixels, for accelerators that are bound to one size; or any; "
-        "several make several files (default: chosen for each image, as processors can; the file's own input has 128, "
-        "more where the network sees far)",
-    )
-    parser.add_argument(
-        "--max_tile",
-        type=int,
-        metavar="N",
-        help="choose windows for each image, of at most N*N low-resolution pixels, overlap included; --tile is then "
-        "the side of the file's own input alone (default: 256 to 440, the more the further the network sees)",
-    )
-    parser.add_argument(
-        "--orientations",
-        type=int,
-        default=1,
-        choices=range(1, 9),
-        metavar="N",
-        help="give the mean over so many of the image's eight orientations, in so many times the time (default: 1)",
-    )
-    parser.add_argument("--name", help="the model's name (default: that of the folder)")
-    parser.add_argument("--modality", metavar="TEXT", help="for the card: what the training images show")
-    parser.add_argument("--licence", metavar="TEXT", help="for the card: licence of the weights")
-    _add_data(parser.add_argument_group("images that calibrate and compare (default: the run's own dataset)"))
-    _add_limits(parser.add_argument_group("limits"))
-    return parser
-
-
-def _add_data(group):
-    group.add_argument("--dataset", help="dataset's name or a folder")
-    group.add_argument("--manual_dir", nargs="+", metavar="DIR", help="folders with its source files")
-    group.add_argument("--data_dir", metavar="DIR", help="where prepared datasets are kept")
-    group.add_argument("--patient_pattern", help="as for python -m tfmisr.fit")
-    group.add_argument(
-        "--calibration_images", type=int, default=128, metavar="N", help="training images for int8 (default: 128)"
-    )
-    group.add_argument(
-        "--split", default="validation", choices=("validation", "test"), help="to compare on (default: validation)"
-    )
-    group.add_argument("--images", type=int, default=20, metavar="N", help="to compare on; 0: none (default: 20)")
-    group.add_argument("--rounds", type=int, default=20, metavar="N", help="windows to time (default: 20)")
-
-
-def _add_limits(group):
-    group.add_argument("--max_psnr_drop", type=float, default=0.05, metavar="DB", help="mean, in dB (default: 0.05)")
-    group.add_argument("--max_ssim_drop", type=float, default=0.002, metavar="X", help="mean (default: 0.002)")
-    group.add_argument(
-        "--max_float32_error", type=float, default=1e-5, metavar="X", help="any pixel, range 0 to 1 (default: 1e-5)"
-    )
 
 
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    arguments = _parser().parse_args(argv)
-    asked = _tiles(arguments)
-    cli.check_writable(arguments.output)
-    if "saved_model" in arguments.formats:
-        cli.check_text(arguments.output, "--output (or --formats without saved_model)")
-    _refuse_tflite(arguments.model)
+    arguments, asked = parse(argv)
     _check_backend()
     from tfmisr import config, degradations, models, upscalers
     from tfmisr.export import convert
@@ -114,12 +35,6 @@ def main(argv=None) -> int:
         convert.save_model(network, export.folder / "saved_model")
         print(f"{export.folder / 'saved_model'}: any size, signature {convert.SIGNATURE}")
     return export.compare(paths) if paths and arguments.images else 0
-
-
-def _refuse_tflite(name):
-    path = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name)
-    if path.suffix == ".tflite":
-        raise InputError(f"expected a run's folder or a .keras file. Received: {name}, a .tflite file already: {path}")
 
 
 def _check_backend():
@@ -143,21 +58,6 @@ def _folded(network, arguments):
             f"as plain; python -m tfmisr.upscale takes MODEL+ for any. Received: {arguments.model} ({network.name})"
         )
     return rows.folded(network, arguments.orientations)
-
-
-def _tiles(arguments) -> list[int | None]:
-    for name, least in (("calibration_images", 2), ("images", 0), ("rounds", 1)):
-        if getattr(arguments, name) < least:
-            raise InputError(f"{name} must be at least {least}. Received: {getattr(arguments, name)}")
-    try:
-        tiles = [None if text == "any" else int(text) for text in arguments.tile]
-    except ValueError as error:
-        raise InputError(f"tile must be a number of pixels, or any. Received: {' '.join(arguments.tile)}") from error
-    if any(tile is not None and not 16 <= tile <= LARGEST_TILE for tile in tiles):
-        raise InputError(f"tile must be from 16 to {LARGEST_TILE}. Received: {' '.join(arguments.tile)}")
-    if arguments.max_tile is not None and not 16 <= arguments.max_tile <= LARGEST_TILE:
-        raise InputError(f"max_tile must be from 16 to {LARGEST_TILE}. Received: {arguments.max_tile}")
-    return list(dict.fromkeys(tiles))
 
 
 def _fitting(radius: int | None) -> int | None:

@@ -109,7 +109,7 @@ def markdown(report: dict) -> str:
     base = next((speed[name] for name, row in compared.items() if row["flavour"] == "float32"), None)
     keras, count = report["keras"], counted(len(report["images"]), "whole image")
     exact = len(report["images"]) - keras["psnr_n"]
-    without = f" ({exact} left out: reproduced exactly, as blank ones: no dB)" if exact else ""
+    without = f" ({exact} left out: reproduced exactly, such as blank ones: no dB)" if exact else ""
     lines = [
         f"# {report['name']}: what each file costs",
         "",

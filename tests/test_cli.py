@@ -76,6 +76,9 @@ def test_edge_imports_neither_tensorflow_nor_the_rest_of_the_package():
         (("study", "analyze", "x"), "did you mean analyse?"),
         (("study", "build", "x", "--outptu", "y"), "unknown flag --outptu; did you mean --output?"),
         (("export", "best-x4", "--output", "x"), "a .tflite file already: "),
+        (("export", "best-x4"), "a .tflite file already: "),
+        (("export", "fast_x4"), "Received: fast_x4, where there is nothing"),
+        (("export", "tests"), "the following arguments are required: --output (see"),
         (("evaluate", "bicubic", "--scale", "7"), "scale must be 2, 3, 4 or 8. Received: 7"),
         (("evaluate", "bicubic", "--scale", "0"), "scale must be 2, 3, 4 or 8. Received: 0"),
         (("evaluate", "bicubic", "--blur_sigma", "nan"), "blur_sigma must be a number, 0 or more. Received: nan"),
@@ -127,6 +130,7 @@ def test_unwritable_workdir_is_one_line(tmp_path):
         (InputError("a\nb"), 2, "error: a b"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(28, "No space left on device", "x.bin"), 2, "no space left on the disk for x.bin: "),
+        (OSError(28, "No space left on device"), 2, "no space left on the disk; free more"),
         (NotADirectoryError(20, "Not a directory", "x/y"), 2, "expected another path (x/y): Not a directory"),
         (FileExistsError(17, "File exists", "x"), 2, "expected another path (x): File exists"),
         (PermissionError(13, "Permission denied", "x.bin"), 2, "not permitted (x.bin)"),
@@ -205,3 +209,14 @@ def test_full_disk_is_told_with_the_path_and_what_is_free(tmp_path, capsys, monk
     assert exit_.value.code == 2
     assert said.startswith(f"error: no space left on the disk for {tmp_path / 'x.bin'}: 2.3 MB are free; free more")
     assert not list(tmp_path.iterdir())
+
+
+def test_file_beyond_a_limit_is_told_with_its_path(tmp_path, capsys):
+    def main():
+        with files.whole(tmp_path / "x.bin"):
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(main)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: file too large ({tmp_path / 'x.bin'}): the file system or a")

@@ -98,7 +98,7 @@ def test_low_resolution_images_of_a_dataset_are_taken_as_they_are(tiny_source, t
 @pytest.mark.parametrize(
     "change,message",
     [
-        ({"channels": 3}, r"must have images of 1 channel\(s\), as arrays has. Received: arrays with 3"),
+        ({"channels": 3}, r"must have images of 1 channel, as arrays has. Received: arrays with 3"),
         ({"side": 6}, "images must be at least 8x8 pixels for patch_size 8 at scale 1"),
     ],
 )

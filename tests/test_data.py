@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from tfmisr import data
+from tfmisr import data, preparation
 from tfmisr.edge.errors import InputError
 
 
@@ -59,7 +59,7 @@ def test_leftovers_of_a_killed_preparation_go_after_a_day(tmp_path):
     for folder in (old, new):
         folder.mkdir()
     os.utime(old, (time.time() - 90_000,) * 2)
-    data._drop_leftovers(tmp_path / "1.0.0")
+    preparation.drop_leftovers(tmp_path / "1.0.0")
     assert not old.exists()
     assert new.exists()
 
@@ -100,7 +100,7 @@ def test_preparation_that_another_process_has_finished_meanwhile_is_taken(foreig
         raise FileExistsError(f"[Errno 17] File exists: {second.data_path}")
 
     monkeypatch.setattr(second, "download_and_prepare", too_late)
-    data._prepare(second)
+    preparation.prepare(second)
     assert len(list(data.Source(second).examples("train"))) > 40
 
 
@@ -147,4 +147,4 @@ def test_full_disk_and_missing_network_are_told_as_such(error, kind, message):
 
     builder = types.SimpleNamespace(name="x", data_path="data/x", download_and_prepare=fail)
     with pytest.raises(kind, match=message):
-        data._prepare(builder)
+        preparation.prepare(builder)

@@ -249,10 +249,17 @@ def test_a_download_that_does_not_fit_is_refused_before_it_is_written(server, tm
     assert not list(tmp_path.iterdir())
 
 
-def test_free_space_names_what_is_needed_and_what_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=30 * 10**9))
-    with pytest.raises(InputError, match=r"45.1 GB of free disk space .* Received: 30.0 GB"):
-        download.require_free_space(tmp_path, 45_079_862_784)
+@pytest.mark.parametrize(
+    "needed, free, message",
+    [
+        (45_079_862_784, 30 * 10**9, r"45.1 GB of free disk space .* Received: 30.0 GB"),
+        (2_400_000, 50_000, r"2.4 MB of free disk space .* Received: 0.1 MB"),
+    ],
+)
+def test_free_space_names_what_is_needed_and_what_is_there(needed, free, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=free))
+    with pytest.raises(InputError, match=message):
+        download.require_free_space(tmp_path, needed)
 
 
 def test_free_space_is_asked_of_the_disk_that_will_hold_a_folder_still_to_be_made(tmp_path, monkeypatch):

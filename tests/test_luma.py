@@ -75,17 +75,17 @@ def test_gray_images_are_what_they_were_and_models_of_color_are_refused(tmp_path
 
 
 def test_refusal_says_what_to_do_on_the_files_own_line_and_the_folder_is_free_for_it(tmp_path, network, capsys):
-    (tmp_path / "in").mkdir()
-    images.write_image(tmp_path / "in" / "a.png", rgb(255, np.uint8), 255)
+    (tmp_path / "in" / "one").mkdir(parents=True)
+    images.write_image(tmp_path / "in" / "one" / "a.png", rgb(255, np.uint8), 255)
     arguments = ["--model", str(network), str(tmp_path / "in"), "--output", str(tmp_path / "out")]
-    with pytest.raises(InputError, match="1 of 1 images could not be enlarged: .*a.png"):
+    with pytest.raises(InputError, match="1 of 1 image could not be enlarged: .*a.png"):
         upscale.main(arguments)
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(f"failed: {tmp_path / 'in' / 'a.png'}: net is for gray images")
+    assert line.startswith(f"failed: {tmp_path / 'in' / 'one' / 'a.png'}: net is for gray images")
     assert "--color luma" in line and "--model bicubic" in line
     assert not (tmp_path / "out").exists()
     upscale.main([*arguments, "--color", "luma"])
-    assert (tmp_path / "out" / "a.png").is_file()
+    assert (tmp_path / "out" / "one" / "a.png").is_file()
     with pytest.raises(InputError, match=r"results of another model: 'net \(luma\)' there, 'net' here"):
         upscale.main(arguments)
 

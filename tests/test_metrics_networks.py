@@ -175,7 +175,7 @@ def test_network_of_ones_own_by_hand(tmp_path):
     np.testing.assert_allclose(networks.from_file(tmp_path / "own.keras", "signed")(image, 255), [0.1, 0.2], rtol=1e-5)
     assert "2 features, unit, images as they are" in found.description
     assert weights.sha256_of(tmp_path / "own.keras")[:12] in found.description
-    with pytest.raises(InputError, match=r"1 channel\(s\). Received: 3"):
+    with pytest.raises(InputError, match=r"1 channel. Received: 3"):
         found(np.zeros((4, 4, 3), np.uint8), 255)
 
 

@@ -139,3 +139,14 @@ def test_temporary_files_of_killed_processes_go_at_the_next_start(tmp_path, monk
         os.utime(tmp_path / name, (0, 0))
     files.drop_dead(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["1.npz"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".1.png.icloud", ".1.png.Xy12Zq", ".7.txt.swp", ".2024.notes.txt", ".1.2.840.10008.dcm.Xy12Zq", ".20240101.dcm"],
+)
+def test_hidden_files_of_others_stay(name, tmp_path):
+    (tmp_path / name).write_bytes(b"")  # of iCloud, rsync, vim, a person: `upscale` writes to any folder
+    os.utime(tmp_path / name, (0, 0))
+    files.drop_dead(tmp_path)
+    assert (tmp_path / name).exists()

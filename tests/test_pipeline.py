@@ -92,9 +92,10 @@ def test_cache_that_breaks_off_leaves_nothing(tiny_source, monkeypatch):
         yield {"hr": tiny_source.images["train"][0], "max_val": 255, "id": "a", "patient": 0}
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space") as caught:
         patch.setattr(tiny_source, "examples", broken)
         pipeline.cache_of(tiny_source, "train")
+    assert str(tiny_source.folder) in caught.value.filename
     assert list((tiny_source.folder / "tfmisr_pixels").iterdir()) == []
     assert len(pipeline.cache_of(tiny_source, "train")) == 12
 

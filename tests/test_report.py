@@ -1,3 +1,4 @@
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -27,6 +28,10 @@ NETWORK |= {"psnr_gain": 2.26, "psnr_gain_low": 2.0, "psnr_gain_high": 2.5, "psn
 
 def metrics_of(**models):
     return {"protocol": PROTOCOL, "models": models}
+
+
+def test_protocol_of_one_image_has_no_plural():
+    assert ", split test, 1 image (hash" in table.caption({**PROTOCOL, "images": 1}, {})
 
 
 def cells(markdown):
@@ -227,6 +232,24 @@ def test_every_crop_shows_all_images_and_every_method_an_error_map():
     assert sorted(shown) == sorted(f"crop {i} {name}" for i in (0, 1) for name in images)
     shown = [axes.get_label() for axes in axes_of(figure, "error")]
     assert sorted(shown) == sorted(f"error {i} {name}" for i in (0, 1) for name in ("bicubic", "net"))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_numbers_of_an_error_scale_stand_apart(dtype):
+    images, max_val = example(dtype=dtype, methods=[f"method{i}" for i in range(5)])
+    figure = montage.montage(images, max_val)
+    figure.canvas.draw()
+    for axes in axes_of(figure, "color bar"):
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+        low, high = axes.get_xlim()
+        inside = [box for box, tick in zip(boxes, axes.get_xticks(), strict=True) if low <= tick <= high]
+        assert len(inside) >= 2 and all(b.x0 - a.x1 >= 4 for a, b in itertools.pairwise(inside))
+
+
+def test_reason_of_a_crop_names_whose_error_it_is():
+    images, max_val = example(methods=["net"])
+    texts = "".join(text.get_text() for text in montage.montage(images, max_val).texts)
+    assert "largest error of net" in texts and "bicubic" not in texts
 
 
 def test_error_maps_of_a_crop_share_one_color_scale_with_its_bar():

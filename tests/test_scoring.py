@@ -71,6 +71,7 @@ NAN = math.nan
         ),
         (-0.5, -0.9, -0.1, 9, 5, "net is worse than bicubic by 0.50 dB"),
         (0.1, -0.2, 0.4, 9, 5, "cannot be told apart: +0.10 dB"),
+        (0.006, 0.002, 0.01, 9, 5, "beats bicubic by 0.0060 dB (95 % interval +0.0020 to +0.0100)"),
         (1.02, NAN, NAN, 1, 1, "too few to judge: net against bicubic +1.02 dB on 1 image of 1 patient, at least 5"),
         (0.7, 0.6, 0.8, 9, 4, "too few to judge: net against bicubic +0.70 dB on 9 images of 4 patients"),
         (NAN, NAN, NAN, 0, 0, "cannot be compared in dB"),
@@ -100,7 +101,7 @@ def test_images_without_a_psnr_are_left_out_of_every_models_decibels_and_counted
     assert summary["net"]["ssim"] == pytest.approx(0.6) and "ssim_n" not in summary["net"]
     assert math.isnan(summary["net"]["vif"]) and summary["net"]["vif_n"] == 0
     assert verdicts.left_out(summary) == (
-        "1 of 3 images left out of psnr: reproduced exactly (blank): no dB",
+        "1 of 3 images left out of psnr: reproduced exactly, as blank images are (infinite PSNR)",
         "3 of 3 images left out of vif: blank, or a side is below 41 pixels",
     )
 
@@ -126,7 +127,10 @@ def test_blank_images_are_told_in_every_file_and_are_no_typical_case(half_blank,
     assert blank == pytest.approx([1.0] * 4)
     assert result.case in ("test_0", "test_3", "test_5")
     written = scoring.write(result, tmp_path / "out")
-    assert written["notes"][0] == "3 of 6 images left out of psnr and psnr_centre: reproduced exactly (blank): no dB"
+    assert (
+        written["notes"][0]
+        == "3 of 6 images left out of psnr and psnr_centre: reproduced exactly, as blank images are (infinite PSNR)"
+    )
     text = (tmp_path / "out" / "table.md").read_text()
     assert "| PSNR [dB] (95 % interval), 3 of 6 |" in text and f"Note: {written['notes'][0]}.\n" in text
     assert "| MS-SSIM" not in text and "PSNR [dB], 3 of 6 " in table.console_table(written)
@@ -143,12 +147,14 @@ def test_images_without_any_psnr_have_no_decibels_and_a_reason(half_blank, tmp_p
     assert written["models"]["bicubic"]["ssim"] == pytest.approx(1.0)
     assert written["notes"][0].startswith("2 of 2 images left out of psnr")
     assert "cannot be compared in dB" in verdicts.verdict(result.summary, "nearest")
+    assert evaluate._merged([str(tmp_path / "out" / "metrics.json")], result).keys() == {"nearest", "bicubic"}
 
 
 def test_results_with_a_psnr_of_other_images_are_not_merged(half_blank, tmp_path):
     result = judged(half_blank, measures=("psnr",))
     written, path = scoring.write(result, tmp_path / "out"), tmp_path / "out" / "metrics.json"
     assert evaluate._merged([str(path)], result).keys() == {"nearest", "bicubic"}
+    assert evaluate._merged([str(path.parent)], result).keys() == {"nearest", "bicubic"}
     for model in written["models"].values():  # as it was written before blank images were left out
         del model["psnr_n"]
         model["psnr"] = None
@@ -224,6 +230,8 @@ def test_picture_shows_the_median_case_not_the_best(tiny_source):
     assert list(result.picture) == ["LR", "bicubic", "lanczos", "HR"]
     caption = scoring.case_caption(result.summary)
     assert caption == f"median case of {len(gains)} by PSNR gain of lanczos over bicubic"
+    assert scoring.case_caption({"bicubic": {"n": 5}}) == "one of 5 images"
+    assert scoring.case_caption({"bicubic": {"n": 1}, "lanczos": {"n": 1}}) == "the only image"
 
 
 def test_image_too_small_for_the_border_is_named(tiny_source):
@@ -239,7 +247,7 @@ def test_network_of_another_scale_or_channel_count_is_refused(tmp_path):
     assert (upscaler.name, upscaler.scale, upscaler.channels) == ("net", 4, 1)
     with pytest.raises(InputError, match="net enlarges 4 times. Received: scale=2"):
         upscaler(np.zeros((8, 8, 1), np.float32), 2)
-    with pytest.raises(InputError, match=r"1 channel\(s\). Received: 3"):
+    with pytest.raises(InputError, match=r"1 channel. Received: 3"):
         upscaler(np.zeros((8, 8, 3), np.float32), 4)
     with pytest.raises(InputError, match="numbers of different protocols are not compared"):
         evaluate.main([str(tmp_path / "net.keras"), "--scale", "2", "--output", str(tmp_path / "out")])

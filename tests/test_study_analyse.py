@@ -312,7 +312,7 @@ def test_r20_reference_and_margin_come_from_the_study_file(exported, found, tmp_
     "ends, p_holm, listed, beside",
     [
         # The planned interval shows a difference and the adjusted test none, the other way round, and both agree.
-        ((-2.6, -1.2), 0.086, None, "shows no difference by itself, p 0.086"),
+        ((-2.6, -1.2), 0.086, None, "shows no difference, p 0.086"),
         ((-1.0, 0.2), 0.03, "Scored higher, after Holm's adjustment: truth over low.", "shows truth over low, p 0.030"),
         ((-2.6, -1.2), 0.03, "Scored higher, after Holm's adjustment: truth over low.", None),
         ((-1.0, 0.2), 0.086, "No difference was shown, which does not show that there is none: low and truth.", None),
@@ -329,7 +329,7 @@ def test_verdict_and_test_of_one_pair_are_one_statement(found, ends, p_holm, lis
     reason = tables.noninferiority(found).rows[0][-1]
     assert any(reason in sentence for sentence in sentences)
     # Three pairs of the other question and this one.
-    assert reason.partition("adjusted for 4 tests where the interval is not, ")[2] == (beside or "")
+    assert reason.partition("adjusted for 4 tests as the interval is not, ")[2] == (beside or "")
 
 
 def test_report_is_one_file_that_loads_nothing(report):

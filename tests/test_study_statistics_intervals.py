@@ -103,10 +103,10 @@ def test_bootstrap_draws_readers_and_cases():
     [
         (-0.4, 0.3, "non-inferior", "lies above -0.5"),
         (-0.4, -0.1, "non-inferior", "worse than the reference nevertheless"),
-        (-0.6, 0.3, "inconclusive", "holds -0.5"),
-        (-0.6, -0.1, "inconclusive", "by how much is not settled"),
+        (-0.6, 0.3, "inconclusive", "includes -0.5"),
+        (-0.6, -0.1, "inconclusive", "by an amount that is not settled"),
         (-0.9, -0.6, "inferior", "lies below -0.5"),
-        (-0.5, 0.5, "inconclusive", "holds -0.5"),
+        (-0.5, 0.5, "inconclusive", "includes -0.5"),
         (None, None, "inconclusive", "no interval: one answer"),
     ],
 )

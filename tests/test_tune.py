@@ -268,7 +268,10 @@ def test_end_says_what_each_parameter_does_and_the_mean_of_the_best(tmp_path, ca
     assert any(line.startswith("  filters 4 to 8  +0.9000 (") and line.endswith("  yes") for line in said)
     assert "best setting: filters=8: val_psnr 31.0000, mean of 3 seeds (trials 3, 4, 5)" in said
     assert "best.json is the first of them, trial 3, with 31.2000" in said
-    assert "Bicubic interpolation of the same crops: 32.0000; none of 2 settings is above it (from -1.9000" in str(said)
+    assert (
+        "Bicubic interpolation of the same crops: 32.0000; none of 2 settings is above it (differences from -1.9000"
+        in str(said)
+    )
     from tfmisr.tuning import board
 
     assert board.Board(sweep, 6)._best() == "31.0000 (3,4,5)"
@@ -309,7 +312,9 @@ def test_search_on_blank_images_is_refused_before_it_starts(tmp_path, monkeypatc
     monkeypatch.setattr(data, "load", lambda *_: ArraySource(tmp_path, images))
     fields = {"scale": 2, "patch_size": 8, "steps": 4, "validate_every": 100}
     (tmp_path / "trial.json").write_text(json.dumps({"config": fields}))
-    with pytest.raises(InputError, match=f"with detail in the {split} split of arrays, found only such as interpolat"):
+    with pytest.raises(
+        InputError, match=f"with detail in the {split} split of arrays, found only images that interpolat"
+    ):
         trial.main(["--check", str(tmp_path)])
 
 

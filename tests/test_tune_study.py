@@ -231,7 +231,7 @@ def test_report_holds_the_scores_against_bicubic_and_tells_of_similarity(tmp_pat
     study_report.write(tmp_path / "study.csv", "val_psnr", "max")
     text = (tmp_path / "report.md").read_text()
     # Means: 30.2333, 31.0333, 30.9333, 30.6667, 32.1, 31.4.
-    assert "crops: 31.0000; 3 of 6 settings are above it, from -0.7667 to +1.1000." in text
+    assert "crops: 31.0000; 3 of 6 settings are above it (differences from -0.7667 to +1.1000)." in text
     similarity = text.partition("## What each does to structural similarity")[2].partition("## Parameters")[0]
     assert "| filters | 8 to 16 | +0.0100 (" in similarity
     assert study_report.against_bicubic(tmp_path / "study.csv", "val_psnr", "max") in text
@@ -249,8 +249,11 @@ def test_best_setting_of_which_a_seed_failed_says_so(tmp_path):
 @pytest.mark.parametrize(
     "bicubic,expected",
     [
-        ("35.0", "Bicubic interpolation of the same crops: 35.0000; none of 6 settings is above it (from -4.7667 to"),
-        ("32.0", "32.0000; 1 of 6 settings is above it, from -1.7667 to +0.1000."),
+        (
+            "35.0",
+            "of the same crops: 35.0000; none of 6 settings is above it (differences from -4.7667 to",
+        ),
+        ("32.0", "32.0000; 1 of 6 settings is above it (differences from -1.7667 to +0.1000)."),
         ("inf", ""),  # of blank crops, as an earlier version wrote it
         ("", ""),
     ],

@@ -190,7 +190,7 @@ def test_what_is_done_in_a_folder_is_not_done_again(tmp_path, capsys):
     before = (tmp_path / "out" / "0.png").stat().st_mtime_ns
     capsys.readouterr()
     run(*arguments)
-    assert "2 of 3 images are done already" in capsys.readouterr().out
+    assert "done already: 2 of 3 images" in capsys.readouterr().out
     assert (tmp_path / "out" / "1.png").exists()
     assert (tmp_path / "out" / "0.png").stat().st_mtime_ns == before
     run(*arguments, "--overwrite")

@@ -42,9 +42,9 @@ def require_some(source, split: str, scale: int, degradation) -> None:
 def refusal(source, split: str) -> InputError:
     """Returns the error that names a split without an image that can be scored in dB."""
     return InputError(
-        f"expected images with detail in the {split} split of {source.name}, found only such as interpolation "
-        "reproduces exactly, as blank ones (one gray value): they have no PSNR and teach nothing. "
-        "Take blank images out, or add patients"
+        f"expected images with detail in the {split} split of {source.name}, found only images that "
+        "interpolation reproduces exactly, such as blank ones (one gray value): they have no PSNR and nothing to learn "
+        "from. Remove the blank images, or add patients"
     )
 
 

@@ -172,10 +172,11 @@ def _operating_system(error: OSError) -> int:
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
     where = f" ({name})" if name else ""
     if error.errno in FULL:
-        where = f" for {name}" if name else ""
-        return _say(
-            f"no space left on the disk{where}: {_free(name)} are free; free more, then start the command again", 2
-        )
+        # Without a name nobody knows which disk it is.
+        where = f" for {name}: {_free(name)} are free" if name else ""
+        return _say(f"no space left on the disk{where}; free more, then start the command again", 2)
+    if error.errno == errno.EFBIG:
+        return _say(f"file too large{where}: the file system or a limit (ulimit -f) allows no larger file", 2)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return _say(f"not permitted{where}: {error.strerror}; choose a folder you can write", 2)
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
@@ -184,7 +185,7 @@ def _operating_system(error: OSError) -> int:
 
 
 def _free(name: str) -> str:
-    """Returns how much of the disk that holds a file, or the working folder, is free."""
+    """Returns how much of the disk that holds a file is free."""
     there = pathlib.Path(name).absolute()
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -203,7 +204,7 @@ def require_writable(folder) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in FULL:
             raise
         raise InputError(f"expected a folder to write at {folder}: {error.strerror}; choose another") from error
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -1,13 +1,9 @@
 """Datasets by name or folder: the base class of all builders, and one view on any of them."""
 
-import contextlib
-import errno
 import hashlib
 import importlib
 import inspect
-import io
 import itertools
-import json
 import os
 import pathlib
 import pkgutil
@@ -17,11 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
-from tensorflow_datasets.core.utils import tqdm_utils
 
-from tfmisr import cli
+from tfmisr import cli, preparation
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.edge.files import drop_old, name_bytes
+from tfmisr.edge.files import name_bytes
 
 DEFAULT = "chest_phantom"
 SPLITS = ("train", "validation", "test")
@@ -288,22 +283,12 @@ def load(dataset=None, data_dir=None, manual_dirs=(), patient_pattern=None, begu
     """
     chosen = builder(dataset, data_dir, manual_dirs, patient_pattern)
     earlier = getattr(chosen, "earlier_fingerprint", None)
-    if earlier and (names := _prepared_for(begun)) and earlier() in names:
+    if earlier and (names := preparation.prepared_for(begun)) and earlier() in names:
         chosen = builder(dataset, data_dir, manual_dirs, patient_pattern, "file")
     cli.check_text(chosen.data_path, "--data_dir")
-    _drop_leftovers(pathlib.Path(chosen.data_path))
-    _prepare(chosen)
+    preparation.drop_leftovers(pathlib.Path(chosen.data_path))
+    preparation.prepare(chosen, quiet=isinstance(chosen, DatasetBuilder))
     return Source(chosen)
-
-
-def _prepared_for(runs) -> set[str]:
-    """Returns the names of the prepared datasets that runs have begun with."""
-    found = set()
-    for path in (pathlib.Path(run) / "environment.json" for run in runs):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            environment = json.loads(path.read_text(encoding="utf-8"))
-            found |= {(environment.get(key) or {}).get("prepared") for key in ("data", "lr_data")}
-    return found - {None}
 
 
 def load_for(arguments, fields: dict) -> Source:
@@ -318,52 +303,3 @@ def load_for(arguments, fields: dict) -> Source:
     pattern = arguments.patient_pattern or (fields.get("patient_pattern") if own else None)
     data_dir = arguments.data_dir or fields.get("data_dir")
     return load(arguments.dataset or fields.get("dataset"), data_dir, manual_dirs, pattern)
-
-
-def _prepare(builder) -> None:
-    try:
-        with _without_tfds_bars(builder):
-            builder.download_and_prepare()
-    except InputError:
-        raise
-    except Exception as error:
-        if _prepared_meanwhile(builder):
-            return
-        # TensorFlow's and requests' errors carry no number of the operating system's.
-        full = os.strerror(errno.ENOSPC)
-        if full in str(error):
-            raise OSError(errno.ENOSPC, full, builder.data_path) from error
-        if any(kind.__name__ in ("ConnectionError", "DownloadError") for kind in type(error).__mro__):
-            raise InputError(
-                f"{builder.name} cannot be downloaded; check the network and the proxy (https_proxy). "
-                f"Received: {type(error).__name__}"
-            ) from error
-        raise
-
-
-@contextlib.contextmanager
-def _without_tfds_bars(builder):
-    """Lets this package's own builders, which have a bar and a report of their own, speak for themselves."""
-    if not isinstance(builder, DatasetBuilder):
-        yield
-        return
-    shown = getattr(tqdm_utils, "_active", True)
-    tqdm_utils.display_progress_bar(False)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        tqdm_utils.display_progress_bar(shown)
-
-
-def _prepared_meanwhile(builder) -> bool:
-    """Returns whether another process has finished the same dataset, of which the builder is then told."""
-    if not (pathlib.Path(builder.data_path) / "dataset_info.json").is_file():
-        return False
-    builder.info.read_from_directory(builder.data_path)
-    return True
-
-
-def _drop_leftovers(prepared: pathlib.Path) -> None:
-    """Removes what a preparation that was killed more than a day ago has left: it may be some ten GB."""
-    drop_old(prepared.parent.glob(f"incomplete.*_{prepared.name}"))

@@ -14,6 +14,7 @@ import tqdm
 
 import tfmisr
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import named
 
 CHUNK = 1 << 20
 TIMEOUT = 60  # seconds without a byte
@@ -89,9 +90,13 @@ def require_free_space(folder: str | os.PathLike, needed: int) -> None:
     free = shutil.disk_usage(there).free
     if free < needed:
         raise InputError(
-            f"{needed / 1e9:,.1f} GB of free disk space are needed in {folder}. Received: {free / 1e9:,.1f} GB; "
+            f"{_amount(needed)} of free disk space are needed in {folder}. Received: {_amount(free)}; "
             "free some, or choose another folder"
         )
+
+
+def _amount(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
 
 
 def _part(path):
@@ -183,7 +188,7 @@ def _receive(response, part, start, bar):
         bar.reset()
     bar.update(start)
     _remember(response, part, fresh=not start)
-    with open(part, "ab" if start else "wb") as file:
+    with named(part), open(part, "ab" if start else "wb") as file:
         received = _copy(response, file, bar)
     if length is not None and received < length:
         raise _Again(f"the connection ended after {received:,} of {length:,} bytes")

@@ -21,7 +21,7 @@ import tfmisr
 from tfmisr import cli, luma, series_scales, upscalers
 from tfmisr.edge import series
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import drop_dead, write_text
+from tfmisr.edge.files import FULL, drop_dead, write_text
 from tfmisr.edge.levels import Scale
 
 RECORD = "upscale.json"
@@ -29,7 +29,7 @@ RECORD = "upscale.json"
 _HOLDING_SEVERAL = {"TIFF": "a .tif file", "DICOM": "a .dcm or .tif file"}
 
 # With these the next image fares no better.
-_OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_OF_ALL = (*FULL, errno.EROFS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +100,8 @@ class Enlarger:
                 f"--output, or a folder, where {own} stays {own}"
             )
         enlarged = (self._enlarged(image, tiff) for image in itertools.chain([first], frames))
+        if first.count == 1:
+            enlarged = iter([next(enlarged)])  # an image that cannot be enlarged leaves no folder
         cli.require_writable(target.parent)
         images.write_images(target, enlarged, first.max_val, first.count)
         height, width = (self.scale * side for side in first.pixels.shape[:2])

@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--max_images", type=int, metavar="N", help="judge N images, taken evenly")
     parser.add_argument(
-        "--merge", nargs="+", default=[], metavar="FILE", help="metrics.json files of the same protocol"
+        "--merge", nargs="+", default=[], metavar="PATH", help="metrics.json of the same protocol, or its folder"
     )
     parser.add_argument("--output", metavar="DIR", help="default: evaluation/ in the first run's folder, or here")
     return parser
@@ -89,6 +89,8 @@ def main(argv=None) -> int:
     arguments = _parser().parse_args(argv)
     measures = _measures(arguments)
     _check(arguments)
+    folder = _output(arguments)
+    cli.check_writable(folder)
     from tfmisr import data, degradations, models, scoring, upscalers
     from tfmisr.report import table
 
@@ -106,12 +108,10 @@ def main(argv=None) -> int:
     learning = trained or set(arguments.models) & set(classical.LEARNING)
     if learning and arguments.split in ("train", "all"):
         print(
-            f"warning: the {arguments.split} split holds images that models learn from; "
-            "such numbers say nothing about new patients",
+            f"warning: --split {arguments.split} includes images that models were trained on; "
+            "its numbers say nothing about new patients",
             file=sys.stderr,
         )
-    folder = _output(arguments)
-    cli.check_writable(folder)
     fields = {**values, "scale": scale}
     degradation = degradations.of(fields)
     chosen = [classical.made(u, source, fields, arguments.seed) for u in chosen]
@@ -209,8 +209,10 @@ def _merged(paths, result) -> dict:
 
     models = {}
     for path in paths:
+        path = pathlib.Path(path)
+        path = path / "metrics.json" if path.is_dir() else path
         try:
-            found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
             found["protocol"], found["models"]  # noqa: B018  both must be there
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"expected a metrics.json at {path}: {error}") from error
@@ -238,7 +240,7 @@ def _images_with_psnr(model) -> int:
 
 def _other_models(known, found, path) -> dict:
     for name in known.keys() & found.keys():
-        own, other = (models[name].get("psnr") or math.inf for models in (known, found))
+        own, other = (_number(models[name].get("psnr")) for models in (known, found))
         if not math.isclose(own, other, rel_tol=1e-6):
             raise InputError(
                 f"{path} holds another model named {name}; rename the folder of one run and judge it again"

@@ -63,7 +63,7 @@ def _warn(chosen, source) -> None:
         if split in source.splits and blank.all_exact(source, split, chosen.scale, degradation):
             print(
                 f"warning: the {split} split of {source.name} holds only images that interpolation reproduces exactly, "
-                "as blank ones; nothing can be said in dB there",
+                "such as blank ones; they have no PSNR",
                 file=sys.stderr,
             )
 

@@ -18,7 +18,7 @@ import numpy as np
 from tfmisr.degradations import Degradation, crop_to_multiple
 from tfmisr.edge import resize
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import drop_old
+from tfmisr.edge.files import drop_old, named
 from tfmisr.edge.orientations import turned
 from tfmisr.progress import bar
 
@@ -75,7 +75,8 @@ def _write_folder(folder: pathlib.Path, write) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        write(temporary)
+        with named(folder):
+            write(temporary)
         _rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

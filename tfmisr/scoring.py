@@ -284,7 +284,8 @@ def case_caption(summary: dict[str, dict]) -> str:
     model = list(summary)[-1]
     count = summary[model].get("psnr_n", summary[model]["n"])
     if model == REFERENCE or count < 2:
-        return f"one of {summary[model]['n']} images"
+        images = summary[model]["n"]
+        return "the only image" if images == 1 else f"one of {images} images"
     over = f"PSNR gain of {model} over {REFERENCE}" if REFERENCE in summary else f"PSNR of {model}"
     return f"median case of {count} by {over}"
 

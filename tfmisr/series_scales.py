@@ -60,15 +60,7 @@ def _known(written, record) -> dict:
 
 def _groups(jobs):
     for job in bar(jobs, desc="headers", unit=" files", leave=False, disable=len(jobs) < 1000):
-        yield job, _group(job[0])
-
-
-def _group(path) -> series.Group | None:
-    try:
-        header = images.read_header(path)
-    except InputError:
-        return None  # told when its turn comes
-    return header and header.group
+        yield job, images.group_of(job[0])
 
 
 def _name(job, group, folder) -> str:
@@ -142,7 +134,7 @@ class Like:
         self._scales, self._counts = series.SeriesScales(images.survey, _shown), collections.Counter()
         files = [self.path] if self.path.is_file() else sorted(p for p in self.path.rglob("*") if p.is_file())
         for path in bar(files, desc="headers", unit=" files", leave=False, disable=len(files) < 1000):
-            group = _group(path)
+            group = images.group_of(path)
             if group and (group[0] or path == self.path or path.parent == self.path):
                 self._scales.add(group, path)
                 self._counts[group] += 1
@@ -152,7 +144,7 @@ def like(source: pathlib.Path, path: str | None) -> Scale | None:
     """Returns the scale for a single image, `None` where it has its own or a fixed one."""
     if path is None:
         return None
-    other, group = Like(path), _group(source)
+    other, group = Like(path), images.group_of(source)
     return other.scale(group) if group else None
 
 

@@ -9,6 +9,7 @@ from tfmisr import cli
 from tfmisr.edge import shipped
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import drop_dead
+from tfmisr.words import counted
 
 _WRITTEN = (".png", ".tif", ".tiff", ".dcm")
 
@@ -102,7 +103,7 @@ def _folder(enlarger, jobs, arguments) -> int:
 
     left = [job for job in jobs if arguments.overwrite or not job[1].exists()]
     if len(left) < len(jobs):
-        print(f"{len(jobs) - len(left)} of {len(jobs)} images are done already (--overwrite does them again)")
+        print(f"done already: {len(jobs) - len(left):,} of {counted(len(jobs), 'image')} (--overwrite does them again)")
     left = series_scales.of_jobs(pathlib.Path(arguments.output).expanduser() / RECORD, jobs, left, arguments.like)
     failed = []
     with bar(total=len(left), desc="enlarging", unit=" images") as shown:
@@ -117,7 +118,7 @@ def _folder(enlarger, jobs, arguments) -> int:
             forget_empty(pathlib.Path(arguments.output).expanduser())
         names = ", ".join(map(str, failed[:3])) + (f" and {len(failed) - 3:,} more" if len(failed) > 3 else "")
         raise InputError(
-            f"{len(failed):,} of {len(jobs):,} images could not be enlarged: {names}; the reasons stand above"
+            f"{len(failed):,} of {counted(len(jobs), 'image')} could not be enlarged: {names}; the reasons stand above"
         )
     return 0
 

@@ -12,6 +12,7 @@ from tfmisr.edge import orientations, resize, shipped, tiling
 from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.files import printable
 from tfmisr.receptive_field import receptive_radius
+from tfmisr.words import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Upscaler:
             InputError: The image's channels or the scale are not what this was made for.
         """
         if self.channels not in (None, lr.shape[-1]):
-            raise InputError(f"{self.name} takes images of {self.channels} channel(s). Received: {lr.shape[-1]}")
+            raise InputError(
+                f"{self.name} takes images of {counted(self.channels, 'channel')}. Received: {lr.shape[-1]}"
+            )
         if self.scale not in (None, scale):
             raise InputError(f"{self.name} enlarges {self.scale} times. Received: scale={scale}")
         if max_val is None:

@@ -6,7 +6,7 @@ from tfmisr.words import counted
 
 # Fewer patients than this decide nothing: a verdict says so instead.
 FEW_PATIENTS = 5
-_NO_DB = "reproduced exactly (blank): no dB"
+_NO_DB = "reproduced exactly, as blank images are (infinite PSNR)"
 
 
 def left_out(summary: dict[str, dict]) -> tuple[str, ...]:
@@ -41,12 +41,14 @@ def verdict(summary: dict[str, dict], model: str) -> str:
     images, patients = found.get("psnr_n", found["n"]), found.get("psnr_patients", found["patients"])
     count = f"{counted(images, 'image')} of {counted(patients, 'patient')}"
     if not images:
-        return f"{model} and bicubic cannot be compared in dB: no image has a PSNR, as of blank ones"
+        return f"{model} and bicubic cannot be compared in dB: no image has a PSNR, as blank ones have none"
     if patients < FEW_PATIENTS:
         return f"too few to judge: {model} against bicubic {gain:+.2f} dB on {count}, at least {FEW_PATIENTS} needed"
-    interval = f" (95 % interval {low:+.2f} to {high:+.2f})" if math.isfinite(low) else ""
+    # An interval that leaves 0 out is not written as one that begins there.
+    digits = 4 if low * high > 0 and min(abs(low), abs(high)) < 0.005 else 2
+    interval = f" (95 % interval {low:+.{digits}f} to {high:+.{digits}f})" if math.isfinite(low) else ""
     if gain > 0 and not low <= 0:
-        return f"{model} beats bicubic by {gain:.2f} dB{interval} on {count}"
+        return f"{model} beats bicubic by {gain:.{digits}f} dB{interval} on {count}"
     if gain < 0 and not high >= 0:
-        return f"{model} is worse than bicubic by {-gain:.2f} dB{interval} on {count}"
+        return f"{model} is worse than bicubic by {-gain:.{digits}f} dB{interval} on {count}"
     return f"{model} and bicubic cannot be told apart: {gain:+.2f} dB{interval} on {count}"

@@ -146,7 +146,7 @@ def _series(file):
 
 
 def _shown(files):
-    return tqdm.tqdm(files, "scale of a series", unit=" files", leave=False, disable=len(files) < 1000)
+    return bar(files, desc="scale of a series", unit=" files", leave=False, disable=len(files) < 1000)
 
 
 def _named_frames(name, source, tally, scale) -> Iterator[tuple[str, images.Image]]:

@@ -16,8 +16,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # A number of a process says nothing on another machine that shares the folder.
 _MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:4]
-# Earlier the file's own name came after the number.
-_TEMPORARY = re.compile(r"\.(\d+)\.(?:([0-9a-f]{4})-[0-9a-f]{8}\b)?.*")
+# Earlier the file's own name came after the number. Nothing else is ours: iCloud (`.1.png.icloud`), rsync
+# (`.1.png.Xy12Zq`) and vim (`.1.txt.swp`) have hidden files of such names too.
+_TEMPORARY = re.compile(
+    r"\.(\d+)\.(?:([0-9a-f]{4})-[0-9a-f]{8}(?:\.[^.]{1,9})?|.+\.(?:npz|keras|json|csv|md|png|tiff?|dcm|tflite))"
+)
 
 
 def name_bytes(name: str) -> bytes:
@@ -45,11 +48,11 @@ def temporary_name(path, process: int | str | None = None) -> pathlib.Path:
 
 @contextlib.contextmanager
 def named(path) -> Iterator[None]:
-    """Gives an error of a full disk the name of what was to be written, where it has none."""
+    """Gives an error of a full disk, or of a file too large, the name of what was to be written, where it has none."""
     try:
         yield
     except OSError as error:
-        if error.errno in FULL and error.filename is None:
+        if error.errno in (*FULL, errno.EFBIG) and error.filename is None:
             error.filename = os.fspath(path)
         raise
 

@@ -139,6 +139,15 @@ def survey(path: str | os.PathLike, found: series.Survey) -> None:
     next(iter_images(path, found), None)
 
 
+def group_of(path: str | os.PathLike) -> series.Group | None:
+    """Returns what the files of an image's series share; `None` where its type fixes its scale, or it is no image."""
+    try:
+        header = read_header(path)
+    except InputError:
+        return None  # told when its pixels are wanted
+    return header and header.group
+
+
 def read_header(path: str | os.PathLike) -> Header | None:
     """Returns size and type without decoding pixels, or `None` if the file holds no image.
 

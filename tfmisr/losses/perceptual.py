@@ -20,6 +20,7 @@ from tfmisr import models
 from tfmisr.edge.errors import InputError
 from tfmisr.loss_expression import VALUE_RANGES
 from tfmisr.losses.pixel import image_mean
+from tfmisr.words import counted
 
 _BGR_MEANS = np.array([103.939, 116.779, 123.68], "float32")
 _ADDRESS = (
@@ -52,7 +53,8 @@ class _Perceptual(keras.losses.Loss):
             return images
         if images.shape[-1] != 1:
             raise InputError(
-                f"loss perceptual: the network takes images of {channels} channel(s). Received: {images.shape[-1]}"
+                f"loss perceptual: the network takes images of {counted(channels, 'channel')}. "
+                f"Received: {images.shape[-1]}"
             )
         return ops.repeat(images, channels, axis=-1)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from tfmisr.edge.errors import InputError
 from tfmisr.loss_expression import VALUE_RANGES
+from tfmisr.words import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Features:
         """
         if image.shape[2] not in (1, self.channels):
             raise InputError(
-                f"the network of --features takes images of {self.channels} channel(s). Received: {image.shape[2]}"
+                f"the network of --features takes images of {counted(self.channels, 'channel')}. "
+                f"Received: {image.shape[2]}"
             )
         return self.function(np.broadcast_to(image / max_val, (*image.shape[:2], self.channels)))
 

@@ -65,10 +65,7 @@ def montage(
     errors = {name: np.mean(np.abs(images[name] - images["HR"]), axis=-1) for name in methods}
     judged = _REFERENCE if _REFERENCE in methods else methods[0]
     squares = np.mean(np.square(images[judged] - images["HR"]), axis=-1)
-    chosen = [
-        dataclasses.replace(crop, reason=crop.reason.format(judged))
-        for crop in choose_crops(squares, size, scale, crops)
-    ]
+    chosen = choose_crops(squares, size, scale, crops, judged)
     norms = [_color_scale([crop.of(error) for error in errors.values()], max_val) for crop in chosen]
     return _Page(images, errors, chosen, norms, bands, size * zoom, max_val, scores or {}).draw(title, caption)
 
@@ -269,10 +266,14 @@ class _Page:
             "|image - HR|",
         ]
         self._text(left, top + 6, "\n".join(lines), size=10.5, va="top")
-        axes = self._axes(f"color bar {i}", left, top + 6 + 21 * len(lines), self.cell - _MARGIN, 12)
+        self._color_bar(i, left, top + 6 + 21 * len(lines), self.cell - _MARGIN)
+
+    def _color_bar(self, i, left, top, width):
+        axes = self._axes(f"color bar {i}", left, top, width, 12)
         mappable = ScalarMappable(self.norms[i], "inferno")
         bar = self.figure.colorbar(mappable, axes, orientation="horizontal", extend="max")
-        bar.locator = MaxNLocator(4)
+        number = 12 + sum(_advance(digit, 10, "normal") for digit in f"{self.norms[i].vmax:.0f}")
+        bar.locator = MaxNLocator(max(1, min(4, int(width // number))))
         axes.tick_params(colors=_TEXT, labelsize=10)
         bar.outline.set_edgecolor(_DIM)
 

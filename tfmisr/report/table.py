@@ -4,6 +4,8 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+from tfmisr.words import counted
+
 CONSOLE_WIDTH = 100
 _MISSING = "-"
 
@@ -97,7 +99,7 @@ def console_table(metrics: dict) -> str:
 def caption(protocol: dict, models: dict) -> str:
     """Returns the protocol in words, with its hash: what has to be equal before numbers are compared."""
     known = {
-        "dataset": "{dataset}, split {split}, {images} images (hash {images_sha256})",
+        "dataset": "{dataset}, split {split}, {images} (hash {images_sha256})",
         "scale": "x{scale}",
         "degradation": "LR by {degradation}",
         "crop_border": "{crop_border} pixels cut off at each edge",
@@ -106,7 +108,10 @@ def caption(protocol: dict, models: dict) -> str:
         "values": "{values}",
         "measures": "{measures}",
     }
-    parts = [text.format_map(_Known(protocol)) for key, text in known.items() if key in protocol]
+    values = _Known(protocol)
+    if "images" in protocol:
+        values["images"] = counted(protocol["images"], "image")
+    parts = [text.format_map(values) for key, text in known.items() if key in protocol]
     used = {*known, "split", "images", "images_sha256", "hash"}
     parts += [f"{key} {value}" for key, value in protocol.items() if key not in used]
     if any(_number(m, "psnr_low") is not None for m in models.values()):

@@ -193,18 +193,10 @@ def _scales(paths):
     """
     found, keys = series.SeriesScales(images.survey), {}
     for path in paths:
-        if group := _group(path):
+        if group := images.group_of(path):
             keys[path] = group if group[0] else (os.path.dirname(path), group)
             found.add(keys[path], path)
     return lambda path: found[keys[path]] if path in keys else None
-
-
-def _group(path):
-    try:
-        header = images.read_header(path)
-    except InputError:
-        return None
-    return header and header.group
 
 
 def read_file(path, scale: int, intensities=None) -> Case:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfmisr
-from tfmisr import blank, degradations, pipeline
+from tfmisr import blank, cli, degradations, pipeline
 from tfmisr.config import WITHOUT, Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import drop_dead, whole, write_text
@@ -81,7 +81,7 @@ def claim(folder: pathlib.Path, config: Config, source, lr_source=None) -> None:
     """
     if is_own(folder, config, source, lr_source):
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    cli.require_writable(folder)
     environment = _inputs(config, source, lr_source) | {
         "tfmisr": tfmisr.__version__,
         "python": platform.python_version(),

@@ -7,6 +7,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.models import discriminators
 from tfmisr.training import cycle, initial, metrics, optimizers, spectral
 from tfmisr.training.gan import GAN
+from tfmisr.words import counted
 
 
 def network(config, channels: int, images) -> keras.Model:
@@ -104,5 +105,5 @@ def _features(config, channels):
     found = losses.get(config.feature_network)
     wanted = found.features.inputs[0].shape[-1]
     if channels not in (1, wanted):
-        raise InputError(f"feature_network takes images of {wanted} channel(s). Received: {channels}")
+        raise InputError(f"feature_network takes images of {counted(wanted, 'channel')}. Received: {channels}")
     return found

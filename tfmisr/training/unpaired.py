@@ -6,6 +6,7 @@ import numpy as np
 
 from tfmisr import degradations, pipeline
 from tfmisr.edge.errors import InputError
+from tfmisr.words import counted
 
 
 class Part:
@@ -99,7 +100,7 @@ def sampler(config, source, lr_source, degradation) -> UnpairedSampler:
 def _lr_cache(source, lr_source):
     if lr_source.channels != source.channels:
         raise InputError(
-            f"lr_dataset must have images of {source.channels} channel(s), as {source.name} has. "
+            f"lr_dataset must have images of {counted(source.channels, 'channel')}, as {source.name} has. "
             f"Received: {lr_source.name} with {lr_source.channels}"
         )
     if "train" not in lr_source.splits:

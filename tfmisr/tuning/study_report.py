@@ -108,9 +108,9 @@ def _against_bicubic(study) -> str:
         return ""
     gains = [mean - study.bicubic for mean in study.means().values()]
     above, settings = sum(gain > 0 for gain in gains), counted(len(gains), "setting")
-    spread = f"from {min(gains):+.4f} to {max(gains):+.4f}" if len(gains) > 1 else f"{gains[0]:+.4f}"
+    spread = f"differences from {min(gains):+.4f} to {max(gains):+.4f}" if len(gains) > 1 else f"{gains[0]:+.4f}"
     if above:
-        said = f"{above} of {settings} {'is' if above == 1 else 'are'} above it, {spread}."
+        said = f"{above} of {settings} {'is' if above == 1 else 'are'} above it ({spread})."
     else:
         said = f"none of {settings} is above it ({spread}): none is of use as trained here; try more --steps."
     return f"Bicubic interpolation of the same crops: {study.bicubic:.4f}; {said}"

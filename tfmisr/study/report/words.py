@@ -66,8 +66,8 @@ def because(row: dict, question: dict, tests: int) -> str:
     pair = _pair_of(row, question)
     if pair is None or pair["p_holm"] is None or _differs(row) == (pair["p_holm"] < _LEVEL):
         return row["reason"]
-    found = "no difference by itself" if _differs(row) else _order(pair)
-    test = f"the pair's test, adjusted for {tests} tests where the interval is not, shows {found}"
+    found = "no difference" if _differs(row) else _order(pair)
+    test = f"the test of this pair, adjusted for {tests} tests as the interval is not, shows {found}"
     return f"{row['reason']}; {test}, p {p_text(pair['p_holm'])}"
 
 

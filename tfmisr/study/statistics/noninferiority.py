@@ -40,8 +40,8 @@ def judge(difference: Interval, margin: float) -> Verdict:
         return Verdict("non-inferior", f"{ends} lies above {-margin:g}{worse}{_limit(difference)}")
     if high <= -margin:
         return Verdict("inferior", f"{ends} lies below {-margin:g}{_limit(difference)}")
-    worse = "; worse than the reference, by how much is not settled" if high < 0 else ""
-    return Verdict("inconclusive", f"{ends} holds {-margin:g}{worse}{_limit(difference)}")
+    worse = "; worse than the reference by an amount that is not settled" if high < 0 else ""
+    return Verdict("inconclusive", f"{ends} includes {-margin:g}{worse}{_limit(difference)}")
 
 
 def _limit(difference):
