@@ -11,6 +11,7 @@ from tfmisr import cli
 from tfmisr.edge import shipped
 from tfmisr.edge.card import LARGEST_TILE
 from tfmisr.edge.errors import InputError
+from tfmisr.report import outcomes
 
 FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8", "saved_model")
 _CALIBRATED = ("int8", "int16x8")
@@ -89,7 +90,14 @@ def _add_limits(group):
 
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    arguments = _parser().parse_args(argv)
+    found = run(_parser().parse_args(argv))
+    if text := str(found):
+        print(text)
+    return 1 if found.failures else 0
+
+
+def run(arguments: argparse.Namespace) -> outcomes.Exported:
+    """Exports what the parsed flags, or `tfmisr.options.parsed`, say."""
     asked = _tiles(arguments)
     cli.check_writable(arguments.output)
     if "saved_model" in arguments.formats:
@@ -113,7 +121,8 @@ def main(argv=None) -> int:
     if "saved_model" in arguments.formats:
         convert.save_model(network, export.folder / "saved_model")
         print(f"{export.folder / 'saved_model'}: any size, signature {convert.SIGNATURE}")
-    return export.compare(paths) if paths and arguments.images else 0
+    report = export.compare(paths) if paths and arguments.images else {}
+    return outcomes.Exported(export.folder, tuple(paths), report)
 
 
 def _refuse_tflite(name):
@@ -260,8 +269,8 @@ class Export:
             temporary.write_bytes(content)
         files.write_text(card.beside(path), json.dumps(card.check(content, "the new file"), indent=2) + "\n")
 
-    def compare(self, paths) -> int:
-        """Writes `report.json` and `report.md`, and the cards again with what was found."""
+    def compare(self, paths) -> dict:
+        """Writes `report.json` and `report.md`, and the cards again with what was found; returns the report."""
         from tfmisr.edge.files import write_text
         from tfmisr.export import benchmark, convert, report
 
@@ -281,7 +290,9 @@ class Export:
         found["benchmark"] = benchmark.measure(paths, rounds=arguments.rounds)
         write_text(self.folder / "report.json", json.dumps(found, indent=2) + "\n")
         write_text(self.folder / "report.md", report.markdown(found))
-        return self._verdict(found)
+        for failure in found["failures"]:
+            print(f"over the limit: {failure}", file=sys.stderr)
+        return found
 
     def _tell_cards(self, found):
         for path, (content, card) in self.written.items():
@@ -290,14 +301,6 @@ class Export:
             parity |= {key: own[key] for key in ("psnr", "psnr_drop", "ssim", "ssim_drop", "worst_pixel")}
             self.written[path] = content, {**card, "against_keras": parity}
             self._store(path)
-
-    def _verdict(self, found) -> int:
-        for name, row in found["files"].items():
-            print(f"{name}: PSNR drop {row['psnr_drop']:+.4f} dB, worst pixel {row['worst_pixel']:.1e}")
-        print(f"report: {self.folder / 'report.md'}")
-        for failure in found["failures"]:
-            print(f"over the limit: {failure}", file=sys.stderr)
-        return 1 if found["failures"] else 0
 
 
 if __name__ == "__main__":
