@@ -1,5 +1,6 @@
 """python -m tfmisr.export: a trained network as `.tflite` files with model cards, and as a SavedModel."""
 
+import argparse
 import dataclasses
 import json
 import math
@@ -8,14 +9,24 @@ import sys
 
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
-from tfmisr.export.arguments import parse
+from tfmisr.export.arguments import _parser as _parser
+from tfmisr.export.arguments import check, parse
+from tfmisr.report import outcomes
 
 _CALIBRATED = ("int8", "int16x8")
 
 
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    arguments, asked = parse(argv)
+    found = run(parse(argv))
+    if text := str(found):
+        print(text)
+    return 1 if found.failures else 0
+
+
+def run(arguments: argparse.Namespace) -> outcomes.Exported:
+    """Exports what the parsed flags, or `tfmisr.options.parsed`, say."""
+    asked = check(arguments)
     _check_backend()
     from tfmisr import config, degradations, models, upscalers
     from tfmisr.export import convert
@@ -34,7 +45,8 @@ def main(argv=None) -> int:
     if "saved_model" in arguments.formats:
         convert.save_model(network, export.folder / "saved_model")
         print(f"{export.folder / 'saved_model'}: any size, signature {convert.SIGNATURE}")
-    return export.compare(paths) if paths and arguments.images else 0
+    report = export.compare(paths) if paths and arguments.images else {}
+    return outcomes.Exported(export.folder, tuple(paths), report)
 
 
 def _check_backend():
@@ -160,8 +172,8 @@ class Export:
             temporary.write_bytes(content)
         files.write_text(card.beside(path), json.dumps(card.check(content, "the new file"), indent=2) + "\n")
 
-    def compare(self, paths) -> int:
-        """Writes `report.json` and `report.md`, and the cards again with what was found."""
+    def compare(self, paths) -> dict:
+        """Writes `report.json` and `report.md`, and the cards again with what was found; returns the report."""
         from tfmisr.edge.files import write_text
         from tfmisr.export import benchmark, convert, report
 
@@ -181,7 +193,9 @@ class Export:
         found["benchmark"] = benchmark.measure(paths, rounds=arguments.rounds)
         write_text(self.folder / "report.json", json.dumps(found, indent=2) + "\n")
         write_text(self.folder / "report.md", report.markdown(found))
-        return self._verdict(found)
+        for failure in found["failures"]:
+            print(f"over the limit: {failure}", file=sys.stderr)
+        return found
 
     def _tell_cards(self, found):
         for path, (content, card) in self.written.items():
@@ -190,14 +204,6 @@ class Export:
             parity |= {key: own[key] for key in ("psnr", "psnr_drop", "ssim", "ssim_drop", "worst_pixel")}
             self.written[path] = content, {**card, "against_keras": parity}
             self._store(path)
-
-    def _verdict(self, found) -> int:
-        for name, row in found["files"].items():
-            print(f"{name}: PSNR drop {row['psnr_drop']:+.4f} dB, worst pixel {row['worst_pixel']:.1e}")
-        print(f"report: {self.folder / 'report.md'}")
-        for failure in found["failures"]:
-            print(f"over the limit: {failure}", file=sys.stderr)
-        return 1 if found["failures"] else 0
 
 
 if __name__ == "__main__":

@@ -11,22 +11,30 @@ from tfmisr.edge.errors import InputError
 FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8", "saved_model")
 
 
-def parse(argv) -> tuple[argparse.Namespace, list[int | None]]:
-    """Returns the arguments, and the sides of the tiles that were asked for, `None` for any.
-
-    Raises:
-        InputError: A value is none that can be, there is no such model, or the folder cannot be written.
-    """
+def parse(argv) -> argparse.Namespace:
+    """Returns the arguments; `check` says whether they can be."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     _check_model(arguments.model)  # also where nobody said where to: `export best-x4`
     if arguments.output is None:
         parser.error("the following arguments are required: --output")
+    return arguments
+
+
+def check(arguments: argparse.Namespace) -> list[int | None]:
+    """Returns the sides of the tiles that were asked for, `None` for any.
+
+    Raises:
+        InputError: A value is none that can be, there is no such model, or the folder cannot be written.
+    """
+    _check_model(arguments.model)
+    if arguments.output is None:
+        raise InputError("expected output, a folder for the files")
     tiles = _tiles(arguments)
     cli.check_writable(arguments.output)
     if "saved_model" in arguments.formats:
         cli.check_text(arguments.output, "--output (or --formats without saved_model)")
-    return arguments, tiles
+    return tiles
 
 
 def _parser() -> argparse.ArgumentParser:

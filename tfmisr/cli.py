@@ -10,7 +10,7 @@ import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.files import FULL, printable
@@ -152,20 +152,43 @@ def _say(message, status: int) -> int:
 
 
 def _missing(error: ModuleNotFoundError) -> int:
+    if (told := explained(error, "this command")) is error:
+        raise error
+    return _say(told, 2)
+
+
+@contextlib.contextmanager
+def naming_extras(what: str) -> Iterator[None]:
+    """Names the extra to install in the ModuleNotFoundError of a `with` block; see `explained`."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (told := explained(error, what)) is error:
+            raise
+        raise told from error
+
+
+def explained(error: ModuleNotFoundError, what: str) -> ModuleNotFoundError:
+    """Returns an error that names the extra to install, or the same where no extra brings the module.
+
+    Args:
+        error: What an import raised.
+        what: What needs the module, the beginning of the sentence.
+    """
     name = (error.name or "").partition(".")[0]
     if name == "tensorflow_io":
-        return _say(
-            "this command needs tensorflow-io, which goes with TensorFlow 2.16 and 2.17 alone. "
-            "Run, in an environment of its own: pip install 'tfmisr[train,tfio]'",
-            2,
+        text = (
+            f"{what} needs tensorflow-io, which goes with TensorFlow 2.16 and 2.17 alone. "
+            "Run, in an environment of its own: pip install 'tfmisr[train,tfio]'"
         )
-    if name not in _TRAINING:
-        raise error
-    return _say(
-        f"this command needs TensorFlow and more ({name} is missing), which the base install leaves out. "
-        "Run: pip install 'tfmisr[train]'",
-        2,
-    )
+    elif name in _TRAINING:
+        text = (
+            f"{what} needs TensorFlow and more ({name} is missing), which the base install leaves out. "
+            "Run: pip install 'tfmisr[train]'"
+        )
+    else:
+        return error
+    return ModuleNotFoundError(text, name=error.name)
 
 
 def _operating_system(error: OSError) -> int:

@@ -291,6 +291,68 @@ def load(dataset=None, data_dir=None, manual_dirs=(), patient_pattern=None, begu
     return Source(chosen)
 
 
+def pairs(
+    dataset: str | os.PathLike | None = None,
+    split: str = "train",
+    scale: int = 4,
+    *,
+    batch_size: int = 16,
+    patch_size: int | None = 24,
+    steps: int | None = None,
+    degradation="bicubic",
+    augment: bool = True,
+    hard_patches: float = 0.0,
+    seed: int = 0,
+    data_dir: str | os.PathLike | None = None,
+    manual_dir=(),
+    patient_pattern: str | None = None,
+):
+    """Returns pairs of LR and HR images for a training loop of one's own; the dataset is prepared on the first call.
+
+    Args:
+        dataset: Name or folder of images; see `builder`. `None`: the built-in phantom.
+        split: `train`, `validation` or `test`; these are disjoint by patient.
+        scale: Upsampling factor.
+        batch_size: Patches of a batch; of whole images one always.
+        patch_size: Side of an LR patch in pixels. `None`: whole images, each once, in a batch of its own.
+        steps: Number of batches of patches. `None`: without end, for `fit(..., steps_per_epoch=...)`; Keras goes on
+            with new patches in each epoch then, whereas it sees the same `steps` batches again in each.
+        degradation: How LR is made: a text as `--degradation` of `python -m tfmisr.fit` takes it, or what
+            `tfmisr.degradations.make` returns for this scale.
+        augment: Flip and rotate each patch at random, in one of the eight ways of the square.
+        hard_patches: Share of the patches that are drawn where bicubic interpolation loses most.
+        seed: Start of all random draws: the batches are the same for the same seed.
+        data_dir: Where prepared datasets are kept; TFDS's default otherwise.
+        manual_dir: Folders with the dataset's source files.
+        patient_pattern: For a folder of images: regular expression whose group is the patient's part of a file name.
+
+    Returns:
+        `tf.data.Dataset` of float32 tensors `(batch, height, width, channels)` in [0, 1], HR `scale` times as large.
+
+    Raises:
+        InputError: No such dataset, split or degradation, or an image is smaller than a patch.
+    """
+    from tfmisr import degradations, pipeline
+
+    for name, value in (("scale", scale), ("batch_size", batch_size), ("patch_size", patch_size), ("steps", steps)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
+            raise InputError(f"{name} must be a whole number, 1 or more. Received: {value!r}")
+    if isinstance(degradation, str):
+        degradation = degradations.make(degradation, scale=scale)
+    elif (own := next((step.scale for step in degradation.steps if hasattr(step, "scale")), scale)) != scale:
+        raise InputError(f"the degradation reduces {own} times. Received: scale={scale}")
+    source = load(None if dataset is None else os.fspath(dataset), data_dir, manual_dir, patient_pattern)
+    cache = pipeline.cache_of(source, split)
+    if patch_size is None:
+        if steps is not None:
+            raise InputError(f"steps counts batches of patches, whole images come once each. Received: {steps}")
+        return pipeline.whole_images(cache, scale, degradation, seed)
+    sampler = pipeline.PatchSampler(
+        cache, scale, degradation, patch_size, batch_size, seed, augment=augment, hard_patches=hard_patches
+    )
+    return pipeline.training_data(sampler, 0, steps)
+
+
 def load_for(arguments, fields: dict) -> Source:
     """Returns the dataset that a command line names, or else the one that a run was trained on.
 

@@ -138,14 +138,17 @@ class Enlarger:
         return f"{image.Columns}x{image.Rows}{notes}"
 
 
-@functools.lru_cache(maxsize=1)
-def _load(model, tile, threads, color, max_tile):
+def load(model: str, tile: int | None, threads: int, color: str, max_tile: int | None) -> upscalers.Upscaler:
+    """Returns what `tfmisr.upscalers.load` does, for color images too where `color` is `luma`; see `Enlarger`."""
     upscaler = upscalers.load(model, tile, threads, max_tile)
     if color == "refuse":
         return upscaler
     if upscaler.channels != 1:
         raise InputError(f"--color {color} is for models of gray images, {upscaler.name} takes color: leave it out")
     return luma.of_color(upscaler)
+
+
+_load = functools.lru_cache(maxsize=1)(load)
 
 
 def recorded(folder: pathlib.Path, enlarger: Enlarger) -> Enlarger:

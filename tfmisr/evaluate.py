@@ -7,11 +7,13 @@ import math
 import pathlib
 import sys
 
+import tfmisr
 from tfmisr import classical, cli
 from tfmisr.edge import shipped
 from tfmisr.edge.errors import InputError
 from tfmisr.loss_expression import VALUE_RANGES
 from tfmisr.models import check_name
+from tfmisr.report import outcomes
 from tfmisr.scoring import FURTHER, INTERPOLATIONS, LEARNED, MEASURES, OF_SETS, REFERENCE
 from tfmisr.words import counted
 
@@ -86,13 +88,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    arguments = _parser().parse_args(argv)
+    print(run(_parser().parse_args(argv)))
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
+    """Scores what the parsed flags, or `tfmisr.options.parsed`, say."""
     measures = _measures(arguments)
     _check(arguments)
     folder = _output(arguments)
     cli.check_writable(folder)
     from tfmisr import data, degradations, models, scoring, upscalers
-    from tfmisr.report import table
 
     features = _looked_through(arguments, measures)
     chosen = _unique([classical.named(name) or upscalers.load(name) for name in arguments.models])
@@ -130,9 +136,7 @@ def main(argv=None) -> int:
     metrics = scoring.write(result, folder, _merged(arguments.merge, result))
     for note in result.notes:
         print(f"warning: {note}", file=sys.stderr)
-    print(table.console_table(metrics))
-    print(f"protocol {result.protocol.hash}; tables and montage in {folder}")
-    return 0
+    return outcomes.Evaluation(folder, metrics)
 
 
 def _measures(arguments) -> list[str]:
@@ -258,6 +262,8 @@ def _output(arguments) -> pathlib.Path:
     run = next((p for p in map(pathlib.Path, arguments.models) if p.is_dir()), pathlib.Path())
     return run / "evaluation"
 
+
+tfmisr._make_callable(__name__)
 
 if __name__ == "__main__":
     cli.run(main)

@@ -7,7 +7,9 @@ interrupted run stopped.
 import argparse
 import sys
 
+import tfmisr
 from tfmisr import cli, config, presets
+from tfmisr.report import outcomes
 
 _JUDGED = 200  # images of the test split at most; python -m tfmisr.evaluate judges them all
 
@@ -31,7 +33,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    chosen = config.parse(_parser().parse_args(argv))
+    print(run(_parser().parse_args(argv)))
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> outcomes.TrainingRun:
+    """Trains and scores what the parsed flags, or `tfmisr.options.parsed`, say."""
+    chosen = config.parse(arguments)
     cli.check_writable(chosen.folder)
     from tfmisr import data, models
     from tfmisr.training import initial, loop
@@ -48,8 +56,7 @@ def main(argv=None) -> int:
         lr_source = data.load(chosen.lr_dataset, chosen.data_dir, chosen.lr_manual_dir, chosen.patient_pattern, begun)
     _warn(chosen, source)
     path = loop.train(chosen, source, lr_source=lr_source)
-    _judge(chosen, source, path)
-    return 0
+    return _judge(chosen, source, path)
 
 
 def _warn(chosen, source) -> None:
@@ -68,9 +75,8 @@ def _warn(chosen, source) -> None:
             )
 
 
-def _judge(chosen, source, path) -> None:
+def _judge(chosen, source, path) -> outcomes.TrainingRun:
     from tfmisr import degradations, scoring, upscalers, verdicts
-    from tfmisr.report import table
 
     split = next((s for s in ("test", "validation", "train") if s in source.splits), None)
     if split != "test":
@@ -81,12 +87,13 @@ def _judge(chosen, source, path) -> None:
     result = scoring.evaluate(
         judged, source, split, chosen.scale, degradation, measures=("psnr", "ssim"), max_images=_JUDGED
     )
-    folder = path.parent / "evaluation"
     for note in result.notes:
         print(f"warning: {note}", file=sys.stderr)
-    print(table.console_table(scoring.write(result, folder)))
-    print(verdicts.verdict(result.summary, judged[-1].name))
-    print(f"model: {path}\npicture: {folder / 'montage.png'}")
+    metrics = scoring.write(result, path.parent / "evaluation")
+    return outcomes.TrainingRun(path.parent, metrics, path, verdicts.verdict(result.summary, judged[-1].name))
+
+
+tfmisr._make_callable(__name__)
 
 
 if __name__ == "__main__":

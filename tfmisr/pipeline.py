@@ -260,8 +260,8 @@ def _as_float(pixels, max_val):
     return pixels if pixels.dtype == np.float32 else pixels.astype(np.float32) / np.float32(max_val)
 
 
-def training_data(sampler: PatchSampler, start: int, stop: int):
-    """Returns a `tf.data.Dataset` of the batches of the steps `start` to `stop`, made ahead of their use.
+def training_data(sampler: PatchSampler, start: int, stop: int | None):
+    """Returns a `tf.data.Dataset` of the batches of the steps `start` to `stop`, or without end, made ahead.
 
     Returns:
         Dataset of pairs (low resolution, high resolution); see `PatchSampler.batch`.
@@ -279,7 +279,7 @@ def training_data(sampler: PatchSampler, start: int, stop: int):
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    steps = tf.data.Dataset.range(start, stop)
+    steps = tf.data.Dataset.counter(start) if stop is None else tf.data.Dataset.range(start, stop)
     return steps.map(batch, num_parallel_calls=2).prefetch(4).with_options(options)
 
 
@@ -296,6 +296,19 @@ def pairs(cache: PixelCache, scale: int, degradation: Degradation, chosen=None, 
         hr = crop_to_multiple(cache[i], scale)
         lr = degradation(hr.astype(np.float32) / max_val, max_val, np.random.default_rng([seed, 2, key]))
         yield name, int(cache.patients[i]), max_val, lr, hr
+
+
+def whole_images(cache: PixelCache, scale: int, degradation: Degradation, seed: int = 0):
+    """Returns a `tf.data.Dataset` of the pairs of all whole images, (LR, HR), each a float32 batch of one in [0, 1]."""
+    import tensorflow as tf
+
+    def batches():
+        for _, _, max_val, lr, hr in pairs(cache, scale, degradation, seed=seed):
+            yield lr[None], hr[None].astype(np.float32) / np.float32(max_val)
+
+    signature = tf.TensorSpec((1, None, None, cache.channels), tf.float32)
+    images = tf.data.Dataset.from_generator(batches, output_signature=(signature, signature))
+    return images.apply(tf.data.experimental.assert_cardinality(len(cache))).prefetch(2)
 
 
 def validation_crops(

@@ -5,11 +5,16 @@ interrupted sweep stopped.
 """
 
 import argparse
+import dataclasses
+import functools
 import os
 import signal
+from collections.abc import Callable
 
+import tfmisr
 from tfmisr import cli, config, presets
 from tfmisr.edge.errors import InputError
+from tfmisr.report import outcomes
 from tfmisr.tuning import studies
 from tfmisr.tuning.sweep import OBJECTIVES, TUNERS, Sweep
 
@@ -107,6 +112,22 @@ def _sweep(arguments) -> tuple[Sweep, str]:
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
+    # Where this is the first process of a container, nothing else would end it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    run(arguments, functools.partial(print, flush=True))
+    return 0
+
+
+def run(arguments: argparse.Namespace, say: Callable[[str], None] = lambda text: None) -> outcomes.Search | None:
+    """Searches what the parsed flags, or `tfmisr.options.parsed`, say.
+
+    Args:
+        arguments: The flags.
+        say: Called with the outcome before the best run is trained or exported, where that is asked for.
+
+    Returns:
+        What was found; `None` in a worker of a chief elsewhere.
+    """
     for name in ("patience", "chief_patience", "train_best"):
         if getattr(arguments, name) is not None and not getattr(arguments, name) > 0:
             raise InputError(f"{name} must be above 0. Received: {getattr(arguments, name)}")
@@ -117,8 +138,6 @@ def main(argv=None) -> int:
 
     # Told before TensorFlow is loaded; the model's own space needs it.
     searched = space.Declared(sweep.space, sweep.base, where) if sweep.space is not None else None
-    # Where this is the first process of a container, nothing else would end it.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from tfmisr.tuning import driver, service
 
@@ -130,32 +149,29 @@ def main(argv=None) -> int:
     if place == "worker":
         patience = arguments.patience, 60 * arguments.chief_patience
         driver.work(sweep, searched, *patience, arguments.retry_failed)
-        return 0
+        return None
     best = driver.lead(sweep, searched, arguments.patience, arguments.retry_failed)
-    return _end(sweep, best, arguments)
+    return _end(sweep, best, arguments, say)
 
 
-def _end(sweep, best, arguments) -> int:
+def _end(sweep, best, arguments, say=print) -> outcomes.Search:
     from tfmisr.tuning import driver, results, study_report
 
     if best is None:
         raise InputError(f"no trial was completed; the reasons are in {sweep.folder / 'study.csv'}")
     table, direction = sweep.folder / "study.csv", OBJECTIVES[sweep.objective]
-    if said := study_report.told(table, sweep.objective, direction):
-        print(said)
-    print(_best(sweep, best))
-    if said := study_report.against_bicubic(table, sweep.objective, direction):
-        print(said)
-    print(f"as a run: python -m tfmisr.fit --config {sweep.folder / 'best.json'}")
-    print(f"report: {sweep.folder / 'report.md'}", flush=True)
+    lines = [study_report.told(table, sweep.objective, direction), _best(sweep, best)]
+    lines.append(study_report.against_bicubic(table, sweep.objective, direction))
     folder = results.home(sweep.folder, best["trial"])
+    found = outcomes.Search(sweep.folder, best, "\n".join(filter(None, lines)), folder)
+    say(str(found))
     if arguments.train_best:
         folder = driver.train_best(sweep, arguments.train_best)
     if arguments.export_best:
         if not (folder / "model.keras").is_file():
             raise InputError(f"the best trial stopped at step {best['steps']}; add --train_best STEPS to export it")
         driver.export(sweep, folder)
-    return 0
+    return dataclasses.replace(found, run=folder)
 
 
 def _best(sweep, best) -> str:
@@ -171,6 +187,8 @@ def _best(sweep, best) -> str:
     own = f"best.json is the first of them, trial {best['trial']}, with {best[sweep.objective]:.4f}"
     return f"{scored}, mean of {len(repeats)} seeds (trials {trials})\n{own}"
 
+
+tfmisr._make_callable(__name__)
 
 if __name__ == "__main__":
     cli.run(main)

@@ -11,6 +11,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import drop_dead
 from tfmisr.words import counted
 
+SCALE = 4  # of an interpolation, where none is given
 _WRITTEN = (".png", ".tif", ".tiff", ".dcm")
 
 
@@ -73,19 +74,14 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
-    for name, least in (("tile", 16), ("max_tile", 16), ("threads", 1), ("processes", 1)):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise InputError(f"{name} must be at least {least}. Received: {value}")
-    if arguments.tile and arguments.max_tile:
-        raise InputError("expected --tile or --max_tile, received both")
+    check(arguments)
     output = pathlib.Path(arguments.output).expanduser()
     jobs = _jobs(arguments.inputs, output)
     from tfmisr import enlarging, models, series_scales
 
     fields = {key: getattr(arguments, key) for key in ("tile", "max_tile", "threads", "color")}
     enlarger = enlarging.Enlarger(arguments.model, arguments.scale or 0, **fields)
-    scale = (enlarger.upscaler.scale or 4) if arguments.scale is None else arguments.scale
+    scale = (enlarger.upscaler.scale or SCALE) if arguments.scale is None else arguments.scale
     models.check_scale(scale)
     enlarger = dataclasses.replace(enlarger, scale=scale)
     drop_dead(*{target.parent for _, target in jobs})
@@ -93,6 +89,16 @@ def main(argv=None) -> int:
         print(enlarger(*jobs[0], series_scales.like(jobs[0][0], arguments.like)))
         return 0
     return _folder(enlarging.recorded(output, enlarger), jobs, arguments)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raises an `InputError` where a number of the flags is too small, or two exclude each other."""
+    for name, least in (("tile", 16), ("max_tile", 16), ("threads", 1), ("processes", 1)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise InputError(f"{name} must be at least {least}. Received: {value}")
+    if arguments.tile and arguments.max_tile:
+        raise InputError("expected --tile or --max_tile, received both")
 
 
 def _folder(enlarger, jobs, arguments) -> int:

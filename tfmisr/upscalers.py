@@ -15,7 +15,7 @@ from tfmisr.receptive_field import receptive_radius
 from tfmisr.words import counted
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Upscaler:
     """One way to enlarge an image.
 
@@ -37,6 +37,9 @@ class Upscaler:
     parameters: int = 0
     config: dict = dataclasses.field(default_factory=dict)
     weights_sha256: str = ""
+
+    def __repr__(self):
+        return f"Upscaler({self.name!r}, scale={self.scale}, channels={self.channels}, parameters={self.parameters:,})"
 
     def __call__(self, lr: np.ndarray, scale: int, max_val: int | None = None) -> np.ndarray:
         """Returns `lr` enlarged.

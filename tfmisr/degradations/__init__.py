@@ -19,6 +19,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
+from tfmisr.edge import arrays
 from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.resize import resize
 
@@ -119,7 +120,7 @@ class GaussianNoise:
         return image + self.std * rng.standard_normal(image.shape, dtype=np.float32)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Degradation:
     """Steps one after the other, then clipping and, if wanted, rounding to the source's levels.
 
@@ -130,6 +131,9 @@ class Degradation:
 
     steps: tuple
     quantize: bool = True
+
+    def __repr__(self):
+        return f"<degradation {self.describe()}>"
 
     def split(self) -> tuple["Degradation", "Degradation"]:
         """Returns the part to be worked out once, not yet rounded, and the part to be drawn each time."""
@@ -154,33 +158,46 @@ class Degradation:
         """High-resolution pixels around a patch that its low-resolution pixels depend on, in such a case."""
         return sum(getattr(step, "margin", 0) for step in self.steps)
 
-    def __call__(self, hr: np.ndarray, max_val: int, rng: np.random.Generator | None = None):
+    def __call__(self, hr: np.ndarray, max_val: int | None = None, rng: np.random.Generator | int | None = None):
         """Degrades one image.
 
         Args:
-            hr: float32 array (height, width, channels) in [0, 1].
-            max_val: Pixel value that 1.0 stands for; the levels to round to.
-            rng: Source of the random steps.
+            hr: Array (height, width), (height, width, 1) or (height, width, 3): floats in [0, 1], uint8 or uint16.
+            max_val: Pixel value that 1.0 stands for; the levels to round to. `None`: of uint8 and uint16 as
+                `tfmisr.edge.arrays.to_unit` has it; floats are then not rounded.
+            rng: Source of the random steps, or its seed; `None`: drawn anew each time.
 
         Returns:
-            float32 array (height // scale, width // scale, channels) in [0, 1].
+            Array (height // scale, width // scale) with the channels of `hr`: float32 in [0, 1], or the integers' type.
 
         Raises:
-            InputError: A step is defined for another `max_val`, as `Pillow8Bicubic` is for 255.
+            InputError: Another type, shape or range, or a step that is defined for another `max_val`, as
+                `Pillow8Bicubic` is for 255.
         """
+        given = np.asarray(hr)
+        if given.dtype.kind != "f":
+            unit, max_val = arrays.to_unit(given, max_val)
+            return arrays.like(np.rint(self(unit, max_val, rng) * np.float32(max_val)), given)
+        if given.ndim == 2:
+            return self(given[..., None], max_val, rng)[..., 0]
+        if max_val is None:
+            given, _ = arrays.to_unit(given)
+        return self._degraded(given, max_val, rng if self.fixed else np.random.default_rng(rng))
+
+    def _degraded(self, hr, max_val, rng):
         self._require_max_val(max_val)
         image = np.asarray(hr, np.float32)
         for step in self.steps:
             # Where `split` cuts, so that its two parts together give the same.
             image = step(np.clip(image, 0.0, 1.0) if step.random else image, rng)
         image = np.clip(image, 0.0, 1.0)
-        if self.quantize:
+        if self.quantize and max_val is not None:
             image = np.floor(image * np.float32(max_val) + np.float32(0.5)) / np.float32(max_val)
         return image
 
     def _require_max_val(self, max_val):
         for step in self.steps:
-            if getattr(step, "max_val", max_val) != max_val:
+            if max_val is not None and getattr(step, "max_val", max_val) != max_val:
                 raise InputError(
                     f"{step!r} is defined for 8-bit images (full scale {step.max_val}). Received: an image with full "
                     f"scale {max_val}; use bicubic, where more bits leave nothing to round between the two passes"
@@ -197,25 +214,53 @@ def names() -> list[str]:
 
 
 def make(
-    scale: int,
+    name_or_scale: str | int | None = None,
+    /,
     blur_sigma: float = 0.0,
     noise_std: float = 0.0,
     quantize_lr: bool = True,
     degradation: str = "bicubic",
+    *,
+    scale: int | None = None,
+    **numbers: float | str,
 ) -> Degradation:
-    """Returns the degradation that the fields of a run say.
+    """Returns a degradation: `make("bicubic", scale=4)`, `make("xray", scale=2, photons=5000)`, or `make(4)`.
 
     Args:
-        scale: Factor of the reduction.
+        name_or_scale: `degradation` or `scale`.
         blur_sigma: With `bicubic`: standard deviation of a blur before the reduction, in high-resolution pixels.
         noise_std: With `bicubic`: standard deviation of noise after it, as a fraction of the range.
         quantize_lr: Round the low-resolution image to the source's bit depth.
         degradation: `bicubic`, antialiased bicubic reduction in full precision; `bicubic(rounding=pillow8)`, the
-            same as Pillow resizes 8-bit images; or another name, with numbers in parentheses: `xray(photons=5000)`.
+            same as Pillow resizes 8-bit images; or another of `names()`, with numbers in parentheses:
+            `xray(photons=5000)`.
+        scale: Factor of the reduction.
+        **numbers: Those of the degradation, where they do not stand in parentheses.
+
+    Returns:
+        A function of an image; see `Degradation.__call__`.
 
     Raises:
-        InputError: No such degradation or number.
+        InputError: No such degradation or number, or no scale.
     """
+    if isinstance(name_or_scale, str):
+        if degradation != "bicubic":
+            raise InputError(f"expected one degradation. Received: {name_or_scale} and {degradation}")
+        degradation = name_or_scale
+    elif name_or_scale is not None:
+        if scale is not None:
+            raise InputError(f"expected one scale. Received: {name_or_scale} and {scale}")
+        scale = name_or_scale
+    if isinstance(scale, bool) or not isinstance(scale, (int, np.integer)) or scale < 1:
+        raise InputError(f"scale must be a whole number, as in make({degradation!r}, scale=4). Received: {scale!r}")
+    if numbers:
+        if "(" in degradation:
+            raise InputError(f"expected numbers in parentheses or as arguments, not both. Received: {degradation}")
+        degradation = f"{degradation}({', '.join(f'{key}={value}' for key, value in numbers.items())})"
+    return _made(int(scale), blur_sigma, noise_std, quantize_lr, degradation)
+
+
+def _made(scale, blur_sigma, noise_std, quantize_lr, degradation) -> Degradation:
     name, numbers = parse(degradation)
     if name != "bicubic":
         if blur_sigma or noise_std:

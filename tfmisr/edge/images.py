@@ -44,7 +44,7 @@ _SIGNATURES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Image:
     """One image, or one frame of several.
 
@@ -62,6 +62,11 @@ class Image:
     patient: str | None = dataclasses.field(default=None, repr=False)
     offset: int | None = None
     count: int = 1
+
+    def __repr__(self):
+        height, width, channels = self.pixels.shape
+        kind = "gray" if channels == 1 else "RGB"
+        return f"<{kind} image of {height}x{width} pixels, {self.pixels.dtype}, max_val {self.max_val}>"
 
     def on_own_scale(self, pixels: np.ndarray) -> np.ndarray:
         """Returns pixels that count as this image's do as the file holds them: signed where it is, of its depth.

@@ -1,4 +1,7 @@
-"""The zoo: a model is one file here, with `VARIANTS`, `build(scale, channels, ...)` and `search_space(hp)`."""
+"""The zoo: a model is one file here, with `VARIANTS`, `build(scale, channels, ...)` and `search_space(hp)`.
+
+After `import tfmisr.models`, `keras.saving.load_model` knows the layers of these models.
+"""
 
 import ast
 import importlib
@@ -7,12 +10,15 @@ import math
 import pathlib
 import pkgutil
 
+from tfmisr import registered_layers
 from tfmisr.edge.errors import InputError, hint
 
 SCALES = (2, 3, 4, 8)
 
 # Files here that are no models.
 _TOOLS = ("__main__", "cost")
+
+registered_layers.when_keras_is_imported()
 
 
 def modules_of(path) -> list[str]:

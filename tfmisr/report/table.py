@@ -67,15 +67,26 @@ def markdown_table(metrics: dict) -> str:
     Args:
         metrics: Content of `metrics.json`: `{"protocol": {...}, "notes": [...], "models": {name: {"psnr": dB, ...}}}`.
     """
-    models = metrics["models"]
-    columns = _asked_for(_COLUMNS, models)
-    cells = [[_name(name) for name in models], [_parameters(m) for m in models.values()]]
-    cells += [_bold_best(_shown(models, column), column.best) for column in columns]
-    titles = ["model", "parameters", *(_title(column, models) + _counted(column, models) for column in columns)]
-    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *zip(*cells, strict=True)]
+    titles, *lines = cells(metrics)
+    lines = [(_name(name), *rest) for name, *rest in lines]
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *lines]
     rows = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     notes = "".join(f"\nNote: {note}.\n" for note in metrics.get("notes", ()))
-    return f"{rows}\n{caption(metrics['protocol'], models)}\n{notes}"
+    return f"{rows}\n{caption(metrics['protocol'], metrics['models'])}\n{notes}"
+
+
+def cells(metrics: dict) -> list[list[str]]:
+    """Returns the titles of the whole table, then a row for each model; the best of a column is within `**`.
+
+    Args:
+        metrics: Content of `metrics.json`.
+    """
+    models = metrics["models"]
+    columns = _asked_for(_COLUMNS, models)
+    found = [list(models), [_parameters(m) for m in models.values()]]
+    found += [_bold_best(_shown(models, column), column.best) for column in columns]
+    titles = ["model", "parameters", *(_title(column, models) + _counted(column, models) for column in columns)]
+    return [titles, *map(list, zip(*found, strict=True))]
 
 
 def console_table(metrics: dict) -> str:

@@ -1,0 +1,65 @@
+"""tfmisr, or python -m tfmisr: the commands, and a way to call each as `tfmisr fit` for `python -m tfmisr.fit`."""
+
+import importlib
+import sys
+
+import tfmisr
+from tfmisr import cli
+from tfmisr.edge.errors import InputError, hint
+
+COMMANDS = {
+    "fit": "trains a network and scores it beside the interpolations",
+    "tune": "searches hyperparameters, on one machine or on many",
+    "evaluate": "scores models and interpolations on the images of a split",
+    "upscale": "upscales images: PNG, JPEG, TIFF and DICOM, files and folders",
+    "export": "writes a network as .tflite files with model cards, and compares them with it",
+    "export.benchmark": "measures how fast .tflite files are on this machine",
+    "prepare": "finds or downloads a dataset, checks it and stores it by split",
+    "models": "lists the networks, with what each costs",
+    "study": "a blinded reader study in a browser",
+    "dicom_check": "checks a derived DICOM image against its source",
+}
+
+
+def usage() -> str:
+    """Returns the list of the commands."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: tfmisr COMMAND ...   (or: python -m tfmisr.COMMAND ...)",
+            "",
+            *lines,
+            "",
+            "tfmisr COMMAND --help explains a command's flags; tfmisr --version prints the version.",
+        ]
+    )
+
+
+def call(arguments: list[str]) -> int | None:
+    """Runs the command that the first argument names with the others, or prints the list of commands.
+
+    Raises:
+        InputError: No such command.
+    """
+    name, *rest = arguments or ["--help"]
+    if name in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if name == "--version":
+        print(f"tfmisr {tfmisr.__version__}")
+        return 0
+    if name not in COMMANDS:
+        raise InputError(f"unknown command {name}{hint(name, COMMANDS, 0.5)} (see tfmisr --help)")
+    module = f"tfmisr.{name}"
+    sys.argv = [sys.argv[0], *rest]
+    return importlib.import_module(f"{module}.__main__" if name in ("export", "models", "study") else module).main()
+
+
+def main() -> None:
+    """Runs the command of `sys.argv` and exits; see `tfmisr.cli.run`."""
+    cli.run(lambda: call(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
