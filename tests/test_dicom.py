@@ -340,6 +340,15 @@ def test_a_decimal_comma_that_no_pixel_depends_on_hinders_nothing(tmp_path):
     np.testing.assert_array_equal(images.read_images(tmp_path / "image")[0].pixels[..., 0], RAMP)
 
 
+def test_a_file_that_ends_within_its_pixels_is_refused_by_its_name(tmp_path):
+    path = tmp_path / "image"
+    data_set(RAMP).save_as(path, enforce_file_format=True)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(InputError, match=r"ends within Pixel Data \(7FE0,0010\)") as error:
+        images.read_images(path)
+    assert str(error.value).startswith(f"{path}: ")
+
+
 def test_image_without_pixel_data_is_refused(tmp_path):
     ds = data_set(RAMP)
     del ds.PixelData

@@ -111,10 +111,10 @@ def read_frames(path: str | os.PathLike, scale=None) -> tuple[Frames, int]:
 
 
 def _stored_image(path):
-    ds = dicom_file.load(path)
-    if reason := refusal(ds) or unsupported(ds):
-        raise InputError(f"{path}: {reason}")
     try:
+        ds = dicom_file.load(path)
+        if reason := refusal(ds) or unsupported(ds):
+            raise InputError(reason)
         return stored_values.read(ds)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
