@@ -14,7 +14,10 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tfmisr import classical, data, degradations, pipeline, scoring, upscalers  # noqa: E402
+from tfmisr import classical, data, degradations
+from tfmisr.data import pipeline
+from tfmisr.evaluation import scoring
+from tfmisr.inference import upscalers  # noqa: E402
 
 
 class Timed:

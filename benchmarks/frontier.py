@@ -30,8 +30,8 @@ from tfmisr import cli, degradations, metrics
 from tfmisr.edge import card, resize, runtime, shipped
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import whole, write_text
+from tfmisr.edge.upscaler import to_levels
 from tfmisr.progress import bar
-from tfmisr.upscalers import to_levels
 
 SHARED = pathlib.Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 CENTER = 320
@@ -146,7 +146,8 @@ def systems(arguments, scale: int) -> dict:
 
 def true_images(arguments) -> list[np.ndarray]:
     """Returns HR of the split asked for, uint8 arrays (height, width)."""
-    from tfmisr import data, pipeline
+    from tfmisr import data
+    from tfmisr.data import pipeline
 
     source = data.load("chest_xray14/512", arguments.data_dir, tuple(map(str, arguments.data)))
     cache = pipeline.cache_of(source, arguments.split)

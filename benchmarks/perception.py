@@ -2,7 +2,7 @@
 
 Images and protocol are those of `frontier.py`. Distortion is PSNR. How much an image looks like a radiograph is told
 by what blur takes away and invention brings: gradient energy and noise, as shares of the true image's, and HaarPSI with
-its constants for medical images; LPIPS too, where its published weights are given (`python -m tfmisr.download`).
+its constants for medical images; LPIPS too, where its published weights are given (`python -m tfmisr.data.download`).
 LR-PSNR reduces SR again and compares it with LR: what an image shows and the scanner did not see is either finer than
 LR, and LR-PSNR stays high, or it contradicts LR (Blau and Michaeli, The Perception-Distortion Tradeoff, CVPR 2018,
 https://arxiv.org/abs/1711.06077).

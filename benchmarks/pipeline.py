@@ -16,7 +16,8 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from tfmisr import config, data, pipeline  # noqa: E402
+from tfmisr import config, data
+from tfmisr.data import pipeline  # noqa: E402
 from tfmisr.training import loop  # noqa: E402
 
 

@@ -68,7 +68,7 @@ def step_of(arguments, policy: str, shape, jit_compile: bool):
     import numpy as np
 
     from tfmisr import config, models
-    from tfmisr.models import cost
+    from tfmisr.models import _cost
     from tfmisr.training import trainers
 
     batch, side = shape
@@ -80,12 +80,13 @@ def step_of(arguments, policy: str, shape, jit_compile: bool):
     keras.mixed_precision.set_dtype_policy("float32")
     lr = np.random.default_rng(0).random((batch, side, side, 1), np.float32)
     hr = np.random.default_rng(1).random((batch, arguments.scale * side, arguments.scale * side, 1), np.float32)
-    return lambda: model.train_on_batch(lr, hr), 3 * batch * cost.multiply_adds(network, side, side)
+    return lambda: model.train_on_batch(lr, hr), 3 * batch * _cost.multiply_adds(network, side, side)
 
 
 def pipeline_seconds(arguments, shape) -> float:
     """Returns the seconds in which one thread makes a batch."""
-    from tfmisr import data, degradations, pipeline
+    from tfmisr import data, degradations
+    from tfmisr.data import pipeline
 
     source = data.load("chest_xray14/512", arguments.data_dir, tuple(arguments.data))
     said = {"degradation": "bicubic", "blur_sigma": 0.0, "noise_std": 0.0, "quantize_lr": True}

@@ -14,9 +14,9 @@ import time
 
 import numpy as np
 
-from tfmisr.study.statistics import intervals, primary
-from tfmisr.study.statistics.ordinal import TERMS
-from tfmisr.study.statistics.simulation import Assumptions
+from tfmisr.reader_study.statistics import intervals, primary
+from tfmisr.reader_study.statistics.ordinal import TERMS
+from tfmisr.reader_study.statistics.simulation import Assumptions
 
 SIZES = ((3, 40), (4, 20), (5, 30), (8, 40))
 # Spread of readers, of cases, and of both within arms, on the logit scale.

@@ -111,7 +111,9 @@ def _start(arguments, name, scale) -> bool:
 
 def do_one(arguments, name: str, scale: int) -> None:
     """Trains, judges and exports one network, or judges the interpolations; `result.json` comes when all is done."""
-    from tfmisr import data, degradations, scoring, upscalers
+    from tfmisr import data, degradations
+    from tfmisr.evaluation import scoring
+    from tfmisr.inference import upscalers
     from tfmisr.training import loop
 
     folder = _folder(arguments, name, scale).absolute()
@@ -150,9 +152,9 @@ def _run(arguments, name, scale, folder):
 
 def exported(run, source, degradation) -> dict:
     """Writes the `.tflite` files; returns their names, what int8 loses on validation images, and the cost on paper."""
-    from tfmisr.collapsible import collapsed
     from tfmisr.export import report
-    from tfmisr.models.cost import multiply_adds
+    from tfmisr.layers.collapsible import collapsed
+    from tfmisr.models._cost import multiply_adds
 
     folder, scale = run.folder, run.scale
     network, files, why = models.load(folder), {}, None
@@ -184,10 +186,10 @@ def _require_running(path) -> None:
 
 
 def _converted(network, flavour, run, source, degradation) -> pathlib.Path:
-    from tfmisr import upscalers
     from tfmisr.edge import card
     from tfmisr.edge.files import whole
     from tfmisr.export import calibration, cards, convert
+    from tfmisr.inference import upscalers
 
     core = convert.core_of(network, flavour)
     samples = calibration.choose(source, run.scale, degradation, 24, 64).samples if flavour == "int8" else None
@@ -223,7 +225,7 @@ def timed(arguments) -> dict:
 
 def table(arguments, scale: int, measured: dict) -> str:
     """Returns the table of one scale in Markdown, the interpolations first, then networks by multiply-adds."""
-    from tfmisr.report.table import caption
+    from tfmisr.evaluation.table import caption
 
     classical = _done(arguments, CLASSICAL, scale)
     found = {name: _done(arguments, name, scale) for name in arguments.models}

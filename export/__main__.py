@@ -9,9 +9,9 @@ import sys
 
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
+from tfmisr.evaluation import outcomes
 from tfmisr.export.arguments import _parser as _parser
 from tfmisr.export.arguments import check, parse
-from tfmisr.report import outcomes
 
 _CALIBRATED = ("int8", "int16x8")
 
@@ -28,8 +28,9 @@ def run(arguments: argparse.Namespace) -> outcomes.Exported:
     """Exports what the parsed flags, or `tfmisr.options.parsed`, say."""
     asked = check(arguments)
     _check_backend()
-    from tfmisr import config, degradations, models, upscalers
+    from tfmisr import config, degradations, models
     from tfmisr.export import convert
+    from tfmisr.inference import upscalers
 
     run = upscalers.load(arguments.model)
     if run.channels is None:
@@ -60,16 +61,16 @@ def _check_backend():
 
 
 def _folded(network, arguments):
-    from tfmisr import rows
+    from tfmisr.quantization import plain_network
 
     if arguments.orientations == 1:
         return network
-    if rows.convolutions(network) is None:
+    if plain_network.convolutions(network) is None:
         raise InputError(
             "--orientations needs a row of convolutions with a ReLU behind each that adds to the interpolation, such "
             f"as plain; python -m tfmisr.upscale takes MODEL+ for any. Received: {arguments.model} ({network.name})"
         )
-    return rows.folded(network, arguments.orientations)
+    return plain_network.folded(network, arguments.orientations)
 
 
 def _fitting(radius: int | None) -> int | None:
@@ -104,8 +105,8 @@ class Export:
 
     def write(self, flavour: str, tile: int | None) -> pathlib.Path:
         """Converts the network and writes the file with a card that does not know the comparison yet."""
-        from tfmisr import upscalers
         from tfmisr.export import cards, convert
+        from tfmisr.inference import upscalers
 
         core = convert.core_of(self.network, flavour)
         radius = upscalers.receptive_radius(core.network)
@@ -125,15 +126,15 @@ class Export:
 
     def _integer(self, core, flavour, tile, described):
         """Returns the file calibrated on as many of the crops as its accuracy allows, and its card."""
-        from tfmisr import equalize, rows
         from tfmisr.export import convert, ranges
+        from tfmisr.quantization import equalization, plain_network
 
         crops = self._calibration(tile).crops
         if self.arguments.orientations > 1:  # while each channel is read by one convolution alone
-            row = rows.folded(equalize.equalized(self.upright, crops), self.arguments.orientations)
+            row = plain_network.folded(equalization.equalized(self.upright, crops), self.arguments.orientations)
             core = convert.core_of(row, flavour)
         else:
-            core = dataclasses.replace(core, network=equalize.equalized(core.network, crops))
+            core = dataclasses.replace(core, network=equalization.equalized(core.network, crops))
 
         def attempt(share):
             calibration = self._calibration(tile).calmest(core.network, share)

@@ -5,7 +5,7 @@ import hashlib
 
 import numpy as np
 
-from tfmisr import pipeline
+from tfmisr.data import pipeline
 from tfmisr.edge import resize
 from tfmisr.edge.errors import InputError
 

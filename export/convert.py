@@ -15,10 +15,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmisr import collapsible, layers, quantization
+from tfmisr import layers, quantization
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import temporary_name
-from tfmisr.export import degenerate
+from tfmisr.export import zero_range
+from tfmisr.layers import collapsible
 
 FLAVOURS = ("float32", "float16", "dynamic", "int8", "int16x8")
 INTEGER = ("int8", "int16x8")
@@ -158,7 +159,7 @@ def to_tflite(core: Core, flavour: str, tile: int | None, samples: Callable | No
         converter.inference_input_type = converter.inference_output_type = kind
         converter.representative_dataset = lambda: ([image[None]] for image in samples())
     content = _converted(converter, function.graph, core.network)
-    content = degenerate.widened(content) if flavour == "int8" else content
+    content = zero_range.widened(content) if flavour == "int8" else content
     if custom := [name for name in operations_of(content) if name.startswith("CUSTOM")]:
         raise InputError(f"LiteRT has no kernel of its own for {', '.join(custom)}; the network cannot be exported")
     return content

@@ -5,10 +5,13 @@ import math
 
 import numpy as np
 
-from tfmisr import metrics, pipeline, upscalers
+from tfmisr import metrics
+from tfmisr.data import pipeline
 from tfmisr.edge import runtime
+from tfmisr.edge.text import counted
+from tfmisr.edge.upscaler import to_levels
+from tfmisr.inference import upscalers
 from tfmisr.progress import bar
-from tfmisr.words import counted
 
 MEASURES = ("psnr", "ssim")
 
@@ -65,7 +68,7 @@ def parity(network, paths, source, split: str, scale: int, degradation, count: i
 
 
 def _scores(hr, image, max_val, scale):
-    pair = [metrics.shave(x, scale) for x in (hr, upscalers.to_levels(image, max_val))]
+    pair = [metrics.shave(x, scale) for x in (hr, to_levels(image, max_val))]
     return {name: metrics.METRICS[name](*pair, max_val) for name in MEASURES}
 
 

@@ -18,8 +18,8 @@ import pytest
 from tiny_network import picture
 
 from tfmisr.edge import images
-from tfmisr.study import building, design
-from tfmisr.study.answer import Answer
+from tfmisr.reader_study import building, design
+from tfmisr.reader_study.answer import Answer
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Words that no page has for another reason.
@@ -93,7 +93,7 @@ def served(store, **kwargs):
     """Serves a study in a thread and gives its address."""
     uvicorn = pytest.importorskip("uvicorn")
     pytest.importorskip("starlette")
-    from tfmisr.study import app
+    from tfmisr.reader_study import app
 
     application = app.create(store, ("127.0.0.1", "localhost"), **kwargs)
     config = uvicorn.Config(
@@ -117,7 +117,7 @@ def served(store, **kwargs):
 def process(folder, *more):
     """Serves a study in another process, which may be killed, and gives its address and the process."""
     pytest.importorskip("uvicorn")
-    command = [sys.executable, "-m", "tfmisr.study", "serve", str(folder), "--port", "0", *more]
+    command = [sys.executable, "-m", "tfmisr.reader_study", "serve", str(folder), "--port", "0", *more]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         try:
             yield server.stdout.readline().split(" at ")[1].split(";")[0], server

@@ -9,10 +9,13 @@ from PIL import Image
 from scipy import linalg
 from synthetic import ArraySource, smooth_images
 
-from tfmisr import classical, data, degradations, evaluate, metrics, pipeline, upscale, upscalers
+from tfmisr import classical, data, degradations, evaluate, metrics, upscale
 from tfmisr.classical import optimal_linear, plug_and_play, sparse_coding, store
+from tfmisr.data import pipeline
 from tfmisr.edge import images, resize
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.upscaler import to_levels
+from tfmisr.inference import fitting, upscalers
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +41,7 @@ def scored(upscaler, source, scale, degradation):
     """Returns mean PSNR of an upscaler and of bicubic on the test split."""
     found = []
     for _, _, max_val, lr, hr in pipeline.pairs(pipeline.cache_of(source, "test"), scale, degradation):
-        both = upscaler(lr, scale, max_val), upscalers.to_levels(resize.upscale(lr, scale), max_val)
+        both = upscaler(lr, scale, max_val), to_levels(resize.upscale(lr, scale), max_val)
         found.append([metrics.psnr(*(metrics.shave(x, scale) for x in (hr, sr)), max_val) for sr in both])
     return np.mean(found, axis=0)
 
@@ -61,7 +64,7 @@ def test_linear_filters_beat_bicubic_on_chest_x_rays_of_other_patients(tmp_path,
         pytest.skip("too few chest X-rays of 512 x 512 pixels")
     pixels = [np.asarray(Image.open(file).convert("L"))[..., None] for file in files]
     source, fields = ArraySource(tmp_path, {"train": pixels[:45], "test": pixels[45:]}), {"scale": scale}
-    made = classical.made(classical.named("optimal_linear"), source, fields)
+    made = fitting.fitted(classical.named("optimal_linear"), source, fields)
     learned, bicubic = scored(made, source, scale, degradations.of(fields))
     assert 0.6 < learned - bicubic < 1.2
 
@@ -109,7 +112,7 @@ def test_black_training_images_leave_the_interpolation_as_it_is():
 @pytest.mark.parametrize("scale,channels,dtype", [(2, 1, np.uint8), (3, 3, np.uint16), (4, 1, np.uint16)])
 def test_what_was_learned_beats_bicubic_on_other_images(tmp_path, capsys, name, scale, channels, dtype):
     source, fields = photographs(tmp_path, channels, dtype), {"scale": scale}
-    made = classical.made(classical.named(name), source, fields)
+    made = fitting.fitted(classical.named(name), source, fields)
     learned, bicubic = scored(made, source, scale, degradations.of(fields))
     assert learned > bicubic + 0.3
     assert made.parameters > 100 and made.name == name
@@ -172,7 +175,7 @@ def test_another_degradation_has_a_file_of_its_own(tmp_path):
 @pytest.mark.parametrize("name", classical.LEARNING)
 def test_dataset_without_training_images_is_refused(tmp_path, name):
     with pytest.raises(InputError, match=f"{name} learns from the train split, which arrays does not hold"):
-        classical.made(classical.named(name), photographs(tmp_path, splits=("test",)), {"scale": 2})
+        fitting.fitted(classical.named(name), photographs(tmp_path, splits=("test",)), {"scale": 2})
 
 
 def test_training_never_reads_the_images_that_are_judged(tmp_path, monkeypatch):

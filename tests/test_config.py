@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from tfmisr import config, presets
-from tfmisr.config import Config
+from tfmisr.config.fields import Config
 from tfmisr.edge.errors import InputError
 
 

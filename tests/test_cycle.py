@@ -10,8 +10,9 @@ import tensorflow as tf
 from synthetic import ArraySource, smooth_images
 from training_runs import cut_run, equal, mirrored_weights
 
-from tfmisr import config, degradations, fit, losses, models, pipeline, upscale
-from tfmisr.config import Config
+from tfmisr import config, degradations, fit, losses, models, upscale
+from tfmisr.config.fields import Config
+from tfmisr.data import pipeline
 from tfmisr.edge import images
 from tfmisr.edge.errors import InputError
 from tfmisr.models.discriminators import patch

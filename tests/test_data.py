@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from tfmisr import data, preparation
+from tfmisr import data
+from tfmisr.data import preparation
 from tfmisr.edge.errors import InputError
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from synthetic import ArraySource
 
-from tfmisr import degradations, pipeline
+from tfmisr import degradations
 from tfmisr.classical import operators
+from tfmisr.data import pipeline
 from tfmisr.degradations import ct, mr, oct, real_world, ultrasound, xray
 from tfmisr.edge.errors import InputError
 

@@ -7,7 +7,7 @@ import types
 import pytest
 from loopback import serving
 
-from tfmisr import download
+from tfmisr.data import download
 from tfmisr.edge.errors import InputError
 
 CONTENT = bytes(range(256)) * 1200  # 307,200 bytes

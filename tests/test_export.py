@@ -12,11 +12,12 @@ import tensorflow as tf
 from synthetic import ArraySource, smooth_images
 from tiny_network import picture, samples, tiny_network, write_tflite
 
-from tfmisr import data, degradations, layers, upscalers
+from tfmisr import data, degradations, layers
 from tfmisr.edge import card, runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.export import __main__ as export
-from tfmisr.export import calibration, cards, convert, degenerate, ranges, report
+from tfmisr.export import calibration, cards, convert, ranges, report, zero_range
+from tfmisr.inference import upscalers
 
 CNN5 = {"CONV_2D": 6, "ADD": 2, "DEPTH_TO_SPACE": 1}
 
@@ -106,7 +107,7 @@ def test_attention_that_is_dead_on_all_calibration_images_runs_in_8_bits(tmp_pat
 
 def test_file_without_a_tensor_of_zeros_stays_byte_for_byte_what_it_is(network):
     content = convert.to_tflite(convert.core_of(network, "int8"), "int8", 32, samples)
-    assert degenerate.widened(content) is content
+    assert zero_range.widened(content) is content
 
 
 def test_network_without_interpolation_is_exported_whole(tmp_path):

@@ -16,7 +16,7 @@ import tensorflow as tf
 from training_runs import cut_run, equal, mirrored_weights, weights
 
 from tfmisr import config, losses, models
-from tfmisr.config import Config
+from tfmisr.config.fields import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.models import discriminators
 from tfmisr.models.discriminators import dcgan, patch, sagan, srfeat, srgan

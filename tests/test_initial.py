@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from tiny_network import picture, tiny_network, write_tflite
 
-from tfmisr import models, quantization, rows, upscalers
-from tfmisr.config import Config
+from tfmisr import models, quantization
+from tfmisr.config.fields import Config
 from tfmisr.edge import card, shipped
 from tfmisr.edge.errors import InputError
+from tfmisr.inference import upscalers
+from tfmisr.quantization import plain_network
 from tfmisr.training import initial, loop, tflite_weights
 
 SMALL = {"model": "plain/num_filters=4,num_layers=3"}
@@ -38,7 +40,7 @@ def test_tflite_file_gives_back_the_weights_it_was_made_of(tmp_path, flavour, to
 @pytest.mark.parametrize("ways", [2, 8])
 def test_file_of_several_orientations_gives_back_the_upright_row(tmp_path, flavour, tolerance, ways):
     network = tiny_network("plain", num_layers=3)
-    path = write_tflite(tmp_path / "folded.tflite", rows.folded(network, ways), flavour, training=SMALL)
+    path = write_tflite(tmp_path / "folded.tflite", plain_network.folded(network, ways), flavour, training=SMALL)
     *expected, bias = network.get_weights()
     *found, mean = tflite_weights.network(path).get_weights()
     for before, after in zip(expected, found, strict=True):
@@ -55,7 +57,7 @@ def test_shipped_model_can_be_trained_on_by_its_name(name):
     if card_of["training"].get("quantization_aware"):
         found = quantization.bounded(found)
     if card_of.get("orientations", 1) > 1:
-        found = rows.folded(found, card_of["orientations"])
+        found = plain_network.folded(found, card_of["orientations"])
     lr = picture(64, 64)
     sr, expected = upscalers.tiled(found)(lr, scale), upscalers.load(name)(lr, scale)
     interpolated = upscalers.load("bicubic")(lr, scale)

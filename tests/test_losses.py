@@ -13,9 +13,10 @@ from scipy import ndimage
 from skimage.metrics import structural_similarity
 from test_fit import folder_of
 
-from tfmisr import fit, loss_expression, losses, models
-from tfmisr.config import Config
+from tfmisr import fit, losses, models
+from tfmisr.config.fields import Config
 from tfmisr.edge.errors import InputError
+from tfmisr.losses import expression
 from tfmisr.models.discriminators import dcgan
 from tfmisr.training import loop
 
@@ -339,7 +340,7 @@ def test_perceptual_loss_survives_serialization(network):
     ],
 )
 def test_expression_is_read(text, expected):
-    assert [(t.weight, t.name, t.options) for t in loss_expression.parse(text)] == expected
+    assert [(t.weight, t.name, t.options) for t in expression.parse(text)] == expected
 
 
 @pytest.mark.parametrize(
@@ -370,7 +371,7 @@ def test_expression_is_read(text, expected):
 )
 def test_mistake_in_an_expression_is_told_in_one_line(text, message):
     with pytest.raises(InputError) as error:
-        loss_expression.parse(text)
+        expression.parse(text)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -384,13 +385,13 @@ def test_patch_too_small_for_a_loss_is_told_before_the_run():
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_smallest_patch_of_each_loss_gives_a_number(name):
-    side = loss_expression.smallest_side(loss_expression.parse(name)[0])
+    side = expression.smallest_side(expression.parse(name)[0])
     assert np.isfinite(float(losses.get(name)(*noisy_pair((1, side, side, 1)))))
 
 
 def test_smallest_patch_of_vgg19_gives_a_number(vgg19):
     text = f"perceptual(weights={vgg19[1]})"
-    side = loss_expression.smallest_side(loss_expression.parse(text)[0])
+    side = expression.smallest_side(expression.parse(text)[0])
     assert np.isfinite(float(losses.get(text)(*noisy_pair((1, side, side, 1)))))
 
 

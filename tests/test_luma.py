@@ -7,9 +7,10 @@ from dicom_sources import colour, us
 from PIL import Image
 from tiny_network import tiny_network, write_tflite
 
-from tfmisr import dicom_check, luma, upscale, upscalers
+from tfmisr import dicom_check, upscale
 from tfmisr.edge import images
 from tfmisr.edge.errors import InputError
+from tfmisr.inference import luma, upscalers
 
 # ITU-R BT.601 as JFIF writes it, range 0 to 1, rows Y, Cb, Cr; and back.
 FORWARD = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])

@@ -12,8 +12,10 @@ import pytest
 from measured import features, tensor, waves
 from scipy import linalg
 
-from tfmisr import data, degradations, evaluate, pipeline, upscalers
+from tfmisr import data, degradations, evaluate
+from tfmisr.data import pipeline
 from tfmisr.edge.errors import InputError
+from tfmisr.inference import upscalers
 from tfmisr.metrics import features as networks
 from tfmisr.metrics import inception, lpips, sets, torch_file, weights
 
@@ -201,7 +203,7 @@ def test_network_that_gives_no_vector_is_refused(tmp_path):
 
 
 def test_weights_that_cannot_be_downloaded_are_told_in_one_line(tmp_path, monkeypatch):
-    from tfmisr import download
+    from tfmisr.data import download
 
     def refuse(url, path):
         raise InputError("download.pytorch.org cannot be reached")

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from tiny_network import picture
 
-from tfmisr import layers, models, upscalers
+from tfmisr import layers, models
 from tfmisr.edge import runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.resize import upscale
 from tfmisr.export import convert
+from tfmisr.inference import upscalers
 from tfmisr.models import discriminators
 
 NAMES = models.names()

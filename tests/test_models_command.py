@@ -10,7 +10,7 @@ import pytest
 from tfmisr import layers, models
 from tfmisr.edge.errors import InputError
 from tfmisr.models import __main__ as command
-from tfmisr.models.cost import multiply_adds
+from tfmisr.models._cost import multiply_adds
 
 
 def network(*stack, channels=3):

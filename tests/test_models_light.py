@@ -7,11 +7,13 @@ from PIL import Image
 from scipy import linalg
 from tiny_network import picture, tiny_network, write_tflite
 
-from tfmisr import attention, layers, models, upscalers
-from tfmisr.collapsible import CollapsibleConv2D, collapsed
+from tfmisr import layers, models
 from tfmisr.edge import runtime
 from tfmisr.export import convert
-from tfmisr.models.cost import multiply_adds
+from tfmisr.inference import upscalers
+from tfmisr.layers import attention
+from tfmisr.layers.collapsible import CollapsibleConv2D, collapsed
+from tfmisr.models._cost import multiply_adds
 
 NON_LOCAL = ("imdn", "rlfn", "san")
 

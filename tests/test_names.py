@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfmisr import cli, config, data, evaluate, fit, tune, upscale, upscalers
+from tfmisr import cli, config, data, evaluate, fit, tune, upscale
 from tfmisr.datasets.image_folder import patients, scan
-from tfmisr.edge import files, images, shipped
+from tfmisr.edge import errors, files, images, shipped
+from tfmisr.inference import upscalers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LATIN, SHIFT_JIS = os.fsdecode("Müller".encode("latin-1")), os.fsdecode("患者".encode("shift_jis"))
@@ -93,15 +94,15 @@ def test_tflite_file_may_have_such_a_name(tmp_path):
 
 @pytest.mark.parametrize("name,meant", [("bicubik", "bicubic"), ("fats-x2+", "fast-x2"), ("Best_X4", "best-x4")])
 def test_mistyped_model_gets_the_nearest_name(name, meant):
-    with pytest.raises(data.InputError, match=rf"did you mean {meant}\?$"):
+    with pytest.raises(errors.InputError, match=rf"did you mean {meant}\?$"):
         upscalers.load(name)
 
 
 @needs_bytes
 def test_folder_that_tensorflow_cannot_write_to_is_refused_by_name(odd, tmp_path):
-    with pytest.raises(data.InputError, match=f"choose another --data_dir than .*{LATIN}"):
+    with pytest.raises(errors.InputError, match=f"choose another --data_dir than .*{LATIN}"):
         data.load(str(odd), data_dir=str(tmp_path / LATIN / "data"))
-    with pytest.raises(data.InputError, match=f"choose another --workdir than .*{LATIN}"):
+    with pytest.raises(errors.InputError, match=f"choose another --workdir than .*{LATIN}"):
         tune.main(["--workdir", str(tmp_path / LATIN), "--max_trials", "1"])
 
 

@@ -8,7 +8,7 @@ import pytest
 from training_runs import needs_muon
 
 from tfmisr import models
-from tfmisr.config import Config
+from tfmisr.config.fields import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.training import loop, optimizers
 

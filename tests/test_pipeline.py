@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from synthetic import ArraySource
 
-from tfmisr import degradations, pipeline
+from tfmisr import degradations
+from tfmisr.data import pipeline
 from tfmisr.edge.errors import InputError
 
 

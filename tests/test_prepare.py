@@ -14,7 +14,8 @@ import pytest
 from loopback import serving
 from PIL import Image
 
-from tfmisr import cli, download, prepare
+from tfmisr import cli, prepare
+from tfmisr.data import download
 from tfmisr.datasets.chest_xray14 import downloads
 from tfmisr.edge.errors import InputError
 

@@ -6,11 +6,12 @@ import pytest
 from tiny_network import picture
 
 from tfmisr import models, quantization
-from tfmisr.config import Config
+from tfmisr.config.fields import Config
 from tfmisr.edge import card as model_card
 from tfmisr.edge import runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.export import cards, convert
+from tfmisr.quantization import aware_training
 from tfmisr.training import loop
 
 NAME = "plain/num_filters=16,num_layers=4"
@@ -102,7 +103,7 @@ def test_rounding_lets_gradients_through():
     ],
 )
 def test_output_is_rounded_in_two_ranges(value, expected):
-    found = quantization._in_two_ranges(keras.ops.convert_to_tensor(np.float32([value])))
+    found = aware_training._in_two_ranges(keras.ops.convert_to_tensor(np.float32([value])))
     np.testing.assert_allclose(found, [expected], atol=1e-7)
 
 

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 from tiny_network import tiny_network
 
-from tfmisr import layers, rows
-from tfmisr.upscalers import receptive_radius
+from tfmisr import layers
+from tfmisr.inference.upscalers import receptive_radius
+from tfmisr.quantization import plain_network
 
 
 def conv(kernel_size=3, **kwargs):
@@ -20,7 +21,7 @@ def network_of(function, name="low_res"):
 
 
 def folded(ways):
-    return rows.folded(tiny_network("plain", num_layers=3), ways)
+    return plain_network.folded(tiny_network("plain", num_layers=3), ways)
 
 
 def unequal_branches(x):

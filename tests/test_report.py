@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfmisr.report import crops, montage, table
+from tfmisr.evaluation import crops, montage, table
 
 PROTOCOL = {
     "dataset": "chest_phantom",
@@ -411,6 +411,6 @@ def test_same_images_give_the_same_file(tmp_path):
 
 
 def test_montage_does_without_pyplot():
-    code = "import sys, tfmisr.report.montage; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, tfmisr.evaluation.montage; sys.exit('matplotlib.pyplot' in sys.modules)"
     root = pathlib.Path(__file__).parent.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from synthetic import ArraySource, smooth_images
 
-from tfmisr import degradations, evaluate, metrics, pipeline, protocol, scoring, upscalers, verdicts
+from tfmisr import degradations, evaluate, metrics
+from tfmisr.data import pipeline
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.upscaler import to_levels
+from tfmisr.evaluation import protocol, scoring, table, verdicts
+from tfmisr.inference import upscalers
 from tfmisr.metrics import windows
-from tfmisr.report import table
 
 
 def judged(source, names=("nearest", "bicubic"), scale=2, **kwargs):
@@ -263,10 +266,10 @@ def test_unfinished_run_is_told_from_no_run(tmp_path):
 
 
 def test_levels_by_hand():
-    levels = upscalers.to_levels(np.array([-0.1, 0.0, 0.4999, 0.5001, 1.0, 7.0]), 255)
+    levels = to_levels(np.array([-0.1, 0.0, 0.4999, 0.5001, 1.0, 7.0]), 255)
     assert levels.tolist() == [0, 0, 127, 128, 255, 255]
     assert levels.dtype == np.uint8
-    assert upscalers.to_levels(np.array([1.0]), 4095).dtype == np.uint16
+    assert to_levels(np.array([1.0]), 4095).dtype == np.uint16
 
 
 def test_another_model_of_the_same_name_is_not_merged_away(tiny_source, tmp_path):

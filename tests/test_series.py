@@ -130,7 +130,9 @@ def _table(path):
 
 
 def _psnr_of(source, name):
-    from tfmisr import degradations, scoring, upscalers
+    from tfmisr import degradations
+    from tfmisr.evaluation import scoring
+    from tfmisr.inference import upscalers
 
     judged = scoring.evaluate([upscalers.load("nearest")], source, "all", 2, degradations.make(2), measures=("psnr",))
     return next(row["psnr"] for row in judged.rows if row["id"] == name and row["model"] == "nearest")
@@ -302,7 +304,7 @@ def test_broken_slice_does_not_count(tmp_path):
 
 
 def test_study_shows_models_the_slices_as_training_does(tmp_path):
-    from tfmisr.study import cases, design
+    from tfmisr.reader_study import cases, design
 
     folder = sixteen(tmp_path / "in")
     wanted = design.Cases(files=("in/*.dcm",), count=16, training=0, patient_pattern=r"(.+)\.dcm")

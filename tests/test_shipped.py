@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tiny_network import picture, tiny_network, write_tflite
 
-from tfmisr import upscalers
 from tfmisr.edge import card, runtime, shipped
 from tfmisr.edge.errors import InputError
+from tfmisr.inference import upscalers
 
 MOST_BYTES = 8_000_000  # of all models together
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tfmisr.statistics import bootstrap_mean, paired_difference
+from tfmisr.evaluation.statistics import bootstrap_mean, paired_difference
 
 NORMAL = np.random.default_rng(3).normal(36.0, 4.0, 60)
 
@@ -55,7 +55,7 @@ def test_same_seed_gives_the_same_interval_and_another_seed_another():
 def test_chunks_cover_all_resamples(monkeypatch):
     # A chunk of 7 resamples draws the same numbers one after the other.
     whole = bootstrap_mean(NORMAL, np.arange(60), resamples=100)
-    monkeypatch.setattr("tfmisr.statistics._CHUNK", 7 * 60)
+    monkeypatch.setattr("tfmisr.evaluation.statistics._CHUNK", 7 * 60)
     assert bootstrap_mean(NORMAL, np.arange(60), resamples=100) == whole
 
 

@@ -13,9 +13,9 @@ import pytest
 import study_helpers
 
 from tfmisr.edge.errors import InputError
-from tfmisr.study import __main__ as study
-from tfmisr.study.report import formats, page, table, tables, words
-from tfmisr.study.statistics import agreement, ratings, summary
+from tfmisr.reader_study import __main__ as study
+from tfmisr.reader_study.report import formats, page, table, tables, words
+from tfmisr.reader_study.statistics import agreement, ratings, summary
 
 STAMP = "SIMULATED READERS"
 
@@ -531,20 +531,20 @@ def test_wrong_simulations_are_refused(arguments, message, tmp_path):
 
 def test_help_and_analysis_leave_tensorflow_out(exported, tmp_path):
     program = (
-        "import sys; from tfmisr.study.__main__ import main\n"
+        "import sys; from tfmisr.reader_study.__main__ import main\n"
         f"main(['analyse', {str(exported)!r}, '--output', {str(tmp_path)!r}]); assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
     program = (
-        "import sys; from tfmisr.study.__main__ import main\ntry: main(['simulate', 'size', '--help'])\n"
+        "import sys; from tfmisr.reader_study.__main__ import main\ntry: main(['simulate', 'size', '--help'])\n"
         "except SystemExit: assert not {'tensorflow', 'scipy', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
 def test_r17_a_study_folder_is_exported_and_analysed(tmp_path):
-    from tfmisr.study import simulated
-    from tfmisr.study.store import Store
+    from tfmisr.reader_study import simulated
+    from tfmisr.reader_study.store import Store
 
     frozen = study_helpers.build(tmp_path)
     with Store(frozen) as store:

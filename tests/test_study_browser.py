@@ -10,8 +10,8 @@ import PIL.Image
 import pytest
 from study_helpers import build, kill, process, served, values
 
-from tfmisr.study import building, design, verification, windowing
-from tfmisr.study.store import Store
+from tfmisr.reader_study import building, design, verification, windowing
+from tfmisr.reader_study.store import Store
 
 webdriver = pytest.importorskip("selenium.webdriver")
 pytest.importorskip("uvicorn")

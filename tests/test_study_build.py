@@ -12,8 +12,8 @@ from study_helpers import ROOT, build, values
 from tfmisr import degradations
 from tfmisr.edge import images, resize
 from tfmisr.edge.errors import InputError
-from tfmisr.study import building, cases, design, frozen
-from tfmisr.study.windowing import LINEAR_EXACT, SIGMOID, Window
+from tfmisr.reader_study import building, cases, design, frozen
+from tfmisr.reader_study.windowing import LINEAR_EXACT, SIGMOID, Window
 
 
 def stored(study, case, arm):
@@ -205,7 +205,7 @@ def test_pattern_tells_patients_of_files_apart(tmp_path):
 def test_files_need_no_tensorflow(tmp_path):
     program = (
         "import pathlib, sys; sys.path.insert(0, 'tests')\n"
-        "from study_helpers import build; from tfmisr.study import app, store\n"
+        "from study_helpers import build; from tfmisr.reader_study import app, store\n"
         f"store.Store(build(pathlib.Path({str(tmp_path)!r}))).database.close()\n"
         "assert not {'tensorflow', 'keras', 'tensorflow_datasets'} & set(sys.modules)"
     )

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from tfmisr.edge.errors import InputError
-from tfmisr.study import __main__ as study
-from tfmisr.study.commands import demo
+from tfmisr.reader_study import __main__ as study
+from tfmisr.reader_study.commands import demo
 
 
 @pytest.mark.large

@@ -6,7 +6,7 @@ import pytest
 from study_helpers import ANCHORS
 
 from tfmisr.edge.errors import InputError
-from tfmisr.study import design
+from tfmisr.reader_study import design
 
 EXAMPLE = pathlib.Path(design.__file__).parent / "demonstration.toml"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfmisr.edge.errors import InputError
-from tfmisr.study.ordering import Plan, order
+from tfmisr.reader_study.ordering import Plan, order
 
 CASES, ARMS = tuple(f"c{i}" for i in range(12)), ("a", "b", "c", "d")
 PLAN = Plan(CASES, ("t1", "t2"), ARMS, (), 3, 0.15, 8, 4)

@@ -14,8 +14,8 @@ import sys
 import pytest
 from study_helpers import ARMS, ROOT, Client, answer, build, checks, kill, process, served
 
-from tfmisr.study import frozen, security, verification
-from tfmisr.study.store import Store
+from tfmisr.reader_study import frozen, security, verification
+from tfmisr.reader_study.store import Store
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -312,7 +312,7 @@ def test_pages_ask_no_third_party(anna):
     ],
 )
 def test_address_that_is_not_safe_is_refused(study, arguments, expected):
-    command = [sys.executable, "-m", "tfmisr.study", "serve", str(study.folder), *arguments]
+    command = [sys.executable, "-m", "tfmisr.reader_study", "serve", str(study.folder), *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and expected in done.stderr and "Traceback" not in done.stderr
 
@@ -410,7 +410,7 @@ def test_server_writes_no_token_to_its_output(study):
 
 def test_commands_end_a_study(study, tmp_path):
     def run(*arguments):
-        command = [sys.executable, "-m", "tfmisr.study", *map(str, arguments)]
+        command = [sys.executable, "-m", "tfmisr.reader_study", *map(str, arguments)]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, env={**os.environ})
 
     added = run("readers", study.folder, "--add", "anna", "ben", "--admin", "--url", "https://reading.example")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfmisr.study.statistics import agreement, icc
+from tfmisr.reader_study.statistics import agreement, icc
 
 N = np.nan
 SHROUT_FLEISS = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]])

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tfmisr.study.statistics import primary
-from tfmisr.study.statistics.comparisons import case_averaged_wilcoxon, common_language, holm
-from tfmisr.study.statistics.simulation import Assumptions
+from tfmisr.reader_study.statistics import primary
+from tfmisr.reader_study.statistics.comparisons import case_averaged_wilcoxon, common_language, holm
+from tfmisr.reader_study.statistics.simulation import Assumptions
 
 N = np.nan
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tfmisr.study.statistics import primary
-from tfmisr.study.statistics.intervals import Interval, bootstrap, over_readers_and_cases
-from tfmisr.study.statistics.noninferiority import judge
-from tfmisr.study.statistics.simulation import Assumptions, size_of_study
+from tfmisr.reader_study.statistics import primary
+from tfmisr.reader_study.statistics.intervals import Interval, bootstrap, over_readers_and_cases
+from tfmisr.reader_study.statistics.noninferiority import judge
+from tfmisr.reader_study.statistics.simulation import Assumptions, size_of_study
 
 N = np.nan
 # Three readers, four cases. Mean 3; mean squares by hand: readers 4, cases 2/3, rest 1/3.

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tfmisr.study.statistics import influence, ordinal
-from tfmisr.study.statistics.laplace import MarginalLikelihood, Terms
+from tfmisr.reader_study.statistics import influence, ordinal
+from tfmisr.reader_study.statistics.laplace import MarginalLikelihood, Terms
 
 
 def arithmetic_scores(readers=5, cases=40, arms=4):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfmisr.study.statistics.preferences import strengths
+from tfmisr.reader_study.statistics.preferences import strengths
 
 
 def listed(wins, ties=None):

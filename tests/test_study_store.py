@@ -13,9 +13,9 @@ from study_helpers import ARMS, Time, answer, build, checks, read_all
 
 import tfmisr
 from tfmisr.edge.errors import InputError
-from tfmisr.study import exporting, frozen, ordering, screens, simulated, verification
-from tfmisr.study.answer import Refused
-from tfmisr.study.store import Store
+from tfmisr.reader_study import exporting, frozen, ordering, screens, simulated, verification
+from tfmisr.reader_study.answer import Refused
+from tfmisr.reader_study.store import Store
 
 
 @pytest.fixture

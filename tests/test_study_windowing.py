@@ -5,7 +5,7 @@ import pydicom
 import pytest
 from pydicom.pixels import apply_windowing
 
-from tfmisr.study.windowing import FUNCTIONS, LINEAR, LINEAR_EXACT, SIGMOID, Window, apply, to_screen
+from tfmisr.reader_study.windowing import FUNCTIONS, LINEAR, LINEAR_EXACT, SIGMOID, Window, apply, to_screen
 
 
 #

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 from pydicom.sequence import Sequence
 
-from tfmisr import tfio_dicom
+from tfmisr.data import tfio_dicom
 from tfmisr.edge import dicom
 from tfmisr.edge.errors import InputError
 

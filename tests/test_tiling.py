@@ -62,7 +62,7 @@ def network(request):
 
 @pytest.mark.parametrize("shape", [(61, 83), (40, 130)])
 def test_tiled_result_equals_the_whole_images(network, shape):
-    from tfmisr import upscalers
+    from tfmisr.inference import upscalers
 
     lr = np.random.default_rng(0).random((*shape, 1), dtype=np.float32)
     whole = np.asarray(network(lr[None], training=False))[0]
@@ -78,7 +78,8 @@ def test_less_overlap_than_the_receptive_radius_leaves_seams(network):
 
 
 def test_receptive_radius_of_the_papers_networks_by_hand():
-    from tfmisr import models, upscalers
+    from tfmisr import models
+    from tfmisr.inference import upscalers
 
     # Each 3x3 convolution sees one pixel further; the bicubic interpolation, which sees two, lies beside them.
     for name, convolutions in {"cnn5": 6, "resnet18": 18, "resnet6": 1 + 12 + 1 + 1}.items():
@@ -88,7 +89,7 @@ def test_receptive_radius_of_the_papers_networks_by_hand():
 def test_network_that_sees_the_whole_image_is_not_cut():
     import keras
 
-    from tfmisr import upscalers
+    from tfmisr.inference import upscalers
 
     image = keras.Input((None, None, 1))
     mean = keras.layers.GlobalAveragePooling2D(keepdims=True)(image)
@@ -147,7 +148,7 @@ def test_bound_of_which_nothing_would_be_kept_is_refused():
 
 
 def test_fitted_result_equals_the_whole_images(network):
-    from tfmisr import upscalers
+    from tfmisr.inference import upscalers
 
     lr = np.random.default_rng(0).random((61, 83, 1), dtype=np.float32)
     whole = np.asarray(network(lr[None], training=False))[0]
@@ -156,8 +157,9 @@ def test_fitted_result_equals_the_whole_images(network):
 
 
 def test_fixed_and_fitted_tiles_are_not_mixed():
-    from tfmisr import models, upscalers
+    from tfmisr import models
     from tfmisr.edge.errors import InputError
+    from tfmisr.inference import upscalers
 
     network = models.create("cnn5", 2, num_filters=4)
     with pytest.raises(InputError, match="expected tile or max_tile, not both"):

@@ -17,7 +17,7 @@ import pytest
 from training_runs import needs_muon
 
 from tfmisr import models
-from tfmisr.config import Config
+from tfmisr.config.fields import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.training import checkpoints, loop
 
@@ -245,7 +245,8 @@ def test_run_of_an_earlier_version_goes_on_without_a_warm_up(tiny_source, tmp_pa
 
 
 def test_few_steps_do_not_end_below_the_interpolation_that_the_network_begins_at(tiny_source, tmp_path):
-    from tfmisr import blank, degradations, metrics, pipeline
+    from tfmisr import degradations, metrics
+    from tfmisr.data import exact_images, pipeline
     from tfmisr.edge.resize import upscale
 
     def psnr(name, **fields):
@@ -254,7 +255,7 @@ def test_few_steps_do_not_end_below_the_interpolation_that_the_network_begins_at
         with open(tmp_path / name / "history.csv", newline="") as file:
             return float(list(csv.DictReader(file))[-1]["val_psnr"])
 
-    lr, hr = blank.validation_crops(pipeline.cache_of(tiny_source, "validation"), 2, degradations.make(2), 4, 64)
+    lr, hr = exact_images.validation_crops(pipeline.cache_of(tiny_source, "validation"), 2, degradations.make(2), 4, 64)
     bicubic = np.mean([metrics.psnr(b, np.clip(upscale(a, 2), 0, 1), 1.0) for a, b in zip(lr, hr, strict=True)])
     assert psnr("warm") > bicubic - 0.05 > psnr("cold", auto_warmup=False) + 0.5
 
@@ -320,7 +321,8 @@ def test_training_beats_bicubic(tiny_source, tmp_path):
     loop.train(Config(**fields, workdir=str(tmp_path / "run")), tiny_source)
     with open(tmp_path / "run" / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    from tfmisr import degradations, pipeline
+    from tfmisr import degradations
+    from tfmisr.data import pipeline
     from tfmisr.edge.resize import upscale
 
     lr, hr = pipeline.validation_crops(pipeline.cache_of(tiny_source, "validation"), 2, degradations.make(2), 4, 64)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tfmisr import config, models, tune
-from tfmisr.config import Config
+from tfmisr.config.fields import Config
 from tfmisr.edge.errors import InputError
-from tfmisr.tuning import results, space, studies
+from tfmisr.tuning import parameter_studies, results, space
 from tfmisr.tuning.sweep import Sweep
 
 BASE = Config(steps=10)
@@ -65,9 +65,9 @@ def test_network_that_keras_cannot_build_is_the_users_mistake():
         models.create("imdn/num_filters=2", 2)
 
 
-@pytest.mark.parametrize("name", studies.names())
+@pytest.mark.parametrize("name", parameter_studies.names())
 def test_study_is_a_grid_that_can_run(name):
-    fields, searched = studies.study(name)
+    fields, searched = parameter_studies.study(name)
     base = config.from_dict(fields, name)
     Sweep(base, "grid", space=searched)
     assert len(space.Declared(searched, base, name).parameters[-1].choices) > 1  # the seeds

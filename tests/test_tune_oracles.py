@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tfmisr.config import Config
+from tfmisr.config.fields import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.tuning import oracles, results, service, space, worker
 from tfmisr.tuning.sweep import Sweep

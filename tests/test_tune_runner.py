@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tfmisr.config import Config
+from tfmisr.config.fields import Config
 from tfmisr.tuning import results, space
 from tfmisr.tuning.sweep import Sweep
 

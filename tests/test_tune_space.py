@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tfmisr.config import Config
+from tfmisr.config.fields import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.tuning import space
 

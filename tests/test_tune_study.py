@@ -8,8 +8,8 @@ from PIL import Image
 from scipy import stats
 
 from tfmisr.edge.errors import InputError
-from tfmisr.tuning import study_plots, study_report
-from tfmisr.tuning import study_statistics as statistics
+from tfmisr.tuning import parameter_study_plots, parameter_study_report
+from tfmisr.tuning import parameter_study_statistics as statistics
 
 SCORES = {
     (8, 0.001): [30.1, 30.4, 30.2],
@@ -138,7 +138,7 @@ def test_report_says_which_differences_the_seeds_do_not_explain(tmp_path, capsys
         '18,failed,8,0.1,mae,0,,,,,"the loss became nan | at step 3"\n19,over,99,0.1,mae,0,,,9999,9,over the limit\n'
     )
     table = write(tmp_path / "study.csv", extra=failed)
-    assert study_report.main([str(table)]) == 0
+    assert parameter_study_report.main([str(table)]) == 0
     text = (tmp_path / "report.md").read_text()
     best = "Best setting: filters 16, rate 0.003 with val_psnr 32.1000, mean of 3 seeds, 31.9000 to 32.4000."
     assert best in text and text.splitlines()[2] == "6 settings, 3 seeds, 2 trials not completed."
@@ -158,7 +158,7 @@ def test_report_says_which_differences_the_seeds_do_not_explain(tmp_path, capsys
 def drawn(monkeypatch):
     """Collects the figures that are drawn, instead of writing them."""
     figures = []
-    monkeypatch.setattr(study_plots, "_write", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(parameter_study_plots, "_write", lambda figure, path: figures.append(figure))
     return figures
 
 
@@ -183,7 +183,7 @@ def are_apart(found):
 )
 def test_values_below_the_effects_can_be_read(drawn, rates):
     study = statistics.Study({"rate": sorted(rates)}, {(rate,): np.array([30.0]) for rate in rates}, {}, 1, [])
-    study_plots.effects(study, "val_psnr", None)
+    parameter_study_plots.effects(study, "val_psnr", None)
     drawn[0].canvas.draw()
     panel = drawn[0].axes[0]
     low, high = panel.get_xlim()
@@ -200,8 +200,8 @@ def test_long_words_do_not_hide_one_another(drawn):
     costs = {s: {"parameters": 10**i, "multiply_adds": 10**i} for i, s in enumerate(settings, 3)}
     factors = {"loss": LOSSES, "rate": [s[1] for s in settings]}
     study = statistics.Study(factors, settings, costs, 1, [])
-    study_plots.effects(study, "val_psnr", None)
-    study_plots.pareto(study, "val_psnr", None)
+    parameter_study_plots.effects(study, "val_psnr", None)
+    parameter_study_plots.pareto(study, "val_psnr", None)
     words = drawn[0].axes[0].get_xticklabels()
     assert [word.get_text().replace("\n", " ") for word in words] == LOSSES
     assert all(word.get_rotation() == 30 for word in words) and "\n" in words[1].get_text()
@@ -211,7 +211,7 @@ def test_long_words_do_not_hide_one_another(drawn):
 
 
 def test_two_at_a_time_have_the_intervals_of_their_means(drawn, study):
-    study_plots.interactions(study, "val_psnr", None)
+    parameter_study_plots.interactions(study, "val_psnr", None)
     panel = drawn[0].axes[0]
     _, _, (bars,) = panel.containers[0].lines
     low, high = (y for _, y in bars.get_segments()[0])
@@ -228,20 +228,20 @@ def test_report_holds_the_scores_against_bicubic_and_tells_of_similarity(tmp_pat
     lines[0] += ",bicubic_psnr,val_ssim"
     lines[1:] = [f"{line},31.0,{0.9 + i % 6 // 3 / 100 + i / 1e5}" for i, line in enumerate(lines[1:])]
     (tmp_path / "study.csv").write_text("\n".join(lines) + "\n")
-    study_report.write(tmp_path / "study.csv", "val_psnr", "max")
+    parameter_study_report.write(tmp_path / "study.csv", "val_psnr", "max")
     text = (tmp_path / "report.md").read_text()
     # Means: 30.2333, 31.0333, 30.9333, 30.6667, 32.1, 31.4.
     assert "crops: 31.0000; 3 of 6 settings are above it (differences from -0.7667 to +1.1000)." in text
     similarity = text.partition("## What each does to structural similarity")[2].partition("## Parameters")[0]
     assert "| filters | 8 to 16 | +0.0100 (" in similarity
-    assert study_report.against_bicubic(tmp_path / "study.csv", "val_psnr", "max") in text
-    study_report.main([str(tmp_path / "study.csv"), "--objective", "val_ssim"])
+    assert parameter_study_report.against_bicubic(tmp_path / "study.csv", "val_psnr", "max") in text
+    parameter_study_report.main([str(tmp_path / "study.csv"), "--objective", "val_ssim"])
     assert (tmp_path / "report.md").read_text().startswith("# val_ssim: 18 trials")
 
 
 def test_best_setting_of_which_a_seed_failed_says_so(tmp_path):
     scores = {**SCORES, (16, 0.003): [32.0, 32.4]}
-    study_report.write(write(tmp_path / "study.csv", scores), "val_psnr", "max")
+    parameter_study_report.write(write(tmp_path / "study.csv", scores), "val_psnr", "max")
     text = (tmp_path / "report.md").read_text()
     assert "mean of 2 seeds, 32.0000 to 32.4000; 1 of the 3 seeds was not completed with it." in text
 
@@ -262,21 +262,23 @@ def test_report_says_where_no_setting_beats_bicubic(tmp_path, bicubic, expected)
     lines = write(tmp_path / "study.csv").read_text().splitlines()
     lines = [lines[0] + ",bicubic_psnr", *(f"{line},{bicubic}" for line in lines[1:])]
     (tmp_path / "study.csv").write_text("\n".join(lines) + "\n")
-    said = study_report.against_bicubic(tmp_path / "study.csv", "val_psnr", "max")
+    said = parameter_study_report.against_bicubic(tmp_path / "study.csv", "val_psnr", "max")
     assert expected in said and bool(said) is bool(expected)
-    study_report.write(tmp_path / "study.csv", "val_psnr", "max")
+    parameter_study_report.write(tmp_path / "study.csv", "val_psnr", "max")
     assert said in (tmp_path / "report.md").read_text()
 
 
 def test_two_at_a_time_are_drawn_of_grids_alone(tmp_path):
     scores = {(8 + i, 0.001 * 2**i): [30.0 + i] for i in range(5)}
-    names = {path.name for path in study_report.write(write(tmp_path / "study.csv", scores), "val_psnr", "max")}
+    names = {
+        path.name for path in parameter_study_report.write(write(tmp_path / "study.csv", scores), "val_psnr", "max")
+    }
     assert names == {"report.md", "pareto.png", "effects.png"}
 
 
 def test_study_without_repeats_makes_no_claim_about_noise(tmp_path):
     table = write(tmp_path / "study.csv", {k: v[:1] for k, v in SCORES.items()})
-    study_report.write(table, "val_psnr", "max")
+    parameter_study_report.write(table, "val_psnr", "max")
     text = (tmp_path / "report.md").read_text()
     assert "the noise of seeds is not known" in text and "yes" not in text
 
@@ -285,7 +287,7 @@ def test_study_without_repeats_makes_no_claim_about_noise(tmp_path):
 def test_file_that_is_no_study_is_told(tmp_path, content):
     (tmp_path / "study.csv").write_text(content)
     with pytest.raises(InputError, match="study.csv"):
-        study_report.write(tmp_path / "study.csv", "val_psnr", "max")
+        parameter_study_report.write(tmp_path / "study.csv", "val_psnr", "max")
 
 
 def test_short_trials_that_went_on_are_no_repeats(tmp_path):
@@ -294,7 +296,7 @@ def test_short_trials_that_went_on_are_no_repeats(tmp_path):
     (tmp_path / "study.csv").write_text(head + "\n".join(rows) + "\n")
     study = statistics.read(tmp_path / "study.csv", "val_psnr")
     assert {s: scores.tolist() for s, scores in study.settings.items()} == {(0.1,): [36.0], (0.2,): [29.0]}
-    study_report.write(tmp_path / "study.csv", "val_psnr", "max")
+    parameter_study_report.write(tmp_path / "study.csv", "val_psnr", "max")
     text = (tmp_path / "report.md").read_text()
     assert text.startswith("# val_psnr: 3 trials\n")
     assert "Runs of 3 to 6 steps; 1 shorter, which went on as longer ones, left out." in text
@@ -308,11 +310,11 @@ def test_study_with_a_broken_row_is_told(tmp_path, row):
     head = "trial,status,a,seed,val_psnr,parameters,multiply_adds,reason\n"
     (tmp_path / "study.csv").write_text(f"{head}{row}\n")
     with pytest.raises(InputError, match="trial 0 in .*study.csv"):
-        study_report.write(tmp_path / "study.csv", "val_psnr", "max")
+        parameter_study_report.write(tmp_path / "study.csv", "val_psnr", "max")
 
 
 def test_study_in_which_nothing_was_completed_is_told(tmp_path):
     head = "trial,status,a,seed,val_psnr,parameters,multiply_adds,reason\n"
     (tmp_path / "study.csv").write_text(head + "0,failed,1,0,,,,broken\n")
     with pytest.raises(InputError, match="no trial in .* was completed"):
-        study_report.write(tmp_path / "study.csv", "val_psnr", "max")
+        parameter_study_report.write(tmp_path / "study.csv", "val_psnr", "max")

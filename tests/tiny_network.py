@@ -27,9 +27,9 @@ def picture(height, width, channels=1, seed=0):
 
 def write_tflite(path, network, flavour="float32", tile=32, **said):
     """Converts a network and writes it with its card, as `python -m tfmisr.export` does."""
-    from tfmisr import upscalers
     from tfmisr.edge import card
     from tfmisr.export import cards, convert
+    from tfmisr.inference import upscalers
 
     core = convert.core_of(network, flavour)
     channels = network.input_shape[-1]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tfmisr import models
-from tfmisr.config import Config
+from tfmisr.config.fields import Config
 from tfmisr.training import loop
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

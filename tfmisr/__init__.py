@@ -22,6 +22,8 @@ import types
 import typing
 from importlib.machinery import PathFinder
 
+from tfmisr import _moved
+
 if typing.TYPE_CHECKING:
     from tfmisr import data, degradations, losses, metrics, models  # noqa: F401
     from tfmisr.api import evaluate, export, fit, load, tune  # noqa: F401
@@ -86,6 +88,8 @@ def __dir__() -> list[str]:
     own = (name for name, value in globals().items() if getattr(value, "__name__", "").startswith("tfmisr."))
     return sorted({*__all__, *own, *(name for name in globals() if name.startswith("__"))})
 
+
+_moved.install()
 
 # A wheel holds datasets/ and export/ inside tfmisr/ (see setup.cfg); in a checkout they stand beside it.
 _root = pathlib.Path(__file__).resolve().parent.parent

@@ -16,9 +16,10 @@ COMMANDS = {
     "export.benchmark": "measures how fast .tflite files are on this machine",
     "prepare": "finds or downloads a dataset, checks it and stores it by split",
     "models": "lists the networks, with what each costs",
-    "study": "a blinded reader study in a browser",
+    "reader_study": "a blinded reader study in a browser",
     "dicom_check": "checks a derived DICOM image against its source",
 }
+OLD_COMMANDS = ("study",)  # of the previous release, for one more
 
 
 def usage() -> str:
@@ -49,11 +50,12 @@ def call(arguments: list[str]) -> int | None:
     if name == "--version":
         print(f"tfmisr {tfmisr.__version__}")
         return 0
-    if name not in COMMANDS:
+    if name not in (*COMMANDS, *OLD_COMMANDS):
         raise InputError(f"unknown command {name}{hint(name, COMMANDS, 0.5)} (see tfmisr --help)")
     module = f"tfmisr.{name}"
     sys.argv = [sys.argv[0], *rest]
-    return importlib.import_module(f"{module}.__main__" if name in ("export", "models", "study") else module).main()
+    is_package = name in ("export", "models", "reader_study", *OLD_COMMANDS)
+    return importlib.import_module(f"{module}.__main__" if is_package else module).main()
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ from tfmisr import cli, options
 from tfmisr.edge.errors import InputError
 
 if typing.TYPE_CHECKING:
-    from tfmisr.array_upscaler import ArrayUpscaler
-    from tfmisr.report.outcomes import Evaluation, Exported, Search, TrainingRun
+    from tfmisr.evaluation.outcomes import Evaluation, Exported, Search, TrainingRun
+    from tfmisr.inference.array_upscaler import ArrayUpscaler
 
 
 def _run(command: str, given: dict):
@@ -30,7 +30,7 @@ def load(
 
     Args:
         name: A model that comes with tfmisr, a run's folder, a `.keras`, `.tflite` or `.npz` file, an interpolation or
-            a classical method; see `tfmisr.upscalers.load`. `NAME+` takes the mean over eight orientations.
+            a classical method; see `tfmisr.inference.upscalers.load`. `NAME+` takes the mean over eight orientations.
         scale: Upsampling factor, for an interpolation or a classical method (default: 4); a network has its own.
         tile: Side of all tiles in pixels of the input; see `python -m tfmisr.upscale --help`.
         max_tile: Bound of tiles that are chosen for each image.
@@ -41,14 +41,15 @@ def load(
     Raises:
         InputError: No such model, or a scale that is not its own.
     """
-    from tfmisr import enlarging, models, upscale
-    from tfmisr.array_upscaler import ArrayUpscaler
+    from tfmisr import models, upscale
+    from tfmisr.inference import batch
+    from tfmisr.inference.array_upscaler import ArrayUpscaler
 
     given = {"scale": scale, "tile": tile, "max_tile": max_tile, "threads": threads, "color": color}
     checked = options.parsed(upscale._parser(), {"model": name, "inputs": ["-"], "output": "-", **given})
     upscale.check(checked)
     with cli.naming_extras(f"the model {checked.model}"):
-        found = enlarging.load(checked.model, checked.tile, checked.threads, checked.color, checked.max_tile)
+        found = batch.load(checked.model, checked.tile, checked.threads, checked.color, checked.max_tile)
     if checked.scale is None:
         checked.scale = found.scale or upscale.SCALE
     models.check_scale(checked.scale)
@@ -74,7 +75,7 @@ def evaluate(models, **flags) -> "Evaluation":
     """Scores models and interpolations on the whole images of a split.
 
     Args:
-        models: One model or a list: names, folders of runs or files; see `tfmisr.upscalers.load`.
+        models: One model or a list: names, folders of runs or files; see `tfmisr.inference.upscalers.load`.
         **flags: The flags of `python -m tfmisr.evaluate`, which explains them under `--help`.
 
     Raises:

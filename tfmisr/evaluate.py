@@ -10,12 +10,11 @@ import sys
 import tfmisr
 from tfmisr import classical, cli
 from tfmisr.edge import shipped
-from tfmisr.edge.errors import InputError
-from tfmisr.loss_expression import VALUE_RANGES
-from tfmisr.models import check_name
-from tfmisr.report import outcomes
-from tfmisr.scoring import FURTHER, INTERPOLATIONS, LEARNED, MEASURES, OF_SETS, REFERENCE
-from tfmisr.words import counted
+from tfmisr.edge.errors import InputError, check_name
+from tfmisr.edge.text import counted
+from tfmisr.evaluation import outcomes
+from tfmisr.evaluation.scoring import FURTHER, INTERPOLATIONS, LEARNED, MEASURES, OF_SETS, REFERENCE
+from tfmisr.losses.expression import VALUE_RANGES
 
 _INHERITED = ("scale", "degradation", "blur_sigma", "noise_std", "quantize_lr")
 
@@ -98,7 +97,9 @@ def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
     _check(arguments)
     folder = _output(arguments)
     cli.check_writable(folder)
-    from tfmisr import data, degradations, models, scoring, upscalers
+    from tfmisr import data, degradations, models
+    from tfmisr.evaluation import scoring
+    from tfmisr.inference import fitting, upscalers
 
     features = _looked_through(arguments, measures)
     chosen = _unique([classical.named(name) or upscalers.load(name) for name in arguments.models])
@@ -120,7 +121,7 @@ def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
         )
     fields = {**values, "scale": scale}
     degradation = degradations.of(fields)
-    chosen = [classical.made(u, source, fields, arguments.seed) for u in chosen]
+    chosen = [fitting.fitted(u, source, fields, arguments.seed) for u in chosen]
     result = scoring.evaluate(
         chosen,
         source,
@@ -209,7 +210,7 @@ def _unique(chosen):
 
 
 def _merged(paths, result) -> dict:
-    from tfmisr import protocol
+    from tfmisr.evaluation import protocol
 
     models = {}
     for path in paths:

@@ -9,7 +9,7 @@ import sys
 
 import tfmisr
 from tfmisr import cli, config, presets
-from tfmisr.report import outcomes
+from tfmisr.evaluation import outcomes
 
 _JUDGED = 200  # images of the test split at most; python -m tfmisr.evaluate judges them all
 
@@ -61,13 +61,14 @@ def run(arguments: argparse.Namespace) -> outcomes.TrainingRun:
 
 def _warn(chosen, source) -> None:
     """Says before the training what its numbers will lack."""
-    from tfmisr import blank, degradations
+    from tfmisr import degradations
+    from tfmisr.data import exact_images
 
     if "validation" not in source.splits:
         print(f"warning: {source.name} holds no validation images; the run has no val_psnr to watch", file=sys.stderr)
     degradation = degradations.of(chosen.identity())
     for split in ("validation", "test"):
-        if split in source.splits and blank.all_exact(source, split, chosen.scale, degradation):
+        if split in source.splits and exact_images.all_exact(source, split, chosen.scale, degradation):
             print(
                 f"warning: the {split} split of {source.name} holds only images that interpolation reproduces exactly, "
                 "such as blank ones; they have no PSNR",
@@ -76,7 +77,9 @@ def _warn(chosen, source) -> None:
 
 
 def _judge(chosen, source, path) -> outcomes.TrainingRun:
-    from tfmisr import degradations, scoring, upscalers, verdicts
+    from tfmisr import degradations
+    from tfmisr.evaluation import scoring, verdicts
+    from tfmisr.inference import upscalers
 
     split = next((s for s in ("test", "validation", "train") if s in source.splits), None)
     if split != "test":

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import tfmisr
 from tfmisr import cli, config, presets
 from tfmisr.edge.errors import InputError
-from tfmisr.report import outcomes
-from tfmisr.tuning import studies
+from tfmisr.evaluation import outcomes
+from tfmisr.tuning import parameter_studies
 from tfmisr.tuning.sweep import OBJECTIVES, TUNERS, Sweep
 
 # Flags that are fields of the sweep.
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     recipe = parser.add_mutually_exclusive_group()
     for flag, text in (
-        ("study", "a grid with its report: " + ", ".join(studies.names())),
+        ("study", "a grid with its report: " + ", ".join(parameter_studies.names())),
         ("preset", "recipe that the trials start from: " + ", ".join(presets.names())),
     ):
         recipe.add_argument(f"--{flag}", default=argparse.SUPPRESS, metavar="NAME", help=text)
@@ -96,7 +96,7 @@ def _sweep(arguments) -> tuple[Sweep, str]:
     study, file = given.pop("study", None), given.pop("space")
     for name in _HERE:
         del given[name]
-    fields, described = studies.study(study) if study else ({}, None)
+    fields, described = parameter_studies.study(study) if study else ({}, None)
     base = config.parse(argparse.Namespace(**given), fields)
     if study:
         own["tuner"] = own["tuner"] or "grid"
@@ -155,13 +155,13 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None] = lambda text:
 
 
 def _end(sweep, best, arguments, say=print) -> outcomes.Search:
-    from tfmisr.tuning import driver, results, study_report
+    from tfmisr.tuning import driver, parameter_study_report, results
 
     if best is None:
         raise InputError(f"no trial was completed; the reasons are in {sweep.folder / 'study.csv'}")
     table, direction = sweep.folder / "study.csv", OBJECTIVES[sweep.objective]
-    lines = [study_report.told(table, sweep.objective, direction), _best(sweep, best)]
-    lines.append(study_report.against_bicubic(table, sweep.objective, direction))
+    lines = [parameter_study_report.told(table, sweep.objective, direction), _best(sweep, best)]
+    lines.append(parameter_study_report.against_bicubic(table, sweep.objective, direction))
     folder = results.home(sweep.folder, best["trial"])
     found = outcomes.Search(sweep.folder, best, "\n".join(filter(None, lines)), folder)
     say(str(found))

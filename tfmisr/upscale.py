@@ -9,7 +9,7 @@ from tfmisr import cli
 from tfmisr.edge import shipped
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import drop_dead
-from tfmisr.words import counted
+from tfmisr.edge.text import counted
 
 SCALE = 4  # of an interpolation, where none is given
 _WRITTEN = (".png", ".tif", ".tiff", ".dcm")
@@ -77,10 +77,11 @@ def main(argv=None) -> int:
     check(arguments)
     output = pathlib.Path(arguments.output).expanduser()
     jobs = _jobs(arguments.inputs, output)
-    from tfmisr import enlarging, models, series_scales
+    from tfmisr import models
+    from tfmisr.inference import batch, series_scales
 
     fields = {key: getattr(arguments, key) for key in ("tile", "max_tile", "threads", "color")}
-    enlarger = enlarging.Enlarger(arguments.model, arguments.scale or 0, **fields)
+    enlarger = batch.Enlarger(arguments.model, arguments.scale or 0, **fields)
     scale = (enlarger.upscaler.scale or SCALE) if arguments.scale is None else arguments.scale
     models.check_scale(scale)
     enlarger = dataclasses.replace(enlarger, scale=scale)
@@ -88,7 +89,7 @@ def main(argv=None) -> int:
     if jobs[0][1] == output:
         print(enlarger(*jobs[0], series_scales.like(jobs[0][0], arguments.like)))
         return 0
-    return _folder(enlarging.recorded(output, enlarger), jobs, arguments)
+    return _folder(batch.recorded(output, enlarger), jobs, arguments)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -103,8 +104,8 @@ def check(arguments: argparse.Namespace) -> None:
 
 def _folder(enlarger, jobs, arguments) -> int:
     """Does many images, going on after bad ones; those that are done already are left."""
-    from tfmisr import series_scales
-    from tfmisr.enlarging import RECORD, enlarge_all, forget_empty
+    from tfmisr.inference import series_scales
+    from tfmisr.inference.batch import RECORD, enlarge_all, forget_empty
     from tfmisr.progress import bar
 
     left = [job for job in jobs if arguments.overwrite or not job[1].exists()]

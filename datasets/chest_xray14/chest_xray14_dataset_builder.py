@@ -13,8 +13,8 @@ import tqdm
 from PIL import Image
 
 from tfmisr import data
+from tfmisr.data.download import require_free_space
 from tfmisr.datasets.chest_xray14 import archive, downloads
-from tfmisr.download import require_free_space
 from tfmisr.edge.errors import InputError
 from tfmisr.progress import bar
 

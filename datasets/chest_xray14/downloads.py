@@ -5,7 +5,7 @@ import os
 import pathlib
 import urllib.parse
 
-from tfmisr import download
+from tfmisr.data import download
 from tfmisr.edge.errors import InputError
 
 

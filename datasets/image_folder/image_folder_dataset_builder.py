@@ -12,12 +12,12 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from tfmisr import data
+from tfmisr.data.download import require_free_space
 from tfmisr.datasets.image_folder import patients, scan
-from tfmisr.download import require_free_space
 from tfmisr.edge import images, series
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.text import counted
 from tfmisr.progress import bar
-from tfmisr.words import counted
 
 
 class Builder(data.DatasetBuilder):

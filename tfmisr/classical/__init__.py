@@ -1,6 +1,6 @@
 """Methods older than deep networks, one a file, by name. Those that learn do so on a dataset's training images.
 
-What has been learned is kept beside the prepared dataset, in a file that `tfmisr.upscalers.load` takes.
+What has been learned is kept beside the prepared dataset, in a file that `tfmisr.inference.upscalers.load` takes.
 """
 
 import dataclasses
@@ -13,9 +13,11 @@ import pathlib
 
 import numpy as np
 
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import printable
-from tfmisr.words import counted
+from tfmisr.edge.text import counted
+from tfmisr.edge.upscaler import Upscaler
 
 METHODS = ("back_projection", "optimal_linear", "plug_and_play", "self_similarity", "sparse_coding")
 LEARNING = ("optimal_linear", "plug_and_play", "sparse_coding")
@@ -28,7 +30,7 @@ _FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A method as the function of a `tfmisr.upscalers.Upscaler`.
+    """A method as the function of a `tfmisr.edge.upscaler.Upscaler`.
 
     Args:
         name: One of `METHODS`.
@@ -43,7 +45,7 @@ class Method:
     __hash__ = object.__hash__
 
     def __call__(self, lr, scale, convert=None, dtype=np.float32):
-        """Enlarges one image; see `tfmisr.upscalers.Upscaler.function`."""
+        """Enlarges one image; see `tfmisr.edge.upscaler.Upscaler.function`."""
         sr = self._function(scale)(lr)
         return convert(sr) if convert else sr
 
@@ -60,14 +62,12 @@ def _module(name):
     return importlib.import_module(f"{__name__}.{name}")
 
 
-def named(name: str):
-    """Returns the `tfmisr.upscalers.Upscaler` that a name says, which `made` makes ready, or `None`."""
-    from tfmisr.upscalers import Upscaler
-
+def named(name: str) -> Upscaler | None:
+    """Returns the upscaler that a name says, which `tfmisr.inference.fitting.fitted` fits, or `None`."""
     return Upscaler(name, Method(name)) if name in METHODS else None
 
 
-def load(name: str):
+def load(name: str) -> Upscaler:
     """Returns the upscaler of a method that does not learn, for images that bicubic reduction has made.
 
     Raises:
@@ -78,32 +78,6 @@ def load(name: str):
             f"{name} learns from images: python -m tfmisr.evaluate {name} --dataset ... prints the file to give here"
         )
     return named(name)
-
-
-def made(upscaler, source, fields: dict, seed: int = 0):
-    """Returns an upscaler ready for a scale and a degradation: a method that learns has then learned.
-
-    Args:
-        upscaler: Of `named`; any other is returned as it is.
-        source: `tfmisr.data.Source`, whose train split it may learn from.
-        fields: `scale` and those of `tfmisr.degradations.FIELDS`.
-        seed: Start of the random draws of learning.
-
-    Raises:
-        InputError: There are no training images.
-    """
-    from tfmisr import degradations, upscalers
-
-    method = upscaler.function
-    if not isinstance(method, Method) or method.degradation:
-        return upscaler
-    if method.name in LEARNING and method.fitted is None:
-        path = fitted_file(method.name, source, fields, seed)
-        upscaler = dataclasses.replace(upscalers.load(str(path)), name=upscaler.name)
-    if isinstance(upscaler.function, Method):
-        bound = dataclasses.replace(upscaler.function, degradation=degradations.of(fields))
-        upscaler = dataclasses.replace(upscaler, function=bound)
-    return upscaler
 
 
 def fitted_file(name: str, source, fields: dict, seed: int = 0) -> pathlib.Path:
@@ -118,7 +92,8 @@ def fitted_file(name: str, source, fields: dict, seed: int = 0) -> pathlib.Path:
     Raises:
         InputError: There are no training images.
     """
-    from tfmisr import degradations, pipeline
+    from tfmisr import degradations
+    from tfmisr.data import pipeline
 
     if "train" not in source.splits:
         raise InputError(
@@ -166,7 +141,6 @@ def read(path: pathlib.Path):
         InputError: The file is something else.
     """
     from tfmisr.classical import store
-    from tfmisr.upscalers import Upscaler
 
     about, arrays = store.read(path)
     name = printable(path.stem)
@@ -202,3 +176,6 @@ def _degradation(fields):
     from tfmisr import degradations
 
     return degradations.of(fields)
+
+
+__getattr__ = renamed(__name__, made="tfmisr.inference.fitting.fitted")

@@ -14,7 +14,7 @@ import pathlib
 
 import numpy as np
 
-from tfmisr import pipeline
+from tfmisr.data import pipeline
 from tfmisr.edge import resize
 from tfmisr.edge.files import whole
 
@@ -27,7 +27,7 @@ def fit(cache, scale: int, degradation, seed: int) -> np.ndarray:
     """Returns the filters, to be added to the bicubic interpolation.
 
     Args:
-        cache: `tfmisr.pipeline.PixelCache` of training images.
+        cache: `tfmisr.data.pipeline.PixelCache` of training images.
         scale: Upsampling factor.
         degradation: `tfmisr.degradations.Degradation` that makes low resolution.
         seed: Of the choice of positions, and of the degradation's noise.

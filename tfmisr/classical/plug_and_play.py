@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tfmisr.classical import operators
-from tfmisr.edge import orientations, resize, tiling
+from tfmisr.edge import dihedral, resize, tiling
 from tfmisr.edge.errors import InputError
 
 DILATIONS = (1, 2, 3, 4, 3, 2, 1)
@@ -78,7 +78,7 @@ def fit(cache, scale: int, degradation, seed: int) -> dict[str, np.ndarray]:
     """Trains the denoiser on patches of training images; the same for every scale and degradation.
 
     Args:
-        cache: `tfmisr.pipeline.PixelCache` of training images.
+        cache: `tfmisr.data.pipeline.PixelCache` of training images.
         scale: Upsampling factor, on which nothing here depends.
         degradation: How low resolution is made; likewise.
         seed: Of the weights, the patches and the noise.
@@ -131,7 +131,7 @@ def _patch(cache, side, rng):
     y, x = (int(rng.integers(max(length - side, 0) + 1)) for length in image.shape[:2])
     patch = image[y : y + side, x : x + side].astype(np.float32) / np.float32(cache.max_vals[i])
     patch = np.pad(patch, [(0, side - length) for length in patch.shape[:2]] + [(0, 0)], "symmetric")
-    return orientations.turned(patch, int(rng.integers(8)))
+    return dihedral.turned(patch, int(rng.integers(8)))
 
 
 def network_of(fitted: dict[str, np.ndarray]):

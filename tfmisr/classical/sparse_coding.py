@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tfmisr import pipeline
 from tfmisr.classical.operators import back_project
+from tfmisr.data import pipeline
 from tfmisr.edge import resize
 from tfmisr.edge.errors import InputError
 
@@ -34,7 +34,7 @@ def fit(cache, scale: int, degradation, seed: int) -> dict[str, np.ndarray]:
     """Learns both dictionaries.
 
     Args:
-        cache: `tfmisr.pipeline.PixelCache` of training images.
+        cache: `tfmisr.data.pipeline.PixelCache` of training images.
         scale: Upsampling factor.
         degradation: `tfmisr.degradations.Degradation` that makes low resolution.
         seed: Of the choice of patches, the degradation's noise and the dictionary's start.

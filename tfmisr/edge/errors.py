@@ -22,3 +22,9 @@ def hint(name: str, known: Iterable[str], cutoff: float = 0.3) -> str:
     lower = {other.lower(): other for other in known}
     close = difflib.get_close_matches(name.lower(), lower, 1, cutoff)
     return f"; did you mean {lower[close[0]]}?" if close else ""
+
+
+def check_name(kind: str, name: str, known: list[str]) -> None:
+    """Raises an `InputError` that names the nearest of `known` where `name` is not one of them."""
+    if name not in known:
+        raise InputError(f"{kind} must be one of {', '.join(known)}. Received: {name}{hint(name, known)}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tfmisr.edge import card as model_card
-from tfmisr.edge import interpolation, orientations, quiet, tiling
+from tfmisr.edge import dihedral, interpolation, quiet, tiling
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import printable
 from tfmisr.edge.interpolation import bicubic as bicubic
@@ -76,7 +76,7 @@ class Model:
         self.name, self.scale, self.channels = printable(self.path.stem), self.card["scale"], self.card["channels"]
         self.overlap = self.card["overlap"]
         self.tile, self.max_tile = self._sizes(tile, max_tile)
-        self._enlarge = orientations.self_ensemble(self.window) if self_ensemble else self.window
+        self._enlarge = dihedral.self_ensemble(self.window) if self_ensemble else self.window
         self._open(threads)
 
     def _sizes(self, tile, max_tile):

@@ -1,64 +1,17 @@
-"""Losses between a restored and a true image, alone or in weighted sums; `tfmisr.loss_expression` is their language."""
+"""Losses between a restored image and its ground truth, alone or in weighted sums (`tfmisr.losses.expression`).
 
-import keras
+Imported when used: `expression` reads weighted sums without Keras.
+"""
 
-from tfmisr import loss_expression
-from tfmisr.losses.frequency import Frequency
-from tfmisr.losses.mixture import LossSum
-from tfmisr.losses.perceptual import NetworkPerceptual, VGG19Perceptual
-from tfmisr.losses.pixel import Charbonnier, Gradient, TotalVariation
-from tfmisr.losses.structure import SSIM, MultiScaleSSIM
+from tfmisr import _lazy
 
-NAMES = loss_expression.NAMES
-
-_CLASSES = {
-    "mse": keras.losses.MeanSquaredError,
-    "mae": keras.losses.MeanAbsoluteError,
-    "charbonnier": Charbonnier,
-    "ssim": SSIM,
-    "ms_ssim": MultiScaleSSIM,
-    "gradient": Gradient,
-    "frequency": Frequency,
-    "total_variation": TotalVariation,
-    "perceptual": VGG19Perceptual,
-}
-
-__all__ = [
-    "NAMES",
-    "SSIM",
-    "Charbonnier",
-    "Frequency",
-    "Gradient",
-    "LossSum",
-    "MultiScaleSSIM",
-    "NetworkPerceptual",
-    "TotalVariation",
-    "VGG19Perceptual",
-    "get",
-]
-
-
-def get(expression: str, reduction: str = "sum_over_batch_size") -> keras.losses.Loss:
-    """Returns a loss of images `(batch, height, width, channels)` in [0, 1], in float32 whatever the policy.
-
-    Every loss is a mean over pixels (or coefficients, or features) and over images, so its size does not depend on
-    the patch or the batch. With `none` a loss gives one value an image, `mse`, `mae` and `charbonnier` alone one a
-    pixel; the mean of these is what the other reduction gives.
-
-    Args:
-        expression: A name, or a weighted sum, such as `charbonnier + 0.1*ms_ssim`; see `tfmisr.loss_expression`.
-        reduction: `sum_over_batch_size`, a mean that Keras divides by the replicas of a strategy, or `none`.
-
-    Raises:
-        InputError: No such loss, or its network or weights cannot be had.
-    """
-    terms = loss_expression.parse(expression)
-    if len(terms) == 1 and terms[0].weight == 1:
-        return _create(terms[0], reduction)
-    members = [(term.weight, _create(term, "none")) for term in terms]
-    return LossSum(members, reduction=reduction)
-
-
-def _create(term, reduction):
-    kind = NetworkPerceptual if "network" in term.options else _CLASSES[term.name]
-    return kind(**term.options, reduction=reduction, dtype="float32")
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    creation=("get",),
+    expression=("NAMES",),
+    frequency=("Frequency",),
+    mixture=("LossSum",),
+    perceptual=("NetworkPerceptual", "VGG19Perceptual"),
+    pixel=("Charbonnier", "Gradient", "TotalVariation"),
+    structure=("SSIM", "MultiScaleSSIM"),
+)

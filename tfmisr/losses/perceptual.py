@@ -17,10 +17,10 @@ import numpy as np
 from keras import ops
 
 from tfmisr import models
-from tfmisr.edge.errors import InputError
-from tfmisr.loss_expression import VALUE_RANGES
+from tfmisr.edge.errors import InputError, check_name
+from tfmisr.edge.text import counted
+from tfmisr.losses.expression import VALUE_RANGES
 from tfmisr.losses.pixel import image_mean
-from tfmisr.words import counted
 
 _BGR_MEANS = np.array([103.939, 116.779, 123.68], "float32")
 _ADDRESS = (
@@ -161,7 +161,7 @@ def _vgg19(layers, before, weights):
     convolutions = (layer for layer in network.layers if "conv" in layer.name)
     known = {layer.name.replace("block", "conv").replace("_conv", "_"): layer for layer in convolutions}
     for name in layers:
-        models.check_name("layer of VGG19", name, list(known))
+        check_name("layer of VGG19", name, list(known))
     wanted = {known[name].name for name in layers}
     x, outputs = network.inputs[0], {}
     with _in_float32():
@@ -200,7 +200,7 @@ def _from_file(path, layers):
         raise InputError(f"expected a network of one image (batch, height, width, channels) in {path}")
     names = [layer.name for layer in network.layers]
     for name in layers:
-        models.check_name(f"layer of {path}", name, names)
+        check_name(f"layer of {path}", name, names)
     outputs = [network.get_layer(name).output for name in layers] or network.outputs
     with _in_float32():
         return _frozen(_of_any_size(keras.Model(network.inputs[0], outputs), path))

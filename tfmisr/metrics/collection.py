@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
+from tfmisr.edge.text import counted
 from tfmisr.metrics import features as networks
 from tfmisr.metrics import sets
 from tfmisr.metrics.region import shave
-from tfmisr.words import counted
 
 
 class Collection:

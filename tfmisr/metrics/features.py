@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from tfmisr.edge.errors import InputError
-from tfmisr.loss_expression import VALUE_RANGES
-from tfmisr.words import counted
+from tfmisr.edge.text import counted
+from tfmisr.losses.expression import VALUE_RANGES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,7 +45,7 @@ def find(name: str, folder: str | os.PathLike | None = None) -> pathlib.Path:
     Raises:
         InputError: They cannot be downloaded, or the file is another.
     """
-    from tfmisr import download
+    from tfmisr.data import download
 
     published, path = PUBLISHED[name], folder_of(folder) / name
     if not path.is_file():

@@ -8,33 +8,19 @@ import importlib
 import importlib.util
 import math
 import pathlib
-import pkgutil
 
-from tfmisr import registered_layers
-from tfmisr.edge.errors import InputError, hint
+from tfmisr._lazy import modules_of
+from tfmisr.edge.errors import InputError, check_name
+from tfmisr.layers import registration
 
 SCALES = (2, 3, 4, 8)
 
-# Files here that are no models.
-_TOOLS = ("__main__", "cost")
-
-registered_layers.when_keras_is_imported()
-
-
-def modules_of(path) -> list[str]:
-    """Returns the names of the plain modules in a package's path, sorted, without importing them."""
-    return sorted(m.name for m in pkgutil.iter_modules(path) if not m.ispkg)
+registration.when_keras_is_imported()
 
 
 def names() -> list[str]:
     """Returns the names of all models, from file names alone: nothing is imported."""
-    return [name for name in modules_of(__path__) if name not in _TOOLS]
-
-
-def check_name(kind: str, name: str, known: list[str]) -> None:
-    """Raises an `InputError` that names the nearest of `known` where `name` is not one of them."""
-    if name not in known:
-        raise InputError(f"{kind} must be one of {', '.join(known)}. Received: {name}{hint(name, known)}")
+    return modules_of(__path__)
 
 
 def check_scale(scale: int) -> None:
@@ -166,10 +152,7 @@ def load(path):
         raise InputError(f"expected a run's folder or a .keras file, found none at {path}")
     import keras
 
-    import tfmisr.attention  # these register the custom layers
-    import tfmisr.collapsible
-    import tfmisr.layers  # noqa: F401
-
+    registration.register()
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds for a broken file

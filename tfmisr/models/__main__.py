@@ -6,7 +6,7 @@ import pathlib
 import re
 
 from tfmisr import cli, models
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, check_name
 
 SIDE = 960  # of the image that costs are counted for, a multiple of every scale
 
@@ -54,7 +54,7 @@ def summary(name: str) -> tuple[str, str, str, str]:
     )
     variants = [key.value for key in variants.keys]
     if variant:
-        models.check_name(f"variant of {name}", variant, variants)
+        check_name(f"variant of {name}", variant, variants)
     # Neither part of a longer number nor of an address.
     year = re.search(r"(?<![\d/.])(?:19|20)\d\d(?!\d|\.\d)", text)
     first = text.splitlines()[0]
@@ -66,8 +66,8 @@ def counted(name: str, scale: int, channels: int) -> tuple[str, str, str]:
 
     Weights are those of the network as it is used, where wide blocks of the training have been collapsed.
     """
-    from tfmisr.collapsible import collapsed
-    from tfmisr.models.cost import multiply_adds
+    from tfmisr.layers.collapsible import collapsed
+    from tfmisr.models._cost import multiply_adds
 
     network = collapsed(models.create(name, scale, channels))
     count = multiply_adds(network, SIDE // scale, SIDE // scale) * 1e6 / SIDE**2

@@ -12,7 +12,8 @@ The contrast-aware attention looks at the whole image, so images cannot be cut i
 
 import keras
 
-from tfmisr import attention, layers
+from tfmisr import layers
+from tfmisr.layers import attention
 
 VARIANTS = {"baseline": {"num_filters": 64, "num_blocks": 6}}
 

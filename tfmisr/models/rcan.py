@@ -13,7 +13,8 @@ Departures:
 
 import keras
 
-from tfmisr import attention, layers
+from tfmisr import layers
+from tfmisr.layers import attention
 
 VARIANTS = {
     "baseline": {"num_groups": 4, "num_blocks": 4},

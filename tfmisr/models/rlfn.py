@@ -12,7 +12,8 @@ The map of the attention is stretched to the image's size, so images cannot be c
 
 import keras
 
-from tfmisr import attention, layers
+from tfmisr import layers
+from tfmisr.layers import attention
 
 VARIANTS = {
     "baseline": {"num_filters": 52, "num_blocks": 6},

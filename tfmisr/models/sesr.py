@@ -4,7 +4,7 @@ Bhardwaj, Milosavljevic, O'Neil, Gope, Matas, Chalfin, Suda, Meng and Loh, Colla
 Super Resolution, MLSys 2022, https://arxiv.org/abs/2103.09404.
 
 As in the paper the blocks are collapsed in every training step, before the image meets them, and the weights that learn
-are those of the wide blocks. `tfmisr.collapsible.collapsed` makes plain convolutions of a trained network;
+are those of the wide blocks. `tfmisr.layers.collapsible.collapsed` makes plain convolutions of a trained network;
 `python -m tfmisr.export` does it by itself.
 
 Departures:
@@ -16,7 +16,7 @@ Departures:
 import keras
 
 from tfmisr import layers
-from tfmisr.collapsible import CollapsibleConv2D
+from tfmisr.layers.collapsible import CollapsibleConv2D
 
 VARIANTS = {
     "m5": {"num_filters": 16, "num_layers": 5},

@@ -3,6 +3,6 @@
 
 def names() -> list[str]:
     """Returns the names of all presets, from file names alone."""
-    from tfmisr.models import modules_of
+    from tfmisr._lazy import modules_of
 
     return modules_of(__path__)

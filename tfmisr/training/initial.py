@@ -98,7 +98,7 @@ def _grown(network, found) -> bool:
 
 def _nothing(layer) -> list | None:
     """Returns weights with which a layer passes on what it is given, and a little noise for it to learn from."""
-    from tfmisr.layers import NearIdentity
+    from tfmisr.layers.upsampling import NearIdentity
 
     if not isinstance(getattr(layer, "kernel_initializer", None), NearIdentity):
         return None

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 import tfmisr
-from tfmisr import blank, cli, degradations, pipeline
-from tfmisr.config import WITHOUT, Config
+from tfmisr import cli, degradations
+from tfmisr.config.fields import WITHOUT, Config
+from tfmisr.data import exact_images, pipeline
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import drop_dead, whole, write_text
 from tfmisr.training import averaging, callbacks, checkpoints, initial, optimizers, trainers, unpaired
@@ -42,7 +43,7 @@ def train(config: Config, source, until: int | None = None, lr_source=None) -> p
             "two patients are needed (for a folder: --patient_pattern says which files are one patient's)"
         )
     check_backend(config)
-    blank.require_some(source, "train", config.scale, degradations.of(config.identity()))
+    exact_images.require_some(source, "train", config.scale, degradations.of(config.identity()))
     if config.initial_weights:
         initial.digest(config.initial_weights)  # refuses what are no weights
     folder = config.folder
@@ -176,7 +177,7 @@ class Run:
         count = min(len(cache), max(VALIDATION_IMAGES, replicas)) // replicas * replicas
         if not count:
             return None
-        crops = blank.validation_crops(
+        crops = exact_images.validation_crops(
             cache, self.config.scale, self.degradation, count, VALIDATION_SIDE, self.config.seed
         )
         kept = len(crops[0]) // replicas * replicas if crops else 0

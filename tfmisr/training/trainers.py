@@ -4,10 +4,10 @@ import keras
 
 from tfmisr import losses, models, quantization
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.text import counted
 from tfmisr.models import discriminators
 from tfmisr.training import cycle, initial, metrics, optimizers, spectral
 from tfmisr.training.gan import GAN
-from tfmisr.words import counted
 
 
 def network(config, channels: int, images) -> keras.Model:

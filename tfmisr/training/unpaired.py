@@ -4,13 +4,14 @@ import dataclasses
 
 import numpy as np
 
-from tfmisr import degradations, pipeline
+from tfmisr import degradations
+from tfmisr.data import pipeline
 from tfmisr.edge.errors import InputError
-from tfmisr.words import counted
+from tfmisr.edge.text import counted
 
 
 class Part:
-    """The images of some patients of a `tfmisr.pipeline.PixelCache`, which reads like one.
+    """The images of some patients of a `tfmisr.data.pipeline.PixelCache`, which reads like one.
 
     Args:
         cache: All images.

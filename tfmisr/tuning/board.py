@@ -6,9 +6,9 @@ import time
 
 from tqdm import tqdm
 
+from tfmisr.edge.text import counted
 from tfmisr.tuning import results
 from tfmisr.tuning.sweep import OBJECTIVES
-from tfmisr.words import counted
 
 
 class Board:

@@ -8,11 +8,11 @@ _ROUNDS = 30
 
 def count(network, scale: int) -> dict:
     """Returns `parameters`, and `multiply_adds` for one image of 512x512 pixels after the enlargement."""
-    from tfmisr.models import cost
+    from tfmisr.models import _cost
 
     return {
         "parameters": network.count_params(),
-        "multiply_adds": cost.multiply_adds(network, SIDE // scale, SIDE // scale),
+        "multiply_adds": _cost.multiply_adds(network, SIDE // scale, SIDE // scale),
     }
 
 
@@ -25,9 +25,9 @@ def window_ms(network, scale: int, tile: int, path) -> float:
         tile: Side of the window in low-resolution pixels.
         path: Where the `.tflite` file is written.
     """
-    from tfmisr import upscalers
     from tfmisr.edge import card
     from tfmisr.export import benchmark, cards, convert
+    from tfmisr.inference import upscalers
 
     core = convert.core_of(convert.in_float32(network), "float32")
     radius = upscalers.receptive_radius(core.network)

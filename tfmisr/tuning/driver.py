@@ -13,10 +13,10 @@ import tensorflow as tf
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
-from tfmisr.tuning import oracles, processes, results, runner, service, study_report, worker
+from tfmisr.edge.text import counted
+from tfmisr.tuning import oracles, parameter_study_report, processes, results, runner, service, worker
 from tfmisr.tuning.board import Board
 from tfmisr.tuning.sweep import OBJECTIVES
-from tfmisr.words import counted
 
 
 def lead(sweep, space, patience: float = 120, retry_failed: bool = False) -> dict | None:
@@ -169,7 +169,7 @@ def _outcome(sweep) -> dict | None:
     if best:
         asked = json.loads((results.home(sweep.folder, best["trial"]) / "trial.json").read_text(encoding="utf-8"))
         write_text(sweep.folder / "best.json", json.dumps({**asked["config"], "workdir": None}, indent=2) + "\n")
-        study_report.write(sweep.folder / "study.csv", sweep.objective, OBJECTIVES[sweep.objective])
+        parameter_study_report.write(sweep.folder / "study.csv", sweep.objective, OBJECTIVES[sweep.objective])
     return best
 
 

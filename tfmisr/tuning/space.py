@@ -14,8 +14,8 @@ import json
 import pathlib
 
 from tfmisr import models
-from tfmisr.config import Config
-from tfmisr.edge.errors import InputError
+from tfmisr.config.fields import Config
+from tfmisr.edge.errors import InputError, check_name
 
 # Fields that change how a run learns. What changes the task or its images would make scores incomparable.
 FIELDS = (
@@ -123,7 +123,7 @@ class Declared:
                 raise InputError(f"{where} searches {name}, which only {' and '.join(having)} have; {mend}")
 
     def _parameter(self, name, described, where) -> Parameter:
-        models.check_name(f"what {where} searches", name, [*FIELDS, *(a for a in self.arguments if a not in FIELDS)])
+        check_name(f"what {where} searches", name, [*FIELDS, *(a for a in self.arguments if a not in FIELDS)])
         real = self._is_real(name)
         if isinstance(described, (list, tuple)):
             parameter = _choices(name, described, real, where)

@@ -5,8 +5,9 @@ import hashlib
 import json
 import pathlib
 
-from tfmisr import begun, cli
-from tfmisr.config import WITHOUT, Config
+from tfmisr import cli
+from tfmisr.config import compatibility
+from tfmisr.config.fields import WITHOUT, Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
 
@@ -114,9 +115,9 @@ class Sweep:
 
     def as_begun(self, given) -> "Sweep":
         """Returns the sweep, with the fields of runs that were not given as an earlier version began it."""
-        then = dataclasses.replace(self, base=begun.earlier(self.base, given, WITHOUT))
+        then = dataclasses.replace(self, base=compatibility.earlier(self.base, given, WITHOUT))
         has_begun = (then.folder / "oracle" / "oracle.json").is_file()
-        return then if has_begun and begun.lacks(then.folder / "sweep.json", WITHOUT, "base") else self
+        return then if has_begun and compatibility.lacks(then.folder / "sweep.json", WITHOUT, "base") else self
 
     def claim(self) -> None:
         """Makes the folder this sweep's, or finds that it is already.

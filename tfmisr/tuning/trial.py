@@ -43,7 +43,8 @@ def main(argv=None) -> int:
 
 
 def _check(chosen, source, lr_source) -> None:
-    from tfmisr import blank, degradations, models, pipeline
+    from tfmisr import degradations, models
+    from tfmisr.data import exact_images, pipeline
     from tfmisr.training import unpaired
 
     if lacking := {"train", "validation"} - set(source.splits):
@@ -55,22 +56,23 @@ def _check(chosen, source, lr_source) -> None:
     for split in ("train", "validation"):
         pipeline.cache_of(source, split)
     degradation = degradations.of(chosen.identity())
-    blank.require_some(source, "train", chosen.scale, degradation)
+    exact_images.require_some(source, "train", chosen.scale, degradation)
     if _crops(chosen, source) is None:
-        raise blank.refusal(source, "validation")
+        raise exact_images.refusal(source, "validation")
     if lr_source:
         unpaired.sampler(chosen, source, lr_source, degradation)
 
 
 def _crops(chosen, source):
     """Returns the crops that a run is validated on; `None` where none has a PSNR."""
-    from tfmisr import blank, degradations, pipeline
+    from tfmisr import degradations
+    from tfmisr.data import exact_images, pipeline
     from tfmisr.training import loop
 
     cache = pipeline.cache_of(source, "validation")
     count = min(len(cache), loop.VALIDATION_IMAGES)
     degradation = degradations.of(chosen.identity())
-    return blank.validation_crops(cache, chosen.scale, degradation, count, loop.VALIDATION_SIDE, chosen.seed)
+    return exact_images.validation_crops(cache, chosen.scale, degradation, count, loop.VALIDATION_SIDE, chosen.seed)
 
 
 def _costs(home, asked, chosen, source) -> dict:

@@ -14,13 +14,13 @@ from tfmisr.edge.derived import (
     derivation,
     encoding,
     geometry,
-    hygiene,
     identity,
     overlays,
     reading,
+    removed_attributes,
     verbatim,
 )
-from tfmisr.edge.derived.fidelity import Fidelity
+from tfmisr.edge.derived.downsampling_consistency import Fidelity
 from tfmisr.edge.derived.pixels import Upscale, upscale_frames
 from tfmisr.edge.derived.product import Product
 from tfmisr.edge.element_values import label
@@ -83,7 +83,7 @@ def derive_with_report(source, upscale, product, when=None, begun=None, scale=No
     name = "the data set" if isinstance(source, pydicom.Dataset) else os.fspath(source)
     with reading.guarded(name):
         ds = reading.load(source)
-        target = hygiene.kept(ds, product)  # before anything is decoded
+        target = removed_attributes.kept(ds, product)  # before anything is decoded
         remarks = admission.admit(ds, product)
         image = stored_values.read(ds)
         ds = image.ds
@@ -122,7 +122,7 @@ def _used(ds, pixels):
 def _assemble(target, ds, pixels, product, when, begun):
     """Makes the derived image of a copy; the order matters where a step needs the source's values."""
     now = when or datetime.datetime.now(datetime.timezone.utc)
-    remarks = hygiene.drop_bitmap_shutter(target)
+    remarks = removed_attributes.drop_bitmap_shutter(target)
     remarks += overlays.convert(target, product)
     geometry.relocate(target, product)
     derivation.record(target, product, now)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfmisr.edge import dicom, palette
 from tfmisr.edge.derived import padding, ranges, reading
-from tfmisr.edge.derived.fidelity import Fidelity, measure
+from tfmisr.edge.derived.downsampling_consistency import Fidelity, measure
 from tfmisr.edge.derived.geometry import grids
 from tfmisr.edge.derived.product import Product
 from tfmisr.edge.errors import InputError

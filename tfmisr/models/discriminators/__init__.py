@@ -2,7 +2,8 @@
 
 import importlib
 
-from tfmisr.models import check_name, modules_of
+from tfmisr._lazy import modules_of
+from tfmisr.edge.errors import check_name
 
 
 def names() -> list[str]:

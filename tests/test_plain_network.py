@@ -1,0 +1,57 @@
+"""Networks that are one row of convolutions: told from others, and folded over orientations of the image."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfmisr import models
+from tfmisr.edge import dihedral
+from tfmisr.quantization import plain_network
+
+PLAIN = "plain/num_filters=6,num_layers=3"
+
+
+def trained(name, scale, channels=1):
+    """Returns a network whose weights are all at random, those of the last layer too."""
+    keras.utils.set_random_seed(1)
+    network = models.create(name, scale, channels)
+    rng = np.random.default_rng(2)
+    network.set_weights([rng.normal(0, 0.2, w.shape) for w in network.get_weights()])
+    return network
+
+
+@pytest.mark.parametrize("ways", [2, 3, 8])
+@pytest.mark.parametrize(("scale", "channels"), [(2, 1), (3, 3), (4, 1)])
+def test_folded_network_gives_the_mean_over_turned_images(ways, scale, channels):
+    network = trained(PLAIN, scale, channels)
+    lr = np.random.default_rng(3).random((9, 7, channels), np.float32)
+    turns = [(0, False), (2, False), (0, True), (2, True), (1, False), (3, False), (1, True), (3, True)][:ways]
+    expected = np.mean([_enlarged_lying(network, lr, *turn) for turn in turns], 0)
+    found = np.asarray(plain_network.folded(network, ways)(lr[None]))[0]
+    assert found.shape == (9 * scale, 7 * scale, channels)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    assert np.abs(found - np.asarray(network(lr[None]))[0]).max() > 1e-3
+
+
+def _enlarged_lying(network, image, turns, mirrored):
+    lying = np.rot90(image, turns)
+    lying = np.ascontiguousarray(lying[:, ::-1] if mirrored else lying)
+    found = np.asarray(network(lying[None]))[0]
+    return np.rot90(found[:, ::-1] if mirrored else found, -turns)
+
+
+def test_folded_network_over_all_orientations_does_not_know_how_the_image_lies():
+    network = plain_network.folded(trained(PLAIN, 2), 8)
+    lr = np.random.default_rng(3).random((8, 8, 1), np.float32)
+    upright = np.asarray(network(lr[None]))[0]
+    for way in range(1, 8):
+        lying = np.ascontiguousarray(dihedral.turned(lr, way))
+        np.testing.assert_allclose(dihedral.turned_back(np.asarray(network(lying[None]))[0], way), upright, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [(PLAIN, 4), ("edsr", None), ("espcn", None), ("resnet18", None), ("vdsr", None)]
+)
+def test_rows_are_told_from_other_networks(name, expected):
+    found = plain_network.convolutions(models.create(name, 2, 1))
+    assert (found and len(found)) == expected

@@ -1,0 +1,1 @@
+"""Evaluation of models on full images: scores, protocol, statistics, tables and montages."""

@@ -1,0 +1,1 @@
+"""Upscaling with trained networks, interpolations and classical methods: arrays, files and whole folders."""

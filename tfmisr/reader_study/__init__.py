@@ -1,0 +1,1 @@
+"""Reader study: readers judge images in a browser without knowing what made them."""
