@@ -29,7 +29,7 @@ from PIL import Image
 from tfmisr import cli, degradations, metrics
 from tfmisr.edge import card, resize, runtime, shipped
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import whole, write_text
+from tfmisr.edge.files import atomic_write, write_text
 from tfmisr.edge.upscaler import to_levels
 from tfmisr.progress import bar
 
@@ -239,7 +239,7 @@ def panels(results: dict[int, dict]):
 
 def save(figure, path: pathlib.Path) -> None:
     """Writes a PNG, whole or not at all."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
 
 

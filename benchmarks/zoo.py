@@ -187,7 +187,7 @@ def _require_running(path) -> None:
 
 def _converted(network, flavour, run, source, degradation) -> pathlib.Path:
     from tfmisr.edge import card
-    from tfmisr.edge.files import whole
+    from tfmisr.edge.files import atomic_write
     from tfmisr.export import calibration, cards, convert
     from tfmisr.inference import upscalers
 
@@ -197,7 +197,7 @@ def _converted(network, flavour, run, source, degradation) -> pathlib.Path:
     shared = cards.shared(run.folder, run.identity(), None, None)
     said = cards.describe(run.folder.name, flavour, core, run.scale, None, radius, shared)
     path = run.folder / f"{flavour}.tflite"
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(card.attach(convert.to_tflite(core, flavour, None, samples), said))
     return path
 

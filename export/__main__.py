@@ -70,7 +70,7 @@ def _folded(network, arguments):
             "--orientations needs a row of convolutions with a ReLU behind each that adds to the interpolation, such "
             f"as plain; python -m tfmisr.upscale takes MODEL+ for any. Received: {arguments.model} ({network.name})"
         )
-    return plain_network.folded(network, arguments.orientations)
+    return plain_network.merge_self_ensemble(network, arguments.orientations)
 
 
 def _fitting(radius: int | None) -> int | None:
@@ -131,10 +131,12 @@ class Export:
 
         crops = self._calibration(tile).crops
         if self.arguments.orientations > 1:  # while each channel is read by one convolution alone
-            row = plain_network.folded(equalization.equalized(self.upright, crops), self.arguments.orientations)
+            row = plain_network.merge_self_ensemble(
+                equalization.equalize(self.upright, crops), self.arguments.orientations
+            )
             core = convert.core_of(row, flavour)
         else:
-            core = dataclasses.replace(core, network=equalization.equalized(core.network, crops))
+            core = dataclasses.replace(core, network=equalization.equalize(core.network, crops))
 
         def attempt(share):
             calibration = self._calibration(tile).calmest(core.network, share)
@@ -169,7 +171,7 @@ class Export:
         from tfmisr.edge import card, files
 
         content = card.attach(*self.written[path])
-        with files.whole(path) as temporary:
+        with files.atomic_write(path) as temporary:
             temporary.write_bytes(content)
         files.write_text(card.beside(path), json.dumps(card.check(content, "the new file"), indent=2) + "\n")
 

@@ -200,7 +200,7 @@ def test_full_disk_is_told_with_the_path_and_what_is_free(tmp_path, capsys, monk
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2_345_678))
 
     def main():
-        with files.whole(tmp_path / "x.bin"):
+        with files.atomic_write(tmp_path / "x.bin"):
             raise OSError(code, os.strerror(code))  # as write() raises it, without a name
 
     with pytest.raises(SystemExit) as exit_:
@@ -213,7 +213,7 @@ def test_full_disk_is_told_with_the_path_and_what_is_free(tmp_path, capsys, monk
 
 def test_file_beyond_a_limit_is_told_with_its_path(tmp_path, capsys):
     def main():
-        with files.whole(tmp_path / "x.bin"):
+        with files.atomic_write(tmp_path / "x.bin"):
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
     with pytest.raises(SystemExit) as exit_:

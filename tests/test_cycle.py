@@ -14,6 +14,7 @@ from tfmisr import config, degradations, fit, losses, models, upscale
 from tfmisr.config.fields import Config
 from tfmisr.data import pipeline
 from tfmisr.edge import images
+from tfmisr.edge.dihedral import apply_dihedral
 from tfmisr.edge.errors import InputError
 from tfmisr.models.discriminators import patch
 from tfmisr.training import cycle, loop, metrics, unpaired
@@ -91,7 +92,7 @@ def test_reduced_images_are_the_bicubic_reductions_of_the_others(tmp_path):
 def test_low_resolution_images_of_a_dataset_are_taken_as_they_are(tiny_source, tmp_path):
     own = lr_source(tmp_path, side=8)
     lr, _, hr = sampler(tiny_source, own).batch(0)
-    turned = [pipeline.turned(image, way) / np.float32(255) for image in own.images["train"] for way in range(8)]
+    turned = [apply_dihedral(image, way) / np.float32(255) for image in own.images["train"] for way in range(8)]
     assert all(any(np.array_equal(patch, image) for image in turned) for patch in lr)
     assert hr.shape == (2, 16, 16, 1)
 

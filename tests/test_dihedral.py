@@ -13,13 +13,13 @@ def test_orientations_are_the_eight_of_the_square():
     image = np.array([[1, 2], [3, 4]])
     expected = {(1, 2, 3, 4), (2, 4, 1, 3), (4, 3, 2, 1), (3, 1, 4, 2)}
     expected |= {(2, 1, 4, 3), (4, 2, 3, 1), (3, 4, 1, 2), (1, 3, 2, 4)}
-    assert {tuple(dihedral.turned(image, way).ravel()) for way in range(8)} == expected
+    assert {tuple(dihedral.apply_dihedral(image, way).ravel()) for way in range(8)} == expected
 
 
 @pytest.mark.parametrize("way", range(8))
 def test_turning_back_gives_the_image_again(way):
     image = picture(5, 9, 3)
-    np.testing.assert_array_equal(dihedral.turned_back(dihedral.turned(image, way), way), image)
+    np.testing.assert_array_equal(dihedral.invert_dihedral(dihedral.apply_dihedral(image, way), way), image)
 
 
 def test_mean_of_what_does_not_depend_on_the_orientation_is_the_thing_itself():

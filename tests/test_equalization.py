@@ -25,7 +25,7 @@ def test_equalized_network_computes_the_same(name):
     before = [np.array(weight) for weight in network.get_weights()]
     lr = picture(20, 22, seed=9)[None]
     expected = np.asarray(network(lr, training=False))
-    found = np.asarray(equalization.equalized(network, IMAGES)(lr, training=False))
+    found = np.asarray(equalization.equalize(network, IMAGES)(lr, training=False))
     np.testing.assert_allclose(found, expected, atol=1e-5 * max(np.abs(expected).max(), 1))
     for kept, weight in zip(before, network.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, kept)
@@ -34,7 +34,7 @@ def test_equalized_network_computes_the_same(name):
 @pytest.mark.parametrize("name,layer", [("plain", "relu2"), ("resnet6", "block1_relu1")])
 def test_channels_reach_equally_far(name, layer):
     network = tiny_network(name)
-    before, after = reach(network, layer), reach(equalization.equalized(network, IMAGES), layer)
+    before, after = reach(network, layer), reach(equalization.equalize(network, IMAGES), layer)
     assert before.max() > 1.2 * before[before > 0].min()
     np.testing.assert_allclose(after[before > before.max() / 60], before.max(), rtol=1e-4)
 
@@ -44,7 +44,7 @@ def test_channel_that_is_always_zero_stays_finite():
     kernel, bias = network.get_layer("conv2").get_weights()
     bias[1] = -100
     network.get_layer("conv2").set_weights([kernel, bias])
-    found = equalization.equalized(network, IMAGES)
+    found = equalization.equalize(network, IMAGES)
     assert all(np.isfinite(weight).all() for weight in found.get_weights())
     lr = picture(12, 12)[None]
     np.testing.assert_allclose(found(lr), network(lr), atol=1e-5)
@@ -55,7 +55,7 @@ def test_tensor_that_two_layers_read_stays_as_it_is():
     x = keras.layers.ReLU()(keras.layers.Conv2D(4, 3, padding="same", name="first")(image))
     y = keras.layers.Conv2D(4, 3, padding="same")(x)
     network = keras.Model(image, keras.layers.Add()([x, y]))
-    found = equalization.equalized(network, IMAGES)
+    found = equalization.equalize(network, IMAGES)
     np.testing.assert_array_equal(found.get_layer("first").kernel, network.get_layer("first").kernel)
 
 
@@ -73,7 +73,7 @@ def test_one_glaring_channel_no_longer_takes_the_levels_of_the_others(tmp_path):
     lr = picture(32, 32, seed=9)
     added = np.asarray(convert.core_of(network, "float32").network(lr[None]))[0]
     errors = []
-    for each in (network, equalization.equalized(network, IMAGES)):
+    for each in (network, equalization.equalize(network, IMAGES)):
         path = tmp_path / f"{len(errors)}.tflite"
         write_tflite(path, each, "int8")
         errors.append(np.abs(runtime.Model(path).residual(lr) - added).mean())

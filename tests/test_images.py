@@ -188,7 +188,7 @@ def test_exif_orientation_is_applied_as_pillow_applies_it(orientation):
     image = PIL.Image.fromarray(GRAY8)
     image.getexif()[0x0112] = orientation
     upright = PIL.ImageOps.exif_transpose(image)
-    np.testing.assert_array_equal(levels.upright(GRAY8, orientation), np.asarray(upright))
+    np.testing.assert_array_equal(levels.apply_exif_orientation(GRAY8, orientation), np.asarray(upright))
 
 
 def test_jpeg_orientation_is_applied(tmp_path):

@@ -40,7 +40,9 @@ def test_tflite_file_gives_back_the_weights_it_was_made_of(tmp_path, flavour, to
 @pytest.mark.parametrize("ways", [2, 8])
 def test_file_of_several_orientations_gives_back_the_upright_row(tmp_path, flavour, tolerance, ways):
     network = tiny_network("plain", num_layers=3)
-    path = write_tflite(tmp_path / "folded.tflite", plain_network.folded(network, ways), flavour, training=SMALL)
+    path = write_tflite(
+        tmp_path / "folded.tflite", plain_network.merge_self_ensemble(network, ways), flavour, training=SMALL
+    )
     *expected, bias = network.get_weights()
     *found, mean = tflite_weights.network(path).get_weights()
     for before, after in zip(expected, found, strict=True):
@@ -55,9 +57,9 @@ def test_shipped_model_can_be_trained_on_by_its_name(name):
     found = models.create(card_of["training"]["model"], scale)
     initial.load(found, name)
     if card_of["training"].get("quantization_aware"):
-        found = quantization.bounded(found)
+        found = quantization.clip_activations(found)
     if card_of.get("orientations", 1) > 1:
-        found = plain_network.folded(found, card_of["orientations"])
+        found = plain_network.merge_self_ensemble(found, card_of["orientations"])
     lr = picture(64, 64)
     sr, expected = upscalers.tiled(found)(lr, scale), upscalers.load(name)(lr, scale)
     interpolated = upscalers.load("bicubic")(lr, scale)

@@ -134,11 +134,11 @@ def test_temporary_files_of_killed_processes_go_at_the_next_start(tmp_path, monk
     for name in names:
         (tmp_path / name).write_bytes(b"")
     os.utime(tmp_path / names[3], (0, 0))
-    files.drop_dead(tmp_path, tmp_path / "nowhere")
+    files.remove_orphaned_temporaries(tmp_path, tmp_path / "nowhere")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[2:])
     for name in (names[2], names[4]):  # the number belongs to another process by now
         os.utime(tmp_path / name, (0, 0))
-    files.drop_dead(tmp_path)
+    files.remove_orphaned_temporaries(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["1.npz"]
 
 
@@ -149,5 +149,5 @@ def test_temporary_files_of_killed_processes_go_at_the_next_start(tmp_path, monk
 def test_hidden_files_of_others_stay(name, tmp_path):
     (tmp_path / name).write_bytes(b"")  # of iCloud, rsync, vim, a person: `upscale` writes to any folder
     os.utime(tmp_path / name, (0, 0))
-    files.drop_dead(tmp_path)
+    files.remove_orphaned_temporaries(tmp_path)
     assert (tmp_path / name).exists()

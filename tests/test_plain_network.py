@@ -27,7 +27,7 @@ def test_folded_network_gives_the_mean_over_turned_images(ways, scale, channels)
     lr = np.random.default_rng(3).random((9, 7, channels), np.float32)
     turns = [(0, False), (2, False), (0, True), (2, True), (1, False), (3, False), (1, True), (3, True)][:ways]
     expected = np.mean([_enlarged_lying(network, lr, *turn) for turn in turns], 0)
-    found = np.asarray(plain_network.folded(network, ways)(lr[None]))[0]
+    found = np.asarray(plain_network.merge_self_ensemble(network, ways)(lr[None]))[0]
     assert found.shape == (9 * scale, 7 * scale, channels)
     np.testing.assert_allclose(found, expected, atol=2e-6)
     assert np.abs(found - np.asarray(network(lr[None]))[0]).max() > 1e-3
@@ -41,12 +41,14 @@ def _enlarged_lying(network, image, turns, mirrored):
 
 
 def test_folded_network_over_all_orientations_does_not_know_how_the_image_lies():
-    network = plain_network.folded(trained(PLAIN, 2), 8)
+    network = plain_network.merge_self_ensemble(trained(PLAIN, 2), 8)
     lr = np.random.default_rng(3).random((8, 8, 1), np.float32)
     upright = np.asarray(network(lr[None]))[0]
     for way in range(1, 8):
-        lying = np.ascontiguousarray(dihedral.turned(lr, way))
-        np.testing.assert_allclose(dihedral.turned_back(np.asarray(network(lying[None]))[0], way), upright, atol=2e-6)
+        lying = np.ascontiguousarray(dihedral.apply_dihedral(lr, way))
+        np.testing.assert_allclose(
+            dihedral.invert_dihedral(np.asarray(network(lying[None]))[0], way), upright, atol=2e-6
+        )
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ def trained(scale=2):
 
 def bounded(scale=2):
     network = trained(scale)
-    found = quantization.bounded(network)
-    found.set_weights(quantization.fitted(network, IMAGES))
+    found = quantization.clip_activations(network)
+    found.set_weights(quantization.scale_to_clip_range(network, IMAGES))
     return network, found
 
 
@@ -52,7 +52,7 @@ def test_network_computes_in_training_what_litert_does(scale, tmp_path):
     _, network = bounded(scale)
     model, content = file_of(network, scale, tmp_path / "m.tflite")
     lr = np.rint(picture(48, 48, seed=9) * 255).astype(np.float32) / 255
-    aware = np.asarray(quantization.aware(network)(lr[None]))[0]
+    aware = np.asarray(quantization.fake_quantize(network)(lr[None]))[0]
     exact = np.asarray(network(lr[None]))[0]
     found = model(lr)
     lost, apart = np.abs(found - exact), np.abs(found - aware)
@@ -65,7 +65,7 @@ def test_network_computes_in_training_what_litert_does(scale, tmp_path):
 def test_fitted_network_computes_the_same_but_where_it_is_cut_off():
     network = trained()
     free = models.create(NAME, 2, 1)
-    free.set_weights(quantization.fitted(network, IMAGES))
+    free.set_weights(quantization.scale_to_clip_range(network, IMAGES))
     np.testing.assert_allclose(free(IMAGES), network(IMAGES), atol=2e-5)
     for i in (1, 2, 3):
         reach = np.asarray(keras.Model(free.input, free.get_layer(f"relu{i}").output)(IMAGES)).max((0, 1, 2))
@@ -81,7 +81,7 @@ def test_rounding_lets_gradients_through():
     import tensorflow as tf
 
     _, network = bounded()
-    aware = quantization.aware(network)
+    aware = quantization.fake_quantize(network)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean((aware(IMAGES) - 0.5) ** 2)
     gradients = tape.gradient(loss, network.trainable_variables)

@@ -21,7 +21,7 @@ def network_of(function, name="low_res"):
 
 
 def folded(ways):
-    return plain_network.folded(tiny_network("plain", num_layers=3), ways)
+    return plain_network.merge_self_ensemble(tiny_network("plain", num_layers=3), ways)
 
 
 def unequal_branches(x):

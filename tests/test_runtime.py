@@ -149,7 +149,7 @@ def test_interpolation_equals_the_layers_at_the_border_too(scale, size):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_shuffle_equals_tensorflows(channels):
     x = np.random.default_rng(0).random((3, 5, 9 * channels), np.float32)
-    np.testing.assert_array_equal(runtime.shuffled(x, 3), tf.nn.depth_to_space(x[None], 3)[0])
+    np.testing.assert_array_equal(runtime.depth_to_space(x, 3), tf.nn.depth_to_space(x[None], 3)[0])
 
 
 def test_gate_is_closed_on_a_ramp_and_at_its_border():

@@ -19,11 +19,11 @@ BASE = Config(steps=10)
 
 
 def test_model_name_carries_arguments_of_build():
-    assert models.split("cnn5/baseline,num_filters=8") == ("cnn5", "baseline", {"num_filters": 8})
-    assert models.split("cnn5") == ("cnn5", "", {})
-    assert models.spell("cnn5", {"num_layers": 3, "num_filters": 8}) == "cnn5/num_filters=8,num_layers=3"
-    assert models.spell("cnn5/baseline,num_filters=8", {"num_filters": 4}) == "cnn5/baseline,num_filters=4"
-    assert models.split(models.spell("x", {"a": True, "b": 1e-5, "c": "word"}))[2] == {
+    assert models.parse_model_spec("cnn5/baseline,num_filters=8") == ("cnn5", "baseline", {"num_filters": 8})
+    assert models.parse_model_spec("cnn5") == ("cnn5", "", {})
+    assert models.format_model_spec("cnn5", {"num_layers": 3, "num_filters": 8}) == "cnn5/num_filters=8,num_layers=3"
+    assert models.format_model_spec("cnn5/baseline,num_filters=8", {"num_filters": 4}) == "cnn5/baseline,num_filters=4"
+    assert models.parse_model_spec(models.format_model_spec("x", {"a": True, "b": 1e-5, "c": "word"}))[2] == {
         "a": True,
         "b": 1e-5,
         "c": "word",

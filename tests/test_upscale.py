@@ -201,14 +201,14 @@ def test_what_is_done_in_a_folder_is_not_done_again(tmp_path, capsys):
 def test_folder_goes_on_after_a_file_that_the_system_refuses(tmp_path, monkeypatch, error):
     from tfmisr.inference import batch
 
-    write = batch.Enlarger._picture
+    write = batch.BatchUpscaler._picture
 
     def picture(self, source, target, intensities):
         if source.name == "1.png":
             raise error
         return write(self, source, target, intensities)
 
-    monkeypatch.setattr(batch.Enlarger, "_picture", picture)
+    monkeypatch.setattr(batch.BatchUpscaler, "_picture", picture)
     with pytest.raises(InputError, match="1 of 3 images could not be enlarged: .*1.png"):
         run(*folder_of_three(tmp_path))
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["0.png", "2.png"]
@@ -220,7 +220,7 @@ def test_full_disk_ends_the_folder(tmp_path, monkeypatch):
     def full(self, source, target, intensities):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(batch.Enlarger, "_picture", full)
+    monkeypatch.setattr(batch.BatchUpscaler, "_picture", full)
     with pytest.raises(OSError, match="No space left"):
         run(*folder_of_three(tmp_path))
 
@@ -249,7 +249,7 @@ def test_killed_process_is_told_in_one_line(tmp_path):
     from tfmisr.inference import batch
 
     with pytest.raises(InputError, match="a process came to a sudden end"):
-        list(batch.enlarge_all(die, [(tmp_path / "a", tmp_path / "b")] * 3, 2))
+        list(batch.upscale_all(die, [(tmp_path / "a", tmp_path / "b")] * 3, 2))
 
 
 def test_folder_of_another_model_or_scale_is_refused(tmp_path):

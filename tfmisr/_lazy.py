@@ -8,26 +8,30 @@ from collections.abc import Callable
 from tfmisr import cli
 
 
-def attach(package: str, **homes: tuple[str, ...]) -> tuple[Callable, Callable, list[str]]:
+def attach(
+    package: str, old: dict[str, tuple[str, ...]] | None = None, **homes: tuple[str, ...]
+) -> tuple[Callable, Callable, list[str]]:
     """Returns `__getattr__`, `__dir__` and `__all__` of a package.
 
     Args:
         package: `__name__` of the package that calls this.
+        old: Module of the package, and names of the previous release, which the module takes with a warning.
         **homes: Module of the package, and the names that the package takes from it.
     """
-    home_of = {name: home for home, names in homes.items() for name in names}
+    public = {name: home for home, names in homes.items() for name in names}
+    home_of = public | {name: home for home, names in (old or {}).items() for name in names}
 
     def __getattr__(name: str):
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         with cli.naming_extras(f"{package}.{name}"):
             value = getattr(importlib.import_module(f"{package}.{home_of[name]}"), name)
-        return sys.modules[package].__dict__.setdefault(name, value)
+        return sys.modules[package].__dict__.setdefault(name, value) if name in public else value
 
     def __dir__() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *home_of})
+        return sorted({*vars(sys.modules[package]), *public})
 
-    return __getattr__, __dir__, sorted(home_of)
+    return __getattr__, __dir__, sorted(public)
 
 
 def modules_of(path) -> list[str]:

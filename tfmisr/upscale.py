@@ -8,7 +8,7 @@ import sys
 from tfmisr import cli
 from tfmisr.edge import shipped
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import drop_dead
+from tfmisr.edge.files import remove_orphaned_temporaries
 from tfmisr.edge.text import counted
 
 SCALE = 4  # of an interpolation, where none is given
@@ -81,11 +81,11 @@ def main(argv=None) -> int:
     from tfmisr.inference import batch, series_scales
 
     fields = {key: getattr(arguments, key) for key in ("tile", "max_tile", "threads", "color")}
-    enlarger = batch.Enlarger(arguments.model, arguments.scale or 0, **fields)
+    enlarger = batch.BatchUpscaler(arguments.model, arguments.scale or 0, **fields)
     scale = (enlarger.upscaler.scale or SCALE) if arguments.scale is None else arguments.scale
     models.check_scale(scale)
     enlarger = dataclasses.replace(enlarger, scale=scale)
-    drop_dead(*{target.parent for _, target in jobs})
+    remove_orphaned_temporaries(*{target.parent for _, target in jobs})
     if jobs[0][1] == output:
         print(enlarger(*jobs[0], series_scales.like(jobs[0][0], arguments.like)))
         return 0
@@ -105,7 +105,7 @@ def check(arguments: argparse.Namespace) -> None:
 def _folder(enlarger, jobs, arguments) -> int:
     """Does many images, going on after bad ones; those that are done already are left."""
     from tfmisr.inference import series_scales
-    from tfmisr.inference.batch import RECORD, enlarge_all, forget_empty
+    from tfmisr.inference.batch import RECORD, forget_empty, upscale_all
     from tfmisr.progress import bar
 
     left = [job for job in jobs if arguments.overwrite or not job[1].exists()]
@@ -115,7 +115,7 @@ def _folder(enlarger, jobs, arguments) -> int:
     failed = []
     with bar(total=len(left), desc="enlarging", unit=" images") as shown:
         say = shown.write if sys.stderr.isatty() else print
-        for source, done, error in enlarge_all(enlarger, left, arguments.processes):
+        for source, done, error in upscale_all(enlarger, left, arguments.processes):
             if error:
                 failed.append(source)
             say(f"failed: {error}" if error else done)

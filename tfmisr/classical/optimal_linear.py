@@ -16,7 +16,7 @@ import numpy as np
 
 from tfmisr.data import pipeline
 from tfmisr.edge import resize
-from tfmisr.edge.files import whole
+from tfmisr.edge.files import atomic_write
 
 KERNEL_SIZE = 11  # low-resolution pixels
 RIDGE = 1e-6  # of the mean square of an input
@@ -112,5 +112,5 @@ def build(kernel: np.ndarray):
 
 def write(path: pathlib.Path, kernel: np.ndarray) -> None:
     """Writes the network as a `.keras` file, whole or not at all."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         build(kernel).save(temporary)

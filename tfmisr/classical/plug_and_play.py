@@ -131,7 +131,7 @@ def _patch(cache, side, rng):
     y, x = (int(rng.integers(max(length - side, 0) + 1)) for length in image.shape[:2])
     patch = image[y : y + side, x : x + side].astype(np.float32) / np.float32(cache.max_vals[i])
     patch = np.pad(patch, [(0, side - length) for length in patch.shape[:2]] + [(0, 0)], "symmetric")
-    return dihedral.turned(patch, int(rng.integers(8)))
+    return dihedral.apply_dihedral(patch, int(rng.integers(8)))
 
 
 def network_of(fitted: dict[str, np.ndarray]):

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import whole
+from tfmisr.edge.files import atomic_write
 
 _LARGEST = 2**28  # bytes
 
@@ -20,7 +20,7 @@ def write(path: pathlib.Path, about: dict, arrays: dict[str, np.ndarray]) -> Non
         about: What it is, for JSON; `method` says whose it is.
         arrays: float32 arrays by name.
     """
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         np.savez(temporary, about=np.array(json.dumps(about)), **arrays)
 
 

@@ -17,9 +17,9 @@ import numpy as np
 
 from tfmisr.degradations import Degradation, crop_to_multiple
 from tfmisr.edge import resize
-from tfmisr.edge.dihedral import turned
+from tfmisr.edge.dihedral import apply_dihedral
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import drop_old, named
+from tfmisr.edge.files import named, remove_stale_temporaries
 from tfmisr.progress import bar
 
 
@@ -70,7 +70,7 @@ class Planes:
 
 def _write_folder(folder: pathlib.Path, write) -> None:
     """Calls `write(temporary folder)` and gives it its name only when that went through."""
-    drop_old(folder.parent.glob(f".{folder.name}.*"))
+    remove_stale_temporaries(folder.parent.glob(f".{folder.name}.*"))
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -213,7 +213,7 @@ class PatchSampler:
         else:
             lr = _as_float(self.lr[i][y : y + size, x : x + size], max_val)
             lr = self.random_part(lr, max_val, rng) if self.random_part else lr
-        return turned(lr, way), turned(hr, way)
+        return apply_dihedral(lr, way), apply_dihedral(hr, way)
 
     def _place(self, i, rng):
         """Returns row and column of a patch of image `i`, in low-resolution pixels."""

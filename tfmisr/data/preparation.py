@@ -10,7 +10,7 @@ import pathlib
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import drop_old
+from tfmisr.edge.files import remove_stale_temporaries
 
 
 def prepare(builder, quiet: bool = False) -> None:
@@ -65,7 +65,7 @@ def _prepared_meanwhile(builder) -> bool:
 
 def drop_leftovers(prepared: pathlib.Path) -> None:
     """Removes what a preparation that was killed more than a day ago has left: it may be some ten GB."""
-    drop_old(prepared.parent.glob(f"incomplete.*_{prepared.name}"))
+    remove_stale_temporaries(prepared.parent.glob(f"incomplete.*_{prepared.name}"))
 
 
 def prepared_for(runs) -> set[str]:

@@ -4,19 +4,21 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tfmisr.edge.deprecation import renamed
+
 # Half a turn comes first, and those that keep height and width before the others: a runtime then allocates for another
 # shape once and not seven times.
-WAYS = (0, 2, 4, 6, 1, 3, 5, 7)
+TRANSFORMS = (0, 2, 4, 6, 1, 3, 5, 7)
 
 
-def turned(image: np.ndarray, way: int) -> np.ndarray:
+def apply_dihedral(image: np.ndarray, way: int) -> np.ndarray:
     """Returns the image `(height, width, ...)` in one of the eight orientations: `way` 0 to 7, 0 as it is."""
     image = np.rot90(image, way % 4)
     return image[:, ::-1] if way >= 4 else image
 
 
-def turned_back(image: np.ndarray, way: int) -> np.ndarray:
-    """Returns the image that `turned` has made this one of."""
+def invert_dihedral(image: np.ndarray, way: int) -> np.ndarray:
+    """Returns the image that `apply_dihedral` has made this one of."""
     image = image[:, ::-1] if way >= 4 else image
     return np.rot90(image, -(way % 4))
 
@@ -36,8 +38,11 @@ def self_ensemble(enlarge: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.n
 
     def mean(image):
         total = 0.0
-        for way in WAYS:
-            total = total + turned_back(enlarge(np.ascontiguousarray(turned(image, way))), way)
-        return total / np.float32(len(WAYS))
+        for way in TRANSFORMS:
+            total = total + invert_dihedral(enlarge(np.ascontiguousarray(apply_dihedral(image, way))), way)
+        return total / np.float32(len(TRANSFORMS))
 
     return mean
+
+
+__getattr__ = renamed(__name__, turned="apply_dihedral", turned_back="invert_dihedral", WAYS="TRANSFORMS")

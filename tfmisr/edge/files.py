@@ -11,6 +11,8 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 
+from tfmisr.edge.deprecation import renamed
+
 DAY = 86_400  # seconds
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -58,7 +60,7 @@ def named(path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def whole(path) -> Iterator[pathlib.Path]:
+def atomic_write(path) -> Iterator[pathlib.Path]:
     """Gives a temporary path beside `path` to write to, and `path`'s name to what was written there.
 
     The data is on the disk before the name changes. After an error nothing is left.
@@ -77,18 +79,18 @@ def whole(path) -> Iterator[pathlib.Path]:
 
 def write_text(path, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all; what of a file's name is no UTF-8 is escaped."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def drop_old(folders: Iterable[pathlib.Path]) -> None:
+def remove_stale_temporaries(folders: Iterable[pathlib.Path]) -> None:
     """Removes the folders, left by processes that were killed, that nobody has changed for a day."""
     for folder in folders:
         if time.time() - folder.stat().st_mtime > DAY:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def drop_dead(*folders: pathlib.Path) -> None:
+def remove_orphaned_temporaries(*folders: pathlib.Path) -> None:
     """Removes the temporary files in these folders whose process is gone, or that are older than a day.
 
     Those of this process count as left by an earlier one of the same number: call it before anything is written.
@@ -114,3 +116,8 @@ def _is_gone(process: int) -> bool:
     except OSError:
         return False
     return False
+
+
+__getattr__ = renamed(
+    __name__, whole="atomic_write", drop_old="remove_stale_temporaries", drop_dead="remove_orphaned_temporaries"
+)

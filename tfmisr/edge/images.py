@@ -28,7 +28,7 @@ import tifffile
 
 from tfmisr.edge import dicom, png_jpeg, series, tiff
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import whole
+from tfmisr.edge.files import atomic_write
 from tfmisr.edge.levels import MAX_PIXELS, Frames, to_unsigned
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
@@ -213,7 +213,7 @@ def write_images(path: str | os.PathLike, images: Iterable[np.ndarray], max_val:
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist; make it first")
     checked = (_checked(pixels, signed=suffix != ".png") for pixels in images)
-    with whole(path) as temporary, open(temporary, "wb") as file:
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
         (_encode_png if suffix == ".png" else _encode_tiff)(file, checked, max_val, count)
 
 

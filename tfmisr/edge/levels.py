@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 
 MAX_PIXELS = 2**27  # of one frame; the largest mammograms have 2**25
@@ -138,7 +139,7 @@ def to_unsigned(
     return convert, max_val
 
 
-def without_alpha(pixels: np.ndarray) -> np.ndarray:
+def drop_alpha(pixels: np.ndarray) -> np.ndarray:
     """Returns (height, width, 1 or 3) from an array with or without an alpha channel.
 
     A constant alpha is dropped. A varying one is applied over black: what its author has hidden,
@@ -157,7 +158,7 @@ def over_black(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.rint(color * (alpha / np.iinfo(color.dtype).max)).astype(color.dtype)
 
 
-def upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
+def apply_exif_orientation(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
     """Returns the image turned as the Orientation tag (274) of EXIF and TIFF asks for."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
@@ -166,3 +167,6 @@ def upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return pixels
+
+
+__getattr__ = renamed(__name__, without_alpha="drop_alpha", upright="apply_exif_orientation")

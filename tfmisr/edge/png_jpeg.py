@@ -9,7 +9,7 @@ import PIL.Image
 import png
 
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.levels import MAX_PIXELS, over_black, upright, without_alpha
+from tfmisr.edge.levels import MAX_PIXELS, apply_exif_orientation, drop_alpha, over_black
 
 _GRAY, _SINGLE_COLOR = (0, 4), (0, 2)  # PNG color types: without color; those whose tRNS is one color
 # Markers of JPEG's frame headers: SOF0 to SOF15 without DHT, JPG and DAC, and SOF55.
@@ -29,12 +29,12 @@ def read_png(path) -> tuple[np.ndarray, str | None]:
     _, _, channels, bits = png_header(path)
     chunks = dict(_chunks(path))
     # Pillow narrows 16-bit RGB and gray with alpha to 8 bits.
-    pixels = without_alpha(_by_pypng(path) if bits == 16 else _by_pillow(path))
+    pixels = drop_alpha(_by_pypng(path) if bits == 16 else _by_pillow(path))
     color_type, depth = chunks[b"IHDR"][9], chunks[b"IHDR"][8]
     if b"tRNS" in chunks and color_type in _SINGLE_COLOR:
         pixels = _without_key(pixels, chunks[b"tRNS"], channels, depth)
     note = chunks.get(b"max_val")
-    return upright(pixels, _orientation(chunks.get(b"eXIf"))), note and note.decode("latin-1")
+    return apply_exif_orientation(pixels, _orientation(chunks.get(b"eXIf"))), note and note.decode("latin-1")
 
 
 def png_header(path) -> tuple[int, int, int, int]:
@@ -65,7 +65,7 @@ def read_jpeg(path) -> np.ndarray:
     jpeg_header(path)
     with PIL.Image.open(path) as image:
         orientation = image.getexif().get(0x0112)
-    return upright(without_alpha(_by_pillow(path)), orientation)
+    return apply_exif_orientation(drop_alpha(_by_pillow(path)), orientation)
 
 
 def jpeg_header(path) -> tuple[int, int, int, int]:

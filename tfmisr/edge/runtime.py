@@ -12,6 +12,7 @@ import numpy as np
 
 from tfmisr.edge import card as model_card
 from tfmisr.edge import dihedral, interpolation, quiet, tiling
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import printable
 from tfmisr.edge.interpolation import bicubic as bicubic
@@ -193,7 +194,7 @@ class Model:
             raise self._failed(error) from error
         # A view, which must be gone before the next window, and no copy.
         out = self._interpreter.tensor(self._output["index"])()[0]
-        image = shuffled(self._values(out), self.card["shuffle"])
+        image = depth_to_space(self._values(out), self.card["shuffle"])
         expected = (lr.shape[0] * self.scale, lr.shape[1] * self.scale, self.channels)
         if image.shape != expected:
             raise InputError(f"{self.path} makes {image.shape} where its card promises {expected}; export it again")
@@ -252,10 +253,13 @@ def _dequantized(values, tensor):
     return (values.astype(np.float32) - np.float32(zero)) * np.float32(step)
 
 
-def shuffled(image: np.ndarray, scale: int) -> np.ndarray:
+def depth_to_space(image: np.ndarray, scale: int) -> np.ndarray:
     """Returns channels made into pixels, as TensorFlow's `depth_to_space` does: (h, w, s*s*c) to (s*h, s*w, c)."""
     if scale == 1:
         return image
     height, width, depth = image.shape
     parts = image.reshape(height, width, scale, scale, depth // scale**2)
     return parts.transpose(0, 2, 1, 3, 4).reshape(height * scale, width * scale, -1)
+
+
+__getattr__ = renamed(__name__, shuffled="depth_to_space")

@@ -17,7 +17,7 @@ import tifffile
 
 from tfmisr.edge import tiff_color, tiff_rules, tiff_strips
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.levels import Frames, to_unsigned, upright
+from tfmisr.edge.levels import Frames, apply_exif_orientation, to_unsigned
 
 REDUCED_OR_MASK = 0b101  # NewSubfileType (254)
 
@@ -146,7 +146,7 @@ def _decode(path) -> Iterator[np.ndarray]:
 def _pixels(path, page):
     if page.compression == tiff_strips.OLD_JPEG:
         return _old_jpeg(path, page)
-    return upright(tiff_color.picture(page, tiff_strips.read(page)), page.tags.valueof(274))
+    return apply_exif_orientation(tiff_color.picture(page, tiff_strips.read(page)), page.tags.valueof(274))
 
 
 def _old_jpeg(path, page):

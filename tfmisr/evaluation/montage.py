@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from tfmisr import metrics
-from tfmisr.edge.files import whole
+from tfmisr.edge.files import atomic_write
 from tfmisr.evaluation.crops import Crop, choose_crops
 
 _DPI = 100
@@ -73,7 +73,7 @@ def montage(
 def save_montage(path, images: dict[str, np.ndarray], max_val: float, **options) -> None:
     """Writes the PNG of `montage(images, max_val, **options)`, whole or not at all."""
     figure = montage(images, max_val, **options)
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
 
 

@@ -20,8 +20,9 @@ import numpy as np
 import tfmisr
 from tfmisr import cli
 from tfmisr.edge import series
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import FULL, drop_dead, write_text
+from tfmisr.edge.files import FULL, remove_orphaned_temporaries, write_text
 from tfmisr.edge.levels import Scale
 from tfmisr.inference import luma, series_scales, upscalers
 
@@ -34,7 +35,7 @@ _OF_ALL = (*FULL, errno.EROFS)
 
 
 @dataclasses.dataclass(frozen=True)
-class Enlarger:
+class BatchUpscaler:
     """Enlarges files; may be sent to another process, where the network is loaded anew.
 
     Args:
@@ -140,7 +141,7 @@ class Enlarger:
 
 
 def load(model: str, tile: int | None, threads: int, color: str, max_tile: int | None) -> upscalers.Upscaler:
-    """Returns what `upscalers.load` does, for color images too where `color` is `luma`; see `Enlarger`."""
+    """Returns what `upscalers.load` does, for color images too where `color` is `luma`; see `BatchUpscaler`."""
     upscaler = upscalers.load(model, tile, threads, max_tile)
     if color == "refuse":
         return upscaler
@@ -152,7 +153,7 @@ def load(model: str, tile: int | None, threads: int, color: str, max_tile: int |
 _load = functools.lru_cache(maxsize=1)(load)
 
 
-def recorded(folder: pathlib.Path, enlarger: Enlarger) -> Enlarger:
+def recorded(folder: pathlib.Path, enlarger: BatchUpscaler) -> BatchUpscaler:
     """Ties a folder of results to one model and scale, in `upscale.json`, and returns the enlarger for it.
 
     What is in the folder already may then be skipped, and all slices have one Series Date, that of the first start.
@@ -188,7 +189,7 @@ def recorded(folder: pathlib.Path, enlarger: Enlarger) -> Enlarger:
     return dataclasses.replace(enlarger, when=when)
 
 
-def enlarge_all(enlarger: Enlarger, jobs: list[tuple], processes: int = 1) -> Iterator[tuple]:
+def upscale_all(enlarger: BatchUpscaler, jobs: list[tuple], processes: int = 1) -> Iterator[tuple]:
     """Does all jobs, each on its own; yields (input, what was done, the error or `None`) as they end.
 
     Args:
@@ -244,7 +245,7 @@ def _kill(processes, folders):
         process.kill()
     for process in processes:
         process.join()
-    drop_dead(*folders)
+    remove_orphaned_temporaries(*folders)
 
 
 def forget_empty(folder: pathlib.Path) -> None:
@@ -265,3 +266,6 @@ def _attempt(enlarger, source, target, *scale):
         if error.errno in _OF_ALL:
             raise
         return source, "", f"{source}: {error.strerror or type(error).__name__}"
+
+
+__getattr__ = renamed(__name__, Enlarger="BatchUpscaler", enlarge_all="upscale_all")

@@ -4,6 +4,17 @@ from tfmisr import _lazy
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
+    old={
+        "upsampling": (
+            "image_conv",
+            "gentle_conv",
+            "interpolation_plus_shuffled",
+            "interpolation_plus",
+            "anchor_plus",
+            "shuffled_image",
+            "shuffle_upsampling",
+        )
+    },
     upsampling=(
         "DepthToSpace",
         "BicubicUpsampling",
@@ -12,15 +23,15 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "NearIdentity",
         "batch_normalization",
         "conv",
-        "gentle_conv",
-        "image_conv",
+        "small_variance_conv",
+        "output_conv",
         "prelu",
         "stages",
-        "shuffle_upsampling",
+        "pixel_shuffle_upsampling",
         "residual_block",
-        "interpolation_plus",
-        "interpolation_plus_shuffled",
-        "shuffled_image",
-        "anchor_plus",
+        "global_residual",
+        "global_residual_shuffled",
+        "pixel_shuffle_output",
+        "anchor_residual",
     ),
 )

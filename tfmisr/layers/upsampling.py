@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfmisr.edge.deprecation import renamed
+
 
 def _bicubic_weight(distance: np.ndarray, a: float = -0.5) -> np.ndarray:
     """Returns Keys' cubic kernel; a = -0.5 is Pillow's and MATLAB's choice."""
@@ -179,7 +181,7 @@ def conv(filters: int, name: str, kernel_size: int = 3, **kwargs) -> keras.layer
     return keras.layers.Conv2D(filters, kernel_size, padding="same", name=name, **kwargs)
 
 
-def gentle_conv(filters: int, name: str, kernel_size: int = 3, **kwargs) -> keras.layers.Layer:
+def small_variance_conv(filters: int, name: str, kernel_size: int = 3, **kwargs) -> keras.layers.Layer:
     """Returns a `conv` that starts with a sixth of the usual variance, for residual blocks.
 
     With all of it every block would triple the features' variance, where nothing normalises them or has learned to. It
@@ -189,7 +191,7 @@ def gentle_conv(filters: int, name: str, kernel_size: int = 3, **kwargs) -> kera
     return conv(filters, name, kernel_size, kernel_initializer=start, **kwargs)
 
 
-def image_conv(channels: int, kernel_size: int = 3) -> keras.layers.Layer:
+def output_conv(channels: int, kernel_size: int = 3) -> keras.layers.Layer:
     """Returns the convolution that makes the image, `super_res`, of features on its own grid.
 
     It works in float32 whatever the policy, because half precision would cost a 16-bit image its depth.
@@ -211,7 +213,7 @@ def stages(scale: int) -> list[int]:
     return [3] if scale == 3 else [2] * (scale.bit_length() - 1)
 
 
-def shuffle_upsampling(x, scale: int, activation=None):
+def pixel_shuffle_upsampling(x, scale: int, activation=None):
     """Returns features enlarged by sub-pixel convolutions, one for each of `stages(scale)`.
 
     Args:
@@ -221,7 +223,7 @@ def shuffle_upsampling(x, scale: int, activation=None):
     """
     filters = x.shape[-1]
     for i, factor in enumerate(stages(scale), 1):
-        x = gentle_conv(factor**2 * filters, f"upsample{i}_conv")(x)
+        x = small_variance_conv(factor**2 * filters, f"upsample{i}_conv")(x)
         x = DepthToSpace(factor, name=f"upsample{i}_shuffle")(x)
         x = activation(f"upsample{i}_activation")(x) if activation else x
     return x
@@ -243,7 +245,7 @@ def residual_block(x, num_filters: int, name: str, final_relu: bool = True):
     return keras.layers.ReLU(name=f"{name}_relu2")(y) if final_relu else y
 
 
-def interpolation_plus(x, low_res, scale: int):
+def global_residual(x, low_res, scale: int):
     """Returns the bicubic interpolation of `low_res` plus a sub-pixel convolution of the features `x`.
 
     The convolution starts at zero, so an untrained network is the interpolation itself.
@@ -257,10 +259,10 @@ def interpolation_plus(x, low_res, scale: int):
         float32 tensor `(batch, scale * height, scale * width, channels)`.
     """
     x = conv(scale**2 * low_res.shape[-1], "output_conv", kernel_initializer="zeros")(x)
-    return interpolation_plus_shuffled(x, low_res, scale)
+    return global_residual_shuffled(x, low_res, scale)
 
 
-def interpolation_plus_shuffled(x, low_res, scale: int, dtype=None):
+def global_residual_shuffled(x, low_res, scale: int, dtype=None):
     """Returns the bicubic interpolation of `low_res` plus the channels `x`, shuffled into an image.
 
     Args:
@@ -274,7 +276,7 @@ def interpolation_plus_shuffled(x, low_res, scale: int, dtype=None):
     return keras.layers.Add(name="super_res", dtype="float32")([upsampled, x])
 
 
-def shuffled_image(x, scale: int, channels: int):
+def pixel_shuffle_output(x, scale: int, channels: int):
     """Returns the image `super_res` that a sub-pixel convolution makes of the features `x`, in float32.
 
     Args:
@@ -286,7 +288,7 @@ def shuffled_image(x, scale: int, channels: int):
     return DepthToSpace(scale, name="super_res", dtype="float32")(x)
 
 
-def anchor_plus(x, low_res, scale: int):
+def anchor_residual(x, low_res, scale: int):
     """Returns the channels of `x` plus the repeated pixels of `low_res`, shuffled into an image and clipped to [0, 1].
 
     Args:
@@ -305,3 +307,15 @@ def anchor_plus(x, low_res, scale: int):
     x = keras.layers.Add(name="anchor_add", dtype="float32")([anchor, x])
     x = DepthToSpace(scale, name="output_shuffle", dtype="float32")(x)
     return UnitRange(name="super_res", dtype="float32")(x)
+
+
+__getattr__ = renamed(
+    __name__,
+    image_conv="output_conv",
+    gentle_conv="small_variance_conv",
+    interpolation_plus_shuffled="global_residual_shuffled",
+    interpolation_plus="global_residual",
+    anchor_plus="anchor_residual",
+    shuffled_image="pixel_shuffle_output",
+    shuffle_upsampling="pixel_shuffle_upsampling",
+)

@@ -10,6 +10,7 @@ import math
 import pathlib
 
 from tfmisr._lazy import modules_of
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError, check_name
 from tfmisr.layers import registration
 
@@ -32,7 +33,7 @@ def check_scale(scale: int) -> None:
 _KINDS = {"int": int, "float": (int, float), "bool": bool, "str": str}
 
 
-def split(name: str) -> tuple[str, str, dict]:
+def parse_model_spec(name: str) -> tuple[str, str, dict]:
     """Returns model, variant (or "") and arguments of a name such as `cnn5/baseline,num_filters=32`."""
     model, _, rest = name.partition("/")
     variant, arguments = "", {}
@@ -58,9 +59,9 @@ def _value(text: str):
     return text
 
 
-def spell(name: str, arguments: dict) -> str:
+def format_model_spec(name: str, arguments: dict) -> str:
     """Returns the name of a model or variant with some arguments of `build` replaced, as `split` reads it."""
-    model, variant, own = split(name)
+    model, variant, own = parse_model_spec(name)
     chosen = sorted({**own, **arguments}.items())
     texts = [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in chosen]
     parts = ([variant] if variant else []) + texts
@@ -80,7 +81,7 @@ def check(name: str) -> None:
 
     Nothing is imported; a variant that there is not is told by `module`.
     """
-    model, _, arguments = split(name)
+    model, _, arguments = parse_model_spec(name)
     check_name("model", model, names())
     known = build_arguments(model) if arguments else {}
     for key, value in arguments.items():
@@ -102,7 +103,7 @@ def _check_value(what: str, type_name: str, value) -> None:
 def module(name: str):
     """Returns the module of the model that `name` says (see `split`), and the arguments of its `build`."""
     check(name)
-    model, variant, arguments = split(name)
+    model, variant, arguments = parse_model_spec(name)
     found = importlib.import_module(f"{__name__}.{model}")
     variant = variant or next(iter(found.VARIANTS))
     check_name(f"variant of {model}", variant, list(found.VARIANTS))
@@ -132,7 +133,7 @@ def create(name: str, scale: int, channels: int = 1, **kwargs):
     try:
         return found.build(scale=scale, channels=channels, **{**arguments, **kwargs})
     except (ValueError, TypeError) as error:
-        if not split(name)[2] or isinstance(error, InputError):
+        if not parse_model_spec(name)[2] or isinstance(error, InputError):
             raise
         raise InputError(f"the model {name} cannot be built: {str(error).strip().splitlines()[0]}") from error
 
@@ -164,3 +165,6 @@ def scale_of(model) -> int:
     """Returns the factor by which a network enlarges."""
     height = model.compute_output_shape((1, 8, 8, model.input_shape[-1]))[1]
     return height // 8
+
+
+__getattr__ = renamed(__name__, split="parse_model_spec", spell="format_model_spec")

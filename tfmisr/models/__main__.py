@@ -44,7 +44,7 @@ def main(argv=None) -> int:
 
 def summary(name: str) -> tuple[str, str, str, str]:
     """Returns name, variants, the paper's year and the first line of a model's file, without running it."""
-    name, variant, _ = models.split(name)
+    name, variant, _ = models.parse_model_spec(name)
     tree = ast.parse((pathlib.Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
     text = ast.get_docstring(tree)
     variants = next(

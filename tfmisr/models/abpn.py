@@ -31,7 +31,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 28, num_layers: int 
         x = layers.conv(count, f"conv{i}")(x)
         x = keras.layers.ReLU(name=f"relu{i}")(x)
     x = layers.conv(filters[-1], "output_conv", kernel_initializer="zeros")(x)
-    return keras.Model(low_res, layers.anchor_plus(x, low_res, scale), name="abpn")
+    return keras.Model(low_res, layers.anchor_residual(x, low_res, scale), name="abpn")
 
 
 def search_space(hp) -> dict:

@@ -33,7 +33,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, num_layers: int 
         if i % 2:
             x = x if shortcut is None else keras.layers.Add(name=f"add{i}")([shortcut, x])
             shortcut = x
-    return keras.Model(low_res, layers.interpolation_plus(x, low_res, scale), name="cnn5")
+    return keras.Model(low_res, layers.global_residual(x, low_res, scale), name="cnn5")
 
 
 def search_space(hp) -> dict:

@@ -32,18 +32,18 @@ def build(
         residual_scaling: Factor of what each block adds; below 1 it keeps the training of wide networks stable.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
-    x = stem = layers.gentle_conv(num_filters, "stem_conv")(low_res)
+    x = stem = layers.small_variance_conv(num_filters, "stem_conv")(low_res)
     for i in range(1, num_blocks + 1):
         x = _block(x, residual_scaling, f"block{i}")
-    x = keras.layers.Add(name="trunk_add")([stem, layers.gentle_conv(num_filters, "trunk_conv")(x)])
-    x = layers.shuffle_upsampling(x, scale)
-    return keras.Model(low_res, layers.image_conv(channels)(x), name="edsr")
+    x = keras.layers.Add(name="trunk_add")([stem, layers.small_variance_conv(num_filters, "trunk_conv")(x)])
+    x = layers.pixel_shuffle_upsampling(x, scale)
+    return keras.Model(low_res, layers.output_conv(channels)(x), name="edsr")
 
 
 def _block(x, residual_scaling, name):
-    y = layers.gentle_conv(x.shape[-1], f"{name}_conv1")(x)
+    y = layers.small_variance_conv(x.shape[-1], f"{name}_conv1")(x)
     y = keras.layers.ReLU(name=f"{name}_relu")(y)
-    y = layers.gentle_conv(x.shape[-1], f"{name}_conv2")(y)
+    y = layers.small_variance_conv(x.shape[-1], f"{name}_conv2")(y)
     if residual_scaling != 1:
         y = keras.layers.Rescaling(residual_scaling, name=f"{name}_scaled")(y)
     return keras.layers.Add(name=f"{name}_add")([x, y])

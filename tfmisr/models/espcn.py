@@ -29,7 +29,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, mapped_filters: 
     for i, (filters, kernel_size) in enumerate([(num_filters, 5), (mapped_filters, 3)], 1):
         x = layers.conv(filters, f"conv{i}", kernel_size, kernel_initializer="glorot_normal")(x)
         x = keras.layers.Activation("tanh", name=f"tanh{i}")(x)
-    return keras.Model(low_res, layers.shuffled_image(x, scale, channels), name="espcn")
+    return keras.Model(low_res, layers.pixel_shuffle_output(x, scale, channels), name="espcn")
 
 
 def search_space(hp) -> dict:

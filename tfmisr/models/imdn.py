@@ -30,32 +30,32 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, num_blocks: int 
         num_blocks: Number of distillation blocks.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
-    x = stem = layers.gentle_conv(num_filters, "stem_conv")(low_res)
+    x = stem = layers.small_variance_conv(num_filters, "stem_conv")(low_res)
     refined = []
     for i in range(1, num_blocks + 1):
         x = _block(x, f"block{i}")
         refined.append(x)
     x = keras.layers.Concatenate(name="trunk_concat")(refined)
-    x = layers.gentle_conv(num_filters, "trunk_fuse", kernel_size=1)(x)
+    x = layers.small_variance_conv(num_filters, "trunk_fuse", kernel_size=1)(x)
     x = keras.layers.LeakyReLU(_SLOPE, name="trunk_relu")(x)
-    x = keras.layers.Add(name="trunk_add")([stem, layers.gentle_conv(num_filters, "trunk_conv")(x)])
-    return keras.Model(low_res, layers.shuffled_image(x, scale, channels), name="imdn")
+    x = keras.layers.Add(name="trunk_add")([stem, layers.small_variance_conv(num_filters, "trunk_conv")(x)])
+    return keras.Model(low_res, layers.pixel_shuffle_output(x, scale, channels), name="imdn")
 
 
 def _block(x, name):
     filters = x.shape[-1]
     aside, rest, kept = filters // 4, x, []
     for i in (1, 2, 3):
-        y = layers.gentle_conv(aside, f"{name}_aside{i}")(rest)
+        y = layers.small_variance_conv(aside, f"{name}_aside{i}")(rest)
         kept.append(keras.layers.LeakyReLU(_SLOPE, name=f"{name}_aside_relu{i}")(y))
-        rest = layers.gentle_conv(filters - aside, f"{name}_conv{i}")(rest)
+        rest = layers.small_variance_conv(filters - aside, f"{name}_conv{i}")(rest)
         rest = keras.layers.LeakyReLU(_SLOPE, name=f"{name}_relu{i}")(rest)
-    kept.append(layers.gentle_conv(aside, f"{name}_aside4")(rest))
+    kept.append(layers.small_variance_conv(aside, f"{name}_aside4")(rest))
     y = keras.layers.Concatenate(name=f"{name}_concat")(kept)
     y = attention.channel_gate(
         y, attention.ContrastPooling(name=f"{name}_contrast")(y), max(filters // 16, 4), f"{name}_gate"
     )
-    y = layers.gentle_conv(filters, f"{name}_fuse", kernel_size=1)(y)
+    y = layers.small_variance_conv(filters, f"{name}_fuse", kernel_size=1)(y)
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 

@@ -31,7 +31,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, num_layers: int 
         start = "he_normal" if i == 1 else layers.NearIdentity()
         x = layers.conv(num_filters, f"conv{i}", kernel_initializer=start)(x)
         x = keras.layers.ReLU(name=f"relu{i}")(x)
-    return keras.Model(low_res, layers.interpolation_plus(x, low_res, scale), name="plain")
+    return keras.Model(low_res, layers.global_residual(x, low_res, scale), name="plain")
 
 
 def search_space(hp) -> dict:

@@ -37,26 +37,26 @@ def build(
         num_blocks: Number of residual channel attention blocks in a group.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
-    x = stem = layers.gentle_conv(num_filters, "stem_conv")(low_res)
+    x = stem = layers.small_variance_conv(num_filters, "stem_conv")(low_res)
     for i in range(1, num_groups + 1):
         x = _group(x, num_blocks, f"group{i}")
-    x = keras.layers.Add(name="trunk_add")([stem, layers.gentle_conv(num_filters, "trunk_conv")(x)])
-    x = layers.shuffle_upsampling(x, scale)
-    return keras.Model(low_res, layers.image_conv(channels)(x), name="rcan")
+    x = keras.layers.Add(name="trunk_add")([stem, layers.small_variance_conv(num_filters, "trunk_conv")(x)])
+    x = layers.pixel_shuffle_upsampling(x, scale)
+    return keras.Model(low_res, layers.output_conv(channels)(x), name="rcan")
 
 
 def _group(x, num_blocks, name):
     y = x
     for i in range(1, num_blocks + 1):
         y = _block(y, f"{name}_block{i}")
-    return keras.layers.Add(name=f"{name}_add")([x, layers.gentle_conv(x.shape[-1], f"{name}_conv")(y)])
+    return keras.layers.Add(name=f"{name}_add")([x, layers.small_variance_conv(x.shape[-1], f"{name}_conv")(y)])
 
 
 def _block(x, name):
     filters = x.shape[-1]
-    y = layers.gentle_conv(filters, f"{name}_conv1")(x)
+    y = layers.small_variance_conv(filters, f"{name}_conv1")(x)
     y = keras.layers.ReLU(name=f"{name}_relu")(y)
-    y = layers.gentle_conv(filters, f"{name}_conv2")(y)
+    y = layers.small_variance_conv(filters, f"{name}_conv2")(y)
     pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool", dtype="float32")(y)
     y = attention.channel_gate(y, pooled, max(filters // _REDUCTION, 1), f"{name}_gate")
     return keras.layers.Add(name=f"{name}_add")([x, y])

@@ -42,25 +42,25 @@ def build(
         growth_filters: Filters that each of them adds, G in the paper.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
-    stem = layers.gentle_conv(num_filters, "stem_conv")(low_res)
-    x, blocks = layers.gentle_conv(num_filters, "shallow_conv")(stem), []
+    stem = layers.small_variance_conv(num_filters, "stem_conv")(low_res)
+    x, blocks = layers.small_variance_conv(num_filters, "shallow_conv")(stem), []
     for i in range(1, num_blocks + 1):
         x = _block(x, num_layers, growth_filters, f"block{i}")
         blocks.append(x)
     x = keras.layers.Concatenate(name="trunk_concat")(blocks)
-    x = layers.gentle_conv(num_filters, "trunk_fuse", kernel_size=1)(x)
-    x = keras.layers.Add(name="trunk_add")([stem, layers.gentle_conv(num_filters, "trunk_conv")(x)])
-    x = layers.shuffle_upsampling(x, scale)
-    return keras.Model(low_res, layers.image_conv(channels)(x), name="rdn")
+    x = layers.small_variance_conv(num_filters, "trunk_fuse", kernel_size=1)(x)
+    x = keras.layers.Add(name="trunk_add")([stem, layers.small_variance_conv(num_filters, "trunk_conv")(x)])
+    x = layers.pixel_shuffle_upsampling(x, scale)
+    return keras.Model(low_res, layers.output_conv(channels)(x), name="rdn")
 
 
 def _block(x, num_layers, growth_filters, name):
     dense = x
     for i in range(1, num_layers + 1):
-        y = layers.gentle_conv(growth_filters, f"{name}_conv{i}")(dense)
+        y = layers.small_variance_conv(growth_filters, f"{name}_conv{i}")(dense)
         y = keras.layers.ReLU(name=f"{name}_relu{i}")(y)
         dense = keras.layers.Concatenate(name=f"{name}_concat{i}")([dense, y])
-    y = layers.gentle_conv(x.shape[-1], f"{name}_fuse", kernel_size=1)(dense)
+    y = layers.small_variance_conv(x.shape[-1], f"{name}_fuse", kernel_size=1)(dense)
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 

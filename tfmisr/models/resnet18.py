@@ -30,7 +30,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, num_blocks: int 
     x = keras.layers.ReLU(name="stem_relu")(layers.batch_normalization("stem_bn")(x))
     for i in range(1, num_blocks + 1):
         x = layers.residual_block(x, num_filters, f"block{i}")
-    return keras.Model(low_res, layers.interpolation_plus(x, low_res, scale), name="resnet18")
+    return keras.Model(low_res, layers.global_residual(x, low_res, scale), name="resnet18")
 
 
 def search_space(hp) -> dict:

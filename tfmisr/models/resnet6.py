@@ -33,7 +33,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, num_blocks: int 
         x = layers.residual_block(x, num_filters, f"block{i}", final_relu=False)
     x = layers.conv(num_filters, "trunk_conv", use_bias=False)(x)
     x = keras.layers.Add(name="trunk_add")([stem, layers.batch_normalization("trunk_bn")(x)])
-    return keras.Model(low_res, layers.interpolation_plus(x, low_res, scale), name="resnet6")
+    return keras.Model(low_res, layers.global_residual(x, low_res, scale), name="resnet6")
 
 
 def search_space(hp) -> dict:

@@ -36,32 +36,32 @@ def build(
         attention_filters: Filters of the spatial attention.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
-    x = stem = layers.gentle_conv(num_filters, "stem_conv")(low_res)
+    x = stem = layers.small_variance_conv(num_filters, "stem_conv")(low_res)
     for i in range(1, num_blocks + 1):
         x = _block(x, attention_filters, f"block{i}")
-    x = keras.layers.Add(name="trunk_add")([stem, layers.gentle_conv(num_filters, "trunk_conv")(x)])
-    return keras.Model(low_res, layers.shuffled_image(x, scale, channels), name="rlfn")
+    x = keras.layers.Add(name="trunk_add")([stem, layers.small_variance_conv(num_filters, "trunk_conv")(x)])
+    return keras.Model(low_res, layers.pixel_shuffle_output(x, scale, channels), name="rlfn")
 
 
 def _block(x, attention_filters, name):
     filters, y = x.shape[-1], x
     for i in (1, 2, 3):
-        y = layers.gentle_conv(filters, f"{name}_conv{i}")(y)
+        y = layers.small_variance_conv(filters, f"{name}_conv{i}")(y)
         y = keras.layers.LeakyReLU(_SLOPE, name=f"{name}_relu{i}")(y)
     y = keras.layers.Add(name=f"{name}_add")([x, y])
-    y = layers.gentle_conv(filters, f"{name}_fuse", kernel_size=1)(y)
+    y = layers.small_variance_conv(filters, f"{name}_fuse", kernel_size=1)(y)
     return _spatial_attention(y, attention_filters, f"{name}_attention")
 
 
 def _spatial_attention(x, filters, name):
-    reduced = layers.gentle_conv(filters, f"{name}_reduce", kernel_size=1)(x)
-    y = layers.gentle_conv(filters, f"{name}_stride", strides=2)(reduced)
+    reduced = layers.small_variance_conv(filters, f"{name}_reduce", kernel_size=1)(x)
+    y = layers.small_variance_conv(filters, f"{name}_stride", strides=2)(reduced)
     y = keras.layers.MaxPooling2D(7, 3, padding="same", name=f"{name}_pool")(y)
-    y = layers.gentle_conv(filters, f"{name}_conv")(y)
+    y = layers.small_variance_conv(filters, f"{name}_conv")(y)
     y = attention.BilinearResizing(name=f"{name}_resize")(y, reduced)
-    around = layers.gentle_conv(filters, f"{name}_skip", kernel_size=1)(reduced)
+    around = layers.small_variance_conv(filters, f"{name}_skip", kernel_size=1)(reduced)
     y = keras.layers.Add(name=f"{name}_add")([y, around])
-    y = layers.gentle_conv(x.shape[-1], f"{name}_expand", kernel_size=1)(y)
+    y = layers.small_variance_conv(x.shape[-1], f"{name}_expand", kernel_size=1)(y)
     y = keras.layers.Activation("sigmoid", name=f"{name}_sigmoid")(y)
     return keras.layers.Multiply(name=f"{name}_weighted")([x, y])
 

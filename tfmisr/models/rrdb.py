@@ -37,18 +37,18 @@ def build(
         growth_filters: Filters that each convolution of a dense block adds.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
-    x = stem = layers.gentle_conv(num_filters, "stem_conv")(low_res)
+    x = stem = layers.small_variance_conv(num_filters, "stem_conv")(low_res)
     for i in range(1, num_blocks + 1):
         y = x
         for j in (1, 2, 3):
             y = _dense_block(y, growth_filters, f"block{i}_dense{j}")
         x = _residual(x, y, f"block{i}")
-    x = keras.layers.Add(name="trunk_add")([stem, layers.gentle_conv(num_filters, "trunk_conv")(x)])
+    x = keras.layers.Add(name="trunk_add")([stem, layers.small_variance_conv(num_filters, "trunk_conv")(x)])
     for i, factor in enumerate(layers.stages(scale), 1):
         x = keras.layers.UpSampling2D(factor, name=f"upsample{i}_repeat")(x)
-        x = _activated(layers.gentle_conv(num_filters, f"upsample{i}_conv")(x), f"upsample{i}")
-    x = _activated(layers.gentle_conv(num_filters, "high_res_conv")(x), "high_res")
-    return keras.Model(low_res, layers.image_conv(channels)(x), name="rrdb")
+        x = _activated(layers.small_variance_conv(num_filters, f"upsample{i}_conv")(x), f"upsample{i}")
+    x = _activated(layers.small_variance_conv(num_filters, "high_res_conv")(x), "high_res")
+    return keras.Model(low_res, layers.output_conv(channels)(x), name="rrdb")
 
 
 def _dense_block(x, growth_filters, name):

@@ -39,15 +39,15 @@ def build(
         region: Side of a region in low-resolution pixels.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
-    stem = layers.gentle_conv(num_filters, "stem_conv")(low_res)
+    stem = layers.small_variance_conv(num_filters, "stem_conv")(low_res)
     non_local = _NonLocal(num_filters, region)
     x = source = non_local(stem, "first")
     share = attention.WeightedSum(name="share_source")
     for i in range(1, num_groups + 1):
         x = share(_group(x, num_blocks, f"group{i}"), source)
     x = keras.layers.Add(name="trunk_add")([stem, non_local(x, "last")])
-    x = layers.shuffle_upsampling(x, scale)
-    return keras.Model(low_res, layers.image_conv(channels)(x), name="san")
+    x = layers.pixel_shuffle_upsampling(x, scale)
+    return keras.Model(low_res, layers.output_conv(channels)(x), name="san")
 
 
 class _NonLocal:
@@ -55,7 +55,9 @@ class _NonLocal:
 
     def __init__(self, filters, region):
         reduced, self.region = max(filters // 8, 1), region
-        self.maps = [layers.gentle_conv(reduced, f"non_local_{x}", kernel_size=1) for x in ("query", "key", "value")]
+        self.maps = [
+            layers.small_variance_conv(reduced, f"non_local_{x}", kernel_size=1) for x in ("query", "key", "value")
+        ]
         self.out = layers.conv(filters, "non_local_out", kernel_size=1, kernel_initializer="zeros")
 
     def __call__(self, x, name):
@@ -66,13 +68,13 @@ class _NonLocal:
 def _group(x, num_blocks, name):
     filters, y = x.shape[-1], x
     for i in range(1, num_blocks + 1):
-        inner = layers.gentle_conv(filters, f"{name}_block{i}_conv1")(y)
+        inner = layers.small_variance_conv(filters, f"{name}_block{i}_conv1")(y)
         inner = keras.layers.ReLU(name=f"{name}_block{i}_relu")(inner)
-        inner = layers.gentle_conv(filters, f"{name}_block{i}_conv2")(inner)
+        inner = layers.small_variance_conv(filters, f"{name}_block{i}_conv2")(inner)
         y = keras.layers.Add(name=f"{name}_block{i}_add")([y, inner])
     pooled = attention.CovariancePooling(name=f"{name}_covariance")(y)
     y = attention.channel_gate(y, pooled, max(filters // 16, 4), f"{name}_gate")
-    return keras.layers.Add(name=f"{name}_add")([x, layers.gentle_conv(filters, f"{name}_conv")(y)])
+    return keras.layers.Add(name=f"{name}_add")([x, layers.small_variance_conv(filters, f"{name}_conv")(y)])
 
 
 def search_space(hp) -> dict:

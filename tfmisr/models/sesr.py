@@ -47,7 +47,7 @@ def build(
         x = keras.layers.PReLU(shared_axes=(1, 2), name=f"prelu{i}")(x)
     x = keras.layers.Add(name="trunk_add")([first, x])
     x = CollapsibleConv2D(scale**2 * channels, 5, expansion, projection_initializer="zeros", name="output_conv")(x)
-    return keras.Model(low_res, layers.anchor_plus(x, low_res, scale), name="sesr")
+    return keras.Model(low_res, layers.anchor_residual(x, low_res, scale), name="sesr")
 
 
 def search_space(hp) -> dict:

@@ -38,7 +38,7 @@ def build(
     x = keras.layers.ReLU(name="extract_relu")(x)
     x = layers.conv(mapped_filters, "map_conv", kernel_size=mapping_kernel)(x)
     x = keras.layers.ReLU(name="map_relu")(x)
-    return keras.Model(low_res, layers.image_conv(channels, kernel_size=5)(x), name="srcnn")
+    return keras.Model(low_res, layers.output_conv(channels, kernel_size=5)(x), name="srcnn")
 
 
 def search_space(hp) -> dict:

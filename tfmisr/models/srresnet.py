@@ -29,17 +29,17 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, num_blocks: int 
     x = stem = layers.prelu("stem_prelu")(layers.conv(num_filters, "stem_conv", kernel_size=9)(low_res))
     for i in range(1, num_blocks + 1):
         x = _block(x, f"block{i}")
-    x = layers.gentle_conv(num_filters, "trunk_conv", use_bias=False)(x)
+    x = layers.small_variance_conv(num_filters, "trunk_conv", use_bias=False)(x)
     x = keras.layers.Add(name="trunk_add")([stem, layers.batch_normalization("trunk_bn")(x)])
-    x = layers.shuffle_upsampling(x, scale, layers.prelu)
-    return keras.Model(low_res, layers.image_conv(channels, kernel_size=9)(x), name="srresnet")
+    x = layers.pixel_shuffle_upsampling(x, scale, layers.prelu)
+    return keras.Model(low_res, layers.output_conv(channels, kernel_size=9)(x), name="srresnet")
 
 
 def _block(x, name):
     filters = x.shape[-1]
-    y = layers.gentle_conv(filters, f"{name}_conv1", use_bias=False)(x)
+    y = layers.small_variance_conv(filters, f"{name}_conv1", use_bias=False)(x)
     y = layers.prelu(f"{name}_prelu")(layers.batch_normalization(f"{name}_bn1")(y))
-    y = layers.gentle_conv(filters, f"{name}_conv2", use_bias=False)(y)
+    y = layers.small_variance_conv(filters, f"{name}_conv2", use_bias=False)(y)
     return keras.layers.Add(name=f"{name}_add")([x, layers.batch_normalization(f"{name}_bn2")(y)])
 
 

@@ -4,12 +4,19 @@ from tfmisr import _lazy
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
+    old={
+        "aware_training": (
+            "aware",
+            "bounded",
+            "fitted",
+        )
+    },
     aware_training=(
         "REACH",
         "MAGNIFIED",
-        "bounded",
-        "fitted",
-        "aware",
+        "clip_activations",
+        "scale_to_clip_range",
+        "fake_quantize",
         "RoundedConv2D",
     ),
 )

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from tfmisr import layers
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.quantization import equalization, plain_network
 
@@ -20,7 +21,7 @@ _WEIGHT_LEVELS = 127
 _LEVELS = 255
 
 
-def bounded(network: keras.Model) -> keras.Model:
+def clip_activations(network: keras.Model) -> keras.Model:
     """Returns the same network, with weights of its own, in which each ReLU ends at `REACH`.
 
     Args:
@@ -40,7 +41,7 @@ def bounded(network: keras.Model) -> keras.Model:
     return clone
 
 
-def fitted(network: keras.Model, images) -> list:
+def scale_to_clip_range(network: keras.Model, images) -> list:
     """Returns weights with which each channel behind a ReLU reaches twice as far as `REACH`.
 
     The network does the same but for the few places, at burned-in letters, that then are cut off; it learns to do
@@ -50,14 +51,14 @@ def fitted(network: keras.Model, images) -> list:
         network: A network without ends, as `models.create` gives it.
         images: float32 arrays (height, width, channels) that show how far the channels reach.
     """
-    return equalization.equalized(network, images, _FITTED).get_weights()
+    return equalization.equalize(network, images, _FITTED).get_weights()
 
 
-def aware(network: keras.Model) -> keras.Model:
+def fake_quantize(network: keras.Model) -> keras.Model:
     """Returns a model on the variables of a network that works as its integer file will, to be trained in its place.
 
     Args:
-        network: What `bounded` returns.
+        network: What `clip_activations` returns.
     """
     *hidden, last = _row(network)
     x, step = network.input, 1.0  # an image of 8 bits lies on the levels of its input
@@ -65,7 +66,7 @@ def aware(network: keras.Model) -> keras.Model:
         x, step = RoundedConv2D(conv, step, levels=True, name=f"rounded_{conv.name}")(x), REACH / _LEVELS
     x = RoundedConv2D(last, step, levels=False, name=f"rounded_{last.name}")(x)
     scale = network.get_layer("output_shuffle").scale
-    return keras.Model(network.input, layers.interpolation_plus_shuffled(x, network.input, scale, "float32"))
+    return keras.Model(network.input, layers.global_residual_shuffled(x, network.input, scale, "float32"))
 
 
 def _row(network) -> list:
@@ -120,3 +121,6 @@ def _in_two_ranges(values):
     half = _LEVELS / 2
     fine = ops.abs(values) < (half - 1) / half / MAGNIFIED
     return ops.where(fine, _rounded(values * half * MAGNIFIED) / (half * MAGNIFIED), _rounded(values * half) / half)
+
+
+__getattr__ = renamed(__name__, aware="fake_quantize", bounded="clip_activations", fitted="scale_to_clip_range")

@@ -3,10 +3,12 @@
 import keras
 import numpy as np
 
+from tfmisr.edge.deprecation import renamed
+
 _WIDEST = 64.0  # a channel is enlarged at most so many times; one that is always 0 has no size
 
 
-def equalized(network: keras.Model, images: list[np.ndarray], reach: float | None = None) -> keras.Model:
+def equalize(network: keras.Model, images: list[np.ndarray], reach: float | None = None) -> keras.Model:
     """Returns a network that computes the same, in which every channel behind a ReLU reaches as far as the others.
 
     One scale of 8 bits holds all channels of a tensor, so the largest takes the levels of the others away. A ReLU
@@ -69,3 +71,6 @@ def _scale(maker, reader, share) -> None:
         maker.set_weights([gamma / share, beta / share, *statistics])
     else:
         maker.set_weights([weights / share for weights in maker.get_weights()])
+
+
+__getattr__ = renamed(__name__, equalized="equalize")

@@ -12,7 +12,7 @@ import numpy as np
 import tfmisr
 from tfmisr import cli, degradations
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import drop_old, temporary_name, whole, write_text
+from tfmisr.edge.files import atomic_write, remove_stale_temporaries, temporary_name, write_text
 from tfmisr.inference import upscalers
 from tfmisr.progress import bar
 from tfmisr.reader_study import cases, frozen, ordering
@@ -39,7 +39,7 @@ def build(design: Design, folder) -> frozen.Study:
     cli.check_writable(folder)
     _check_order(design)
     arms = {arm.name: _upscaler(arm, design) for arm in design.arms}
-    drop_old(folder.parent.glob(temporary_name(folder, "*").name))
+    remove_stale_temporaries(folder.parent.glob(temporary_name(folder, "*").name))
     temporary = temporary_name(folder)
     try:
         (temporary / frozen.PIXELS).mkdir(parents=True)
@@ -173,6 +173,6 @@ def _shown(case) -> dict:
 def _write(folder, case, stored) -> str:
     body = (stored - case.limits[0]).astype("<u2").tobytes()
     name = hashlib.sha256(body).hexdigest()
-    with whole(folder / f"{name}.u16") as temporary:
+    with atomic_write(folder / f"{name}.u16") as temporary:
         temporary.write_bytes(body)
     return name

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import whole
+from tfmisr.edge.files import atomic_write
 from tfmisr.edge.resize import upscale
 from tfmisr.progress import bar
 from tfmisr.training import checkpoints
@@ -123,7 +123,7 @@ class History(keras.callbacks.Callback):
         row |= {name: float(value) for name, value in logs.items()}
         self.rows.append({name: f"{v:.8g}" if name != "step" else v for name, v in row.items()})
         names = list(dict.fromkeys(name for row in self.rows for name in row))
-        with whole(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        with atomic_write(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)

@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import whole
+from tfmisr.edge.files import atomic_write
 
 _PATTERN = re.compile(r"step-(\d{8,})\.npz")
 
@@ -49,7 +49,7 @@ def save(folder: pathlib.Path, step: int, groups: dict[str, list], keep: int = 2
     # In memory first: a zip file that a full disk cuts off complains once more when it is collected.
     content = io.BytesIO()
     np.savez(content, **arrays)
-    with whole(folder / f"step-{step:08d}.npz") as temporary:
+    with atomic_write(folder / f"step-{step:08d}.npz") as temporary:
         temporary.write_bytes(content.getbuffer())
     for old in _steps(folder)[:-keep]:
         (folder / f"step-{old:08d}.npz").unlink(missing_ok=True)

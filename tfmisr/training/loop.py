@@ -14,7 +14,7 @@ from tfmisr import cli, degradations
 from tfmisr.config.fields import WITHOUT, Config
 from tfmisr.data import exact_images, pipeline
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import drop_dead, whole, write_text
+from tfmisr.edge.files import atomic_write, remove_orphaned_temporaries, write_text
 from tfmisr.training import averaging, callbacks, checkpoints, initial, optimizers, trainers, unpaired
 
 VALIDATION_IMAGES, VALIDATION_SIDE = 16, 192
@@ -50,7 +50,7 @@ def train(config: Config, source, until: int | None = None, lr_source=None) -> p
     is_own(folder, config, source, lr_source)
     if (folder / "model.keras").is_file():
         return folder / "model.keras"
-    drop_dead(folder, folder / "checkpoints", folder / "evaluation")
+    remove_orphaned_temporaries(folder, folder / "checkpoints", folder / "evaluation")
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -263,7 +263,7 @@ class Run:
         network = trainers.untrained(self.config, self.network.input_shape[-1])
         network.set_weights(self.network.get_weights())
         path = self.folder / "model.keras"
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             network.save(temporary)
         return path
 

@@ -23,15 +23,15 @@ def network(config, channels: int, images) -> keras.Model:
         initial.load(created, config.initial_weights)
     if not config.quantization_aware:
         return created
-    found = quantization.bounded(created)
-    found.set_weights(quantization.fitted(created, images()))
+    found = quantization.clip_activations(created)
+    found.set_weights(quantization.scale_to_clip_range(created, images()))
     return found
 
 
 def untrained(config, channels: int) -> keras.Model:
     """Returns a network for the weights of the run's network."""
     created = models.create(config.model, config.scale, channels)
-    return quantization.bounded(created) if config.quantization_aware else created
+    return quantization.clip_activations(created) if config.quantization_aware else created
 
 
 def compiled(config, network: keras.Model, channels: int, total_steps: int) -> keras.Model:
@@ -46,7 +46,7 @@ def compiled(config, network: keras.Model, channels: int, total_steps: int) -> k
     optimizer = optimizers.create(config, total_steps, config.learning_rate)
     if not config.discriminator:
         loss = losses.get(config.loss)
-        trained = quantization.aware(network) if config.quantization_aware else network
+        trained = quantization.fake_quantize(network) if config.quantization_aware else network
         trained.compile(optimizer, loss, metrics=[metrics.psnr()], jit_compile=config.jit_compile)
         trained.optimizer.build(network.trainable_variables)
         return trained

@@ -1,6 +1,6 @@
 """What a network costs, before it is trained."""
 
-from tfmisr.edge.files import whole
+from tfmisr.edge.files import atomic_write
 
 SIDE = 512  # of the enlarged image that multiply-adds are counted for
 _ROUNDS = 30
@@ -32,6 +32,6 @@ def window_ms(network, scale: int, tile: int, path) -> float:
     core = convert.core_of(convert.in_float32(network), "float32")
     radius = upscalers.receptive_radius(core.network)
     described = cards.describe("trial", "float32", core, scale, tile, radius, {})
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(card.attach(convert.to_tflite(core, "float32", tile), described))
     return benchmark.measure([path], threads=[1], rounds=_ROUNDS)["models"][0]["window_ms"]

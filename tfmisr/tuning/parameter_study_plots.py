@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from tfmisr.edge.files import whole
+from tfmisr.edge.files import atomic_write
 from tfmisr.tuning import parameter_study_statistics as statistics
 
 _DPI = 110
@@ -191,5 +191,5 @@ def _figure(count: int, width: float, height: float = 3.8):
 
 
 def _write(figure, path):
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")

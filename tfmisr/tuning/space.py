@@ -156,7 +156,7 @@ class Declared:
         fields = {k: v for k, v in values.items() if k in FIELDS}
         arguments = {k: v for k, v in values.items() if k not in FIELDS}
         if arguments:
-            fields["model"] = models.spell(self.base.model, arguments)
+            fields["model"] = models.format_model_spec(self.base.model, arguments)
         return dataclasses.replace(self.base, **fields)
 
     def configured(self, hp) -> Config:
@@ -183,11 +183,11 @@ class Own:
 
     def configured(self, hp) -> Config:
         """Returns the run of a trial of Keras Tuner."""
-        return dataclasses.replace(self.base, model=models.spell(self.base.model, self.declare(hp)))
+        return dataclasses.replace(self.base, model=models.format_model_spec(self.base.model, self.declare(hp)))
 
 
 def _arguments_of(model: str) -> dict[str, str]:
-    return models.build_arguments(models.split(model)[0])
+    return models.build_arguments(models.parse_model_spec(model)[0])
 
 
 def _choices(name, values, real, where) -> Parameter:

@@ -25,7 +25,7 @@ from tfmisr.edge.derived.pixels import Upscale, upscale_frames
 from tfmisr.edge.derived.product import Product
 from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import whole
+from tfmisr.edge.files import atomic_write
 
 _LOG = logging.getLogger("tfmisr.edge.derived")
 
@@ -140,6 +140,6 @@ def write(ds: pydicom.Dataset, path: str | os.PathLike) -> None:
     """
     if not pathlib.Path(path).parent.is_dir():
         raise InputError(f"the folder {pathlib.Path(path).parent} does not exist; make it first")
-    with reading.guarded(os.fspath(path)), whole(path) as temporary:
+    with reading.guarded(os.fspath(path)), atomic_write(path) as temporary:
         verbatim.check_text(ds)
         ds.save_as(temporary, enforce_file_format=True)

@@ -10,7 +10,7 @@ import pathlib
 
 from tfmisr import cli
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.edge.files import whole, write_text
+from tfmisr.edge.files import atomic_write, write_text
 
 _TERMS = ("reader", "case", "reader:arm", "case:arm")
 _SPREAD = (0.5, 0.8, 0.3, 0.5)
@@ -161,7 +161,7 @@ def _size(arguments) -> int:
     write_text(output / "sample_size.json", json.dumps(facts, indent=1) + "\n")
     mean = assumptions.mean_scores()
     title = f"Simulated studies; true difference {mean[1] - mean[0]:+.2f} points"
-    with whole(output / "sample_size.png") as temporary:
+    with atomic_write(output / "sample_size.png") as temporary:
         plots.sizes(rows, column, target, title).savefig(temporary, format="png")
     _say(rows, column, target, smallest, mean[1] - mean[0], output)
     return 0
