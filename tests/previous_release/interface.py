@@ -69,11 +69,16 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 
 def parsers_of(command: str) -> dict[str, argparse.ArgumentParser]:
     """Returns the parsers of a command and of its sub-commands, by name."""
-    parser, found = parser_of(command), {}
+    return _with_subparsers(command, parser_of(command))
+
+
+def _with_subparsers(name, parser):
+    found = {name: parser}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            found |= {f"{command} {name}": sub for name, sub in action.choices.items()}
-    return {command: parser, **found}
+            for part, sub in action.choices.items():
+                found |= _with_subparsers(f"{name} {part}", sub)
+    return found
 
 
 def flags_of(parser: argparse.ArgumentParser) -> dict[str, list]:
