@@ -183,6 +183,7 @@ def test_table_of_a_sweep_is_reported():
     new = pathlib.Path("sweep/report.md").read_text()
     for score in ("29.8193", "29.8210"):
         assert old.count(score) == new.count(score) > 0
+    assert "29.8285" in study_report.against_bicubic("sweep/study.csv", "val_psnr", "max")
 
 
 @pytest.mark.large
