@@ -130,8 +130,8 @@ def _escaped(text):
 def _index():
     rows = [f"| [`tfmisr {name}`]({_file(name)}) | {text} |" for name, text in commands().items()]
     intro = (
-        "`tfmisr fit ...` is the same as `python -m tfmisr.fit ...`. `tfmisr` alone lists the commands, and `--help` of "
-        "each explains its flags; these pages are generated from the same parsers. From Python the commands are "
+        "`tfmisr fit ...` is the same as `python -m tfmisr.fit ...`. `tfmisr` alone lists the commands, and `--help` "
+        "of each explains its flags; these pages are generated from the same parsers. From Python the commands are "
         "functions with the same names and defaults: [Use tfmisr from Python](../../python.md)."
     )
     return "\n".join(["# Commands", "", intro, "", "| command | what it does |", "|---|---|", *rows, "", MEANING])
