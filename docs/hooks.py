@@ -46,6 +46,11 @@ def on_files(files, config):
     return files
 
 
+def on_page_content(html, **_):
+    """Lets long names of models, as `rcan/num_filters=32,num_groups=2`, break after a comma in the cells of a table."""
+    return re.sub(r"(?<=<td>)[a-z0-9]+/[^<]+", lambda match: match[0].replace(",", ",<wbr>"), html)
+
+
 def commands() -> dict[str, str]:
     """Returns every command with one line on what it does."""
     if str(ROOT) not in sys.path:
@@ -90,7 +95,17 @@ def _described(parser, level):
         if rows:
             lines += [f"{'#' * level} {group.title.capitalize()}", ""]
             lines += [f"{_escaped(group.description)}", ""] if group.description else []
-            lines += ["| | |", "|---|---|", *rows, ""]
+            title = "flag" if any(action.option_strings for action in shown) else "argument"
+            lines += [
+                '<div class="flags" markdown>',
+                "",
+                f"| {title} | meaning |",
+                "|---|---|",
+                *rows,
+                "",
+                "</div>",
+                "",
+            ]
         for action in subcommands:
             lines += _subcommands(action, level)
     return lines
