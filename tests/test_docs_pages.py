@@ -5,6 +5,8 @@ import re
 import documents
 import pytest
 
+import tfmisr
+
 ROOT = documents.ROOT
 
 
@@ -31,3 +33,8 @@ def test_links_and_pictures_of_a_page_exist(page):
 def test_the_site_loads_nothing_from_other_servers():
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert "font: false" in settings and "http" not in settings
+
+
+def test_the_citation_names_this_version():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {tfmisr.__version__}\n" in citation

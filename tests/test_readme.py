@@ -47,7 +47,7 @@ SMALL = "--model cnn5/num_layers=2,num_filters=4"
 REPLACED = {
     r" --manual_dir( /\S+)+": "",
     r"chest_xray14/512": "scans",
-    r"(study (?:close|analyse)) study\b": r"\1 demo/study",
+    r"(study (?:close|analy[sz]e)) study\b": r"\1 demo/study",
     re.escape('"^(case[0-9]+)_"'): '"(.)"',
 }
 # Runs of another page, with their networks.
