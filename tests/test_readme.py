@@ -42,11 +42,13 @@ APPENDED = {
 }
 # Appended to a training that names neither a network nor a run.
 SMALL = "--model cnn5/num_layers=2,num_filters=4"
-# What is replaced: the archive by a folder of small images, a study that nobody has read by one that was, a pattern of
-# file names by one that fits.
+# What is replaced: the archive by a folder of small images, large networks by small ones, a study that nobody has read
+# by one that was, a pattern of file names by one that fits.
 REPLACED = {
     r" --manual_dir( /\S+)+": "",
     r"chest_xray14/512": "scans",
+    r"--model srresnet ": "--model srresnet/num_filters=4,num_blocks=1 ",
+    r"plain/best( --dataset \./scans --)": r"plain/num_filters=4,num_layers=3\1",
     r"(study (?:close|analy[sz]e)) study\b": r"\1 demo/study",
     re.escape('"^(case[0-9]+)_"'): '"(.)"',
 }
@@ -199,7 +201,7 @@ def test_every_command_runs(page, folder, request, monkeypatch, capsys):
     if not commands:
         pytest.skip("no command to run")
     _prepare(commands, folder)
-    for command in commands:
+    for command in dict.fromkeys(commands):
         arguments = shortened(command, request)
         try:
             status = tfmisr_command.call(arguments)
