@@ -14,7 +14,7 @@ from unittest import mock
 from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FURTHER = {"tuning.study_report": "writes the report of a parameter study again, from its table alone"}
+FURTHER = {"tuning.parameter_study_report": "writes the report of a parameter study again, from its table alone"}
 MEANING = """
 Exit status: 0 done; 1 a file or a check is over a limit, or an internal error; 2 bad usage or bad input, in one line
 that names what was expected, what was received and what to do; 130 interrupted.

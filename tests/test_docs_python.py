@@ -12,6 +12,8 @@ SHORTER = {
     "steps_per_epoch=100, epochs=20": "steps_per_epoch=1, epochs=1",
     '"int8"]': '"int8"], calibration_images=4, images=1, rounds=1',
     "[0.0003, 0.001]": "[0.001]",
+    "range(160)": "range(2)",
+    '"runs/cnn5", "runs/cnn5-ssim"': '"fast-x4", "balanced-x4"',
 }
 
 

@@ -28,7 +28,10 @@ NOT_RUN = {
     r"python -m tfmisr\.prepare chest_xray14": "needs the archive of 45 GB; tests/test_chest_xray14.py has a small one",
     r"python -m tfmisr\.tune ": "a process for each trial; tests/test_tune*.py and tests/test_docs_python.py",
     r"python -m tfmisr\.fit --preset srgan": "downloads the weights of VGG19; tests/test_gan.py has a small network",
-    r"python -m tfmisr\.(reader_)?study serve ": "serves until Ctrl-C; tests/test_study_server.py",
+    r"make -C examples/cpp$": "tests/test_cpp_example.py",
+    r"examples/cpp/enlarge ": "tests/test_cpp_example.py",
+    r"(dciodvfy|dcentvfy) ": "programs of dicom3tools; tests/test_derived_*.py run them where they are installed",
+    r"python -m tfmisr\.reader_study serve ": "serves until Ctrl-C; tests/test_study_server.py",
 }
 # What is appended to a command, so that it takes seconds; of two equal flags the later one counts.
 APPENDED = {
@@ -36,9 +39,9 @@ APPENDED = {
     "export": "--calibration_images 4 --images 1 --rounds 1 --max_psnr_drop 99 --max_ssim_drop 1",
     "export.benchmark": "--rounds 1",
     "models": "--names cnn5",
-    "study demo": "--readers 3 --data_dir {phantoms}",
-    "study build": "--data_dir {phantoms}",
-    "study simulate size": "--studies 20 --readers 3 4 --cases 10 20",
+    "reader_study demo": "--readers 3 --data_dir {phantoms}",
+    "reader_study build": "--data_dir {phantoms}",
+    "reader_study simulate size": "--studies 20 --readers 3 4 --cases 10 20",
 }
 # Appended to a training that names neither a network nor a run.
 SMALL = "--model cnn5/num_layers=2,num_filters=4"
