@@ -15,7 +15,7 @@ from tfmisr.edge import runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.resize import upscale
 from tfmisr.export import convert
-from tfmisr.inference import upscalers
+from tfmisr.layers.receptive_field import receptive_radius
 from tfmisr.models import discriminators
 
 NAMES = models.names()
@@ -57,7 +57,7 @@ def shaken(model):
 @functools.cache
 def skip(name):
     """Returns what is added to the network's output at its end: `bicubic` or `none`."""
-    return convert.core_of(tiny(name), "float32").skip
+    return convert.exported_subgraph(tiny(name), "float32").skip
 
 
 @pytest.fixture(params=NAMES)
@@ -202,7 +202,7 @@ def test_centroid_of_a_blob_does_not_move(name):
 
 def test_no_pixel_beyond_the_receptive_radius_counts(name):
     model = shaken(tiny(name, 3))
-    radius = upscalers.receptive_radius(model)
+    radius = receptive_radius(model)  # raises where a layer does not declare its receptive field
     if radius is None:
         pytest.skip("it sees the whole image")
     middle = radius + 4
@@ -240,12 +240,12 @@ def test_no_pixel_beyond_the_receptive_radius_counts(name):
 )
 def test_receptive_radius_of_a_layer(layer, radius):
     low_res = keras.Input((None, None, 1))
-    assert upscalers.receptive_radius(keras.Model(low_res, layer(low_res))) == radius
+    assert receptive_radius(keras.Model(low_res, layer(low_res))) == radius
 
 
 def test_tflite_file_says_the_same_with_the_runtimes_own_operations(name):
     model = shaken(tiny(name, 3))
-    core = convert.core_of(model, "float32")
+    core = convert.exported_subgraph(model, "float32")
     interpreter = runtime.interpreter_class()(model_content=convert.to_tflite(core, "float32", None))
     lr = picture(20, 17, seed=1)
     interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], (1, *lr.shape))

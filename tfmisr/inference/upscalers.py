@@ -12,7 +12,7 @@ from tfmisr.edge import dihedral, resize, shipped, tiling
 from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.files import printable
 from tfmisr.edge.upscaler import Upscaler
-from tfmisr.layers.receptive_field import receptive_radius
+from tfmisr.layers.receptive_field import receptive_radius_or_whole_image as receptive_radius
 
 
 def load(name: str, tile: int | None = None, threads: int = 1, max_tile: int | None = None) -> Upscaler:

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from tfmisr import layers
+from tfmisr.layers.receptive_field import ReceptiveField
 
 _EPSILON = 1e-6  # of a variance: features of a black patch have none
 
@@ -31,6 +32,10 @@ class ContrastPooling(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], 1, 1, input_shape[3])
+
+    def receptive_field(self, inputs: ReceptiveField) -> None:
+        """Returns `None`, the whole image."""
+        return None
 
 
 @keras.saving.register_keras_serializable("tfmisr")
@@ -79,6 +84,10 @@ class CovariancePooling(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], 1, 1, input_shape[3])
+
+    def receptive_field(self, inputs: ReceptiveField) -> None:
+        """Returns `None`, the whole image."""
+        return None
 
     def get_config(self):
         return {**super().get_config(), "iterations": self.iterations}
@@ -141,6 +150,10 @@ class RegionAttention(keras.layers.Layer):
     def compute_output_shape(self, query_shape, key_shape, value_shape):
         return value_shape
 
+    def receptive_field(self, inputs: ReceptiveField) -> None:
+        """Returns `None`, the whole image: the regions lie on a grid that begins at its corner."""
+        return None
+
     def get_config(self):
         return {**super().get_config(), "region": self.region}
 
@@ -175,6 +188,10 @@ class BilinearResizing(keras.layers.Layer):
     def compute_output_shape(self, inputs_shape, like_shape):
         return (inputs_shape[0], *like_shape[1:3], inputs_shape[3])
 
+    def receptive_field(self, inputs: ReceptiveField) -> None:
+        """Returns `None`, the whole image: the factor depends on its size."""
+        return None
+
 
 @keras.saving.register_keras_serializable("tfmisr")
 class WeightedSum(keras.layers.Layer):
@@ -188,6 +205,10 @@ class WeightedSum(keras.layers.Layer):
 
     def compute_output_shape(self, inputs_shape, source_shape):
         return inputs_shape
+
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
+        """Returns `inputs`: each pixel is treated alone."""
+        return inputs
 
 
 def channel_gate(x, pooled, reduced: int, name: str):

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfmisr.layers.receptive_field import ReceptiveField
+
 
 @keras.saving.register_keras_serializable("tfmisr")
 class CollapsibleConv2D(keras.layers.Layer):
@@ -71,6 +73,10 @@ class CollapsibleConv2D(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:3], self.filters)
+
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
+        """Returns that of the one small convolution which does the same."""
+        return inputs.grow(self.kernel_size // 2)
 
     def get_config(self):
         return {

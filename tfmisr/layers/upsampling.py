@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfmisr.edge.deprecation import renamed
+from tfmisr.layers.receptive_field import ReceptiveField
 
 
 def _bicubic_weight(distance: np.ndarray, a: float = -0.5) -> np.ndarray:
@@ -50,6 +51,10 @@ class DepthToSpace(keras.layers.Layer):
         batch, height, width, depth = input_shape
         grown = [None if side is None else side * self.scale for side in (height, width)]
         return (batch, *grown, depth // self.scale**2)
+
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField | None:
+        """Returns that of the low-resolution pixel whose channels become the output pixels."""
+        return inputs.upsample()
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}
@@ -101,6 +106,10 @@ class BicubicUpsampling(keras.layers.Layer):
         grown = [None if side is None else side * self.scale for side in input_shape[1:3]]
         return (input_shape[0], *grown, input_shape[3])
 
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField | None:
+        """Returns that of the 5x5 input pixels which an output pixel depends on."""
+        return inputs.upsample(self.radius)
+
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}
 
@@ -114,6 +123,10 @@ class UnitRange(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
+        """Returns `inputs`: each pixel is clipped alone."""
+        return inputs
 
 
 @keras.saving.register_keras_serializable("tfmisr")
@@ -138,6 +151,10 @@ class SymmetricPadding(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         grown = [None if side is None else side + 2 * self.margin for side in input_shape[1:3]]
         return (input_shape[0], *grown, input_shape[3])
+
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
+        """Returns `inputs` with a wider margin."""
+        return inputs.pad(self.margin)
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}
