@@ -191,7 +191,7 @@ def _converted(network, flavour, run, source, degradation) -> pathlib.Path:
     from tfmisr.export import calibration, cards, convert
     from tfmisr.inference import upscalers
 
-    core = convert.core_of(network, flavour)
+    core = convert.exported_subgraph(network, flavour)
     samples = calibration.choose(source, run.scale, degradation, 24, 64).samples if flavour == "int8" else None
     radius = upscalers.receptive_radius(core.network)
     shared = cards.shared(run.folder, run.identity(), None, None)

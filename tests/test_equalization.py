@@ -71,7 +71,7 @@ def test_one_glaring_channel_no_longer_takes_the_levels_of_the_others(tmp_path):
         bias[:1] *= factor if axis == -1 else 1
         network.get_layer(layer).set_weights([kernel, bias])
     lr = picture(32, 32, seed=9)
-    added = np.asarray(convert.core_of(network, "float32").network(lr[None]))[0]
+    added = np.asarray(convert.exported_subgraph(network, "float32").network(lr[None]))[0]
     errors = []
     for each in (network, equalization.equalize(network, IMAGES)):
         path = tmp_path / f"{len(errors)}.tflite"

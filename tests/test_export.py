@@ -12,7 +12,7 @@ import tensorflow as tf
 from synthetic import ArraySource, smooth_images
 from tiny_network import picture, samples, tiny_network, write_tflite
 
-from tfmisr import data, degradations, layers
+from tfmisr import data, degradations, layers, quantization
 from tfmisr.edge import card, runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.export import __main__ as export
@@ -54,7 +54,7 @@ def test_flavour_holds_plain_operations_with_batch_normalisation_folded(
 
 def test_conversion_says_nothing_of_itself(network, capfd):
     logging.getLogger("absl").disabled = False
-    convert.to_tflite(convert.core_of(network, "int8"), "int8", 32, samples)
+    convert.to_tflite(convert.exported_subgraph(network, "int8"), "int8", 32, samples)
     assert capfd.readouterr() == ("", "")
     assert not logging.getLogger("absl").disabled
 
@@ -68,7 +68,7 @@ def test_network_cut_into_windows_equals_keras_in_float32(tmp_path, name):
 
 
 def test_integer_input_has_the_whole_range_in_256_levels(network):
-    content = convert.to_tflite(convert.core_of(network, "int8"), "int8", 32, samples)
+    content = convert.to_tflite(convert.exported_subgraph(network, "int8"), "int8", 32, samples)
     from tensorflow.lite.python import schema_py_generated as schema
 
     graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
@@ -84,10 +84,10 @@ def test_int8_output_holds_the_residual_and_the_same_magnified(channels):
     output = network.get_layer("output_conv")
     output.set_weights([20 * weight for weight in output.get_weights()])
     lr = picture(12, 10, channels)[None]
-    residual = np.asarray(convert.core_of(network, "float32").network(lr))
-    core = convert.core_of(network, "int8")
+    residual = np.asarray(convert.exported_subgraph(network, "float32").network(lr))
+    core = convert.exported_subgraph(network, "int8")
     both = np.asarray(core.network(lr))
-    assert core.magnified == 16 and np.abs(16 * residual).max() > 1
+    assert core.fine_scale == 16 and np.abs(16 * residual).max() > 1
     np.testing.assert_allclose(both[..., :channels], np.clip(residual, -1, 1), atol=1e-6)
     np.testing.assert_allclose(both[..., channels:], np.clip(16 * residual, -1, 1), atol=1e-5)
 
@@ -106,7 +106,7 @@ def test_attention_that_is_dead_on_all_calibration_images_runs_in_8_bits(tmp_pat
 
 
 def test_file_without_a_tensor_of_zeros_stays_byte_for_byte_what_it_is(network):
-    content = convert.to_tflite(convert.core_of(network, "int8"), "int8", 32, samples)
+    content = convert.to_tflite(convert.exported_subgraph(network, "int8"), "int8", 32, samples)
     assert zero_range.widened(content) is content
 
 
@@ -149,7 +149,7 @@ def test_operation_that_needs_flex_or_custom_code_is_an_error_with_the_layers_na
     x = Gamma(function, name="strange_layer")(layers.conv(4, "conv")(low_res))
     network = keras.Model(low_res, layers.DepthToSpace(2)(x))
     with pytest.raises(InputError, match=f"layer strange_layer uses {operation}, which LiteRT has no kernel"):
-        convert.to_tflite(convert.core_of(network, "float32"), "float32", 32)
+        convert.to_tflite(convert.exported_subgraph(network, "float32"), "float32", 32)
 
 
 def test_mixed_precision_is_rebuilt_in_float32():
@@ -227,12 +227,12 @@ def test_calmest_crops_are_those_to_which_the_network_adds_least():
     peaks = [0.1, 9.0, 0.3, 0.2]
     crops = [np.full((4, 4, 1), peak, np.float32) for peak in peaks]
     whole = calibration.Calibration("d", crops, [{"id": str(i)} for i in range(4)])
-    kept = whole.calmest(_minus, 0.5)
+    kept = whole.trim_outlier_crops(_minus, 0.5)
     assert [place["id"] for place in kept.places] == ["0", "3"]
     assert [crop.max() for crop in kept.crops] == [np.float32(0.1), np.float32(0.2)]
     assert "of these the 50% on which the network adds least" in kept.summary()["chosen"]
     assert kept.sha256 != whole.sha256
-    assert whole.calmest(_minus, 1.0) is whole
+    assert whole.trim_outlier_crops(_minus, 1.0) is whole
 
 
 @pytest.mark.parametrize(
@@ -241,12 +241,15 @@ def test_calmest_crops_are_those_to_which_the_network_adds_least():
         ([0.01], 1.0, [1.0]),
         ([0.6, 0.3, 0.02], 0.5, [1.0, 0.75, 0.5]),
         ([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 0.15, [1.0, 0.75, 0.5, 0.35, 0.25, 0.15]),
-        ([0.6, 0.3, 0.2, 0.1, 0.4, 0.2], 0.35, [1.0, 0.75, 0.5, 0.35, 0.25]),  # worse again: enough
+        ([0.6, 0.3, 0.2, 0.1, 0.4, 0.02], 0.35, [1.0, 0.75, 0.5, 0.35, 0.25]),  # worse again: the last is not tried
+        ([0.6, 0.3, 0.4, 0.02], 0.75, [1.0, 0.75, 0.5]),  # worse than the best, though better than the first
+        ([0.6, 0.3, 0.3, 0.02], 0.35, [1.0, 0.75, 0.5, 0.35]),  # as good is not worse
+        ([0.6, 0.025], 0.75, [1.0, 0.75]),  # the limit itself is precise enough
     ],
 )
 def test_integer_ranges_take_as_many_crops_as_precision_allows(losses, chosen, tried):
-    by_share = dict(zip(ranges.SHARES, losses, strict=False))
-    found, shares = ranges.least_narrowed(lambda share: share, by_share.get, 0.025)
+    by_share = dict(zip(ranges.CALIBRATION_FRACTIONS, losses, strict=False))
+    found, shares = ranges.choose_calibration_fraction(lambda share: share, by_share.get, 0.025)
     assert (found, list(shares)) == (chosen, tried)
 
 
@@ -254,7 +257,7 @@ def test_one_glaring_crop_does_not_cost_the_others_their_levels(tmp_path):
     # A plain convolution: one crop has a thousand times the contrast of the others.
     low_res = keras.Input((None, None, 1), name="low_res")
     out = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer="ones", use_bias=False, name="sum")(low_res)
-    core = convert.Core(keras.Model(low_res, out), "none")
+    core = convert.ExportedSubgraph(keras.Model(low_res, out), "none")
     rng = np.random.default_rng(0)
     crops = [rng.uniform(0, 0.01, (16, 16, 1)).astype(np.float32) for _ in range(7)] + [
         np.ones((16, 16, 1), np.float32)
@@ -262,7 +265,7 @@ def test_one_glaring_crop_does_not_cost_the_others_their_levels(tmp_path):
     whole = calibration.Calibration("d", crops, [{"id": str(i)} for i in range(8)])
 
     def step(share):
-        kept = whole.calmest(core.network, share)
+        kept = whole.trim_outlier_crops(core.network, share)
         content = convert.to_tflite(core, "int8", 16, lambda: iter(kept.crops))
         interpreter = runtime.interpreter_class()(model_content=content)
         return interpreter.get_output_details()[0]["quantization"][0]
@@ -278,7 +281,9 @@ def test_card_names_a_folder_of_images_without_its_path():
 
 @pytest.mark.parametrize(("training", "warned"), [({"discriminator": "dcgan"}, True), ({}, False)])
 def test_card_of_a_gan_says_that_its_grain_is_made_up(network, training, warned):
-    found = cards.describe("m", "float32", convert.core_of(network, "float32"), 2, 32, 8, {"training": training})
+    found = cards.describe(
+        "m", "float32", convert.exported_subgraph(network, "float32"), 2, 32, 8, {"training": training}
+    )
     assert any("GAN" in limit for limit in found["limits"]) == warned
 
 
@@ -301,7 +306,7 @@ def test_command_writes_files_cards_and_report(run, tmp_path):
     flags = ("--tile", "24", "any", "--images", "2", "--rounds", "1", "--calibration_images", "4")
     limits = ("--max_psnr_drop", "5", "--max_ssim_drop", "1")
     status = export.main(
-        [str(run), "--output", str(out), "--formats", *formats, *flags, *limits, "--licence", "CC0-1.0"]
+        [str(run), "--output", str(out), "--formats", *formats, *flags, *limits, "--license", "CC0-1.0"]
     )
     assert status == 0
     names = [f"tiny_{flavour}{size}" for flavour in ("float32", "int8") for size in ("", "_any")]
@@ -343,12 +348,12 @@ def test_crops_that_set_the_ranges_are_listed_where_they_are_fewer(run, tmp_path
 
 def test_ranges_are_judged_on_training_images_alone(tmp_path, network):
     source = ArraySource(tmp_path, {"train": smooth_images(3, 64, 0)})
-    core = convert.core_of(network, "float32")
+    core = convert.exported_subgraph(network, "float32")
     content = convert.to_tflite(core, "float32", 24)
     described = cards.describe("tiny", "float32", core, 2, 24, upscalers.receptive_radius(core.network), {})
     drop = ranges.training_drop(content, described, network, source, 2, degradations.make(2))
     assert abs(drop) < 1e-3
-    other = convert.to_tflite(convert.core_of(tiny_network(seed=1), "float32"), "float32", 24)
+    other = convert.to_tflite(convert.exported_subgraph(tiny_network(seed=1), "float32"), "float32", 24)
     assert abs(ranges.training_drop(other, described, network, source, 2, degradations.make(2))) > 1e-3
 
 
@@ -379,7 +384,7 @@ def test_file_of_two_orientations_gives_their_mean(run, tmp_path):
 
 
 def test_network_that_is_no_row_has_one_orientation(run, tmp_path):
-    with pytest.raises(InputError, match="--orientations needs a row of convolutions .* takes MODEL. for any"):
+    with pytest.raises(InputError, match="--orientations needs a plain network, .* takes MODEL. for any"):
         export.main([str(run), "--output", str(tmp_path), "--orientations", "4"])
 
 
@@ -431,3 +436,30 @@ def test_run_without_configuration_needs_a_dataset(tmp_path, network):
 
 def test_export_folder_has_no_init_file():
     assert not (pathlib.Path(__file__).resolve().parent.parent / "export" / "__init__.py").exists()
+
+
+@pytest.mark.parametrize(
+    "module,old,new",
+    [
+        (convert, "core_of", convert.exported_subgraph),
+        (convert, "Core", convert.ExportedSubgraph),
+        (convert, "FLAVOURS", convert.FLAVORS),
+        (ranges, "least_narrowed", ranges.choose_calibration_fraction),
+        (ranges, "SHARES", ranges.CALIBRATION_FRACTIONS),
+        (cards, "gate_of", cards.gating_thresholds),
+        (quantization, "REACH", 6.0),
+        (quantization, "RoundedConv2D", quantization.FakeQuantConv2D),
+    ],
+)
+def test_names_of_the_previous_release_warn(module, old, new):
+    with pytest.warns(DeprecationWarning, match=f"{old} is now"):
+        assert getattr(module, old) == new
+
+
+def test_flag_of_the_previous_release_warns_and_is_not_in_the_help(run, tmp_path, capsys):
+    parser = export._parser()
+    assert "--license" in parser.format_help() and "licence" not in parser.format_help()
+    arguments = export.parse([str(run), "--output", str(tmp_path / "out"), "--licence", "CC0-1.0"])
+    export.check(arguments)
+    assert arguments.license == "CC0-1.0"
+    assert capsys.readouterr().err == "warning: --licence is now --license\n"

@@ -39,7 +39,7 @@ def bounded(scale=2):
 
 def file_of(network, scale, path):
     """Writes the integer file of a network, and returns it as a model."""
-    core = convert.core_of(network, "int8")
+    core = convert.exported_subgraph(network, "int8")
     content = convert.to_tflite(core, "int8", 48, lambda: iter([*IMAGES, *(IMAGES * 0), *(IMAGES * 0 + 1)]))
     said = {"modality": "none", "training": {}, "protocol": None, "scores": None, "licence": "none"}
     card = cards.describe("m", "int8", core, scale, 48, 8, said)
@@ -70,11 +70,11 @@ def test_fitted_network_computes_the_same_but_where_it_is_cut_off():
     for i in (1, 2, 3):
         reach = np.asarray(keras.Model(free.input, free.get_layer(f"relu{i}").output)(IMAGES)).max((0, 1, 2))
         alive = reach > 0.4  # a channel is enlarged 64 times at most
-        np.testing.assert_allclose(reach[alive], 2 * quantization.REACH, rtol=1e-4)
+        np.testing.assert_allclose(reach[alive], 2 * quantization.ACTIVATION_CLIP, rtol=1e-4)
         assert alive.any()
     _, cut = bounded()
     last = np.asarray(keras.Model(cut.input, cut.get_layer("relu4").output)(IMAGES))
-    assert last.max() <= quantization.REACH
+    assert last.max() <= quantization.ACTIVATION_CLIP
 
 
 def test_rounding_lets_gradients_through():
@@ -102,8 +102,8 @@ def test_rounding_lets_gradients_through():
         (0.0625, 8 / 127.5),  # just outside the fine range
     ],
 )
-def test_output_is_rounded_in_two_ranges(value, expected):
-    found = aware_training._in_two_ranges(keras.ops.convert_to_tensor(np.float32([value])))
+def test_output_is_rounded_dual_range(value, expected):
+    found = aware_training._dual_range(keras.ops.convert_to_tensor(np.float32([value])))
     np.testing.assert_allclose(found, [expected], atol=1e-7)
 
 
@@ -130,7 +130,7 @@ def test_run_that_was_cut_off_ends_with_the_same_weights(tiny_source, tmp_path):
 
 def test_networks_that_are_no_row_are_refused(tiny_source, tmp_path):
     config = Config(**{**RUN, "model": "edsr"}, quantization_aware=True, workdir=str(tmp_path / "run"))
-    with pytest.raises(InputError, match="needs a row of convolutions .* such as plain. Received: edsr"):
+    with pytest.raises(InputError, match="needs a plain network, .* such as plain. Received: edsr"):
         loop.train(config, tiny_source)
 
 

@@ -31,7 +31,7 @@ def write_tflite(path, network, flavour="float32", tile=32, **said):
     from tfmisr.export import cards, convert
     from tfmisr.inference import upscalers
 
-    core = convert.core_of(network, flavour)
+    core = convert.exported_subgraph(network, flavour)
     channels = network.input_shape[-1]
     content = convert.to_tflite(core, flavour, tile, lambda: samples(channels))
     radius = upscalers.receptive_radius(core.network)
