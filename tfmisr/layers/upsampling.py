@@ -1,4 +1,9 @@
-"""Layers that the models share. Sizes are never fixed, so a network takes an image of any height and width."""
+"""Layers and blocks that the models share: upsampling, padding, convolutions, residual connections.
+
+Height and width are never fixed, so a network takes images of any size.
+"""
+
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -9,7 +14,7 @@ from tfmisr.layers.receptive_field import ReceptiveField
 
 
 def _bicubic_weight(distance: np.ndarray, a: float = -0.5) -> np.ndarray:
-    """Returns Keys' cubic kernel; a = -0.5 is Pillow's and MATLAB's choice."""
+    """Returns Keys' cubic kernel; a = -0.5 as in Pillow and MATLAB."""
     x = np.abs(distance)
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1
     far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
@@ -18,7 +23,7 @@ def _bicubic_weight(distance: np.ndarray, a: float = -0.5) -> np.ndarray:
 
 @keras.saving.register_keras_serializable("tfmisr")
 class DepthToSpace(keras.layers.Layer):
-    """Rearranges channels into pixels: the sub-pixel convolution's shuffle.
+    """Rearranges channels into pixels (pixel shuffle of the sub-pixel convolution).
 
     Args:
         scale: Factor by which height and width grow.
@@ -39,7 +44,7 @@ class DepthToSpace(keras.layers.Layer):
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            # One operation that LiteRT knows, where reshapes and a transposition of rank 6 are none.
+            # LiteRT has a kernel for this operation, and none for a transposition of rank 6.
             return tf.nn.depth_to_space(inputs, self.scale)
         s = self.scale
         _, height, width, depth = ops.shape(inputs)
@@ -49,11 +54,11 @@ class DepthToSpace(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         batch, height, width, depth = input_shape
-        grown = [None if side is None else side * self.scale for side in (height, width)]
-        return (batch, *grown, depth // self.scale**2)
+        upsampled = [None if side is None else side * self.scale for side in (height, width)]
+        return (batch, *upsampled, depth // self.scale**2)
 
     def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField | None:
-        """Returns that of the low-resolution pixel whose channels become the output pixels."""
+        """Returns `inputs` behind an upsampling: an output pixel comes from the channels of one input pixel."""
         return inputs.upsample()
 
     def get_config(self):
@@ -62,11 +67,11 @@ class DepthToSpace(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfmisr")
 class BicubicUpsampling(keras.layers.Layer):
-    """Bicubic interpolation on half-pixel centres, as a convolution with fixed weights and a shuffle.
+    """Bicubic interpolation on half-pixel centers, as a convolution with fixed weights and a pixel shuffle.
 
-    Equal to Pillow's `BICUBIC` except at the outermost two pixels of the input, where this layer mirrors the
-    image. Unlike `tf.image.resize` it has gradients and kernels everywhere: XLA, LiteRT, deterministic mode.
-    It works in float32 whatever the policy, because half precision would cost a 16-bit image its depth.
+    Equal to Pillow's `BICUBIC` except at the outermost two pixels of the input, where this layer mirrors the image.
+    Unlike `tf.image.resize` it has gradients and kernels for XLA, LiteRT and deterministic mode. It computes in float32
+    under every dtype policy, because half precision cannot represent the gray levels of a 16-bit image.
 
     Args:
         scale: Factor by which height and width grow.
@@ -94,7 +99,8 @@ class BicubicUpsampling(keras.layers.Layer):
         kernel = np.einsum("yp,xq,cd->yxcpqd", taps, taps, np.eye(channels))
         self.kernel = kernel.reshape(5, 5, channels, -1).astype("float32")
 
-    def multiply_adds(self, input_shape):
+    def multiply_adds(self, input_shape: tuple) -> int:
+        """Returns the multiply-adds of one image; see `tfmisr.models._cost`."""
         return self.kernel.size * input_shape[1] * input_shape[2]
 
     def call(self, inputs):
@@ -103,11 +109,11 @@ class BicubicUpsampling(keras.layers.Layer):
         return self.shuffle(ops.conv(padded, ops.convert_to_tensor(self.kernel), padding="valid"))
 
     def compute_output_shape(self, input_shape):
-        grown = [None if side is None else side * self.scale for side in input_shape[1:3]]
-        return (input_shape[0], *grown, input_shape[3])
+        upsampled = [None if side is None else side * self.scale for side in input_shape[1:3]]
+        return (input_shape[0], *upsampled, input_shape[3])
 
     def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField | None:
-        """Returns that of the 5x5 input pixels which an output pixel depends on."""
+        """Returns `inputs` behind an upsampling that reads 5x5 input pixels."""
         return inputs.upsample(self.radius)
 
     def get_config(self):
@@ -116,7 +122,7 @@ class BicubicUpsampling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfmisr")
 class UnitRange(keras.layers.Layer):
-    """Clips to [0, 1], but not in training, where a clipped pixel would teach nothing."""
+    """Clips to [0, 1] in inference, but not in training, where a clipped pixel has no gradient."""
 
     def call(self, inputs, training=None):
         return inputs if training else ops.clip(inputs, 0.0, 1.0)
@@ -125,16 +131,16 @@ class UnitRange(keras.layers.Layer):
         return input_shape
 
     def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
-        """Returns `inputs`: each pixel is clipped alone."""
+        """Returns `inputs`: each pixel is processed alone."""
         return inputs
 
 
 @keras.saving.register_keras_serializable("tfmisr")
 class SymmetricPadding(keras.layers.Layer):
-    """Continues an image by its mirror image, the outermost pixels twice, so that a filter finds no edge there.
+    """Pads an image with its mirror image (`symmetric`: the outermost pixels are repeated).
 
     Args:
-        margin: Pixels added on each side; an image must have at least as many.
+        margin: Pixels added on each side; an image must have at least as many rows and columns.
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, height + 2 * margin, width + 2 * margin, channels)`.
@@ -149,8 +155,8 @@ class SymmetricPadding(keras.layers.Layer):
         return ops.pad(inputs, ((0, 0), margin, margin, (0, 0)), mode="symmetric")
 
     def compute_output_shape(self, input_shape):
-        grown = [None if side is None else side + 2 * self.margin for side in input_shape[1:3]]
-        return (input_shape[0], *grown, input_shape[3])
+        padded = [None if side is None else side + 2 * self.margin for side in input_shape[1:3]]
+        return (input_shape[0], *padded, input_shape[3])
 
     def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
         """Returns `inputs` with a wider margin."""
@@ -162,11 +168,11 @@ class SymmetricPadding(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfmisr")
 class NearIdentity(keras.initializers.Initializer):
-    """A 3x3 kernel that passes its input on, and a little of He's random values.
+    """Initializes a kernel near the identity: 1 at its center for each channel, plus scaled He-normal values.
 
     Args:
-        share: Standard deviation of the random values as a share of He's.
-        seed: Of the random values; by default Keras's own.
+        share: Standard deviation of the random values as a fraction of He's.
+        seed: Of the random values; by default Keras's global one.
     """
 
     def __init__(self, share=0.5, seed=None):
@@ -184,40 +190,48 @@ class NearIdentity(keras.initializers.Initializer):
 
 
 def batch_normalization(name: str) -> keras.layers.Layer:
-    """Returns batch normalisation whose statistics are those of the whole batch on any number of devices.
+    """Returns batch normalization whose statistics are synchronized across devices.
 
-    The momentum is 0.9, not Keras's 0.99: a run of some hundred steps must forget the first ones.
+    The momentum is 0.9, not Keras's 0.99, so that runs of a few hundred steps forget the initial statistics.
     """
     synchronized = keras.backend.backend() == "tensorflow"
     return keras.layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=name)
 
 
 def conv(filters: int, name: str, kernel_size: int = 3, **kwargs) -> keras.layers.Layer:
-    """Returns a `Conv2D` with zero padding to the same size and He's initialisation."""
+    """Returns a `Conv2D` with `same` padding and He-normal initialization.
+
+    Args:
+        filters: Number of filters.
+        name: Name of the layer.
+        kernel_size: Side of the kernel in pixels.
+        **kwargs: Other arguments of `Conv2D`.
+    """
     kwargs.setdefault("kernel_initializer", "he_normal")
     return keras.layers.Conv2D(filters, kernel_size, padding="same", name=name, **kwargs)
 
 
 def small_variance_conv(filters: int, name: str, kernel_size: int = 3, **kwargs) -> keras.layers.Layer:
-    """Returns a `conv` that starts with a sixth of the usual variance, for residual blocks.
+    """Returns a `conv` initialized with a sixth of He's variance, for residual blocks without normalization.
 
-    With all of it every block would triple the features' variance, where nothing normalises them or has learned to. It
-    is PyTorch's default, with which the authors of EDSR, RDN and RCAN trained.
+    With He's variance every block would triple the variance of the features. It is PyTorch's default initialization,
+    which the authors of EDSR, RDN and RCAN used.
     """
-    start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-    return conv(filters, name, kernel_size, kernel_initializer=start, **kwargs)
+    initializer = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+    return conv(filters, name, kernel_size, kernel_initializer=initializer, **kwargs)
 
 
 def output_conv(channels: int, kernel_size: int = 3) -> keras.layers.Layer:
-    """Returns the convolution that makes the image, `super_res`, of features on its own grid.
+    """Returns the output convolution `super_res`, which maps features on the high-resolution grid to the image.
 
-    It works in float32 whatever the policy, because half precision would cost a 16-bit image its depth.
+    It computes in float32 under every dtype policy, because half precision cannot represent the gray levels of a 16-bit
+    image.
     """
     return conv(channels, "super_res", kernel_size, kernel_initializer="lecun_normal", dtype="float32")
 
 
 def prelu(name: str) -> keras.layers.Layer:
-    """Returns a ReLU with one learned slope a channel for what is negative, 0.25 at the start.
+    """Returns a PReLU with one learned negative slope per channel, initialized to 0.25.
 
     Reference:
         He et al., Delving Deep into Rectifiers, ICCV 2015, https://arxiv.org/abs/1502.01852
@@ -226,17 +240,19 @@ def prelu(name: str) -> keras.layers.Layer:
 
 
 def stages(scale: int) -> list[int]:
-    """Returns the factors of the steps in which many networks enlarge: 3 at once, other scales by twos."""
+    """Returns the factors of progressive upsampling stages: [3] for scale 3, otherwise as many 2s as needed."""
     return [3] if scale == 3 else [2] * (scale.bit_length() - 1)
 
 
-def pixel_shuffle_upsampling(x, scale: int, activation=None):
-    """Returns features enlarged by sub-pixel convolutions, one for each of `stages(scale)`.
+def pixel_shuffle_upsampling(
+    x: keras.KerasTensor, scale: int, activation: Callable[[str], keras.layers.Layer] | None = None
+) -> keras.KerasTensor:
+    """Returns features upsampled by sub-pixel convolutions, one for each of `stages(scale)`.
 
     Args:
         x: Features, `(batch, height, width, filters)`.
         scale: Factor by which height and width grow.
-        activation: Function that makes a layer of a name, for after each shuffle; none by default.
+        activation: Function from a name to the layer behind each pixel shuffle; none by default.
     """
     filters = x.shape[-1]
     for i, factor in enumerate(stages(scale), 1):
@@ -246,14 +262,14 @@ def pixel_shuffle_upsampling(x, scale: int, activation=None):
     return x
 
 
-def residual_block(x, num_filters: int, name: str, final_relu: bool = True):
-    """Returns `x` plus two convolutions of it, each with batch normalisation, ReLU after the first.
+def residual_block(x: keras.KerasTensor, num_filters: int, name: str, final_relu: bool = True) -> keras.KerasTensor:
+    """Returns a residual block of two convolutions, each with batch normalization, ReLU after the first.
 
     Args:
         x: Tensor `(batch, height, width, num_filters)`.
         num_filters: Number of filters.
-        name: Start of the layers' names.
-        final_relu: Apply ReLU after the sum, as ResNet does; SRGAN's blocks leave it out.
+        name: Prefix of the layers' names.
+        final_relu: Apply ReLU after the sum, as in ResNet; SRGAN's blocks have none.
     """
     y = conv(num_filters, f"{name}_conv1", use_bias=False)(x)
     y = keras.layers.ReLU(name=f"{name}_relu1")(batch_normalization(f"{name}_bn1")(y))
@@ -262,10 +278,10 @@ def residual_block(x, num_filters: int, name: str, final_relu: bool = True):
     return keras.layers.ReLU(name=f"{name}_relu2")(y) if final_relu else y
 
 
-def global_residual(x, low_res, scale: int):
+def global_residual(x: keras.KerasTensor, low_res: keras.KerasTensor, scale: int) -> keras.KerasTensor:
     """Returns the bicubic interpolation of `low_res` plus a sub-pixel convolution of the features `x`.
 
-    The convolution starts at zero, so an untrained network is the interpolation itself.
+    The convolution is initialized to zero, so an untrained network is the interpolation itself.
 
     Args:
         x: Features, `(batch, height, width, filters)`.
@@ -279,22 +295,27 @@ def global_residual(x, low_res, scale: int):
     return global_residual_shuffled(x, low_res, scale)
 
 
-def global_residual_shuffled(x, low_res, scale: int, dtype=None):
-    """Returns the bicubic interpolation of `low_res` plus the channels `x`, shuffled into an image.
+def global_residual_shuffled(
+    x: keras.KerasTensor, low_res: keras.KerasTensor, scale: int, dtype: str | None = None
+) -> keras.KerasTensor:
+    """Returns the bicubic interpolation of `low_res` plus the pixel shuffle of `x`.
 
     Args:
         x: Tensor `(batch, height, width, scale**2 * channels)`.
         low_res: The network's input, `(batch, height, width, channels)`.
         scale: Upsampling factor.
-        dtype: Of the shuffle; by default the policy's.
+        dtype: Of the pixel shuffle; by default the dtype policy's.
+
+    Returns:
+        float32 tensor `(batch, scale * height, scale * width, channels)`.
     """
     x = DepthToSpace(scale, dtype=dtype, name="output_shuffle")(x)
     upsampled = BicubicUpsampling(scale, name="bicubic")(low_res)
     return keras.layers.Add(name="super_res", dtype="float32")([upsampled, x])
 
 
-def pixel_shuffle_output(x, scale: int, channels: int):
-    """Returns the image `super_res` that a sub-pixel convolution makes of the features `x`, in float32.
+def pixel_shuffle_output(x: keras.KerasTensor, scale: int, channels: int) -> keras.KerasTensor:
+    """Returns the image `super_res`, a sub-pixel convolution of the features `x` in float32.
 
     Args:
         x: Features, `(batch, height, width, filters)`.
@@ -305,8 +326,8 @@ def pixel_shuffle_output(x, scale: int, channels: int):
     return DepthToSpace(scale, name="super_res", dtype="float32")(x)
 
 
-def anchor_residual(x, low_res, scale: int):
-    """Returns the channels of `x` plus the repeated pixels of `low_res`, shuffled into an image and clipped to [0, 1].
+def anchor_residual(x: keras.KerasTensor, low_res: keras.KerasTensor, scale: int) -> keras.KerasTensor:
+    """Returns the pixel shuffle of `x` plus nearest-neighbor upsampled `low_res` (the anchor), clipped to [0, 1].
 
     Args:
         x: Tensor `(batch, height, width, scale**2 * channels)`.
