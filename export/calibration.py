@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import typing
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,6 +10,12 @@ import numpy as np
 from tfmisr.data import pipeline
 from tfmisr.edge import resize
 from tfmisr.edge.errors import InputError
+
+if typing.TYPE_CHECKING:
+    import keras
+
+    from tfmisr.data import Source
+    from tfmisr.degradations import Degradation
 
 _CANDIDATES = 16  # images whose mean intensity is read for each one selected
 
@@ -50,7 +57,7 @@ class Calibration:
     def _trimming(self) -> str:
         return "" if self.fraction == 1 else f"; of these the {self.fraction:.0%} on which the network adds least"
 
-    def trim_outlier_crops(self, network, fraction: float) -> "Calibration":
+    def trim_outlier_crops(self, network: "keras.Model", fraction: float) -> "Calibration":
         """Returns the fraction of the crops with the smallest peaks of the network's output (outlier trimming).
 
         A few extreme crops, such as burned-in letters, can widen the ranges of the layers so far that all others lose
@@ -79,7 +86,9 @@ class Calibration:
         }
 
 
-def choose(source, scale: int, degradation, count: int, side: int, seed: int = 0) -> Calibration:
+def choose(
+    source: "Source", scale: int, degradation: "Degradation", count: int, side: int, seed: int = 0
+) -> Calibration:
     """Returns crops of training images from dark to bright: one from each of `count` quantiles of mean intensity.
 
     Every other crop lies where the interpolation error of its image is largest: burned-in letters and edges are few but

@@ -122,7 +122,7 @@ def _residual(network):
     return None
 
 
-def concrete(network: keras.Model, tile: int | None):
+def concrete(network: keras.Model, tile: int | None) -> Callable:
     """Returns the network as one TensorFlow `ConcreteFunction` with its weights frozen.
 
     The converter fails on the variables of a Keras 3 network when it calibrates.
@@ -204,15 +204,15 @@ def _silent():
 
 def _reason(message: str, graph, network) -> str:
     """Returns one line from the converter's long message, with the layer and the operation in it."""
-    found = re.search(r"^(?:TF Select|Flex|Custom) ops: (?:Flex)?(\w+)", message, re.M) or re.search(
+    match = re.search(r"^(?:TF Select|Flex|Custom) ops: (?:Flex)?(\w+)", message, re.M) or re.search(
         r"not yet supported for op: '(\w+)'", message
     )
-    if not found:
+    if not match:
         return f"the converter failed: {message.strip().splitlines()[0]}"
-    operation = found[1]
-    places = [o.name for o in graph.get_operations() if o.type.lower() == operation.replace("_", "").lower()]
+    operation = match[1]
+    paths = [o.name for o in graph.get_operations() if o.type.lower() == operation.replace("_", "").lower()]
     names = sorted((layer.name for layer in network.layers), key=len, reverse=True)
-    layer = next((n for n in names if any(re.search(rf"/{re.escape(n)}(_\d+)?/", p) for p in places)), None)
+    layer = next((n for n in names if any(re.search(rf"/{re.escape(n)}(_\d+)?/", p) for p in paths)), None)
     where = f"layer {layer}" if layer else "the network"
     return f"{where} uses {operation}, which LiteRT has no kernel of its own for; replace it to export the network"
 
@@ -224,7 +224,7 @@ def operations_of(content: bytes) -> dict[str, int]:
     return dict(collections.Counter(names))
 
 
-def save_model(network: keras.Model, folder) -> None:
+def save_model(network: keras.Model, folder: str | os.PathLike) -> None:
     """Writes a SavedModel of the whole network for images of any size, atomically.
 
     Its signature `serving_default` maps `low_res` to `super_res`, float32 (batch, height, width, channels).

@@ -2,9 +2,16 @@
 
 import pathlib
 import tempfile
+import typing
 from collections.abc import Callable
 
 from tfmisr.edge.deprecation import renamed
+
+if typing.TYPE_CHECKING:
+    import keras
+
+    from tfmisr.data import Source
+    from tfmisr.degradations import Degradation
 
 CALIBRATION_FRACTIONS = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15)
 _IMAGES = 12
@@ -35,7 +42,9 @@ def choose_calibration_fraction(attempt: Callable, drop_of: Callable, enough: fl
     return best, losses
 
 
-def training_drop(content: bytes, card: dict, network, source, scale: int, degradation) -> float:
+def training_drop(
+    content: bytes, card: dict, network: "keras.Model", source: "Source", scale: int, degradation: "Degradation"
+) -> float:
     """Returns the loss of PSNR of a file against its Keras network, in dB, on full training images.
 
     The images of the validation or test split, on which the report compares the files, must not choose the fraction.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import typing
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,12 @@ from tfmisr.edge.text import counted
 from tfmisr.edge.upscaler import to_levels
 from tfmisr.inference import upscalers
 from tfmisr.progress import bar
+
+if typing.TYPE_CHECKING:
+    import keras
+
+    from tfmisr.data import Source
+    from tfmisr.degradations import Degradation
 
 MEASURES = ("psnr", "ssim")
 
@@ -32,7 +39,15 @@ class Limits:
     float32_error: float
 
 
-def parity(network, paths: Sequence, source, split: str, scale: int, degradation, count: int) -> dict:
+def parity(
+    network: "keras.Model",
+    paths: Sequence,
+    source: "Source",
+    split: str,
+    scale: int,
+    degradation: "Degradation",
+    count: int,
+) -> dict:
     """Compares files with the Keras network on full images.
 
     Args:

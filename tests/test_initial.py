@@ -112,7 +112,7 @@ def test_other_filters_do_not_grow(tmp_path):
 
 def test_file_whose_network_cannot_be_told_is_refused(tmp_path):
     _, path = written(tmp_path, "float32", training={})
-    with pytest.raises(InputError, match="does not say which network it is"):
+    with pytest.raises(InputError, match="does not name its network"):
         tflite_weights.network(path)
     folded = write_tflite(tmp_path / "folded.tflite", tiny_network(), training={"model": "cnn5/num_filters=4"})
     with pytest.raises(InputError, match="cnn5/num_filters=4 is not a plain chain of convolutions"):

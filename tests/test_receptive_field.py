@@ -12,6 +12,7 @@ from tfmisr import layers, quantization
 from tfmisr.inference import upscalers
 from tfmisr.layers import attention, collapsible, upsampling
 from tfmisr.layers.receptive_field import UnknownReceptiveField, receptive_radius
+from tfmisr.models.discriminators import sagan
 from tfmisr.quantization import aware_training, plain_network
 
 
@@ -198,7 +199,7 @@ def test_channel_operations_between_tensors_are_local():
     assert receptive_radius(network_of(function)) == 1
 
 
-@pytest.mark.parametrize("module", [attention, collapsible, upsampling, aware_training])
+@pytest.mark.parametrize("module", [attention, collapsible, upsampling, aware_training, sagan])
 def test_every_layer_of_this_package_declares_its_receptive_field(module):
     classes = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__]
     found = [c for c in classes if issubclass(c, keras.layers.Layer)]

@@ -55,7 +55,7 @@ class CovariancePooling(keras.layers.Layer):
         Normalization, CVPR 2018, https://arxiv.org/abs/1712.01034
     """
 
-    def __init__(self, iterations=5, **kwargs):
+    def __init__(self, iterations: int = 5, **kwargs):
         super().__init__(**kwargs)
         self.iterations = iterations
 
@@ -115,7 +115,7 @@ class RegionAttention(keras.layers.Layer):
         Wang et al., Non-local Neural Networks, CVPR 2018, https://arxiv.org/abs/1711.07971
     """
 
-    def __init__(self, region, **kwargs):
+    def __init__(self, region: int, **kwargs):
         super().__init__(**kwargs)
         self.region = region
 

@@ -31,11 +31,11 @@ class CollapsibleConv2D(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        expansion=256,
-        residual=False,
-        projection_initializer="glorot_uniform",
+        filters: int,
+        kernel_size: int,
+        expansion: int = 256,
+        residual: bool = False,
+        projection_initializer: str | keras.initializers.Initializer = "glorot_uniform",
         **kwargs,
     ):
         super().__init__(**kwargs)

@@ -19,9 +19,12 @@ is in neither place raises `UnknownReceptiveField`.
 
 import functools
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tfmisr.edge.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
 
 
 class ReceptiveField(NamedTuple):
@@ -56,7 +59,7 @@ class UnknownReceptiveField(InputError):
     """A layer, operation or model that does not declare its receptive field, so that tiles cannot be planned."""
 
 
-def receptive_radius(network) -> int | None:
+def receptive_radius(network: "keras.Model") -> int | None:
     """Returns how many low-resolution pixels away an output pixel can look, or `None` for the whole image.
 
     Args:
@@ -69,7 +72,7 @@ def receptive_radius(network) -> int | None:
     return None if field is None or field.margin else field.radius
 
 
-def receptive_radius_or_whole_image(network) -> int | None:
+def receptive_radius_or_whole_image(network: "keras.Model") -> int | None:
     """Returns `receptive_radius`, or `None` and a warning on stderr where a layer does not declare it.
 
     Such a network works on the whole image at once: right, but it needs more memory than tiles do.

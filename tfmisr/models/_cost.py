@@ -1,9 +1,13 @@
 """Counts the multiply-adds of a network from its layers."""
 
 import math
+import typing
+
+if typing.TYPE_CHECKING:
+    import keras
 
 
-def multiply_adds(network, height: int, width: int) -> int:
+def multiply_adds(network: "keras.Model", height: int, width: int) -> int:
     """Returns the multiply-adds of one image.
 
     Convolutions, dense layers and the fixed convolutions of interpolations count: each weight of a kernel once for each

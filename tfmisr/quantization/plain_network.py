@@ -13,11 +13,11 @@ def convolutions(network: keras.Model) -> list[keras.layers.Conv2D] | None:
 
     A plain network has a ReLU behind each convolution but the last and ends as `layers.global_residual` does.
     """
-    found = [layer for layer in network.layers if type(layer) is keras.layers.Conv2D]
-    expected = [keras.layers.InputLayer, *[keras.layers.Conv2D, keras.layers.ReLU] * (len(found) - 1)]
+    convs = [layer for layer in network.layers if type(layer) is keras.layers.Conv2D]
+    expected = [keras.layers.InputLayer, *[keras.layers.Conv2D, keras.layers.ReLU] * (len(convs) - 1)]
     expected += [keras.layers.Conv2D, layers.DepthToSpace, layers.BicubicUpsampling, keras.layers.Add]
     classes = [type(layer) for layer in network.layers]
-    return found if found and sorted(map(str, classes)) == sorted(map(str, expected)) else None
+    return convs if convs and sorted(map(str, classes)) == sorted(map(str, expected)) else None
 
 
 def merge_self_ensemble(network: keras.Model, num_transforms: int) -> keras.Model:

@@ -32,7 +32,7 @@ def network(path: pathlib.Path) -> keras.Model:
     card = model_card.read(path)
     name = card.get("training", {}).get("model")
     if not isinstance(name, str):
-        raise InputError(f"the model card of {path} does not say which network it is; give the run's folder")
+        raise InputError(f"the model card of {path} does not name its network; give the run's folder")
     created = models.create(name, card["scale"], card["channels"])
     layers = [layer for layer in created.layers if layer.weights]
     weights = convolutions(path.read_bytes())

@@ -25,7 +25,7 @@ def build(channels: int = 1, num_filters: int = 64, num_units: int = 1024) -> ke
     return keras.Model(image, convolutions(image, num_filters, num_units), name="srgan")
 
 
-def convolutions(x, num_filters: int, num_units: int) -> list:
+def convolutions(x: keras.KerasTensor, num_filters: int, num_units: int) -> list:
     """Returns the features of each convolution of `x`, and the logits `(batch, 1)`, as a list."""
     features = []
     for i in range(1, 9):
