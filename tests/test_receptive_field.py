@@ -231,7 +231,7 @@ def test_two_inputs_have_the_wider_field_and_a_whole_image_stays_one():
     "function,message",
     [
         (lambda x: conv()(Unknown(name="mystery")(x)), r"layer mystery \(Unknown\) .* give Unknown a method"),
-        (lambda x: x[:, :-1], r"\(GetItem\) .* put it into a layer of your own with a method receptive_field"),
+        (lambda x: x[:, :-1], r"\(GetItem\) .* put it into a custom layer with a method receptive_field"),
         (
             keras.layers.Activation(lambda x: x - keras.ops.mean(x), name="centered"),
             "layer centered with the activation",

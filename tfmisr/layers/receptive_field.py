@@ -1,20 +1,20 @@
-"""The receptive field of a Keras network: how many low-resolution pixels away from an output pixel its input lies.
+"""The receptive field of a Keras network: how many low-resolution pixels around an output pixel it depends on.
 
 Images are cut into tiles that overlap by this radius. Radii of layers add up along each path of the network's graph,
 and the longest path counts: Araujo, Norris and Sim, Computing Receptive Fields of Convolutional Neural Networks,
 Distill 2019, https://doi.org/10.23915/distill.00021. Departure: a convolution behind an upsampling counts as if it
 worked on the low-resolution grid, which is never less than the true radius.
 
-A layer of this package, or of a user, declares its own receptive field in a method:
+A custom layer, of this package or of a user, declares its receptive field in a method:
 
     def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField | None:
-        return inputs                # each pixel alone, also where the layer mixes channels
+        return inputs                # pointwise: it may mix channels, but not pixels
         return inputs.grow(radius)   # pixels up to `radius` away
         return inputs.upsample()     # the output has more pixels
         return None                  # the whole image, as attention and global pooling do
 
-`inputs` is the widest receptive field of the layer's inputs. Keras's own layers stand in the table below. A layer that
-is in neither place raises `UnknownReceptiveField`.
+`inputs` is the widest receptive field of the layer's inputs. Keras's layers are in the table below. For a layer without
+the method that is not in the table `receptive_radius` raises `UnknownReceptiveField`.
 """
 
 import functools
@@ -60,13 +60,13 @@ class UnknownReceptiveField(InputError):
 
 
 def receptive_radius(network: "keras.Model") -> int | None:
-    """Returns how many low-resolution pixels away an output pixel can look, or `None` for the whole image.
+    """Returns the radius of the receptive field in low-resolution pixels, or `None` for the whole image.
 
     Args:
         network: `keras.Model` from `(batch, height, width, channels)`.
 
     Raises:
-        UnknownReceptiveField: A layer between input and output is neither in Keras's table nor declares its own.
+        UnknownReceptiveField: A layer between input and output does not declare its receptive field.
     """
     field = _of_layer(network, ReceptiveField(0))
     return None if field is None or field.margin else field.radius
@@ -75,7 +75,7 @@ def receptive_radius(network: "keras.Model") -> int | None:
 def receptive_radius_or_whole_image(network: "keras.Model") -> int | None:
     """Returns `receptive_radius`, or `None` and a warning on stderr where a layer does not declare it.
 
-    Such a network works on the whole image at once: right, but it needs more memory than tiles do.
+    The result for such a network is right, but the whole image at once needs more memory than tiles.
     """
     try:
         return receptive_radius(network)
@@ -113,15 +113,15 @@ def _widest(fields) -> ReceptiveField | None:
 
 def _of_layer(layer, inputs: ReceptiveField) -> ReceptiveField | None:
     """Returns the receptive field of a layer's output, given the widest one of its inputs."""
-    if hasattr(layer, "receptive_field"):
+    if callable(getattr(layer, "receptive_field", None)):
         return layer.receptive_field(inputs)
     class_name, module = type(layer).__name__, type(layer).__module__
     rules = {}
     if module.startswith("keras."):
         rules = _OPERATIONS if module.startswith("keras.src.ops.") else _LAYERS
     if class_name not in rules:
-        ours = f"give {class_name}" if not rules else "put it into a layer of your own with"
-        raise _unknown(f"layer {layer.name} ({class_name})", f"{ours} a method receptive_field(self, inputs)")
+        remedy = "put it into a custom layer with" if rules else f"give {class_name}"
+        raise _unknown(f"layer {layer.name} ({class_name})", f"{remedy} a method receptive_field(self, inputs)")
     if getattr(layer, "data_format", "channels_last") not in (None, "channels_last"):
         return None
     return rules[class_name](layer, inputs)
@@ -142,18 +142,18 @@ def _whole_image(layer, inputs):
 
 
 def _over_channels(layer, inputs):
-    """Of what normalizes, joins or splits along an axis: pointwise where the axis is that of the channels."""
+    """Rule for normalization, softmax and concatenation: pointwise if the axis is that of the channels."""
     axis = layer.axis if isinstance(layer.axis, (tuple, list)) else [layer.axis]
     return inputs if {*axis} <= {-1, 3} else None
 
 
 def _reduced(layer, inputs):
-    """Of a reduction: without `keepdims` later layers would take rows and columns for other axes."""
+    """Rule for reductions: without `keepdims` later operations would broadcast rows and columns as other axes."""
     return _over_channels(layer, inputs) if layer.keepdims else None
 
 
 def _activated(layer, inputs):
-    """Of a layer's activation: those of Keras treat pixels alone, softmax and GLU among them on the channels."""
+    """Rule for a layer's activation: those of Keras are pointwise; softmax and GLU work on the channels."""
     function = layer.activation
     if hasattr(function, "compute_output_spec"):  # a layer
         return _of_layer(function, inputs)
@@ -169,7 +169,7 @@ def _activated(layer, inputs):
 
 def _convolution(layer, inputs):
     if max(layer.strides) > 1:
-        return None  # tiles would have to begin at multiples of the stride
+        return None  # a tile would have to begin at a multiple of the stride
     pairs = list(zip(layer.kernel_size, layer.dilation_rate, strict=True))
     radii = [size // 2 * rate for size, rate in pairs]
     if layer.padding == "same":
@@ -219,8 +219,8 @@ def _rules(rule, names: str) -> dict:
     return dict.fromkeys(names.split(), rule)
 
 
-# Keras's layers by class name. What changes the number of pixels in another way than these, or mixes all of them, needs
-# the whole image; what is not here is unknown.
+# Rules for Keras's layers by class name. Layers that resample in other ways, or that depend on every pixel, need the
+# whole image; layers that are not here are unknown.
 _LAYERS = {
     **_rules(_of_graph, "Functional Sequential"),
     **_rules(
@@ -247,7 +247,7 @@ _LAYERS = {
         "RepeatVector Reshape Resizing",
     ),
 }
-# Operations of `keras.ops`, and operators between tensors.
+# Rules for operations of `keras.ops`, and for operators between tensors.
 _OPERATIONS = {
     **_rules(
         _pointwise,
