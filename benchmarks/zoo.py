@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 CLASSICAL = "interpolations"
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
-FLAVOURS = ("float32", "int8")
+FLAVORS = ("float32", "int8")
 MEASURES = ("psnr", "ssim", "haarpsi")
 SIDE = 960  # of the image that multiply-adds are counted for
 # A step of these costs no more than four of cnn5's, forwards and backwards at x4.
@@ -158,12 +158,12 @@ def exported(run, source, degradation) -> dict:
 
     folder, scale = run.folder, run.scale
     network, files, why = models.load(folder), {}, None
-    for flavour in FLAVOURS:
+    for flavor in FLAVORS:
         try:
-            files[flavour] = _converted(network, flavour, run, source, degradation).name
-            _require_running(folder / files[flavour])
+            files[flavor] = _converted(network, flavor, run, source, degradation).name
+            _require_running(folder / files[flavor])
         except InputError as error:
-            files.pop(flavour, None)
+            files.pop(flavor, None)
             why = str(error)
     paths = [folder / name for name in files.values()]
     found = report.parity(network, paths, source, "validation", scale, degradation, 6)["files"]
@@ -173,7 +173,7 @@ def exported(run, source, degradation) -> dict:
         "multiply_adds": multiply_adds(used, SIDE // scale, SIDE // scale) * 1e6 / SIDE**2,
         "files": files,
         "without_int8": why,
-        "psnr_drop": {flavour: found[name]["psnr_drop"] for flavour, name in files.items()},
+        "psnr_drop": {flavor: found[name]["psnr_drop"] for flavor, name in files.items()},
     }
 
 
@@ -185,20 +185,20 @@ def _require_running(path) -> None:
         raise InputError((done.stderr.strip().splitlines() or [f"LiteRT ends with status {done.returncode}"])[-1])
 
 
-def _converted(network, flavour, run, source, degradation) -> pathlib.Path:
+def _converted(network, flavor, run, source, degradation) -> pathlib.Path:
     from tfmisr.edge import card
     from tfmisr.edge.files import atomic_write
     from tfmisr.export import calibration, cards, convert
     from tfmisr.inference import upscalers
 
-    core = convert.core_of(network, flavour)
-    samples = calibration.choose(source, run.scale, degradation, 24, 64).samples if flavour == "int8" else None
-    radius = upscalers.receptive_radius(core.network)
+    subgraph = convert.exported_subgraph(network, flavor)
+    samples = calibration.choose(source, run.scale, degradation, 24, 64).samples if flavor == "int8" else None
+    radius = upscalers.receptive_radius(subgraph.network)
     shared = cards.shared(run.folder, run.identity(), None, None)
-    said = cards.describe(run.folder.name, flavour, core, run.scale, None, radius, shared)
-    path = run.folder / f"{flavour}.tflite"
+    said = cards.describe(run.folder.name, flavor, subgraph, run.scale, None, radius, shared)
+    path = run.folder / f"{flavor}.tflite"
     with atomic_write(path) as temporary:
-        temporary.write_bytes(card.attach(convert.to_tflite(core, flavour, None, samples), said))
+        temporary.write_bytes(card.attach(convert.to_tflite(subgraph, flavor, None, samples), said))
     return path
 
 
@@ -244,19 +244,19 @@ def table(arguments, scale: int, measured: dict) -> str:
 
 
 def _milliseconds(arguments, name, scale, result, measured) -> dict:
-    """Returns milliseconds of an output megapixel by flavour, without what overlapping tiles would add."""
+    """Returns milliseconds of an output megapixel by flavor, without what overlapping tiles would add."""
     folder, found = _folder(arguments, name, scale).relative_to(arguments.output), {}
-    for flavour, file in result["files"].items():
+    for flavor, file in result["files"].items():
         row = measured["models"][str(folder / file)]
-        found[flavour] = row["window_ms"] * 1e6 / (row["window"] * scale) ** 2
+        found[flavor] = row["window_ms"] * 1e6 / (row["window"] * scale) ** 2
     return found
 
 
 def _costs(result, own, reference) -> list[str]:
     cells = [f"{result['weights']:,}", f"{result['multiply_adds'] / 1e9:.1f}"]
-    for flavour in FLAVOURS:
-        ratio = f" ({own[flavour] / reference[flavour]:.2f}x)" if reference and flavour in own else ""
-        cells.append(f"{own[flavour]:,.0f}{ratio}" if flavour in own else "-")
+    for flavor in FLAVORS:
+        ratio = f" ({own[flavor] / reference[flavor]:.2f}x)" if reference and flavor in own else ""
+        cells.append(f"{own[flavor]:,.0f}{ratio}" if flavor in own else "-")
     drop = result["psnr_drop"].get("int8")
     return [*cells, "-" if drop is None else f"{drop:.2f}"]
 
