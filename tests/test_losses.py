@@ -21,7 +21,7 @@ from tfmisr.models.discriminators import dcgan
 from tfmisr.training import loop
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PLAIN = [name for name in losses.NAMES if name != "perceptual"]
+PLAIN = [name for name in losses.names() if name != "perceptual"]
 
 
 def noisy_pair(shape=(2, 48, 57, 1), seed=0):
@@ -170,7 +170,7 @@ def test_perceptual_network_of_one_size_is_applied_to_others(tmp_path):
     expected = np.abs(convolution(y_true).numpy() - convolution(y_pred).numpy()).mean()
     found = losses.get(f"perceptual(network={tmp_path}/sized.keras, layers=a)")(y_true[..., :1], y_pred[..., :1])
     assert float(found) == pytest.approx(expected, rel=1e-5)
-    with pytest.raises(InputError, match="takes images of 32x32 alone; choose layers before"):
+    with pytest.raises(InputError, match="takes only images of 32x32; choose layers before"):
         losses.get(f"perceptual(network={tmp_path}/sized.keras)")
 
 
@@ -203,7 +203,7 @@ def test_weights_that_cannot_be_had_are_told_in_one_line(monkeypatch, tmp_path):
         raise Exception("URL fetch failure on https://...: None -- [Errno -2] Name or service not known")
 
     monkeypatch.setattr(keras.applications, "VGG19", refuse)
-    with pytest.raises(InputError, match="weights could not be downloaded .*say perceptual"):
+    with pytest.raises(InputError, match="weights could not be downloaded .*use perceptual"):
         losses.get("perceptual")
 
 

@@ -23,7 +23,7 @@ PROTOCOL = {
 BICUBIC = {"psnr": 35.84, "psnr_low": 34.9, "psnr_high": 36.81, "ssim": 0.9427, "haarpsi": 0.81, "parameters": 0}
 BICUBIC |= {"psnr_gain": 0.0, "psnr_gain_low": 0.0, "psnr_gain_high": 0.0, "psnr_centre": 40.0}
 NETWORK = {"psnr": 38.1, "psnr_low": 37.0, "psnr_high": 39.2, "ssim": 0.94268, "haarpsi": 0.8, "parameters": 1234567}
-NETWORK |= {"psnr_gain": 2.26, "psnr_gain_low": 2.0, "psnr_gain_high": 2.5, "psnr_centre": 39.2, "ms_ssim": None}
+NETWORK |= {"psnr_gain": 2.26, "psnr_gain_low": 2.0, "psnr_gain_high": 2.5, "psnr_center": 39.2, "ms_ssim": None}
 
 
 def metrics_of(**models):
@@ -48,7 +48,7 @@ def test_table_has_the_columns_in_order():
         "PSNR [dB] (95 % interval)",
         "gain over bicubic [dB] (95 % interval)",
         "SSIM",
-        "PSNR centre [dB]",
+        "PSNR center [dB]",
         "MS-SSIM",
         "HaarPSI",
     ]  # neither model was asked for the others
@@ -66,7 +66,7 @@ def test_table_keeps_the_order_of_models():
 def test_best_value_of_each_column_is_bold():
     shown = cells(table.markdown_table(metrics_of(bicubic=BICUBIC, net=NETWORK)))
     assert shown["PSNR [dB] (95 % interval)"] == ("35.84 (34.90 to 36.81)", "**38.10** (37.00 to 39.20)")
-    assert shown["PSNR centre [dB]"] == ("**40.00**", "39.20")
+    assert shown["PSNR center [dB]"] == ("**40.00**", "39.20")
     assert shown["HaarPSI"] == ("**0.8100**", "0.8000")
 
 
@@ -157,9 +157,9 @@ def test_console_table_lines_up_within_100_columns():
     assert lines[2].startswith("a_run_with_") and "_and_depth " in lines[2]
 
 
-def test_console_table_shows_gain_and_centre():
+def test_console_table_shows_gain_and_center():
     head, bicubic, net = table.console_table(metrics_of(bicubic=BICUBIC, net=NETWORK)).splitlines()
-    assert head.split() == ["model", "PSNR", "[dB]", "gain", "[dB]", "SSIM", "centre", "[dB]"]
+    assert head.split() == ["model", "PSNR", "[dB]", "gain", "[dB]", "SSIM", "center", "[dB]"]
     assert net.split()[-5:] == ["(+2.00", "to", "+2.50)", "0.9427", "39.20"]
 
 

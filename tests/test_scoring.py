@@ -12,9 +12,8 @@ from tfmisr import degradations, evaluate, metrics
 from tfmisr.data import pipeline
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.upscaler import to_levels
-from tfmisr.evaluation import protocol, scoring, table, verdicts
+from tfmisr.evaluation import protocol, results, scoring, table, verdicts
 from tfmisr.inference import upscalers
-from tfmisr.metrics import windows
 
 
 def judged(source, names=("nearest", "bicubic"), scale=2, **kwargs):
@@ -41,7 +40,7 @@ def test_scores_are_those_of_scikit_image_on_the_shaved_image(tiny_source):
         a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
     assert row["ssim"] == pytest.approx(expected, abs=1e-6)
-    assert row["psnr_centre"] == pytest.approx(metrics.psnr(hr[12:52, 12:52], sr[12:52, 12:52], 255))
+    assert row["psnr_center"] == pytest.approx(metrics.psnr(hr[12:52, 12:52], sr[12:52, 12:52], 255))
 
 
 def test_summary_is_the_mean_and_the_paired_gain_by_hand():
@@ -50,7 +49,7 @@ def test_summary_is_the_mean_and_the_paired_gain_by_hand():
         for model, values in {"bicubic": [30.0, 40.0], "net": [31.0, 43.0]}.items()
         for i, value in enumerate(values)
     ]
-    summary = scoring.summarise(rows, {"bicubic": 0, "net": 7})
+    summary = scoring.summarize(rows, {"bicubic": 0, "net": 7})
     assert summary["net"]["psnr"] == 37.0
     assert summary["net"]["psnr_gain"] == 2.0
     assert (summary["net"]["psnr_gain_low"], summary["net"]["psnr_gain_high"]) == (1.0, 3.0)
@@ -75,8 +74,8 @@ NAN = math.nan
         (-0.5, -0.9, -0.1, 9, 5, "net is worse than bicubic by 0.50 dB"),
         (0.1, -0.2, 0.4, 9, 5, "cannot be told apart: +0.10 dB"),
         (0.006, 0.002, 0.01, 9, 5, "beats bicubic by 0.0060 dB (95 % interval +0.0020 to +0.0100)"),
-        (1.02, NAN, NAN, 1, 1, "too few to judge: net against bicubic +1.02 dB on 1 image of 1 patient, at least 5"),
-        (0.7, 0.6, 0.8, 9, 4, "too few to judge: net against bicubic +0.70 dB on 9 images of 4 patients"),
+        (1.02, NAN, NAN, 1, 1, "too few patients to compare: net against bicubic +1.02 dB on 1 image of 1 patient, at least 5"),
+        (0.7, 0.6, 0.8, 9, 4, "too few patients to compare: net against bicubic +0.70 dB on 9 images of 4 patients"),
         (NAN, NAN, NAN, 0, 0, "cannot be compared in dB"),
     ],
 )
@@ -95,7 +94,7 @@ def test_images_without_a_psnr_are_left_out_of_every_models_decibels_and_counted
         for model, values in psnr.items()
         for i, value in enumerate(values)
     ]
-    summary = scoring.summarise(rows, dict.fromkeys(psnr, 0))
+    summary = scoring.summarize(rows, dict.fromkeys(psnr, 0))
     # By hand: only images 1 and 2 count in dB, of patients 0 and 1; SSIM is defined everywhere.
     assert [summary[m]["psnr"] for m in psnr] == [35.0, 37.0, 36.5]
     assert [summary[m]["psnr_gain"] for m in psnr] == [0.0, 2.0, 1.5]
@@ -129,10 +128,10 @@ def test_blank_images_are_told_in_every_file_and_are_no_typical_case(half_blank,
     blank = [row[measure] for row in result.rows if row["id"] == "test_2" for measure in ("ssim", "haarpsi")]
     assert blank == pytest.approx([1.0] * 4)
     assert result.case in ("test_0", "test_3", "test_5")
-    written = scoring.write(result, tmp_path / "out")
+    written = results.write(result, tmp_path / "out")
     assert (
         written["notes"][0]
-        == "3 of 6 images left out of psnr and psnr_centre: reproduced exactly, as blank images are (infinite PSNR)"
+        == "3 of 6 images left out of psnr and psnr_center: reproduced exactly, as blank images are (infinite PSNR)"
     )
     text = (tmp_path / "out" / "table.md").read_text()
     assert "| PSNR [dB] (95 % interval), 3 of 6 |" in text and f"Note: {written['notes'][0]}.\n" in text
@@ -145,7 +144,7 @@ def test_blank_images_are_told_in_every_file_and_are_no_typical_case(half_blank,
 def test_images_without_any_psnr_have_no_decibels_and_a_reason(half_blank, tmp_path):
     half_blank.images["test"] = half_blank.images["validation"]
     result = judged(half_blank, measures=("psnr", "ssim"))
-    written = scoring.write(result, tmp_path / "out")
+    written = results.write(result, tmp_path / "out")
     assert written["models"]["bicubic"]["psnr"] is written["models"]["nearest"]["psnr_gain"] is None
     assert written["models"]["bicubic"]["ssim"] == pytest.approx(1.0)
     assert written["notes"][0].startswith("2 of 2 images left out of psnr")
@@ -155,7 +154,7 @@ def test_images_without_any_psnr_have_no_decibels_and_a_reason(half_blank, tmp_p
 
 def test_results_with_a_psnr_of_other_images_are_not_merged(half_blank, tmp_path):
     result = judged(half_blank, measures=("psnr",))
-    written, path = scoring.write(result, tmp_path / "out"), tmp_path / "out" / "metrics.json"
+    written, path = results.write(result, tmp_path / "out"), tmp_path / "out" / "metrics.json"
     assert evaluate._merged([str(path)], result).keys() == {"nearest", "bicubic"}
     assert evaluate._merged([str(path.parent)], result).keys() == {"nearest", "bicubic"}
     for model in written["models"].values():  # as it was written before blank images were left out
@@ -168,7 +167,7 @@ def test_results_with_a_psnr_of_other_images_are_not_merged(half_blank, tmp_path
 
 def test_files_hold_the_protocol_and_can_be_read_back(tiny_source, tmp_path):
     result = judged(tiny_source)
-    written = scoring.write(result, tmp_path / "out")
+    written = results.write(result, tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["metrics.json", "montage.png", "per_image.csv", "table.md"]
     read = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -231,10 +230,10 @@ def test_picture_shows_the_median_case_not_the_best(tiny_source):
     }
     assert sorted(gains, key=gains.get).index(result.case) == 2
     assert list(result.picture) == ["LR", "bicubic", "lanczos", "HR"]
-    caption = scoring.case_caption(result.summary)
+    caption = results.case_caption(result.summary)
     assert caption == f"median case of {len(gains)} by PSNR gain of lanczos over bicubic"
-    assert scoring.case_caption({"bicubic": {"n": 5}}) == "one of 5 images"
-    assert scoring.case_caption({"bicubic": {"n": 1}, "lanczos": {"n": 1}}) == "the only image"
+    assert results.case_caption({"bicubic": {"n": 5}}) == "one of 5 images"
+    assert results.case_caption({"bicubic": {"n": 1}, "lanczos": {"n": 1}}) == "the only image"
 
 
 def test_image_too_small_for_the_border_is_named(tiny_source):
@@ -274,7 +273,7 @@ def test_levels_by_hand():
 
 def test_another_model_of_the_same_name_is_not_merged_away(tiny_source, tmp_path):
     result = judged(tiny_source)
-    written = scoring.write(result, tmp_path / "out")
+    written = results.write(result, tmp_path / "out")
     path = tmp_path / "out" / "metrics.json"
     assert evaluate._merged([str(path)], result).keys() == {"nearest", "bicubic"}
     written["models"]["nearest"]["psnr"] += 1.0
@@ -303,10 +302,8 @@ def test_usual_measures_read_as_ever_and_new_ones_are_told_where_they_were_asked
 
 
 def test_every_further_measure_has_a_definition():
-    for name in scoring.FURTHER:
+    for name in metrics.optional_names():
         assert protocol.definitions([name], "x") != protocol.definitions([])
-    known = {*metrics.METRICS, *windows.METRICS, *scoring.LEARNED, *scoring.OF_SETS}
-    assert set(scoring.MEASURES) | set(scoring.FURTHER) == known
 
 
 def test_measures_of_one_image_are_told_of_the_truth_too(tiny_source, tmp_path):
@@ -316,7 +313,7 @@ def test_measures_of_one_image_are_told_of_the_truth_too(tiny_source, tmp_path):
         assert found["noise_hr"] == pytest.approx(np.mean(noise))
         assert "noise_hr_gain" not in found
     assert result.summary["nearest"]["noise"] != result.summary["bicubic"]["noise"]
-    scoring.write(result, tmp_path / "out")
+    results.write(result, tmp_path / "out")
     text = (tmp_path / "out" / "table.md").read_text()
     assert f"noise (HR {np.mean(noise):.2f})" in text and "Laplacian (HR " in text and "sharpness (HR 1)" in text
 
@@ -332,9 +329,9 @@ def own_network(tmp_path):
 
 
 def test_distances_of_sets_come_once_a_model_with_a_warning_of_few_images(tiny_source, own_network):
-    from tfmisr.metrics import features, sets
+    from tfmisr.metrics import _features, sets
 
-    network = features.from_file(own_network)
+    network = _features.from_file(own_network)
     result = judged(tiny_source, measures=("psnr", "fid", "kid"), features=network)
     images = tiny_source.images["test"]
     lr = [lr for *_, lr, _ in pipeline.pairs(pipeline.cache_of(tiny_source, "test"), 2, degradations.make(2))]
@@ -366,7 +363,7 @@ def test_command_takes_names_with_commas_and_spaces_and_a_network(
     "flags,message",
     [
         (["--measures", "psnr", "vift"], "measure must be one of .* did you mean vif?"),
-        (["--measures", "ssim,vif"], "--measures must hold psnr. Received: ssim vif"),
+        (["--measures", "ssim,vif"], "--measures must include psnr. Received: ssim vif"),
         (["--features", "a.keras"], "add one of them to --measures"),
         (["--measures", "psnr", "fid", "--features_range", "unit"], "give it too"),
         (["--measures", "psnr", "fid", "--features", "nowhere.keras"], "found none at nowhere.keras"),

@@ -2,12 +2,12 @@
 
 import keras
 
-from tfmisr.losses.pixel import image_mean
+from tfmisr.losses._images import image_mean
 
 
 @keras.saving.register_keras_serializable("tfmisr")
 class LossSum(keras.losses.Loss):
-    """Sum of losses, each of them brought to one value an image first, so that the weights mean what they say.
+    """Weighted sum of losses, each reduced to one value per image first, so that the weights are comparable.
 
     Args:
         members: Pairs of a weight and a loss whose reduction is `none`.
