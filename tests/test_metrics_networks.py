@@ -12,7 +12,7 @@ import pytest
 from measured import features, tensor, waves
 from scipy import linalg
 
-from tfmisr import data, degradations, evaluate
+from tfmisr import data, degradations, evaluate, metrics
 from tfmisr.data import pipeline
 from tfmisr.edge.errors import InputError
 from tfmisr.inference import upscalers
@@ -209,16 +209,14 @@ def test_weights_that_cannot_be_downloaded_are_told_in_one_line(tmp_path, monkey
         raise InputError("download.pytorch.org cannot be reached")
 
     monkeypatch.setattr(download, "download", refuse)
-    with pytest.raises(
-        InputError, match="put it at .*alexnet-owt-7be5be79.pth or into a folder given by --weights_dir"
-    ):
-        lpips.load("lpips_alex", tmp_path)
+    with pytest.raises(InputError, match="put it at .*alexnet-owt-7be5be79.pth or into the folder of --weights_dir"):
+        metrics.get("lpips_alex").load(tmp_path)
 
 
 def test_weights_of_another_sum_are_refused(tmp_path):
     (tmp_path / "vgg16-397923af.pth").write_bytes(b"others")
     with pytest.raises(InputError, match="must have the published SHA-256 sum 397923af. Received: "):
-        lpips.load("lpips_vgg", tmp_path)
+        metrics.get("lpips_vgg").load(tmp_path)
 
 
 def program(

@@ -74,7 +74,14 @@ NAN = math.nan
         (-0.5, -0.9, -0.1, 9, 5, "net is worse than bicubic by 0.50 dB"),
         (0.1, -0.2, 0.4, 9, 5, "cannot be told apart: +0.10 dB"),
         (0.006, 0.002, 0.01, 9, 5, "beats bicubic by 0.0060 dB (95 % interval +0.0020 to +0.0100)"),
-        (1.02, NAN, NAN, 1, 1, "too few patients to compare: net against bicubic +1.02 dB on 1 image of 1 patient, at least 5"),
+        (
+            1.02,
+            NAN,
+            NAN,
+            1,
+            1,
+            "too few patients to compare: net against bicubic +1.02 dB on 1 image of 1 patient, at least 5",
+        ),
         (0.7, 0.6, 0.8, 9, 4, "too few patients to compare: net against bicubic +0.70 dB on 9 images of 4 patients"),
         (NAN, NAN, NAN, 0, 0, "cannot be compared in dB"),
     ],
@@ -239,6 +246,17 @@ def test_picture_shows_the_median_case_not_the_best(tiny_source):
 def test_image_too_small_for_the_border_is_named(tiny_source):
     with pytest.raises(InputError, match="crop_border 30. Received: test_0 with 64x64"):
         judged(tiny_source, crop_border=30)
+
+
+@pytest.mark.parametrize("side,scale,crop_border", [(27, 3, 8), (24, 2, 6)])
+def test_more_than_eleven_pixels_must_be_left_within_the_borders(tmp_path, side, scale, crop_border):
+    source = ArraySource(tmp_path, {"test": [image[:side] for image in smooth_images(1, 63, 0)]})
+    if side - 2 * crop_border > 11:
+        result = judged(source, scale=scale, crop_border=crop_border, measures=("psnr", "ssim"))
+        assert math.isfinite(result.summary["bicubic"]["ssim"])
+    else:
+        with pytest.raises(InputError, match="larger than 27 pixels for crop_border 8. Received: test_0 with 27x63"):
+            judged(source, scale=scale, crop_border=crop_border, measures=("psnr",))
 
 
 def test_network_of_another_scale_or_channel_count_is_refused(tmp_path):

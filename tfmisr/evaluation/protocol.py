@@ -4,12 +4,14 @@ import dataclasses
 import hashlib
 import json
 import os
+import typing
 from collections.abc import Iterable
-
-import numpy as np
 
 from tfmisr import metrics
 from tfmisr.edge.errors import InputError
+
+if typing.TYPE_CHECKING:
+    import numpy as np
 
 # Keys of earlier releases, which the hash is computed with, so that all earlier results keep theirs.
 _OLD_KEYS = {"center_fraction": "centre_fraction"}
@@ -109,7 +111,7 @@ class ImagesHash:
     def __init__(self):
         self._hash = hashlib.sha256()
 
-    def add(self, name: str, hr: np.ndarray, max_val: int) -> None:
+    def add(self, name: str, hr: "np.ndarray", max_val: int) -> None:
         """Adds one image, an array of 8 or 16 bits, and its full-scale value."""
         self._hash.update(f"{name} {hr.shape} {hr.dtype.str} {max_val}".encode())
         self._hash.update(hr.tobytes())

@@ -9,9 +9,9 @@ from tfmisr.losses._mixture import LossSum
 def get(loss: str, reduction: str = "sum_over_batch_size") -> keras.losses.Loss:
     """Returns a loss of images `(batch, height, width, channels)` in [0, 1], computed in float32.
 
-    The dtype policy of Keras does not apply. Every loss is a mean over pixels (or coefficients, or features) and over images, so its size does not depend on
-    the patch or the batch. With `none` a loss returns one value per image; only `mse`, `mae` and `charbonnier` return
-    one per pixel. The mean of these values is what the other reduction returns.
+    The dtype policy of Keras does not apply. Every loss is a mean over pixels (or coefficients, or features) and over
+    images, so its size does not depend on the patch or the batch. With `none` a loss returns one value per image; only
+    `mse`, `mae` and `charbonnier` return one per pixel. The mean of these values is what the other reduction returns.
 
     Args:
         loss: A name, or a weighted sum, such as `charbonnier + 0.1*ms_ssim`; see `tfmisr.losses.expression`.

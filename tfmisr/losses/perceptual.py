@@ -74,7 +74,7 @@ class VGG19Perceptual(_Perceptual):
         layers: VGG19's convolutions, joined by "+", such as `conv2_2+conv5_4`.
         activation: `before` or `after` the ReLU: where the features are taken.
         distance: `l1`, the mean absolute difference, or `l2`, the mean squared one.
-        weights: `.h5` file of the convolutions' weights; empty: Keras downloads them (80 MB) and verifies their checksum.
+        weights: `.h5` file of the convolutions' weights; empty: Keras downloads them (80 MB) and checks their hash.
 
     Raises:
         InputError: There is no such layer, or the weights are not available.

@@ -4,8 +4,8 @@ Images are arrays of shape `(height, width)` or `(height, width, channels)`, flo
 float64. `max_val` is the value of a full-scale pixel (255, 4095, 1.0). A metric that is not defined on an image, such
 as one of too few pixels, is nan.
 
-A metric is one module here: a function, and a row `METRIC = Metric(...)` with its name, definition and column. `names()`
-and the tables are read from these rows. LPIPS, FID and KID use networks with published weights.
+A metric is one module here: a function, and a row `METRIC = Metric(...)` with its name, definition and column.
+`names()` and the tables are read from these rows. LPIPS, FID and KID use networks with published weights.
 """
 
 from tfmisr import _lazy

@@ -49,9 +49,9 @@ class FeatureCollection:
         """Returns a warning for each metric that is biased by too few images."""
         count = len(self._vectors[None])
         return tuple(
-            f"{metric.column} of {counted(count, 'image')} by {self._features.count:,} features is biased upwards (as a "
-            f"rule it needs {metric.images_per_feature * self._features.count:,} images); compare it only on the same "
-            "images, or use kid"
+            f"{metric.column} of {counted(count, 'image')} by {self._features.count:,} features is biased upwards (as "
+            f"a rule it needs {metric.images_per_feature * self._features.count:,} images); compare it only on the "
+            "same images, or use kid"
             for metric in self._metrics
             if count < metric.images_per_feature * self._features.count
         )

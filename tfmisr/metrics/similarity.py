@@ -44,7 +44,8 @@ def ssim(y_true: np.ndarray, y_pred: np.ndarray, max_val: float) -> float:
     """Structural similarity, in [-1, 1], as its authors define it.
 
     Gaussian window of 11 x 11 pixels and sigma 1.5, K1 = 0.01, K2 = 0.03, population covariance,
-    mean over the positions where the window lies inside the image, then over the channels. Equals `skimage.metrics.structural_similarity` with `gaussian_weights=True, sigma=1.5,
+    mean over the positions where the window lies inside the image, then over the channels.
+    Equals `skimage.metrics.structural_similarity` with `gaussian_weights=True, sigma=1.5,
     use_sample_covariance=False`; nan where a side is shorter than 11 pixels.
 
     Reference:
