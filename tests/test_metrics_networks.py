@@ -298,7 +298,7 @@ def test_old_torch_file_by_hand(tmp_path):
     (tmp_path / "old.pth").write_bytes(content)
     np.testing.assert_array_equal(_torch_file.read(tmp_path / "old.pth")["w"], [[0, 1, 2], [3, 4, 5]])
     (tmp_path / "cut.pth").write_bytes(content[:-3])
-    with pytest.raises(InputError, match="fewer or more values than it says"):
+    with pytest.raises(InputError, match="fewer or more values than declared"):
         _torch_file.read(tmp_path / "cut.pth")
 
 
@@ -322,7 +322,7 @@ def test_file_that_would_run_something_runs_nothing(tmp_path):
         (program(storage="torch\nComplexFloatStorage"), "values of an unknown kind"),
         (program(storage="os\nFloatStorage"), "values of an unknown kind"),
         (program(function="_rebuild_sparse_tensor"), "a call of torch._utils _rebuild_sparse_tensor"),
-        (program(count=7), "fewer or more values than it says"),
+        (program(count=7), "fewer or more values than declared"),
         (program()[:-1], "found ValueError"),
         (pickle.dumps([1, 2], 2), "no dictionary"),
         (pickle.dumps({"w": 3}, 2), "something other than tensors"),

@@ -125,14 +125,14 @@ def _read_legacy(content):
     for key in _unpickle(content, {}):
         storage = storages[key]
         if int.from_bytes(content.read(8), "little") != storage.count:
-            raise _Refused("values of another number than it says")
+            raise _Refused("another number of values than declared")
         contents[key] = _values(content.read(storage.count * np.dtype(storage.dtype).itemsize), storage)
     return tensors, contents
 
 
 def _values(data, storage):
     if len(data) != storage.count * np.dtype(storage.dtype).itemsize:
-        raise _Refused("fewer or more values than it says")
+        raise _Refused("fewer or more values than declared")
     return np.frombuffer(data, storage.dtype)
 
 
