@@ -25,10 +25,12 @@ TRIED = [row for row in ROWS if row.name != "perceptual"]
 def settings(row):
     """Returns expressions with every choice and both ends of every whole number."""
     values = []
-    for option, kind in row.options.items():
-        found = getattr(kind, "choices", None) or (kind.low, kind.high) if isinstance(kind, losses.Integer) else None
-        found = kind.choices if isinstance(kind, losses.Choice) else found or (kind.default,)
-        values.append([f"{option}={value}" for value in found])
+    for name, option in row.options.items():
+        if isinstance(option, losses.Choice):
+            tried = option.choices
+        else:
+            tried = (option.low, option.high) if isinstance(option, losses.Integer) else (option.default,)
+        values.append([f"{name}={value}" for value in tried])
     return [f"{row.name}({', '.join(chosen)})" if chosen else row.name for chosen in itertools.product(*values)]
 
 
@@ -92,12 +94,12 @@ from keras import ops
 from tfmisr.losses._loss import Loss, Number
 @keras.saving.register_keras_serializable("test")
 class MeanDifference(keras.losses.Loss):
-    def __init__(self, factor=2.0, reduction="sum_over_batch_size", name="mean_difference", dtype=None):
+    def __init__(self, factor=2.0, reduction="sum_over_batch_size", name="added_difference", dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.factor = factor
     def call(self, y_true, y_pred):
         return self.factor * ops.square(ops.mean(y_true - y_pred, axis=(1, 2, 3)))
-LOSS = Loss("mean_difference", MeanDifference, {"factor": Number(2.0)}, min_side=5)
+LOSS = Loss("added_difference", MeanDifference, {"factor": Number(2.0)}, min_side=5, order=2000)
 '''
 
 
@@ -113,16 +115,16 @@ def added(tmp_path, monkeypatch):
 
 
 def test_one_file_adds_a_loss_everywhere(added):
-    assert losses.names()[-1] == "mean_difference"
-    Config(loss="mae + 0.1*mean_difference", scale=2, patch_size=3)
-    with pytest.raises(InputError, match="mean_difference needs patches of at least 5"):
-        Config(loss="mean_difference", scale=2, patch_size=2)
+    assert losses.names()[-1] == "added_difference"
+    Config(loss="mae + 0.1*added_difference", scale=2, patch_size=3)
+    with pytest.raises(InputError, match="added_difference needs patches of at least 5"):
+        Config(loss="added_difference", scale=2, patch_size=2)
     with pytest.raises(InputError, match="did you mean factor"):
-        expression.parse("mean_difference(factr=3)")
+        expression.parse("added_difference(factr=3)")
     assert "tfmisr.losses.added_by_a_test" not in sys.modules
     pair = np.zeros((1, 6, 6, 1)), np.full((1, 6, 6, 1), 0.5)
     # 0.5 of 3 * 0.5**2, and the mean absolute difference
-    assert float(losses.get("mae + 0.5*mean_difference(factor=3)")(*pair)) == pytest.approx(0.5 + 0.375)
+    assert float(losses.get("mae + 0.5*added_difference(factor=3)")(*pair)) == pytest.approx(0.5 + 0.375)
 
 
 def test_reading_names_and_options_imports_no_keras():

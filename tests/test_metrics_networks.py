@@ -1,4 +1,4 @@
-"""LPIPS, FID and KID, the networks they look through, and the files those come from."""
+"""LPIPS, FID and KID, their networks, and the files of the weights."""
 
 import io
 import json
@@ -202,7 +202,7 @@ def test_network_that_gives_no_vector_is_refused(tmp_path):
         networks.from_file(tmp_path / "own.keras")
 
 
-def test_weights_that_cannot_be_downloaded_are_told_in_one_line(tmp_path, monkeypatch):
+def test_failed_download_of_weights_is_one_line(tmp_path, monkeypatch):
     from tfmisr.data import download
 
     def refuse(url, path):

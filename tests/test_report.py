@@ -135,7 +135,7 @@ def test_least_is_bold_where_less_is_better_and_nothing_where_neither_is():
     assert shown["noise (HR 2.35)"] == ("2.00", "3.00")
 
 
-def test_caption_says_the_protocol_and_its_hash():
+def test_caption_names_the_protocol_and_its_hash():
     caption = table.markdown_table(metrics_of(net=NETWORK | {"psnr_low": 1.0})).splitlines()[-1]
     for words in ("`0123456789ab`", "chest_phantom", "split test", "12 images", "x4", "4 pixels", "62.5%", "bootstrap"):
         assert words in caption
@@ -164,7 +164,7 @@ def test_console_table_shows_gain_and_center():
 
 
 def example(side=128, scale=4, channels=1, dtype=np.uint8, methods=("bicubic", "net")):
-    """Returns images for a montage: noise as truth, and methods that miss it by more and more."""
+    """Returns images for a montage: noise as reference, and methods with growing error."""
     rng = np.random.default_rng(0)
     max_val = np.iinfo(dtype).max
     hr = rng.integers(max_val // 4, max_val // 2, (side, side, channels)).astype(dtype)
@@ -351,7 +351,7 @@ def test_long_names_are_whole_and_panels_and_texts_stay_inside_and_apart(name):
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("channels, dtype", [(1, np.uint16), (3, np.uint8), (3, np.uint16)])
-def test_small_16_bit_and_colour_images_have_two_crops(scale, channels, dtype):
+def test_small_16_bit_and_color_images_have_two_crops(scale, channels, dtype):
     images, max_val = example(side=64 // scale * scale, scale=scale, channels=channels, dtype=dtype)
     figure = montage.montage(images, max_val)
     assert len(axes_of(figure, "crop")) == 2 * len(images)

@@ -16,7 +16,7 @@ from tfmisr.evaluation import protocol, results, scoring, table, verdicts
 from tfmisr.inference import upscalers
 
 
-def judged(source, names=("nearest", "bicubic"), scale=2, **kwargs):
+def evaluated(source, names=("nearest", "bicubic"), scale=2, **kwargs):
     return scoring.evaluate(
         [upscalers.load(name) for name in names],
         source,
@@ -30,7 +30,7 @@ def judged(source, names=("nearest", "bicubic"), scale=2, **kwargs):
 
 def test_scores_are_those_of_scikit_image_on_the_shaved_image(tiny_source):
     skimage_metrics = pytest.importorskip("skimage.metrics")
-    result = judged(tiny_source, measures=("psnr", "ssim"))
+    result = evaluated(tiny_source, measures=("psnr", "ssim"))
     _, _, max_val, lr, hr = next(pipeline.pairs(pipeline.cache_of(tiny_source, "test"), 2, degradations.make(2)))
     sr = np.rint(np.clip(upscalers.load("bicubic")(lr, 2), 0, 1) * 255).astype(np.uint8)
     row = next(r for r in result.rows if r["id"] == "test_0" and r["model"] == "bicubic")
@@ -86,7 +86,7 @@ NAN = math.nan
         (NAN, NAN, NAN, 0, 0, "cannot be compared in dB"),
     ],
 )
-def test_verdict_says_only_what_images_and_patients_allow(gain, low, high, images, patients, expected):
+def test_verdict_depends_on_gain_interval_and_number_of_patients(gain, low, high, images, patients, expected):
     found = {"psnr_gain": gain, "psnr_gain_low": low, "psnr_gain_high": high}
     # Eleven images of seven patients, of which the others have no PSNR.
     some = {"n": 11, "patients": 7, "psnr_n": images, "psnr_patients": patients}
@@ -124,8 +124,8 @@ def half_blank(tmp_path):
     return ArraySource(tmp_path, {"test": images, "validation": images[1:3]})
 
 
-def test_blank_images_are_told_in_every_file_and_are_no_typical_case(half_blank, tmp_path):
-    result = judged(half_blank, measures=("psnr", "ssim", "haarpsi"))
+def test_blank_images_are_reported_in_every_file_and_not_shown_in_the_montage(half_blank, tmp_path):
+    result = evaluated(half_blank, measures=("psnr", "ssim", "haarpsi"))
     for found in result.summary.values():
         assert (found["psnr_n"], found["n"]) == (3, 6)
     assert result.summary["nearest"]["psnr"] == np.mean(
@@ -150,7 +150,7 @@ def test_blank_images_are_told_in_every_file_and_are_no_typical_case(half_blank,
 
 def test_images_without_any_psnr_have_no_decibels_and_a_reason(half_blank, tmp_path):
     half_blank.images["test"] = half_blank.images["validation"]
-    result = judged(half_blank, measures=("psnr", "ssim"))
+    result = evaluated(half_blank, measures=("psnr", "ssim"))
     written = results.write(result, tmp_path / "out")
     assert written["models"]["bicubic"]["psnr"] is written["models"]["nearest"]["psnr_gain"] is None
     assert written["models"]["bicubic"]["ssim"] == pytest.approx(1.0)
@@ -160,7 +160,7 @@ def test_images_without_any_psnr_have_no_decibels_and_a_reason(half_blank, tmp_p
 
 
 def test_results_with_a_psnr_of_other_images_are_not_merged(half_blank, tmp_path):
-    result = judged(half_blank, measures=("psnr",))
+    result = evaluated(half_blank, measures=("psnr",))
     written, path = results.write(result, tmp_path / "out"), tmp_path / "out" / "metrics.json"
     assert evaluate._merged([str(path)], result).keys() == {"nearest", "bicubic"}
     assert evaluate._merged([str(path.parent)], result).keys() == {"nearest", "bicubic"}
@@ -173,7 +173,7 @@ def test_results_with_a_psnr_of_other_images_are_not_merged(half_blank, tmp_path
 
 
 def test_files_hold_the_protocol_and_can_be_read_back(tiny_source, tmp_path):
-    result = judged(tiny_source)
+    result = evaluated(tiny_source)
     written = results.write(result, tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["metrics.json", "montage.png", "per_image.csv", "table.md"]
@@ -191,17 +191,17 @@ def test_files_hold_the_protocol_and_can_be_read_back(tiny_source, tmp_path):
 
 
 def test_hash_of_the_protocol_changes_with_everything_that_a_score_depends_on(tiny_source):
-    base = judged(tiny_source).protocol
+    base = evaluated(tiny_source).protocol
     others = [
-        judged(tiny_source, crop_border=5).protocol,
-        judged(tiny_source, scale=4).protocol,
-        judged(tiny_source, max_images=2).protocol,
+        evaluated(tiny_source, crop_border=5).protocol,
+        evaluated(tiny_source, scale=4).protocol,
+        evaluated(tiny_source, max_images=2).protocol,
         scoring.evaluate(
             [upscalers.load("bicubic")], tiny_source, "test", 2, degradations.make(2, 1.0), progress=False
         ).protocol,
     ]
     tiny_source.name = "renamed"
-    others.append(judged(tiny_source).protocol)
+    others.append(evaluated(tiny_source).protocol)
     assert len({base.hash, *(o.hash for o in others)}) == 6
 
 
@@ -216,7 +216,7 @@ def test_equal_images_give_an_equal_hash_and_one_other_pixel_does_not():
 
 
 def test_results_of_another_protocol_are_refused_by_the_first_difference(tiny_source):
-    one, other = judged(tiny_source).protocol.to_dict(), judged(tiny_source, crop_border=0).protocol.to_dict()
+    one, other = evaluated(tiny_source).protocol.to_dict(), evaluated(tiny_source, crop_border=0).protocol.to_dict()
     protocol.require_same(one, one, "x")
     with pytest.raises(InputError, match="x was measured by another protocol: crop_border is 0 there and 2 here"):
         protocol.require_same(one, other, "x")
@@ -229,7 +229,7 @@ def test_all_splits_together_are_their_sum(tiny_source):
 
 
 def test_picture_shows_the_median_case_not_the_best(tiny_source):
-    result = judged(tiny_source, ("bicubic", "lanczos"), measures=("psnr",))
+    result = evaluated(tiny_source, ("bicubic", "lanczos"), measures=("psnr",))
     gains = {
         case: next(r["psnr"] for r in result.rows if (r["id"], r["model"]) == (case, "lanczos"))
         - next(r["psnr"] for r in result.rows if (r["id"], r["model"]) == (case, "bicubic"))
@@ -245,18 +245,18 @@ def test_picture_shows_the_median_case_not_the_best(tiny_source):
 
 def test_image_too_small_for_the_border_is_named(tiny_source):
     with pytest.raises(InputError, match="crop_border 30. Received: test_0 with 64x64"):
-        judged(tiny_source, crop_border=30)
+        evaluated(tiny_source, crop_border=30)
 
 
 @pytest.mark.parametrize("side,scale,crop_border", [(27, 3, 8), (24, 2, 6)])
 def test_more_than_eleven_pixels_must_be_left_within_the_borders(tmp_path, side, scale, crop_border):
     source = ArraySource(tmp_path, {"test": [image[:side] for image in smooth_images(1, 63, 0)]})
     if side - 2 * crop_border > 11:
-        result = judged(source, scale=scale, crop_border=crop_border, measures=("psnr", "ssim"))
+        result = evaluated(source, scale=scale, crop_border=crop_border, measures=("psnr", "ssim"))
         assert math.isfinite(result.summary["bicubic"]["ssim"])
     else:
         with pytest.raises(InputError, match="larger than 27 pixels for crop_border 8. Received: test_0 with 27x63"):
-            judged(source, scale=scale, crop_border=crop_border, measures=("psnr",))
+            evaluated(source, scale=scale, crop_border=crop_border, measures=("psnr",))
 
 
 def test_network_of_another_scale_or_channel_count_is_refused(tmp_path):
@@ -274,7 +274,7 @@ def test_network_of_another_scale_or_channel_count_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_unfinished_run_is_told_from_no_run(tmp_path):
+def test_unfinished_run_is_distinguished_from_no_run(tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     with pytest.raises(InputError, match="is not finished; start its fit again"):
         upscalers.load(str(tmp_path / "run"))
@@ -290,7 +290,7 @@ def test_levels_by_hand():
 
 
 def test_another_model_of_the_same_name_is_not_merged_away(tiny_source, tmp_path):
-    result = judged(tiny_source)
+    result = evaluated(tiny_source)
     written = results.write(result, tmp_path / "out")
     path = tmp_path / "out" / "metrics.json"
     assert evaluate._merged([str(path)], result).keys() == {"nearest", "bicubic"}
@@ -300,9 +300,9 @@ def test_another_model_of_the_same_name_is_not_merged_away(tiny_source, tmp_path
         evaluate._merged([str(path)], result)
 
 
-def test_usual_measures_read_as_ever_and_new_ones_are_told_where_they_were_asked_for(tiny_source):
-    usual, fewer = judged(tiny_source).protocol, judged(tiny_source, measures=("psnr", "ssim")).protocol
-    # The text of the first release: with another one no earlier number could be compared.
+def test_optional_metrics_change_the_protocol_only_where_they_are_measured(tiny_source):
+    usual, fewer = evaluated(tiny_source).protocol, evaluated(tiny_source, measures=("psnr", "ssim")).protocol
+    # The text of the first release; another one would change the hashes of all earlier results.
     assert (
         usual.measures
         == fewer.measures
@@ -312,11 +312,11 @@ def test_usual_measures_read_as_ever_and_new_ones_are_told_where_they_were_asked
         )
     )
     assert usual.hash == fewer.hash
-    more = judged(tiny_source, measures=("psnr", "gmsd", "vif")).protocol
+    more = evaluated(tiny_source, measures=("psnr", "gmsd", "vif")).protocol
     assert more.measures == usual.measures + (
         "; VIFp pixel domain, four scales, of the luma (Sheikh 2006); GMSD c=170, of the luma (Xue 2014)"
     )
-    assert more.hash == judged(tiny_source, measures=("vif", "psnr", "gmsd")).protocol.hash != usual.hash
+    assert more.hash == evaluated(tiny_source, measures=("vif", "psnr", "gmsd")).protocol.hash != usual.hash
 
 
 def test_every_further_measure_has_a_definition():
@@ -324,8 +324,8 @@ def test_every_further_measure_has_a_definition():
         assert protocol.definitions([name], "x") != protocol.definitions([])
 
 
-def test_measures_of_one_image_are_told_of_the_truth_too(tiny_source, tmp_path):
-    result = judged(tiny_source, measures=("psnr", "noise", "sharpness", "laplacian"))
+def test_no_reference_metrics_are_measured_on_the_reference_too(tiny_source, tmp_path):
+    result = evaluated(tiny_source, measures=("psnr", "noise", "sharpness", "laplacian"))
     noise = [metrics.noise(hr, hr, 255) for hr in (image[2:-2, 2:-2] for image in tiny_source.images["test"])]
     for found in result.summary.values():
         assert found["noise_hr"] == pytest.approx(np.mean(noise))
@@ -350,7 +350,7 @@ def test_distances_of_sets_come_once_a_model_with_a_warning_of_few_images(tiny_s
     from tfmisr.metrics import _features, sets
 
     network = _features.from_file(own_network)
-    result = judged(tiny_source, measures=("psnr", "fid", "kid"), features=network)
+    result = evaluated(tiny_source, measures=("psnr", "fid", "kid"), features=network)
     images = tiny_source.images["test"]
     lr = [lr for *_, lr, _ in pipeline.pairs(pipeline.cache_of(tiny_source, "test"), 2, degradations.make(2))]
     sr = [upscalers.load("nearest")(x, 2, 255) for x in lr]
@@ -360,7 +360,7 @@ def test_distances_of_sets_come_once_a_model_with_a_warning_of_few_images(tiny_s
     assert network.description in result.protocol.measures
     assert not {"fid", "kid"} & set(result.rows[0])
     assert "FID of 4 images by 3 features is biased" in result.notes[-1]
-    assert not any("FID" in note for note in judged(tiny_source, measures=("psnr", "kid"), features=network).notes)
+    assert not any("FID" in note for note in evaluated(tiny_source, measures=("psnr", "kid"), features=network).notes)
 
 
 def test_command_takes_names_with_commas_and_spaces_and_a_network(
@@ -387,7 +387,7 @@ def test_command_takes_names_with_commas_and_spaces_and_a_network(
         (["--measures", "psnr", "fid", "--features", "nowhere.keras"], "found none at nowhere.keras"),
     ],
 )
-def test_mistake_in_the_measures_is_told(flags, message, tiny_source, monkeypatch):
+def test_mistake_in_the_flags_of_metrics_is_reported(flags, message, tiny_source, monkeypatch):
     from tfmisr import data
 
     monkeypatch.setattr(data, "load_for", lambda *args: tiny_source)

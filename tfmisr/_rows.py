@@ -51,6 +51,7 @@ def read(package: str, path, row: type, deferred: str, *types: type) -> list:
 
     Raises:
         TypeError: A field of a row is neither a literal nor one of `types`.
+        ValueError: Two rows have the same name, and the same `selected_by` where they have one.
     """
     start = re.compile(rf"^(\w+) = {row.__name__}\(", re.MULTILINE)
     found = []
@@ -65,6 +66,9 @@ def read(package: str, path, row: type, deferred: str, *types: type) -> list:
             where = f"{module}.{match[1]}"
             values = {field: _value(node, types, f"{where}: {field}") for field, node in values.items()}
             found.append(row(**values, **{deferred: Deferred(module, match[1], deferred)}))
+    keys = [(r.name, getattr(r, "selected_by", "")) for r in found]
+    if twice := [name for i, (name, key) in enumerate(keys) if (name, key) in keys[:i]]:
+        raise ValueError(f"expected one {row.__name__} of each name in {package}, found two named {twice[0]}")
     return sorted(found, key=lambda r: (r.order, r.name))
 
 
