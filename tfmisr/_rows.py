@@ -12,6 +12,7 @@ import importlib.util
 import math
 import pathlib
 import re
+from collections.abc import Callable, Iterable
 
 from tfmisr._lazy import modules_of
 
@@ -31,7 +32,7 @@ class Deferred:
     field: str
 
     @property
-    def value(self):
+    def value(self) -> Callable:
         """The function or class itself."""
         return getattr(getattr(importlib.import_module(self.module), self.row), self.field)
 
@@ -39,7 +40,7 @@ class Deferred:
         return self.value(*args, **kwargs)
 
 
-def read(package: str, path, row: type, deferred: str, *types: type) -> list:
+def read(package: str, path: Iterable[str], row: type, deferred: str, *types: type) -> list:
     """Returns the rows in all public modules of a package, sorted by `order` and name.
 
     Args:

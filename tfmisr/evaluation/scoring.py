@@ -18,6 +18,7 @@ from tfmisr.evaluation.summary import summarize
 from tfmisr.metrics import _old_names
 
 if typing.TYPE_CHECKING:
+    from tfmisr.data import Source
     from tfmisr.degradations import Degradation
     from tfmisr.edge.upscaler import Upscaler
     from tfmisr.evaluation.protocol import Protocol
@@ -84,7 +85,7 @@ def score(
 
 def evaluate(
     upscalers: list["Upscaler"],
-    source,
+    source: "Source",
     split: str,
     scale: int,
     degradation: "Degradation",
@@ -101,7 +102,7 @@ def evaluate(
 
     Args:
         upscalers: `tfmisr.edge.upscaler.Upscaler`s; names must differ.
-        source: `tfmisr.data.Source` of the images.
+        source: Dataset of the images.
         split: Its split, or `all`.
         scale: Upsampling factor.
         degradation: `tfmisr.degradations.Degradation` that makes LR.

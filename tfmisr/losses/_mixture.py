@@ -13,7 +13,9 @@ class LossSum(keras.losses.Loss):
         members: Pairs of a weight and a loss whose reduction is `none`.
     """
 
-    def __init__(self, members, reduction="sum_over_batch_size", name="loss_sum", dtype="float32"):
+    def __init__(
+        self, members: list, reduction: str = "sum_over_batch_size", name: str = "loss_sum", dtype: str = "float32"
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.members = [(float(weight), keras.losses.get(loss)) for weight, loss in members]
 

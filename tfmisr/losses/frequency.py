@@ -32,7 +32,14 @@ class Frequency(keras.losses.Loss):
         https://arxiv.org/abs/2012.12821
     """
 
-    def __init__(self, kind="complex", alpha=1.0, reduction="sum_over_batch_size", name="frequency", dtype=None):
+    def __init__(
+        self,
+        kind: str = "complex",
+        alpha: float = 1.0,
+        reduction: str = "sum_over_batch_size",
+        name: str = "frequency",
+        dtype: str | None = None,
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.kind, self.alpha = kind, alpha
 

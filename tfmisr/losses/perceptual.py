@@ -87,13 +87,13 @@ class VGG19Perceptual(_Perceptual):
 
     def __init__(
         self,
-        layers="conv5_4",
-        activation="before",
-        distance="l1",
-        weights="",
-        reduction="sum_over_batch_size",
-        name="perceptual",
-        dtype=None,
+        layers: str = "conv5_4",
+        activation: str = "before",
+        distance: str = "l1",
+        weights: str = "",
+        reduction: str = "sum_over_batch_size",
+        name: str = "perceptual",
+        dtype: str | None = None,
     ):
         super().__init__(distance, reduction, name, dtype)
         self.layers, self.activation, self.weights = layers, activation, weights
@@ -139,13 +139,13 @@ class NetworkPerceptual(_Perceptual):
 
     def __init__(
         self,
-        network,
-        layers="",
-        value_range="unit",
-        distance="l1",
-        reduction="sum_over_batch_size",
-        name="perceptual",
-        dtype=None,
+        network: str,
+        layers: str = "",
+        value_range: str = "unit",
+        distance: str = "l1",
+        reduction: str = "sum_over_batch_size",
+        name: str = "perceptual",
+        dtype: str | None = None,
     ):
         super().__init__(distance, reduction, name, dtype)
         self.network, self.layers, self.value_range = network, layers, value_range

@@ -25,7 +25,13 @@ class Charbonnier(keras.losses.Loss):
         https://arxiv.org/abs/1704.03915
     """
 
-    def __init__(self, epsilon=1e-3, reduction="sum_over_batch_size", name="charbonnier", dtype=None):
+    def __init__(
+        self,
+        epsilon: float = 1e-3,
+        reduction: str = "sum_over_batch_size",
+        name: str = "charbonnier",
+        dtype: str | None = None,
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.epsilon = epsilon
 
@@ -56,7 +62,13 @@ class Gradient(keras.losses.Loss):
         Error, ICLR 2016, https://arxiv.org/abs/1511.05440, which compares magnitudes; here the signs are compared too.
     """
 
-    def __init__(self, kind="sobel", reduction="sum_over_batch_size", name="gradient", dtype=None):
+    def __init__(
+        self,
+        kind: str = "sobel",
+        reduction: str = "sum_over_batch_size",
+        name: str = "gradient",
+        dtype: str | None = None,
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.kind = kind
 
@@ -84,7 +96,7 @@ class TotalVariation(keras.losses.Loss):
         https://doi.org/10.1016/0167-2789(92)90242-F; the anisotropic form
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="total_variation", dtype=None):
+    def __init__(self, reduction: str = "sum_over_batch_size", name: str = "total_variation", dtype: str | None = None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):

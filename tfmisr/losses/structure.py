@@ -26,7 +26,7 @@ class SSIM(keras.losses.Loss):
         IEEE TIP 2004, https://doi.org/10.1109/TIP.2003.819861
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="ssim", dtype=None):
+    def __init__(self, reduction: str = "sum_over_batch_size", name: str = "ssim", dtype: str | None = None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):
@@ -56,7 +56,9 @@ class MultiScaleSSIM(keras.losses.Loss):
         IEEE TCI 2017, https://arxiv.org/abs/1511.08861
     """
 
-    def __init__(self, scales=3, reduction="sum_over_batch_size", name="ms_ssim", dtype=None):
+    def __init__(
+        self, scales: int = 3, reduction: str = "sum_over_batch_size", name: str = "ms_ssim", dtype: str | None = None
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.scales = scales
 

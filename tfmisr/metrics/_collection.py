@@ -1,10 +1,12 @@
 """Collects the features of all images of an evaluation for the set-level metrics, such as FID and KID."""
 
 import math
+import os
 from collections.abc import Iterable
 
 import numpy as np
 
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.text import counted
 from tfmisr.metrics import _features, _metric
 from tfmisr.metrics._region import shave
@@ -22,7 +24,12 @@ class FeatureCollection:
         description: Description of the feature network, for the protocol.
     """
 
-    def __init__(self, names: Iterable[str], features: _features.Features | None = None, weights_dir=None):
+    def __init__(
+        self,
+        names: Iterable[str],
+        features: _features.Features | None = None,
+        weights_dir: str | os.PathLike | None = None,
+    ):
         names = set(names)
         self._metrics = [metric for metric in _metric.rows() if metric.per_set and metric.name in names]
         self._vectors: dict[str | None, list[np.ndarray]] = {None: []}  # model to features; None: of the reference
@@ -55,3 +62,6 @@ class FeatureCollection:
             for metric in self._metrics
             if count < metric.images_per_feature * self._features.count
         )
+
+
+__getattr__ = renamed(__name__, Collection="FeatureCollection")

@@ -68,6 +68,10 @@ class Metric:
         if self.better not in ("higher", "lower", None):
             raise ValueError(f"`better` must be higher, lower or None. Received: {self.better}")
 
+    def __repr__(self):
+        better = f", {self.better} is better" if self.better else ""
+        return f"<Metric {self.name}: {self.column}{better}>"
+
     def __call__(self, y_true: np.ndarray, y_pred: np.ndarray, max_val: float) -> float:
         """Returns the metric of two images; published weights are taken from the standard folder.
 

@@ -34,7 +34,7 @@ _VALUES = {
 }
 
 
-def constant(module: str, name: str, stacklevel: int = 3):
+def constant(module: str, name: str, stacklevel: int = 3) -> tuple[str, ...] | dict:
     """Returns the value of a constant of the previous release, after a warning.
 
     Raises:

@@ -7,6 +7,7 @@ Such a file contains a pickle, a program that could do anything. Here its opcode
 import io
 import math
 import mmap
+import os
 import pickletools
 import zipfile
 
@@ -61,7 +62,7 @@ class _Tensor:
         return values[self.offset : self.offset + size].reshape(self.shape)
 
 
-def read(path) -> dict[str, np.ndarray]:
+def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Returns the tensors of a file that `torch.save` made of a `state_dict`, in the old or the new format.
 
     Args:

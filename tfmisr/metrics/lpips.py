@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfmisr.edge.errors import InputError
-from tfmisr.metrics import _torch_file
+from tfmisr.metrics import _metric, _torch_file
 from tfmisr.metrics._metric import Metric
 from tfmisr.metrics._region import pair
 
@@ -77,23 +77,22 @@ class LPIPS:
         return [x / (np.sqrt(np.sum(x**2, axis=-1, keepdims=True)) + 1e-10) for x in outputs]
 
 
-def load(name: str, trunk: str | os.PathLike, linear: str | os.PathLike) -> LPIPS:
-    """Returns the metric `lpips_alex` or `lpips_vgg` with its published weights.
-
-    Args:
-        name: Name of the metric.
-        trunk: File of the network's weights.
-        linear: File of the weights of its features.
+def load(name: str, folder: str | os.PathLike | None = None) -> LPIPS:
+    """Returns the metric `lpips_alex` or `lpips_vgg` with its published weights; see `_weights.find`.
 
     Raises:
-        InputError: A file holds other tensors.
+        InputError: They cannot be downloaded, or a file is not the published one.
     """
+    return _metric.get(name).load(folder)
+
+
+def _from_files(name, trunk, linear):
     return LPIPS(name, _torch_file.read(trunk), _torch_file.read(linear))
 
 
 LPIPS_ALEX = Metric(
     "lpips_alex",
-    functools.partial(load, "lpips_alex"),
+    functools.partial(_from_files, "lpips_alex"),
     "LPIPS v0.1 AlexNet (Zhang 2018)",
     "LPIPS AlexNet",
     ".4f",
@@ -104,7 +103,7 @@ LPIPS_ALEX = Metric(
 )
 LPIPS_VGG = Metric(
     "lpips_vgg",
-    functools.partial(load, "lpips_vgg"),
+    functools.partial(_from_files, "lpips_vgg"),
     "LPIPS v0.1 VGG16 (Zhang 2018)",
     "LPIPS VGG",
     ".4f",
