@@ -83,14 +83,14 @@ def test_evaluate_reads_everything_from_the_run_and_merges_only_its_own_protocol
     assert not (tmp_path / "never").exists()
 
 
-def test_judging_the_images_that_were_learned_from_is_warned_of(tmp_path, capsys):
+def test_evaluation_on_training_images_is_warned_of(tmp_path, capsys):
     run(tmp_path, folder_of(tmp_path / "scans"))
     for split, warned in (("test", False), ("train", True), ("all", True)):
         capsys.readouterr()
         evaluate.main(
             [str(tmp_path / "run"), "--split", split, "--measures", "psnr", "--output", str(tmp_path / split)]
         )
-        assert ("say nothing about new patients" in capsys.readouterr().err) is warned
+        assert ("do not generalize to new patients" in capsys.readouterr().err) is warned
 
 
 def test_split_without_images_is_refused_by_name(tmp_path):
