@@ -1,4 +1,4 @@
-"""The classical methods beside the interpolations on real images: PSNR, SSIM, the centre, time.
+"""The classical methods beside the interpolations on real images: PSNR, SSIM, the center, time.
 
 Each method is judged on the same whole images of a split; what learns does so on the train split, which is not timed.
 Time is that of the processor, all cores together, so that other programs do not count.
@@ -66,8 +66,8 @@ def _row(scale, timed, found):
         f"{found['psnr']:.2f}",
         "-" if timed.name == scoring.REFERENCE else gain,
         f"{found['ssim']:.4f}",
-        f"{found['psnr_centre']:.2f}",
-        f"{found['psnr_centre_gain']:+.2f}",
+        f"{found['psnr_center']:.2f}",
+        f"{found['psnr_center_gain']:+.2f}",
         f"{statistics.median(timed.seconds):.2g}",
     ]
     return "| " + " | ".join(cells) + " |"
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--max_images", type=int)
     arguments = parser.parse_args()
     source = data.load(arguments.dataset, arguments.data_dir, arguments.manual_dir)
-    print("| scale | method | PSNR [dB] | gain over bicubic [dB] (95 %) | SSIM | centre PSNR | gain | CPU s |")
+    print("| scale | method | PSNR [dB] | gain over bicubic [dB] (95 %) | SSIM | center PSNR | gain | CPU s |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     said = []
     for scale in arguments.scales:

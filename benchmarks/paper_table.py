@@ -54,7 +54,7 @@ def table(found: dict[str, dict], steps: int) -> str:
     validation, test = (found[split]["models"] for split in ("validation", "test"))
     lines = [
         "| model | parameters | validation PSNR / SSIM | test PSNR / SSIM | test gain over bicubic [dB] (95 %) "
-        "| test centre PSNR | paper: validation | paper: test |",
+        "| test center PSNR | paper: validation | paper: test |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in test.items():
@@ -66,7 +66,7 @@ def table(found: dict[str, dict], steps: int) -> str:
             f"{other['psnr']:.2f} / {other['ssim']:.4f}",
             f"{row['psnr']:.2f} / {row['ssim']:.4f}",
             gain if name != "bicubic" else "-",
-            f"{row['psnr_centre']:.2f}",
+            f"{row['psnr_center']:.2f}",
             f"{paper[0]} / {paper[1]}" if paper else "-",
             f"{paper[2]} / {paper[3]}" if paper else "-",
         ]

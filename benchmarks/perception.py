@@ -41,8 +41,8 @@ def measured(sr: np.ndarray, hr: np.ndarray, lr: np.ndarray, scale: int, lpips=N
     """Returns all measures of one image; noise as a share of the true image's."""
     pair = [metrics.shave(image[..., None], scale) for image in (hr, sr)]
     found = frontier.scores(sr, hr, scale)
-    found |= {name: metrics.METRICS[name](*pair, 255) for name in ("haarpsi_med", "sharpness")}
-    noise = metrics.METRICS["noise"]
+    found |= {name: metrics.get(name)(*pair, 255) for name in ("haarpsi_med", "sharpness")}
+    noise = metrics.get("noise")
     found["noise"] = noise(*pair, 255) / noise(pair[0], pair[0], 255)
     found["lr_psnr"] = lr_psnr(sr, lr, scale)
     return found | ({"lpips_alex": lpips(*pair, 255)} if lpips else {})

@@ -112,7 +112,7 @@ def _start(arguments, name, scale) -> bool:
 def do_one(arguments, name: str, scale: int) -> None:
     """Trains, judges and exports one network, or judges the interpolations; `result.json` comes when all is done."""
     from tfmisr import data, degradations
-    from tfmisr.evaluation import scoring
+    from tfmisr.evaluation import results, scoring
     from tfmisr.inference import upscalers
     from tfmisr.training import loop
 
@@ -127,7 +127,7 @@ def do_one(arguments, name: str, scale: int) -> None:
         judged = ["bicubic", str(folder)]
     judged = [upscalers.load(each) for each in judged]
     scored = scoring.evaluate(judged, source, "test", scale, degradation, measures=MEASURES)
-    metrics = scoring.write(scored, folder / "evaluation")
+    metrics = results.write(scored, folder / "evaluation")
     result |= {"protocol": metrics["protocol"], "scores": metrics["models"]}
     if name != CLASSICAL:
         result["scores"] = metrics["models"][judged[-1].name]
@@ -232,7 +232,7 @@ def table(arguments, scale: int, measured: dict) -> str:
     found = sorted(((k, v) for k, v in found.items() if v), key=lambda item: item[1]["multiply_adds"])
     milliseconds = {name: _milliseconds(arguments, name, scale, result, measured) for name, result in found}
     titles = ["model", "weights", "multiply-adds [G/MP]", "float32 [ms/MP]", "int8 [ms/MP]", "int8 loses [dB]"]
-    titles += ["PSNR [dB]", "gain over bicubic [dB] (95 %)", "SSIM", "HaarPSI", "PSNR centre [dB]"]
+    titles += ["PSNR [dB]", "gain over bicubic [dB] (95 %)", "SSIM", "HaarPSI", "PSNR center [dB]"]
     rows = [[name, *["-"] * 5, *_scores(scores)] for name, scores in classical["scores"].items()]
     rows += [[name, *_costs(result, milliseconds[name], milliseconds.get("cnn5")), *_scores(result["scores"])]
              for name, result in found]  # fmt: skip
@@ -264,7 +264,8 @@ def _costs(result, own, reference) -> list[str]:
 def _scores(row) -> list[str]:
     gain = f"{row['psnr_gain']:+.2f} ({row['psnr_gain_low']:+.2f} to {row['psnr_gain_high']:+.2f})"
     cells = [f"{row['psnr']:.2f}", gain if row["psnr_gain"] else "-"]
-    return [*cells, f"{row['ssim']:.4f}", f"{row['haarpsi']:.4f}", f"{row['psnr_centre']:.2f}"]
+    center = row["psnr_center"] if "psnr_center" in row else row["psnr_centre"]  # in folders of earlier releases
+    return [*cells, f"{row['ssim']:.4f}", f"{row['haarpsi']:.4f}", f"{center:.2f}"]
 
 
 def _method(arguments, measured) -> str:

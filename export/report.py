@@ -85,7 +85,7 @@ def parity(
 
 def _scores(hr, image, max_val, scale):
     pair = [metrics.shave(x, scale) for x in (hr, to_levels(image, max_val))]
-    return {name: metrics.METRICS[name](*pair, max_val) for name in MEASURES}
+    return {name: metrics.get(name)(*pair, max_val) for name in MEASURES}
 
 
 def _means(rows):

@@ -83,14 +83,14 @@ def test_evaluate_reads_everything_from_the_run_and_merges_only_its_own_protocol
     assert not (tmp_path / "never").exists()
 
 
-def test_judging_the_images_that_were_learned_from_is_warned_of(tmp_path, capsys):
+def test_evaluation_on_training_images_is_warned_of(tmp_path, capsys):
     run(tmp_path, folder_of(tmp_path / "scans"))
     for split, warned in (("test", False), ("train", True), ("all", True)):
         capsys.readouterr()
         evaluate.main(
             [str(tmp_path / "run"), "--split", split, "--measures", "psnr", "--output", str(tmp_path / split)]
         )
-        assert ("say nothing about new patients" in capsys.readouterr().err) is warned
+        assert ("do not generalize to new patients" in capsys.readouterr().err) is warned
 
 
 def test_split_without_images_is_refused_by_name(tmp_path):
@@ -164,9 +164,9 @@ def test_blank_images_are_left_out_of_what_a_run_is_watched_and_judged_by(source
     run(tmp_path, "arrays")
     said = capsys.readouterr()
     assert "run against bicubic" in said.out and "dB on 1 image of 1 patient, at least 5 needed" in said.out
-    told = "warning: 1 of 2 images left out of psnr and psnr_centre: "
+    told = "warning: 1 of 2 images left out of psnr and psnr_center: "
     assert told + "reproduced exactly, as blank images are (infinite PSNR)" in said.err
-    assert "warning: 2 patients: too few to judge a model by" in said.err
+    assert "warning: 2 patients: too few to evaluate a model" in said.err
     with open(tmp_path / "run" / "history.csv", newline="") as file:
         # The blank crop would have 100 dB, as the graph counts no error; the others have some 30.
         assert float(list(csv.DictReader(file))[-1]["val_psnr"]) < 50

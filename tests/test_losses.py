@@ -1,4 +1,4 @@
-"""Losses against NumPy, SciPy, scikit-image, TensorFlow and hand calculation; the language of sums of them."""
+"""Losses against NumPy, SciPy, scikit-image, TensorFlow and hand calculation; expressions of weighted sums."""
 
 import json
 import pathlib
@@ -21,7 +21,7 @@ from tfmisr.models.discriminators import dcgan
 from tfmisr.training import loop
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PLAIN = [name for name in losses.NAMES if name != "perceptual"]
+PLAIN = [name for name in losses.names() if name != "perceptual"]
 
 
 def noisy_pair(shape=(2, 48, 57, 1), seed=0):
@@ -170,14 +170,14 @@ def test_perceptual_network_of_one_size_is_applied_to_others(tmp_path):
     expected = np.abs(convolution(y_true).numpy() - convolution(y_pred).numpy()).mean()
     found = losses.get(f"perceptual(network={tmp_path}/sized.keras, layers=a)")(y_true[..., :1], y_pred[..., :1])
     assert float(found) == pytest.approx(expected, rel=1e-5)
-    with pytest.raises(InputError, match="takes images of 32x32 alone; choose layers before"):
+    with pytest.raises(InputError, match="takes only images of 32x32; choose layers before"):
         losses.get(f"perceptual(network={tmp_path}/sized.keras)")
 
 
 def test_perceptual_loss_has_the_features_of_keras_applications(vgg19):
     whole, path = vgg19
     y_true, y_pred = noisy_pair((1, 40, 40, 3))
-    y_true = y_true * np.float32([1.0, 0.5, 0.2])  # colour: the order of the channels counts
+    y_true = y_true * np.float32([1.0, 0.5, 0.2])  # color: the order of the channels counts
     outputs = [whole.get_layer("block2_conv2").output, whole.get_layer("block5_conv4").output]
     reference = keras.Model(whole.inputs[0], outputs)
     rgb = [keras.applications.vgg19.preprocess_input(255 * image) for image in (y_true, y_pred)]
@@ -198,12 +198,12 @@ def test_features_before_the_activation_are_not_cut_but_those_beyond_are(vgg19):
         np.testing.assert_allclose(np.maximum(one, 0), other, rtol=1e-5, atol=1e-3)
 
 
-def test_weights_that_cannot_be_had_are_told_in_one_line(monkeypatch, tmp_path):
+def test_failed_download_of_weights_is_one_line(monkeypatch, tmp_path):
     def refuse(*args, **kwargs):
         raise Exception("URL fetch failure on https://...: None -- [Errno -2] Name or service not known")
 
     monkeypatch.setattr(keras.applications, "VGG19", refuse)
-    with pytest.raises(InputError, match="weights could not be downloaded .*say perceptual"):
+    with pytest.raises(InputError, match="weights could not be downloaded .*use perceptual"):
         losses.get("perceptual")
 
 
@@ -247,7 +247,7 @@ def extremes():
         "black and black": (black, black),
         "opposite boards": (board, 1 - board),
         "far outside": (texture, 3000 * other - 1000),
-        "flat truth": (black + 0.25, other),
+        "flat reference": (black + 0.25, other),
     }
 
 
@@ -259,7 +259,7 @@ def test_loss_and_slope_are_finite_on_extreme_images(name, case):
 
 
 @pytest.mark.parametrize("name", [n for n in PLAIN if n not in ("charbonnier", "total_variation")])
-def test_equal_images_lose_nothing(name):
+def test_loss_of_identical_images_is_zero(name):
     y_true, _ = noisy_pair()
     assert float(losses.get(name)(y_true, y_true)) == pytest.approx(0, abs=1e-6)
 
@@ -300,7 +300,7 @@ def test_loss_survives_serialization(expression):
     assert float(again(*pair)) == float(loss(*pair))
 
 
-def test_loss_of_a_file_from_before_there_were_rooms_is_found():
+def test_loss_serialized_by_the_previous_release_is_loaded():
     config = {"name": "charbonnier", "reduction": "none", "epsilon": 0.25}
     said = {"module": "tfmisr.losses", "class_name": "Charbonnier", "config": config}
     assert keras.losses.deserialize({**said, "registered_name": "tfmisr>Charbonnier"}).epsilon == 0.25
@@ -369,13 +369,13 @@ def test_expression_is_read(text, expected):
         ("mae" + "+mae" * 1000, "at most 1000 letters"),
     ],
 )
-def test_mistake_in_an_expression_is_told_in_one_line(text, message):
+def test_mistake_in_an_expression_is_one_line(text, message):
     with pytest.raises(InputError) as error:
         expression.parse(text)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_patch_too_small_for_a_loss_is_told_before_the_run():
+def test_patch_too_small_for_a_loss_is_refused_before_training():
     Config(loss="mae + ms_ssim", scale=2, patch_size=24)
     with pytest.raises(InputError, match="ms_ssim needs patches of at least 161 .* Received: 96; .* fewer scales"):
         Config(loss="mae + ms_ssim(scales=5)", scale=4, patch_size=24)

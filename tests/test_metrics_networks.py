@@ -1,4 +1,4 @@
-"""LPIPS, FID and KID, the networks they look through, and the files those come from."""
+"""LPIPS, FID and KID, their networks, and the files of the weights."""
 
 import io
 import json
@@ -12,12 +12,12 @@ import pytest
 from measured import features, tensor, waves
 from scipy import linalg
 
-from tfmisr import data, degradations, evaluate
+from tfmisr import data, degradations, evaluate, metrics
 from tfmisr.data import pipeline
 from tfmisr.edge.errors import InputError
 from tfmisr.inference import upscalers
-from tfmisr.metrics import features as networks
-from tfmisr.metrics import inception, lpips, sets, torch_file, weights
+from tfmisr.metrics import _features as networks
+from tfmisr.metrics import _inception, _torch_file, _weights, lpips, sets
 
 GRAY, RGB = (176, 208, 1, 0), (192, 176, 3, 2)
 CHANNELS = {"lpips_alex": (64, 192, 384, 256, 256), "lpips_vgg": (64, 128, 256, 512, 512)}
@@ -40,7 +40,7 @@ def alex():
     return lpips.LPIPS("lpips_alex", *lpips_tensors("lpips_alex"))
 
 
-# Made by tests/oracles/measures.py: lpips 0.1.4 on torch 2.13.0, float32, with the same weights.
+# Made by tests/oracles/measures.py: lpips 0.1.4 on torch 2.13.0, float32, with the same _weights.
 def test_lpips_alex_agrees_with_its_authors(alex):
     for case, expected in ((GRAY, 0.023641785606741905), (RGB, 0.025648772716522217)):
         true, pred = (image[:96, :80] for image in waves(*case))
@@ -75,24 +75,24 @@ def test_weights_of_another_network_are_refused():
 @pytest.mark.large
 def test_weights_of_another_network_are_no_inception():
     with pytest.raises(InputError, match="expected weights of Inception v3"):
-        inception.Inception(lpips_tensors("lpips_alex")[0])
+        _inception.Inception(lpips_tensors("lpips_alex")[0])
 
 
 @pytest.fixture(scope="module")
 def standard():
     """Inception with the weights of tests/measured.py."""
-    network, names = inception._network()
+    network, names = _inception._network()
     tensors = {}
     for name in names:
         kernel = network.get_layer(name.replace(".", "_")).kernel.shape
         tensors[f"{name}.conv.weight"] = tensor(f"{name}.conv.weight", tuple(kernel[i] for i in (3, 2, 0, 1)))
         for end in ("weight", "bias", "running_mean", "running_var"):
             tensors[f"{name}.bn.{end}"] = tensor(f"{name}.bn.{end}", (kernel[-1],))
-    return inception.Inception(tensors)
+    return _inception.Inception(tensors)
 
 
 def test_inception_agrees_with_torch_fidelity(standard):
-    # Made by tests/oracles/measures.py: torch-fidelity 0.4.0 on torch 2.13.0, float32, with the same weights.
+    # Made by tests/oracles/measures.py: torch-fidelity 0.4.0 on torch 2.13.0, float32, with the same _weights.
     found = standard(waves(*RGB)[0] / 255)
     expected = [5.867655277252197, 0.449826180934906, 1.2920914888381958, 0.13864567875862122, 0.0]
     np.testing.assert_allclose(found[[0, 319, 320, 1000, 2047]], expected, rtol=2e-4)
@@ -102,7 +102,7 @@ def test_inception_agrees_with_torch_fidelity(standard):
 
 def test_resizing_for_inception_by_hand():
     # Place i of 4 is at 2 i / 4 of two pixels: 0, 0.5, 1, and 1.5, which the edge holds at 1.
-    found = inception.resize(np.array([[0.0, 4.0], [8.0, 12.0]])[..., None], 4)[..., 0]
+    found = _inception.resize(np.array([[0.0, 4.0], [8.0, 12.0]])[..., None], 4)[..., 0]
     assert found.tolist() == [[0, 2, 4, 4], [4, 6, 8, 8], [8, 10, 12, 12], [8, 10, 12, 12]]
 
 
@@ -176,7 +176,7 @@ def test_network_of_ones_own_by_hand(tmp_path):
     np.testing.assert_allclose(found(image, 255), [0.55, 1.1], rtol=1e-6)
     np.testing.assert_allclose(networks.from_file(tmp_path / "own.keras", "signed")(image, 255), [0.1, 0.2], rtol=1e-5)
     assert "2 features, unit, images as they are" in found.description
-    assert weights.sha256_of(tmp_path / "own.keras")[:12] in found.description
+    assert _weights.sha256_of(tmp_path / "own.keras")[:12] in found.description
     with pytest.raises(InputError, match=r"1 channel. Received: 3"):
         found(np.zeros((4, 4, 3), np.uint8), 255)
 
@@ -202,23 +202,21 @@ def test_network_that_gives_no_vector_is_refused(tmp_path):
         networks.from_file(tmp_path / "own.keras")
 
 
-def test_weights_that_cannot_be_downloaded_are_told_in_one_line(tmp_path, monkeypatch):
+def test_failed_download_of_weights_is_one_line(tmp_path, monkeypatch):
     from tfmisr.data import download
 
     def refuse(url, path):
         raise InputError("download.pytorch.org cannot be reached")
 
     monkeypatch.setattr(download, "download", refuse)
-    with pytest.raises(
-        InputError, match="put it at .*alexnet-owt-7be5be79.pth or into a folder given by --weights_dir"
-    ):
-        lpips.load("lpips_alex", tmp_path)
+    with pytest.raises(InputError, match="put it at .*alexnet-owt-7be5be79.pth or into the folder of --weights_dir"):
+        metrics.get("lpips_alex").load(tmp_path)
 
 
 def test_weights_of_another_sum_are_refused(tmp_path):
     (tmp_path / "vgg16-397923af.pth").write_bytes(b"others")
     with pytest.raises(InputError, match="must have the published SHA-256 sum 397923af. Received: "):
-        lpips.load("lpips_vgg", tmp_path)
+        metrics.get("lpips_vgg").load(tmp_path)
 
 
 def program(
@@ -261,7 +259,7 @@ def test_command_measures_lpips_with_weights_from_a_folder(tmp_path, tiny_source
     trunk, linear = lpips_tensors("lpips_alex")
     for name, tensors in (("alexnet-owt-7be5be79.pth", trunk), ("lpips-v0.1-alex.pth", linear)):
         saved(tmp_path / name, tensors)
-        monkeypatch.setitem(weights.PUBLISHED, name, weights._File("", weights.sha256_of(tmp_path / name)))
+        monkeypatch.setitem(_weights.PUBLISHED, name, _weights._File("", _weights.sha256_of(tmp_path / name)))
     monkeypatch.setattr(data, "load_for", lambda *args: tiny_source)
     flags = ["--measures", "psnr,lpips_alex", "--weights_dir", str(tmp_path), "--output", str(tmp_path / "out")]
     evaluate.main(["bicubic", "--scale", "2", *flags])
@@ -285,11 +283,11 @@ VALUES = np.arange(6, dtype="<f4")
 
 
 def test_torch_file_by_hand(tmp_path):
-    found = torch_file.read(archive(tmp_path / "a.pth", program(), VALUES.tobytes()))
+    found = _torch_file.read(archive(tmp_path / "a.pth", program(), VALUES.tobytes()))
     assert list(found) == ["w"]
     np.testing.assert_array_equal(found["w"], [[0, 1, 2], [3, 4, 5]])
     part = program(shape=(2,), strides=(1,), offset=3)
-    np.testing.assert_array_equal(torch_file.read(archive(tmp_path / "b.pth", part, VALUES.tobytes()))["w"], [3, 4])
+    np.testing.assert_array_equal(_torch_file.read(archive(tmp_path / "b.pth", part, VALUES.tobytes()))["w"], [3, 4])
 
 
 def test_old_torch_file_by_hand(tmp_path):
@@ -298,10 +296,10 @@ def test_old_torch_file_by_hand(tmp_path):
     body = program().replace(b"K\x06tQ", b"K\x06NtQ")
     content = head + body + pickle.dumps(["0"], 2) + (6).to_bytes(8, "little") + VALUES.tobytes()
     (tmp_path / "old.pth").write_bytes(content)
-    np.testing.assert_array_equal(torch_file.read(tmp_path / "old.pth")["w"], [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(_torch_file.read(tmp_path / "old.pth")["w"], [[0, 1, 2], [3, 4, 5]])
     (tmp_path / "cut.pth").write_bytes(content[:-3])
-    with pytest.raises(InputError, match="fewer or more values than it says"):
-        torch_file.read(tmp_path / "cut.pth")
+    with pytest.raises(InputError, match="fewer or more values than declared"):
+        _torch_file.read(tmp_path / "cut.pth")
 
 
 def test_file_that_would_run_something_runs_nothing(tmp_path):
@@ -310,7 +308,7 @@ def test_file_that_would_run_something_runs_nothing(tmp_path):
             return os.mkdir, (str(tmp_path / "harmed"),)
 
     with pytest.raises(InputError, match="a call of posix mkdir"):
-        torch_file.read(archive(tmp_path / "a.pth", pickle.dumps({"w": Harmful()}, 2), b""))
+        _torch_file.read(archive(tmp_path / "a.pth", pickle.dumps({"w": Harmful()}, 2), b""))
     assert not (tmp_path / "harmed").exists()
 
 
@@ -324,7 +322,7 @@ def test_file_that_would_run_something_runs_nothing(tmp_path):
         (program(storage="torch\nComplexFloatStorage"), "values of an unknown kind"),
         (program(storage="os\nFloatStorage"), "values of an unknown kind"),
         (program(function="_rebuild_sparse_tensor"), "a call of torch._utils _rebuild_sparse_tensor"),
-        (program(count=7), "fewer or more values than it says"),
+        (program(count=7), "fewer or more values than declared"),
         (program()[:-1], "found ValueError"),
         (pickle.dumps([1, 2], 2), "no dictionary"),
         (pickle.dumps({"w": 3}, 2), "something other than tensors"),
@@ -334,17 +332,17 @@ def test_file_that_would_run_something_runs_nothing(tmp_path):
 )
 def test_file_of_anything_but_tensors_is_refused_in_one_line(tmp_path, content, message):
     with pytest.raises(InputError) as error:
-        torch_file.read(archive(tmp_path / "a.pth", content, VALUES.tobytes()))
+        _torch_file.read(archive(tmp_path / "a.pth", content, VALUES.tobytes()))
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_compressed_archive_and_no_archive_are_refused(tmp_path):
     packed = archive(tmp_path / "a.pth", program(), VALUES.tobytes(), zipfile.ZIP_DEFLATED)
     with pytest.raises(InputError, match="another kind of archive"):
-        torch_file.read(packed)
+        _torch_file.read(packed)
     for content in (b"", b"PK\x03\x04", b"\x80\x02K\x01.", b"text"):
         (tmp_path / "b.pth").write_bytes(content)
         with pytest.raises(InputError, match="expected a file of PyTorch tensors"):
-            torch_file.read(tmp_path / "b.pth")
+            _torch_file.read(tmp_path / "b.pth")
     with pytest.raises(InputError, match="found none at"):
-        torch_file.read(tmp_path / "nowhere.pth")
+        _torch_file.read(tmp_path / "nowhere.pth")

@@ -23,7 +23,7 @@ PROTOCOL = {
 BICUBIC = {"psnr": 35.84, "psnr_low": 34.9, "psnr_high": 36.81, "ssim": 0.9427, "haarpsi": 0.81, "parameters": 0}
 BICUBIC |= {"psnr_gain": 0.0, "psnr_gain_low": 0.0, "psnr_gain_high": 0.0, "psnr_centre": 40.0}
 NETWORK = {"psnr": 38.1, "psnr_low": 37.0, "psnr_high": 39.2, "ssim": 0.94268, "haarpsi": 0.8, "parameters": 1234567}
-NETWORK |= {"psnr_gain": 2.26, "psnr_gain_low": 2.0, "psnr_gain_high": 2.5, "psnr_centre": 39.2, "ms_ssim": None}
+NETWORK |= {"psnr_gain": 2.26, "psnr_gain_low": 2.0, "psnr_gain_high": 2.5, "psnr_center": 39.2, "ms_ssim": None}
 
 
 def metrics_of(**models):
@@ -48,7 +48,7 @@ def test_table_has_the_columns_in_order():
         "PSNR [dB] (95 % interval)",
         "gain over bicubic [dB] (95 % interval)",
         "SSIM",
-        "PSNR centre [dB]",
+        "PSNR center [dB]",
         "MS-SSIM",
         "HaarPSI",
     ]  # neither model was asked for the others
@@ -66,7 +66,7 @@ def test_table_keeps_the_order_of_models():
 def test_best_value_of_each_column_is_bold():
     shown = cells(table.markdown_table(metrics_of(bicubic=BICUBIC, net=NETWORK)))
     assert shown["PSNR [dB] (95 % interval)"] == ("35.84 (34.90 to 36.81)", "**38.10** (37.00 to 39.20)")
-    assert shown["PSNR centre [dB]"] == ("**40.00**", "39.20")
+    assert shown["PSNR center [dB]"] == ("**40.00**", "39.20")
     assert shown["HaarPSI"] == ("**0.8100**", "0.8000")
 
 
@@ -135,7 +135,7 @@ def test_least_is_bold_where_less_is_better_and_nothing_where_neither_is():
     assert shown["noise (HR 2.35)"] == ("2.00", "3.00")
 
 
-def test_caption_says_the_protocol_and_its_hash():
+def test_caption_names_the_protocol_and_its_hash():
     caption = table.markdown_table(metrics_of(net=NETWORK | {"psnr_low": 1.0})).splitlines()[-1]
     for words in ("`0123456789ab`", "chest_phantom", "split test", "12 images", "x4", "4 pixels", "62.5%", "bootstrap"):
         assert words in caption
@@ -157,14 +157,14 @@ def test_console_table_lines_up_within_100_columns():
     assert lines[2].startswith("a_run_with_") and "_and_depth " in lines[2]
 
 
-def test_console_table_shows_gain_and_centre():
+def test_console_table_shows_gain_and_center():
     head, bicubic, net = table.console_table(metrics_of(bicubic=BICUBIC, net=NETWORK)).splitlines()
-    assert head.split() == ["model", "PSNR", "[dB]", "gain", "[dB]", "SSIM", "centre", "[dB]"]
+    assert head.split() == ["model", "PSNR", "[dB]", "gain", "[dB]", "SSIM", "center", "[dB]"]
     assert net.split()[-5:] == ["(+2.00", "to", "+2.50)", "0.9427", "39.20"]
 
 
 def example(side=128, scale=4, channels=1, dtype=np.uint8, methods=("bicubic", "net")):
-    """Returns images for a montage: noise as truth, and methods that miss it by more and more."""
+    """Returns images for a montage: noise as reference, and methods with growing error."""
     rng = np.random.default_rng(0)
     max_val = np.iinfo(dtype).max
     hr = rng.integers(max_val // 4, max_val // 2, (side, side, channels)).astype(dtype)
@@ -351,7 +351,7 @@ def test_long_names_are_whole_and_panels_and_texts_stay_inside_and_apart(name):
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("channels, dtype", [(1, np.uint16), (3, np.uint8), (3, np.uint16)])
-def test_small_16_bit_and_colour_images_have_two_crops(scale, channels, dtype):
+def test_small_16_bit_and_color_images_have_two_crops(scale, channels, dtype):
     images, max_val = example(side=64 // scale * scale, scale=scale, channels=channels, dtype=dtype)
     figure = montage.montage(images, max_val)
     assert len(axes_of(figure, "crop")) == 2 * len(images)

@@ -12,12 +12,11 @@ from tfmisr import degradations, evaluate, metrics
 from tfmisr.data import pipeline
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.upscaler import to_levels
-from tfmisr.evaluation import protocol, scoring, table, verdicts
+from tfmisr.evaluation import protocol, results, scoring, table, verdicts
 from tfmisr.inference import upscalers
-from tfmisr.metrics import windows
 
 
-def judged(source, names=("nearest", "bicubic"), scale=2, **kwargs):
+def evaluated(source, names=("nearest", "bicubic"), scale=2, **kwargs):
     return scoring.evaluate(
         [upscalers.load(name) for name in names],
         source,
@@ -31,7 +30,7 @@ def judged(source, names=("nearest", "bicubic"), scale=2, **kwargs):
 
 def test_scores_are_those_of_scikit_image_on_the_shaved_image(tiny_source):
     skimage_metrics = pytest.importorskip("skimage.metrics")
-    result = judged(tiny_source, measures=("psnr", "ssim"))
+    result = evaluated(tiny_source, measures=("psnr", "ssim"))
     _, _, max_val, lr, hr = next(pipeline.pairs(pipeline.cache_of(tiny_source, "test"), 2, degradations.make(2)))
     sr = np.rint(np.clip(upscalers.load("bicubic")(lr, 2), 0, 1) * 255).astype(np.uint8)
     row = next(r for r in result.rows if r["id"] == "test_0" and r["model"] == "bicubic")
@@ -41,7 +40,7 @@ def test_scores_are_those_of_scikit_image_on_the_shaved_image(tiny_source):
         a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
     assert row["ssim"] == pytest.approx(expected, abs=1e-6)
-    assert row["psnr_centre"] == pytest.approx(metrics.psnr(hr[12:52, 12:52], sr[12:52, 12:52], 255))
+    assert row["psnr_center"] == pytest.approx(metrics.psnr(hr[12:52, 12:52], sr[12:52, 12:52], 255))
 
 
 def test_summary_is_the_mean_and_the_paired_gain_by_hand():
@@ -50,7 +49,7 @@ def test_summary_is_the_mean_and_the_paired_gain_by_hand():
         for model, values in {"bicubic": [30.0, 40.0], "net": [31.0, 43.0]}.items()
         for i, value in enumerate(values)
     ]
-    summary = scoring.summarise(rows, {"bicubic": 0, "net": 7})
+    summary = scoring.summarize(rows, {"bicubic": 0, "net": 7})
     assert summary["net"]["psnr"] == 37.0
     assert summary["net"]["psnr_gain"] == 2.0
     assert (summary["net"]["psnr_gain_low"], summary["net"]["psnr_gain_high"]) == (1.0, 3.0)
@@ -75,12 +74,19 @@ NAN = math.nan
         (-0.5, -0.9, -0.1, 9, 5, "net is worse than bicubic by 0.50 dB"),
         (0.1, -0.2, 0.4, 9, 5, "cannot be told apart: +0.10 dB"),
         (0.006, 0.002, 0.01, 9, 5, "beats bicubic by 0.0060 dB (95 % interval +0.0020 to +0.0100)"),
-        (1.02, NAN, NAN, 1, 1, "too few to judge: net against bicubic +1.02 dB on 1 image of 1 patient, at least 5"),
-        (0.7, 0.6, 0.8, 9, 4, "too few to judge: net against bicubic +0.70 dB on 9 images of 4 patients"),
+        (
+            1.02,
+            NAN,
+            NAN,
+            1,
+            1,
+            "too few patients to compare: net against bicubic +1.02 dB on 1 image of 1 patient, at least 5",
+        ),
+        (0.7, 0.6, 0.8, 9, 4, "too few patients to compare: net against bicubic +0.70 dB on 9 images of 4 patients"),
         (NAN, NAN, NAN, 0, 0, "cannot be compared in dB"),
     ],
 )
-def test_verdict_says_only_what_images_and_patients_allow(gain, low, high, images, patients, expected):
+def test_verdict_depends_on_gain_interval_and_number_of_patients(gain, low, high, images, patients, expected):
     found = {"psnr_gain": gain, "psnr_gain_low": low, "psnr_gain_high": high}
     # Eleven images of seven patients, of which the others have no PSNR.
     some = {"n": 11, "patients": 7, "psnr_n": images, "psnr_patients": patients}
@@ -95,7 +101,7 @@ def test_images_without_a_psnr_are_left_out_of_every_models_decibels_and_counted
         for model, values in psnr.items()
         for i, value in enumerate(values)
     ]
-    summary = scoring.summarise(rows, dict.fromkeys(psnr, 0))
+    summary = scoring.summarize(rows, dict.fromkeys(psnr, 0))
     # By hand: only images 1 and 2 count in dB, of patients 0 and 1; SSIM is defined everywhere.
     assert [summary[m]["psnr"] for m in psnr] == [35.0, 37.0, 36.5]
     assert [summary[m]["psnr_gain"] for m in psnr] == [0.0, 2.0, 1.5]
@@ -118,8 +124,8 @@ def half_blank(tmp_path):
     return ArraySource(tmp_path, {"test": images, "validation": images[1:3]})
 
 
-def test_blank_images_are_told_in_every_file_and_are_no_typical_case(half_blank, tmp_path):
-    result = judged(half_blank, measures=("psnr", "ssim", "haarpsi"))
+def test_blank_images_are_reported_in_every_file_and_not_shown_in_the_montage(half_blank, tmp_path):
+    result = evaluated(half_blank, measures=("psnr", "ssim", "haarpsi"))
     for found in result.summary.values():
         assert (found["psnr_n"], found["n"]) == (3, 6)
     assert result.summary["nearest"]["psnr"] == np.mean(
@@ -129,10 +135,10 @@ def test_blank_images_are_told_in_every_file_and_are_no_typical_case(half_blank,
     blank = [row[measure] for row in result.rows if row["id"] == "test_2" for measure in ("ssim", "haarpsi")]
     assert blank == pytest.approx([1.0] * 4)
     assert result.case in ("test_0", "test_3", "test_5")
-    written = scoring.write(result, tmp_path / "out")
+    written = results.write(result, tmp_path / "out")
     assert (
         written["notes"][0]
-        == "3 of 6 images left out of psnr and psnr_centre: reproduced exactly, as blank images are (infinite PSNR)"
+        == "3 of 6 images left out of psnr and psnr_center: reproduced exactly, as blank images are (infinite PSNR)"
     )
     text = (tmp_path / "out" / "table.md").read_text()
     assert "| PSNR [dB] (95 % interval), 3 of 6 |" in text and f"Note: {written['notes'][0]}.\n" in text
@@ -144,8 +150,8 @@ def test_blank_images_are_told_in_every_file_and_are_no_typical_case(half_blank,
 
 def test_images_without_any_psnr_have_no_decibels_and_a_reason(half_blank, tmp_path):
     half_blank.images["test"] = half_blank.images["validation"]
-    result = judged(half_blank, measures=("psnr", "ssim"))
-    written = scoring.write(result, tmp_path / "out")
+    result = evaluated(half_blank, measures=("psnr", "ssim"))
+    written = results.write(result, tmp_path / "out")
     assert written["models"]["bicubic"]["psnr"] is written["models"]["nearest"]["psnr_gain"] is None
     assert written["models"]["bicubic"]["ssim"] == pytest.approx(1.0)
     assert written["notes"][0].startswith("2 of 2 images left out of psnr")
@@ -154,8 +160,8 @@ def test_images_without_any_psnr_have_no_decibels_and_a_reason(half_blank, tmp_p
 
 
 def test_results_with_a_psnr_of_other_images_are_not_merged(half_blank, tmp_path):
-    result = judged(half_blank, measures=("psnr",))
-    written, path = scoring.write(result, tmp_path / "out"), tmp_path / "out" / "metrics.json"
+    result = evaluated(half_blank, measures=("psnr",))
+    written, path = results.write(result, tmp_path / "out"), tmp_path / "out" / "metrics.json"
     assert evaluate._merged([str(path)], result).keys() == {"nearest", "bicubic"}
     assert evaluate._merged([str(path.parent)], result).keys() == {"nearest", "bicubic"}
     for model in written["models"].values():  # as it was written before blank images were left out
@@ -167,8 +173,8 @@ def test_results_with_a_psnr_of_other_images_are_not_merged(half_blank, tmp_path
 
 
 def test_files_hold_the_protocol_and_can_be_read_back(tiny_source, tmp_path):
-    result = judged(tiny_source)
-    written = scoring.write(result, tmp_path / "out")
+    result = evaluated(tiny_source)
+    written = results.write(result, tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["metrics.json", "montage.png", "per_image.csv", "table.md"]
     read = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -185,17 +191,17 @@ def test_files_hold_the_protocol_and_can_be_read_back(tiny_source, tmp_path):
 
 
 def test_hash_of_the_protocol_changes_with_everything_that_a_score_depends_on(tiny_source):
-    base = judged(tiny_source).protocol
+    base = evaluated(tiny_source).protocol
     others = [
-        judged(tiny_source, crop_border=5).protocol,
-        judged(tiny_source, scale=4).protocol,
-        judged(tiny_source, max_images=2).protocol,
+        evaluated(tiny_source, crop_border=5).protocol,
+        evaluated(tiny_source, scale=4).protocol,
+        evaluated(tiny_source, max_images=2).protocol,
         scoring.evaluate(
             [upscalers.load("bicubic")], tiny_source, "test", 2, degradations.make(2, 1.0), progress=False
         ).protocol,
     ]
     tiny_source.name = "renamed"
-    others.append(judged(tiny_source).protocol)
+    others.append(evaluated(tiny_source).protocol)
     assert len({base.hash, *(o.hash for o in others)}) == 6
 
 
@@ -210,7 +216,7 @@ def test_equal_images_give_an_equal_hash_and_one_other_pixel_does_not():
 
 
 def test_results_of_another_protocol_are_refused_by_the_first_difference(tiny_source):
-    one, other = judged(tiny_source).protocol.to_dict(), judged(tiny_source, crop_border=0).protocol.to_dict()
+    one, other = evaluated(tiny_source).protocol.to_dict(), evaluated(tiny_source, crop_border=0).protocol.to_dict()
     protocol.require_same(one, one, "x")
     with pytest.raises(InputError, match="x was measured by another protocol: crop_border is 0 there and 2 here"):
         protocol.require_same(one, other, "x")
@@ -223,7 +229,7 @@ def test_all_splits_together_are_their_sum(tiny_source):
 
 
 def test_picture_shows_the_median_case_not_the_best(tiny_source):
-    result = judged(tiny_source, ("bicubic", "lanczos"), measures=("psnr",))
+    result = evaluated(tiny_source, ("bicubic", "lanczos"), measures=("psnr",))
     gains = {
         case: next(r["psnr"] for r in result.rows if (r["id"], r["model"]) == (case, "lanczos"))
         - next(r["psnr"] for r in result.rows if (r["id"], r["model"]) == (case, "bicubic"))
@@ -231,15 +237,26 @@ def test_picture_shows_the_median_case_not_the_best(tiny_source):
     }
     assert sorted(gains, key=gains.get).index(result.case) == 2
     assert list(result.picture) == ["LR", "bicubic", "lanczos", "HR"]
-    caption = scoring.case_caption(result.summary)
+    caption = results.case_caption(result.summary)
     assert caption == f"median case of {len(gains)} by PSNR gain of lanczos over bicubic"
-    assert scoring.case_caption({"bicubic": {"n": 5}}) == "one of 5 images"
-    assert scoring.case_caption({"bicubic": {"n": 1}, "lanczos": {"n": 1}}) == "the only image"
+    assert results.case_caption({"bicubic": {"n": 5}}) == "one of 5 images"
+    assert results.case_caption({"bicubic": {"n": 1}, "lanczos": {"n": 1}}) == "the only image"
 
 
 def test_image_too_small_for_the_border_is_named(tiny_source):
     with pytest.raises(InputError, match="crop_border 30. Received: test_0 with 64x64"):
-        judged(tiny_source, crop_border=30)
+        evaluated(tiny_source, crop_border=30)
+
+
+@pytest.mark.parametrize("side,scale,crop_border", [(27, 3, 8), (24, 2, 6)])
+def test_more_than_eleven_pixels_must_be_left_within_the_borders(tmp_path, side, scale, crop_border):
+    source = ArraySource(tmp_path, {"test": [image[:side] for image in smooth_images(1, 63, 0)]})
+    if side - 2 * crop_border > 11:
+        result = evaluated(source, scale=scale, crop_border=crop_border, measures=("psnr", "ssim"))
+        assert math.isfinite(result.summary["bicubic"]["ssim"])
+    else:
+        with pytest.raises(InputError, match="larger than 27 pixels for crop_border 8. Received: test_0 with 27x63"):
+            evaluated(source, scale=scale, crop_border=crop_border, measures=("psnr",))
 
 
 def test_network_of_another_scale_or_channel_count_is_refused(tmp_path):
@@ -257,7 +274,7 @@ def test_network_of_another_scale_or_channel_count_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_unfinished_run_is_told_from_no_run(tmp_path):
+def test_unfinished_run_is_distinguished_from_no_run(tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     with pytest.raises(InputError, match="is not finished; start its fit again"):
         upscalers.load(str(tmp_path / "run"))
@@ -273,8 +290,8 @@ def test_levels_by_hand():
 
 
 def test_another_model_of_the_same_name_is_not_merged_away(tiny_source, tmp_path):
-    result = judged(tiny_source)
-    written = scoring.write(result, tmp_path / "out")
+    result = evaluated(tiny_source)
+    written = results.write(result, tmp_path / "out")
     path = tmp_path / "out" / "metrics.json"
     assert evaluate._merged([str(path)], result).keys() == {"nearest", "bicubic"}
     written["models"]["nearest"]["psnr"] += 1.0
@@ -283,9 +300,9 @@ def test_another_model_of_the_same_name_is_not_merged_away(tiny_source, tmp_path
         evaluate._merged([str(path)], result)
 
 
-def test_usual_measures_read_as_ever_and_new_ones_are_told_where_they_were_asked_for(tiny_source):
-    usual, fewer = judged(tiny_source).protocol, judged(tiny_source, measures=("psnr", "ssim")).protocol
-    # The text of the first release: with another one no earlier number could be compared.
+def test_optional_metrics_change_the_protocol_only_where_they_are_measured(tiny_source):
+    usual, fewer = evaluated(tiny_source).protocol, evaluated(tiny_source, measures=("psnr", "ssim")).protocol
+    # The text of the first release; another one would change the hashes of all earlier results.
     assert (
         usual.measures
         == fewer.measures
@@ -295,28 +312,26 @@ def test_usual_measures_read_as_ever_and_new_ones_are_told_where_they_were_asked
         )
     )
     assert usual.hash == fewer.hash
-    more = judged(tiny_source, measures=("psnr", "gmsd", "vif")).protocol
+    more = evaluated(tiny_source, measures=("psnr", "gmsd", "vif")).protocol
     assert more.measures == usual.measures + (
         "; VIFp pixel domain, four scales, of the luma (Sheikh 2006); GMSD c=170, of the luma (Xue 2014)"
     )
-    assert more.hash == judged(tiny_source, measures=("vif", "psnr", "gmsd")).protocol.hash != usual.hash
+    assert more.hash == evaluated(tiny_source, measures=("vif", "psnr", "gmsd")).protocol.hash != usual.hash
 
 
 def test_every_further_measure_has_a_definition():
-    for name in scoring.FURTHER:
+    for name in metrics.optional_names():
         assert protocol.definitions([name], "x") != protocol.definitions([])
-    known = {*metrics.METRICS, *windows.METRICS, *scoring.LEARNED, *scoring.OF_SETS}
-    assert set(scoring.MEASURES) | set(scoring.FURTHER) == known
 
 
-def test_measures_of_one_image_are_told_of_the_truth_too(tiny_source, tmp_path):
-    result = judged(tiny_source, measures=("psnr", "noise", "sharpness", "laplacian"))
+def test_no_reference_metrics_are_measured_on_the_reference_too(tiny_source, tmp_path):
+    result = evaluated(tiny_source, measures=("psnr", "noise", "sharpness", "laplacian"))
     noise = [metrics.noise(hr, hr, 255) for hr in (image[2:-2, 2:-2] for image in tiny_source.images["test"])]
     for found in result.summary.values():
         assert found["noise_hr"] == pytest.approx(np.mean(noise))
         assert "noise_hr_gain" not in found
     assert result.summary["nearest"]["noise"] != result.summary["bicubic"]["noise"]
-    scoring.write(result, tmp_path / "out")
+    results.write(result, tmp_path / "out")
     text = (tmp_path / "out" / "table.md").read_text()
     assert f"noise (HR {np.mean(noise):.2f})" in text and "Laplacian (HR " in text and "sharpness (HR 1)" in text
 
@@ -332,10 +347,10 @@ def own_network(tmp_path):
 
 
 def test_distances_of_sets_come_once_a_model_with_a_warning_of_few_images(tiny_source, own_network):
-    from tfmisr.metrics import features, sets
+    from tfmisr.metrics import _features, sets
 
-    network = features.from_file(own_network)
-    result = judged(tiny_source, measures=("psnr", "fid", "kid"), features=network)
+    network = _features.from_file(own_network)
+    result = evaluated(tiny_source, measures=("psnr", "fid", "kid"), features=network)
     images = tiny_source.images["test"]
     lr = [lr for *_, lr, _ in pipeline.pairs(pipeline.cache_of(tiny_source, "test"), 2, degradations.make(2))]
     sr = [upscalers.load("nearest")(x, 2, 255) for x in lr]
@@ -345,7 +360,7 @@ def test_distances_of_sets_come_once_a_model_with_a_warning_of_few_images(tiny_s
     assert network.description in result.protocol.measures
     assert not {"fid", "kid"} & set(result.rows[0])
     assert "FID of 4 images by 3 features is biased" in result.notes[-1]
-    assert not any("FID" in note for note in judged(tiny_source, measures=("psnr", "kid"), features=network).notes)
+    assert not any("FID" in note for note in evaluated(tiny_source, measures=("psnr", "kid"), features=network).notes)
 
 
 def test_command_takes_names_with_commas_and_spaces_and_a_network(
@@ -366,13 +381,13 @@ def test_command_takes_names_with_commas_and_spaces_and_a_network(
     "flags,message",
     [
         (["--measures", "psnr", "vift"], "measure must be one of .* did you mean vif?"),
-        (["--measures", "ssim,vif"], "--measures must hold psnr. Received: ssim vif"),
+        (["--measures", "ssim,vif"], "--measures must include psnr. Received: ssim vif"),
         (["--features", "a.keras"], "add one of them to --measures"),
         (["--measures", "psnr", "fid", "--features_range", "unit"], "give it too"),
         (["--measures", "psnr", "fid", "--features", "nowhere.keras"], "found none at nowhere.keras"),
     ],
 )
-def test_mistake_in_the_measures_is_told(flags, message, tiny_source, monkeypatch):
+def test_mistake_in_the_flags_of_metrics_is_reported(flags, message, tiny_source, monkeypatch):
     from tfmisr import data
 
     monkeypatch.setattr(data, "load_for", lambda *args: tiny_source)

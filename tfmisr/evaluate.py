@@ -1,19 +1,18 @@
-"""python -m tfmisr.evaluate: scores models and interpolations on the whole images of a split."""
+"""python -m tfmisr.evaluate: scores models and interpolations on the full images of a split."""
 
 import argparse
 import dataclasses
-import json
 import math
 import pathlib
 import sys
 
 import tfmisr
-from tfmisr import classical, cli
+from tfmisr import classical, cli, metrics
 from tfmisr.edge import shipped
 from tfmisr.edge.errors import InputError, check_name
 from tfmisr.edge.text import counted
 from tfmisr.evaluation import outcomes
-from tfmisr.evaluation.scoring import FURTHER, INTERPOLATIONS, LEARNED, MEASURES, OF_SETS, REFERENCE
+from tfmisr.evaluation.scoring import INTERPOLATIONS, REFERENCE
 from tfmisr.losses.expression import VALUE_RANGES
 
 _INHERITED = ("scale", "degradation", "blur_sigma", "noise_std", "quantize_lr")
@@ -22,7 +21,7 @@ _INHERITED = ("scale", "degradation", "blur_sigma", "noise_std", "quantize_lr")
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m tfmisr.evaluate",
-        description="Scores models and interpolations on the whole images of a split.",
+        description="Scores models and interpolations on the full images of a split.",
     )
     parser.add_argument(
         "models",
@@ -33,10 +32,10 @@ def _parser() -> argparse.ArgumentParser:
         + ", ".join(INTERPOLATIONS)
         + ") or a classical method ("
         + ", ".join(classical.METHODS)
-        + "); one of these that learns does so on the dataset's train split, once; a network's name with + "
-        "is its mean over eight orientations",
+        + "); methods that are trained use the dataset's train split, once; a network's name with + "
+        "is its geometric self-ensemble, the mean over eight flips and rotations",
     )
-    parser.add_argument("--dataset", help="dataset's name or a folder (default: the first run's own)")
+    parser.add_argument("--dataset", help="dataset's name or a folder (default: that of the first run)")
     parser.add_argument("--manual_dir", nargs="+", metavar="DIR", help="folders with its source files")
     parser.add_argument("--data_dir", metavar="DIR", help="where prepared datasets are kept")
     parser.add_argument("--patient_pattern", help="as for python -m tfmisr.fit")
@@ -57,27 +56,28 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--measures",
         nargs="+",
-        default=[",".join(MEASURES)],
+        default=[",".join(metrics.default_names())],
         metavar="NAME",
-        help=f"psnr and others of: {', '.join(MEASURES)} (these are the default), {', '.join(FURTHER)}",
+        help=f"metrics, psnr among them: {', '.join(metrics.default_names())} (these are the default), "
+        + ", ".join(metrics.optional_names()),
     )
     parser.add_argument(
         "--features",
         metavar="FILE",
-        help="network (.keras) that fid and kid look through (default: Inception v3, whose weights are downloaded)",
+        help="feature network (.keras) of fid and kid (default: Inception v3, whose weights are downloaded)",
     )
     parser.add_argument(
         "--features_range",
         choices=tuple(VALUE_RANGES),
-        help="its black and white: unit 0 and 1 (default), signed -1 and 1, bytes 0 and 255",
+        help="value range of its input: unit [0, 1] (default), signed [-1, 1], bytes [0, 255]",
     )
     parser.add_argument(
         "--weights_dir", metavar="DIR", help="published weights of lpips, fid, kid (default: ~/.cache/tfmisr/weights)"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="for classical methods that learn (default: 0)"
+        "--seed", type=int, default=0, metavar="N", help="for classical methods that are trained (default: 0)"
     )
-    parser.add_argument("--max_images", type=int, metavar="N", help="judge N images, taken evenly")
+    parser.add_argument("--max_images", type=int, metavar="N", help="evaluate N images, evenly spaced")
     parser.add_argument(
         "--merge", nargs="+", default=[], metavar="PATH", help="metrics.json of the same protocol, or its folder"
     )
@@ -85,45 +85,49 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     print(run(_parser().parse_args(argv)))
     return 0
 
 
 def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
-    """Scores what the parsed flags, or `tfmisr.options.parsed`, say."""
+    """Scores the models of parsed flags, or of `tfmisr.options.parsed`.
+
+    Raises:
+        InputError: There is no such model, dataset or metric, or the models cannot be compared.
+    """
     measures = _measures(arguments)
     _check(arguments)
     folder = _output(arguments)
     cli.check_writable(folder)
     from tfmisr import data, degradations, models
-    from tfmisr.evaluation import scoring
+    from tfmisr.evaluation import results, scoring
     from tfmisr.inference import fitting, upscalers
 
-    features = _looked_through(arguments, measures)
-    chosen = _unique([classical.named(name) or upscalers.load(name) for name in arguments.models])
-    trained = [u for u in chosen if u.config]
-    values = {key: _agreed(arguments, trained, key) for key in _INHERITED}
+    features = _feature_network(arguments, measures)
+    methods = _unique_names([classical.named(name) or upscalers.load(name) for name in arguments.models])
+    trained = [u for u in methods if u.config]
+    values = {key: _common_value(arguments, trained, key) for key in _INHERITED}
     scale = values["scale"]
-    scale = next((u.scale for u in chosen if u.scale), 4) if scale is None else scale
+    scale = next((u.scale for u in methods if u.scale), 4) if scale is None else scale
     models.check_scale(scale)
-    _check_scales(chosen, scale)
-    if not any(u.name == REFERENCE for u in chosen):
-        chosen = [upscalers.load(REFERENCE), *chosen]
+    _check_scales(methods, scale)
+    if not any(u.name == REFERENCE for u in methods):
+        methods = [upscalers.load(REFERENCE), *methods]
     source = data.load_for(arguments, trained[0].config if trained else {})
     learning = trained or set(arguments.models) & set(classical.LEARNING)
     if learning and arguments.split in ("train", "all"):
         print(
             f"warning: --split {arguments.split} includes images that models were trained on; "
-            "its numbers say nothing about new patients",
+            "its numbers do not generalize to new patients",
             file=sys.stderr,
         )
     fields = {**values, "scale": scale}
     degradation = degradations.of(fields)
-    chosen = [fitting.fitted(u, source, fields, arguments.seed) for u in chosen]
+    methods = [fitting.fitted(u, source, fields, arguments.seed) for u in methods]
     result = scoring.evaluate(
-        chosen,
+        methods,
         source,
         arguments.split,
         scale,
@@ -134,40 +138,39 @@ def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
         features=features,
         weights_dir=arguments.weights_dir,
     )
-    metrics = scoring.write(result, folder, _merged(arguments.merge, result))
+    content = results.write(result, folder, _merged(arguments.merge, result))
     for note in result.notes:
         print(f"warning: {note}", file=sys.stderr)
-    return outcomes.Evaluation(folder, metrics)
+    return outcomes.Evaluation(folder, content)
 
 
 def _measures(arguments) -> list[str]:
     """Returns the names given as `psnr ssim` or as `psnr,ssim`, each once."""
     names = [name for text in arguments.measures for name in text.split(",") if name]
     for name in names:
-        check_name("measure", name, [*MEASURES, *FURTHER])
+        check_name("measure", name, metrics.names())
     if "psnr" not in names:
-        raise InputError(f"--measures must hold psnr. Received: {' '.join(names)}")
-    if arguments.features and not set(names) & set(OF_SETS):
-        raise InputError("--features is what fid and kid look through; add one of them to --measures")
+        raise InputError(f"--measures must include psnr. Received: {' '.join(names)}")
+    per_set = [metric.name for metric in metrics.rows() if metric.per_set]
+    if arguments.features and not set(names) & set(per_set):
+        raise InputError(f"--features is the network of {' and '.join(per_set)}; add one of them to --measures")
     if arguments.features_range and not arguments.features:
-        raise InputError("--features_range says what the network of --features takes; give it too")
+        raise InputError("--features_range is the value range of the network of --features; give it too")
     return list(dict.fromkeys(names))
 
 
-def _looked_through(arguments, measures):
-    """Returns the network of FID and KID; weights that cannot be had are told before anything is learned or judged."""
-    if set(measures) & set(LEARNED):
-        from tfmisr.metrics import lpips
-
-        for name in (m for m in measures if m in LEARNED):
-            lpips.files(name, arguments.weights_dir)
-    if not set(measures) & set(OF_SETS):
+def _feature_network(arguments, measures):
+    """Returns the network of the set-level metrics; missing weights are reported before anything is trained."""
+    rows = [metrics.get(name) for name in measures]
+    for metric in rows:
+        metric.files(arguments.weights_dir)
+    if not any(metric.per_set for metric in rows):
         return None
-    from tfmisr.metrics import features
+    from tfmisr.metrics import _features
 
     if not arguments.features:
-        return features.standard(arguments.weights_dir)
-    return features.from_file(arguments.features, arguments.features_range or "unit")
+        return _features.standard(arguments.weights_dir)
+    return _features.from_file(arguments.features, arguments.features_range or "unit")
 
 
 def _check(arguments):
@@ -180,8 +183,8 @@ def _check(arguments):
         raise InputError(f"seed must be in [0, 2**32). Received: {arguments.seed}")
 
 
-def _agreed(arguments, trained, key):
-    """Returns the flag, else what all runs were trained with; runs that differ need the flag."""
+def _common_value(arguments, trained, key):
+    """Returns the flag, else the value that all runs were trained with; runs that differ need the flag."""
     if getattr(arguments, key) is not None:
         return getattr(arguments, key)
     values = {u.name: u.config.get(key) for u in trained}
@@ -191,18 +194,18 @@ def _agreed(arguments, trained, key):
     return next(iter(values.values()), None)
 
 
-def _check_scales(chosen, scale):
-    for u in chosen:
+def _check_scales(methods, scale):
+    for u in methods:
         if u.scale not in (None, scale):
             raise InputError(
-                f"{u.name} enlarges {u.scale} times, this evaluation {scale} times; "
+                f"{u.name} upscales {u.scale} times, this evaluation {scale} times; "
                 "numbers of different protocols are not compared"
             )
 
 
-def _unique(chosen):
+def _unique_names(methods):
     counts, result = {}, []
-    for u in chosen:
+    for u in methods:
         counts[u.name] = counts.get(u.name, 0) + 1
         name = u.name if counts[u.name] == 1 else f"{u.name}-{counts[u.name]}"
         result.append(dataclasses.replace(u, name=name))
@@ -210,47 +213,41 @@ def _unique(chosen):
 
 
 def _merged(paths, result) -> dict:
-    from tfmisr.evaluation import protocol
+    from tfmisr.evaluation import protocol, results
 
     models = {}
     for path in paths:
-        path = pathlib.Path(path)
-        path = path / "metrics.json" if path.is_dir() else path
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            found["protocol"], found["models"]  # noqa: B018  both must be there
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"expected a metrics.json at {path}: {error}") from error
-        protocol.require_same(result.protocol.to_dict(), found["protocol"], path)
-        _require_same_count(result.summary, found["models"], path)
-        models |= _other_models(models | result.summary, found["models"], path)
+        content = results.read(path)
+        protocol.require_same(result.protocol.to_dict(), content["protocol"], path)
+        _require_same_count(result.summary, content["models"], path)
+        models |= _other_models(models | result.summary, content["models"], path)
     return models
 
 
-def _require_same_count(known, found, path) -> None:
-    """Raises an `InputError` where PSNR is the mean of other images there, some having been left out."""
-    here = _images_with_psnr(next(iter(known.values())))
-    for model in found.values():
-        if (there := _images_with_psnr(model)) != here:
+def _require_same_count(summary, other_models, path) -> None:
+    """Raises an `InputError` where the other PSNR is the mean of other images, some having been left out."""
+    count = _images_with_psnr(next(iter(summary.values())))
+    for model in other_models.values():
+        if (other_count := _images_with_psnr(model)) != count:
             raise InputError(
-                f"{path} holds PSNR of {counted(there, 'image')}, this evaluation of {here}: some are blank or "
-                "reproduced exactly by a model; judge all models in one command"
+                f"{path} holds PSNR of {counted(other_count, 'image')}, this evaluation of {count}: some are blank or "
+                "reproduced exactly by a model; evaluate all models in one command"
             )
 
 
 def _images_with_psnr(model) -> int:
-    # Before images were left out, one without a PSNR left the whole mean without a value.
+    # Before images were left out, one image without a PSNR made the mean undefined.
     return model.get("psnr_n", 0 if model.get("psnr") is None else model["n"])
 
 
-def _other_models(known, found, path) -> dict:
-    for name in known.keys() & found.keys():
-        own, other = (_number(models[name].get("psnr")) for models in (known, found))
-        if not math.isclose(own, other, rel_tol=1e-6):
+def _other_models(known, other_models, path) -> dict:
+    for name in known.keys() & other_models.keys():
+        psnr, other_psnr = (_number(models[name].get("psnr")) for models in (known, other_models))
+        if not math.isclose(psnr, other_psnr, rel_tol=1e-6):
             raise InputError(
-                f"{path} holds another model named {name}; rename the folder of one run and judge it again"
+                f"{path} holds another model named {name}; rename the folder of one run and evaluate it again"
             )
-    return found
+    return other_models
 
 
 def _number(value) -> float:

@@ -78,7 +78,7 @@ def _warn(chosen, source) -> None:
 
 def _judge(chosen, source, path) -> outcomes.TrainingRun:
     from tfmisr import degradations
-    from tfmisr.evaluation import scoring, verdicts
+    from tfmisr.evaluation import results, scoring, verdicts
     from tfmisr.inference import upscalers
 
     split = next((s for s in ("test", "validation", "train") if s in source.splits), None)
@@ -92,7 +92,7 @@ def _judge(chosen, source, path) -> outcomes.TrainingRun:
     )
     for note in result.notes:
         print(f"warning: {note}", file=sys.stderr)
-    metrics = scoring.write(result, path.parent / "evaluation")
+    metrics = results.write(result, path.parent / "evaluation")
     return outcomes.TrainingRun(path.parent, metrics, path, verdicts.verdict(result.summary, judged[-1].name))
 
 

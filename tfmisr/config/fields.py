@@ -11,7 +11,7 @@ import pathlib
 import types
 import typing
 
-from tfmisr import models, presets
+from tfmisr import losses, models, presets
 from tfmisr.config import compatibility
 from tfmisr.edge.errors import InputError, check_name, hint
 from tfmisr.losses import expression
@@ -59,7 +59,7 @@ class Config:
     epochs: float | None = _option(None, "passes over the training images, one patch of each a pass")
     loss: str = _option(
         "mae",
-        "a loss or a weighted sum, such as 'charbonnier + 0.1*ms_ssim(scales=2)': " + ", ".join(expression.NAMES),
+        "a loss or a weighted sum, such as 'charbonnier + 0.1*ms_ssim(scales=2)': " + ", ".join(losses.names()),
     )
     optimizer: str = _option("adam", "optimizer", ("adam", "sgd", "muon"))
     learning_rate: float = _option(1e-3, "learning rate after the warm-up")

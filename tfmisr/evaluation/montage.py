@@ -1,8 +1,9 @@
-"""One picture of a case: the most interesting spots, enlarged, of the LR image, of every method and of the truth."""
+"""Montage of one case: magnified crops and error maps of the LR image, of every method and of the reference (HR)."""
 
 import dataclasses
 import functools
 import math
+import os
 import re
 
 import numpy as np
@@ -40,20 +41,23 @@ def montage(
     title: str | None = None,
     caption: str | None = None,
 ) -> Figure:
-    """Returns a figure of enlarged crops and error maps.
+    """Returns a figure of magnified crops and error maps.
 
-    Pixels are shown as squares, without smoothing. Within a crop all images share one gray scale, fitted to
-    the truth's, and all error maps share one color scale. Which crops: see `crops.choose_crops`, which
-    is given the errors of bicubic, or else of the first method.
+    Pixels are shown as squares, without smoothing. Within a crop all images share one gray scale, fitted to that of
+    the reference, and all error maps share one color scale. The crops are those of `crops.choose_crops` for the
+    errors of bicubic, or else of the first method.
 
     Args:
-        images: By name and in this order: `LR`, `scale` times smaller; the methods' images; `HR`, the truth.
+        images: By name and in this order: `LR`, `scale` times smaller; the methods' images; `HR`, the reference.
             Arrays (height, width) or (height, width, channels), 1 or 3 channels, of any type.
         max_val: Full-scale value of all of them.
         crops: Number of crops.
-        scores: Measures of the whole images to write beneath the names: `{name: {"psnr": dB, "ssim": x}}`.
-        title: First line of the picture.
+        scores: Metrics of the full images, written beneath the names: `{name: {"psnr": dB, "ssim": x}}`.
+        title: First line of the figure.
         caption: Text beneath the overview, such as how the case was chosen.
+
+    Raises:
+        ValueError: `images` lacks LR, HR or a method, or the shapes do not fit.
     """
     images = {name: np.asarray(image, np.float64) for name, image in images.items()}
     images = {name: image[..., None] if image.ndim == 2 else image for name, image in images.items()}
@@ -63,15 +67,15 @@ def montage(
     scale = round(images["HR"].shape[0] / images["LR"].shape[0])
     size, zoom = _geometry(images["HR"].shape, scale, len(bands[0]))
     errors = {name: np.mean(np.abs(images[name] - images["HR"]), axis=-1) for name in methods}
-    judged = _REFERENCE if _REFERENCE in methods else methods[0]
-    squares = np.mean(np.square(images[judged] - images["HR"]), axis=-1)
-    chosen = choose_crops(squares, size, scale, crops, judged)
-    norms = [_color_scale([crop.of(error) for error in errors.values()], max_val) for crop in chosen]
-    return _Page(images, errors, chosen, norms, bands, size * zoom, max_val, scores or {}).draw(title, caption)
+    method = _REFERENCE if _REFERENCE in methods else methods[0]
+    squared_error = np.mean(np.square(images[method] - images["HR"]), axis=-1)
+    selected = choose_crops(squared_error, size, scale, crops, method)
+    norms = [_color_scale([crop.of(error) for error in errors.values()], max_val) for crop in selected]
+    return _Page(images, errors, selected, norms, bands, size * zoom, max_val, scores or {}).draw(title, caption)
 
 
-def save_montage(path, images: dict[str, np.ndarray], max_val: float, **options) -> None:
-    """Writes the PNG of `montage(images, max_val, **options)`, whole or not at all."""
+def save_montage(path: str | os.PathLike, images: dict[str, np.ndarray], max_val: float, **options) -> None:
+    """Writes `montage(images, max_val, **options)` as PNG, atomically."""
     figure = montage(images, max_val, **options)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
@@ -87,17 +91,17 @@ def _check(images):
 
 
 def _bands(methods):
-    """Returns the columns of each band: LR, some of the methods, HR; the bands alike in length."""
+    """Returns the columns of each band: LR, some of the methods, HR; the bands are about equally long."""
     count = math.ceil(len(methods) / (_MAX_COLUMNS - 2))
     length = math.ceil(len(methods) / count)
     return [["LR", *methods[i : i + length], "HR"] for i in range(0, len(methods), length)]
 
 
 def _geometry(shape, scale, columns):
-    """Returns the side of a crop in HR pixels, a multiple of the scale, and how many dots show one."""
+    """Returns the side of a crop in HR pixels, a multiple of the scale, and the dots of the figure per HR pixel."""
     cell = min(_MAX_CELL, (_WIDTH - 3 * _MARGIN - _SIDE) // columns - _GAP)
-    wanted = min(max(math.isqrt(shape[0] * shape[1]) // 8, 24, 8 * scale), 96, min(shape[:2]) // 3)
-    zoom = max(1, round(cell / max(1, wanted)))
+    side = min(max(math.isqrt(shape[0] * shape[1]) // 8, 24, 8 * scale), 96, min(shape[:2]) // 3)
+    zoom = max(1, round(cell / max(1, side)))
     return scale * max(1, cell // zoom // scale), zoom
 
 
@@ -116,7 +120,7 @@ def _advance(letter, size, weight):
 
 
 def _lines(text, dots, size, weight="normal"):
-    """Returns the text in lines of at most so many dots, broken after the signs that names are made of if possible."""
+    """Wraps the text to lines of at most `dots` dots, if possible after punctuation or spaces."""
 
     def too_wide(line):
         return sum(_advance(letter, size, weight) for letter in line.rstrip()) > dots
@@ -134,7 +138,7 @@ def _lines(text, dots, size, weight="normal"):
 
 @dataclasses.dataclass
 class _Page:
-    """Places everything in whole dots, so that every pixel of a crop is drawn equally large."""
+    """Layout in whole dots, so that all pixels of a crop are drawn with equal size."""
 
     images: dict[str, np.ndarray]
     errors: dict[str, np.ndarray]
@@ -171,11 +175,11 @@ class _Page:
 
     def _legend(self, caption):
         """Returns lines and their colors: how the case and the crops were chosen."""
-        known = [(line, _TEXT) for line in [*_lines(caption or "", self.side, 10.5), *([""] if caption else [])]]
+        legend = [(line, _TEXT) for line in [*_lines(caption or "", self.side, 10.5), *([""] if caption else [])]]
         for i, crop in enumerate(self.crops):
             lines = _lines(f"{'ABCDEFGH'[i]}: {crop.reason}", self.side, 10.5)
-            known += [(line, _MARKS[i % len(_MARKS)]) for line in lines]
-        return known
+            legend += [(line, _MARKS[i % len(_MARKS)]) for line in lines]
+        return legend
 
     def _wrapped(self, name):
         return _lines(name, self.cell, 11.5, "bold")
@@ -189,10 +193,10 @@ class _Page:
             corner = crop.left - 0.5, crop.top - 0.5
             axes.add_patch(Rectangle(corner, crop.size, crop.size, fill=False, edgecolor=color, linewidth=2))
             above = crop.top > hr.shape[0] / 8
-            place = dict(va="bottom" if above else "top", fontsize=12, fontweight="bold", color=color)
+            style = dict(va="bottom" if above else "top", fontsize=12, fontweight="bold", color=color)
             outline = [withStroke(linewidth=3, foreground=_BACKGROUND)]
             row = crop.top - 4 if above else crop.top + crop.size + 4
-            axes.text(crop.left, row, letter, path_effects=outline, **place)
+            axes.text(crop.left, row, letter, path_effects=outline, **style)
 
     def _column(self, name, left, top):
         middle = left + self.cell / 2
@@ -211,7 +215,7 @@ class _Page:
                 note = self._crop_note(name, crop)
                 self._text(middle, below + self.cell + 11, note, ha="center", size=10, color=_DIM)
             elif name == "LR":
-                self._described(i, left, below)
+                self._describe(i, left, below)
             top += 2 * self.cell + _GAP + _FOOT
 
     def _error(self, name, i, left, top):
@@ -221,18 +225,18 @@ class _Page:
 
     def _crop(self, name, i, left, top):
         crop, hr = self.crops[i], self.images["HR"]
-        shrunk = round(hr.shape[0] / self.images[name].shape[0])
+        scale = round(hr.shape[0] / self.images[name].shape[0])
         axes = self._axes(f"crop {i} {name}", left, top, self.cell, self.cell, _MARKS[i % len(_MARKS)])
-        pixels = self._shown(crop.of(self.images[name], shrunk), crop.of(hr))
+        pixels = self._shown(crop.of(self.images[name], scale), crop.of(hr))
         axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
     def _window(self, reference):
-        """Returns the values shown black and white: of gray images the truth's own, with some room."""
+        """Returns the values shown black and white: for gray images the range of the reference, with a margin."""
         if reference.shape[2] == 3:
             return 0.0, float(self.max_val)
         low, high = (float(v) for v in np.quantile(reference, (0.002, 0.998)))
-        room = max(self.max_val / 32 - (high - low), 0) / 2
-        return low - room, high + room
+        margin = max(self.max_val / 32 - (high - low), 0) / 2
+        return low - margin, high + margin
 
     def _shown(self, image, reference):
         low, high = self._window(reference)
@@ -242,8 +246,8 @@ class _Page:
         if name in ("LR", "HR"):
             height, width = self.images[name].shape[:2]
             return f"{width} x {height}"
-        found = self.scores.get(name, {})
-        return _measures(found.get("psnr"), found.get("ssim"))
+        scores = self.scores.get(name, {})
+        return _format_scores(scores.get("psnr"), scores.get("ssim"))
 
     def _note_color(self, name):
         known = {n: s["psnr"] for n, s in self.scores.items() if s.get("psnr") is not None}
@@ -252,10 +256,10 @@ class _Page:
 
     def _crop_note(self, name, crop):
         pair = crop.of(self.images["HR"]), crop.of(self.images[name])
-        return _measures(metrics.psnr(*pair, self.max_val), metrics.ssim(*pair, self.max_val))
+        return _format_scores(metrics.psnr(*pair, self.max_val), metrics.ssim(*pair, self.max_val))
 
-    def _described(self, i, left, top):
-        """Writes what a crop is, and draws the scale of its error maps."""
+    def _describe(self, i, left, top):
+        """Writes size, position and gray range of a crop, and draws the color bar of its error maps."""
         crop = self.crops[i]
         low, high = self._window(crop.of(self.images["HR"]))
         lines = [
@@ -272,24 +276,24 @@ class _Page:
         axes = self._axes(f"color bar {i}", left, top, width, 12)
         mappable = ScalarMappable(self.norms[i], "inferno")
         bar = self.figure.colorbar(mappable, axes, orientation="horizontal", extend="max")
-        number = 12 + sum(_advance(digit, 10, "normal") for digit in f"{self.norms[i].vmax:.0f}")
-        bar.locator = MaxNLocator(max(1, min(4, int(width // number))))
+        label_width = 12 + sum(_advance(digit, 10, "normal") for digit in f"{self.norms[i].vmax:.0f}")
+        bar.locator = MaxNLocator(max(1, min(4, int(width // label_width))))
         axes.tick_params(colors=_TEXT, labelsize=10)
         bar.outline.set_edgecolor(_DIM)
 
     def _axes(self, label, left, top, width, height, color=_DIM):
-        place = left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height
-        axes = self.figure.add_axes(place, label=label)
+        rectangle = left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height
+        axes = self.figure.add_axes(rectangle, label=label)
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set(edgecolor=color, linewidth=1.2)
         return axes
 
     def _text(self, x, y, text, size, ha="left", va="center", color=_TEXT, weight="normal"):
-        place = x / self.width, 1 - y / self.height
-        self.figure.text(*place, text, fontsize=size, ha=ha, va=va, color=color, fontweight=weight, linespacing=1.4)
+        position = x / self.width, 1 - y / self.height
+        self.figure.text(*position, text, fontsize=size, ha=ha, va=va, color=color, fontweight=weight, linespacing=1.4)
 
 
-def _measures(psnr, ssim):
+def _format_scores(psnr, ssim):
     texts = [] if psnr is None else [f"{psnr:.2f} dB"]
     return "  ".join([*texts, *([] if ssim is None or math.isnan(ssim) else [f"{ssim:.4f}"])])

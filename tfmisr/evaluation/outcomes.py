@@ -1,7 +1,7 @@
-"""What a command found, as an object: printed as its table, shown in notebooks as a table with its picture.
+"""Results of the commands as objects: printed as a table, displayed in notebooks as a table with a figure.
 
-`str()` is what the command prints at its end, `table()` the table in it, `summary` the numbers, `workdir` where the
-files are, `figure` the picture.
+`str()` is the final output of the command, `table()` the table in it, `summary` the numbers, `workdir` the folder of
+the files, `figure` the image file.
 """
 
 import base64
@@ -14,12 +14,12 @@ from tfmisr.evaluation import table as tables
 
 
 class Outcome:
-    """What all outcomes share; each has `workdir`, `summary`, `figure` and `table()`.
+    """Base class of the outcomes; each has `workdir`, `summary`, `figure` and `table()`.
 
     Attributes:
         workdir: Folder of the files.
         summary: The numbers.
-        figure: File of the picture; `None` where there is none.
+        figure: Image file; `None` where there is none.
     """
 
     figure: pathlib.Path | None = None
@@ -28,10 +28,10 @@ class Outcome:
         return f"<pre>{html.escape(self.table())}</pre>"
 
     def _repr_html_(self) -> str:
-        """The table and, below it, the picture: of several forms a notebook shows this one alone."""
+        """Returns the table and, below it, the figure: notebooks display this representation only."""
         png = self._repr_png_()
-        picture = f'<img alt="montage" src="data:image/png;base64,{base64.b64encode(png).decode()}">' if png else ""
-        return self._html_table() + picture
+        image = f'<img alt="montage" src="data:image/png;base64,{base64.b64encode(png).decode()}">' if png else ""
+        return self._html_table() + image
 
     def _repr_png_(self) -> bytes | None:
         return self.figure.read_bytes() if self.figure and self.figure.is_file() else None
@@ -54,7 +54,7 @@ class Evaluation(Outcome):
 
     @property
     def summary(self) -> dict[str, dict]:
-        """Model to its means, intervals and number of parameters; `None` is what is infinite or not defined."""
+        """Model to its means, intervals and number of parameters; infinite and undefined values are `None`."""
         return self.metrics["models"]
 
     @property
@@ -63,7 +63,7 @@ class Evaluation(Outcome):
         return self.workdir / "montage.png"
 
     def table(self) -> str:
-        """Returns the main measures of all models, aligned."""
+        """Returns the main metrics of all models, aligned."""
         return tables.console_table(self.metrics)
 
     def _html_table(self):
@@ -86,7 +86,7 @@ class TrainingRun(Evaluation):
         workdir: The run's folder.
         metrics: Content of `evaluation/metrics.json` there.
         model: The trained network, `model.keras`.
-        verdict: How it compares with bicubic interpolation, in one sentence.
+        verdict: Comparison with bicubic interpolation, in one sentence.
     """
 
     model: pathlib.Path
@@ -103,12 +103,12 @@ class TrainingRun(Evaluation):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Search(Outcome):
-    """A search of hyperparameters, or a study of them.
+    """A hyperparameter search, or a study of parameters.
 
     Attributes:
         workdir: Folder of `study.csv`, `report.md`, `best.json` and the trials.
-        summary: The best trial: its number, `values`, `steps` and what was measured.
-        text: What the command prints of it.
+        summary: The best trial: its number, `values`, `steps` and metrics.
+        text: The command's output.
         run: Folder of the best trial's run, or of the run that was trained with its values.
     """
 
@@ -125,12 +125,12 @@ class Search(Outcome):
 
     @property
     def figure(self) -> pathlib.Path | None:
-        """The effect of each parameter, where the report has that picture."""
+        """Plot of the effect of each parameter; `None` where the report has none."""
         path = self.workdir / "effects.png"
         return path if path.is_file() else None
 
     def table(self) -> str:
-        """Returns what each parameter does and the best setting, as the command prints it."""
+        """Returns the effect of each parameter and the best setting, as the command prints it."""
         return self.text
 
     def _html_table(self):
@@ -154,9 +154,9 @@ class Exported(Outcome):
     """The files of a network.
 
     Attributes:
-        workdir: Folder of the files, and of `report.json` and `report.md` where they were compared.
+        workdir: Folder of the files, and of `report.json` and `report.md` where the files were compared.
         files: The `.tflite` files.
-        summary: Content of `report.json`; empty where nothing was compared.
+        summary: Content of `report.json`; empty without a comparison.
     """
 
     workdir: pathlib.Path
@@ -165,11 +165,11 @@ class Exported(Outcome):
 
     @property
     def failures(self) -> list[str]:
-        """What is over a limit, a sentence each; none where nothing was compared."""
+        """A sentence for each value that exceeds its limit; empty without a comparison."""
         return self.summary.get("failures", [])
 
     def table(self) -> str:
-        """Returns what each file loses against the Keras network."""
+        """Returns the loss of quality of each file against the Keras network."""
         return "\n".join(
             f"{name}: PSNR drop {row['psnr_drop']:+.4f} dB, worst pixel {row['worst_pixel']:.1e}"
             for name, row in self.summary.get("files", {}).items()
@@ -191,12 +191,12 @@ class Exported(Outcome):
 
 
 def _scores(summary) -> str:
-    known = {name: found.get("psnr") for name, found in summary.items()}
+    known = {name: values.get("psnr") for name, values in summary.items()}
     return ", ".join(f"{name} {'-' if psnr is None else f'{psnr:.2f}'} dB" for name, psnr in known.items())
 
 
 def _html(titles, lines) -> str:
-    """Returns an HTML table; a cell that is bold in Markdown is bold."""
+    """Returns an HTML table; cells that are bold in Markdown are bold."""
 
     def row(cells, tag):
         return f"<tr>{''.join(f'<{tag}>{_cell(cell)}</{tag}>' for cell in cells)}</tr>"

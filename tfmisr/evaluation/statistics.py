@@ -1,8 +1,8 @@
-"""Means over images with intervals over patients: several images of one patient are one observation."""
+"""Cluster bootstrap: means over images with confidence intervals over patients, whose images are not independent."""
 
 import numpy as np
 
-# Draws held at once; 2^22 draws of 8 bytes are 32 MiB.
+# Draws in memory at once; 2^22 draws of 8 bytes are 32 MiB.
 _CHUNK = 2**22
 
 
@@ -15,13 +15,13 @@ def bootstrap_mean(
 ) -> tuple[float, float, float]:
     """Returns the mean over images and its percentile interval from a cluster bootstrap.
 
-    Patients, not images, are drawn with replacement, each with all of their images. Below some
-    20 patients such an interval is too narrow; from one patient there is none, and it is nan.
+    Patients, not images, are drawn with replacement, each with all of their images. With fewer than about
+    20 patients such an interval is too narrow; with one patient it is undefined, nan.
 
     Args:
-        values: One value an image. An inf (the PSNR of an equal image) makes the mean inf; the ends
-            of the interval are order statistics and stay finite where enough resamples are. A nan
-            (a measure not defined for an image) makes everything nan.
+        values: One value per image. An inf (the PSNR of an identical image) makes the mean inf; the ends
+            of the interval are order statistics and stay finite where enough resamples are finite. A nan
+            (a metric not defined for an image) makes everything nan.
         groups: The patient of each image: numbers or strings, of the same length.
         confidence: Coverage of the interval.
         resamples: Number of bootstrap samples.
@@ -29,6 +29,9 @@ def bootstrap_mean(
 
     Returns:
         Mean, lower end and upper end.
+
+    Raises:
+        ValueError: The lists are empty or differ in length.
 
     Reference:
         Field and Welsh, Bootstrapping Clustered Data, JRSS B 2007,
@@ -42,7 +45,7 @@ def bootstrap_mean(
             f"Received: shapes {values.shape} and {index.shape}"
         )
     nan = float("nan")
-    # An infinity of each sign has no mean either.
+    # Infinities of both signs have no mean either.
     if np.isnan(values).any() or {-np.inf, np.inf} <= set(values):
         return nan, nan, nan
     mean = float(values.mean())
@@ -51,7 +54,7 @@ def bootstrap_mean(
     sums, counts = np.bincount(index, values), np.bincount(index)
     tail = (1 - confidence) / 2
     means = _resampled_means(sums, counts, resamples, np.random.default_rng(seed))
-    # Interpolating between the two neighbours would be inf - inf.
+    # Interpolation between two infinities would be inf - inf.
     low = np.quantile(means, tail, method="lower")
     high = np.quantile(means, 1 - tail, method="higher")
     return mean, float(low), float(high)
@@ -65,10 +68,10 @@ def paired_difference(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """Returns the mean of `values - reference`, image by image, and its interval.
+    """Returns the mean of the paired differences `values - reference` and its interval.
 
     Args:
-        values: One value an image, of the system in question.
+        values: One value per image, of one system.
         reference: The values of the system it is compared with, on the same images in the same
             order. Two equal infinities (both reproduce the image) differ by 0.
         groups: The patient of each image.
@@ -78,6 +81,9 @@ def paired_difference(
 
     Returns:
         Mean difference, lower end and upper end, as in `bootstrap_mean`.
+
+    Raises:
+        ValueError: The lists are empty or differ in length.
     """
     values, reference = np.asarray(values, np.float64), np.asarray(reference, np.float64)
     if values.shape != reference.shape:

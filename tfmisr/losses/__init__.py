@@ -1,16 +1,18 @@
 """Losses between a restored image and its ground truth, alone or in weighted sums (`tfmisr.losses.expression`).
 
-Imported when used: `expression` reads weighted sums without Keras.
+A loss is one module here: a `keras.losses.Loss`, and a row `LOSS = Loss(...)` with its name, options and smallest
+image. `names()` and expressions are read from these rows; the modules, and Keras, are imported when a loss is used.
 """
 
 from tfmisr import _lazy
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    creation=("get",),
-    expression=("NAMES",),
+    old={"expression": ("NAMES",)},
+    _creation=("get",),
+    _loss=("Choice", "Integer", "Loss", "Number", "Text", "names"),
+    _mixture=("LossSum",),
     frequency=("Frequency",),
-    mixture=("LossSum",),
     perceptual=("NetworkPerceptual", "VGG19Perceptual"),
     pixel=("Charbonnier", "Gradient", "TotalVariation"),
     structure=("SSIM", "MultiScaleSSIM"),

@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
-from tfmisr.losses.pixel import image_mean
+from tfmisr.losses._images import image_mean
+from tfmisr.losses._loss import Choice, Loss, Number
 
-# Added under the square root, whose slope has no bound at 0.
+# Added under the square root, whose derivative is unbounded at 0.
 _TINY = 1e-12
 
 
@@ -14,12 +15,12 @@ class Frequency(keras.losses.Loss):
     """Distance of the images' discrete Fourier transforms, each channel alone, mean over all frequencies.
 
     Transforms are orthonormal (divided by the root of the number of pixels), so a coefficient is of the size of a
-    pixel, whatever the patch.
+    pixel for patches of any size.
 
     Args:
-        kind: `complex`: `|Re(d)| + |Im(d)|` of the difference d; `amplitude`: the difference of the amplitudes, blind
-            to where things are; `focal`: `|d|**2` weighted by `(|d| / max |d|)**alpha`, which turns to the frequencies
-            that are worst.
+        kind: `complex`: `|Re(d)| + |Im(d)|` of the difference d; `amplitude`: the difference of the amplitudes, which
+            ignores the phase, so positions; `focal`: `|d|**2` weighted by `(|d| / max |d|)**alpha`, which emphasizes
+            the frequencies with the largest errors.
         alpha: Exponent of the weight of `focal`.
 
     Reference:
@@ -31,7 +32,14 @@ class Frequency(keras.losses.Loss):
         https://arxiv.org/abs/2012.12821
     """
 
-    def __init__(self, kind="complex", alpha=1.0, reduction="sum_over_batch_size", name="frequency", dtype=None):
+    def __init__(
+        self,
+        kind: str = "complex",
+        alpha: float = 1.0,
+        reduction: str = "sum_over_batch_size",
+        name: str = "frequency",
+        dtype: str | None = None,
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.kind, self.alpha = kind, alpha
 
@@ -51,6 +59,14 @@ class Frequency(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "kind": self.kind, "alpha": self.alpha}
+
+
+LOSS = Loss(
+    "frequency",
+    Frequency,
+    {"kind": Choice(("complex", "amplitude", "focal")), "alpha": Number(1.0)},
+    order=70,
+)
 
 
 def _transform(images):

@@ -1,7 +1,7 @@
-"""Distances of a network's features: VGG19 of Keras-applications, or any network in a `.keras` file.
+"""Perceptual losses: distances of a network's features, of VGG19 (Keras Applications) or any `.keras` file.
 
 A network for radiographs, as an example: RadImageNet's ResNet50 (Mei et al., Radiology: Artificial Intelligence 2022,
-https://doi.org/10.1148/ryai.210315) comes as weights for Keras-applications, from its authors. Once:
+https://doi.org/10.1148/ryai.210315) is published as weights for Keras Applications. Convert it once:
 
     network = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(None, None, 3))
     network.load_weights("RadImageNet-ResNet50_notop.h5")
@@ -19,18 +19,19 @@ from keras import ops
 from tfmisr import models
 from tfmisr.edge.errors import InputError, check_name
 from tfmisr.edge.text import counted
+from tfmisr.losses._images import image_mean
+from tfmisr.losses._loss import Choice, Loss, Text
 from tfmisr.losses.expression import VALUE_RANGES
-from tfmisr.losses.pixel import image_mean
 
 _BGR_MEANS = np.array([103.939, 116.779, 123.68], "float32")
-_ADDRESS = (
+_VGG19_URL = (
     "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
     "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 )
 
 
 class _Perceptual(keras.losses.Loss):
-    """Mean distance of the features of one or more layers, all counting the same."""
+    """Mean distance of the features of one or more layers, equally weighted."""
 
     def __init__(self, distance, reduction, name, dtype):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
@@ -41,13 +42,13 @@ class _Perceptual(keras.losses.Loss):
         return sum(self._distance(true, pred) for true, pred in pairs) / len(self.features.outputs)
 
     def _features(self, images):
-        found = self.features(self._prepared(images), training=False)
-        return [ops.cast(x, "float32") for x in (found if isinstance(found, (list, tuple)) else [found])]
+        outputs = self.features(self._preprocess(images), training=False)
+        return [ops.cast(x, "float32") for x in (outputs if isinstance(outputs, (list, tuple)) else [outputs])]
 
     def _distance(self, true, pred):
         return image_mean(ops.square(pred - true) if self.distance == "l2" else ops.abs(pred - true))
 
-    def _prepared(self, images):
+    def _preprocess(self, images):
         channels = self.features.inputs[0].shape[-1]
         if images.shape[-1] == channels:
             return images
@@ -73,10 +74,10 @@ class VGG19Perceptual(_Perceptual):
         layers: VGG19's convolutions, joined by "+", such as `conv2_2+conv5_4`.
         activation: `before` or `after` the ReLU: where the features are taken.
         distance: `l1`, the mean absolute difference, or `l2`, the mean squared one.
-        weights: `.h5` file of the convolutions' weights; empty: Keras downloads them (80 MB), with its checksum.
+        weights: `.h5` file of the convolutions' weights; empty: Keras downloads them (80 MB) and checks their hash.
 
     Raises:
-        InputError: There is no such layer, or the weights cannot be had.
+        InputError: There is no such layer, or the weights are not available.
 
     Reference:
         Ledig et al., Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network (SRGAN),
@@ -86,25 +87,39 @@ class VGG19Perceptual(_Perceptual):
 
     def __init__(
         self,
-        layers="conv5_4",
-        activation="before",
-        distance="l1",
-        weights="",
-        reduction="sum_over_batch_size",
-        name="perceptual",
-        dtype=None,
+        layers: str = "conv5_4",
+        activation: str = "before",
+        distance: str = "l1",
+        weights: str = "",
+        reduction: str = "sum_over_batch_size",
+        name: str = "perceptual",
+        dtype: str | None = None,
     ):
         super().__init__(distance, reduction, name, dtype)
         self.layers, self.activation, self.weights = layers, activation, weights
         self.features = _vgg19(layers.split("+"), activation == "before", weights)
 
-    def _prepared(self, images):
-        # As the network was trained: blue first, 0 to 255, less the means of its images.
-        return ops.flip(super()._prepared(images), axis=-1) * 255.0 - _BGR_MEANS
+    def _preprocess(self, images):
+        # As the network was trained: BGR, 0 to 255, minus the channel means of ImageNet.
+        return ops.flip(super()._preprocess(images), axis=-1) * 255.0 - _BGR_MEANS
 
     def get_config(self):
-        own = {"layers": self.layers, "activation": self.activation, "weights": self.weights}
-        return {**super().get_config(), **own}
+        config = {"layers": self.layers, "activation": self.activation, "weights": self.weights}
+        return {**super().get_config(), **config}
+
+
+VGG19_LOSS = Loss(
+    "perceptual",
+    VGG19Perceptual,
+    {
+        "layers": Text("conv5_4"),
+        "activation": Choice(("before", "after")),
+        "distance": Choice(("l1", "l2")),
+        "weights": Text(),
+    },
+    min_side=16,
+    order=90,
+)
 
 
 @keras.saving.register_keras_serializable("tfmisr")
@@ -115,34 +130,49 @@ class NetworkPerceptual(_Perceptual):
         network: Path of the file; the network takes images `(batch, height, width, channels)`. Gray images are
             repeated to its channels.
         layers: Names of its layers, joined by "+"; empty: its output.
-        value_range: What black and white are to it: `unit` 0 and 1, `signed` -1 and 1, `bytes` 0 and 255.
+        value_range: Value range of its input: `unit` [0, 1], `signed` [-1, 1], `bytes` [0, 255].
         distance: `l1`, the mean absolute difference, or `l2`, the mean squared one.
 
     Raises:
-        InputError: The file holds no such network.
+        InputError: The file is not such a network.
     """
 
     def __init__(
         self,
-        network,
-        layers="",
-        value_range="unit",
-        distance="l1",
-        reduction="sum_over_batch_size",
-        name="perceptual",
-        dtype=None,
+        network: str,
+        layers: str = "",
+        value_range: str = "unit",
+        distance: str = "l1",
+        reduction: str = "sum_over_batch_size",
+        name: str = "perceptual",
+        dtype: str | None = None,
     ):
         super().__init__(distance, reduction, name, dtype)
         self.network, self.layers, self.value_range = network, layers, value_range
         self.features = _from_file(network, [layer for layer in layers.split("+") if layer])
 
-    def _prepared(self, images):
+    def _preprocess(self, images):
         factor, offset = VALUE_RANGES[self.value_range]
-        return super()._prepared(images) * factor + offset
+        return super()._preprocess(images) * factor + offset
 
     def get_config(self):
-        own = {"network": self.network, "layers": self.layers, "value_range": self.value_range}
-        return {**super().get_config(), **own}
+        config = {"network": self.network, "layers": self.layers, "value_range": self.value_range}
+        return {**super().get_config(), **config}
+
+
+# The smallest image depends on the network, which is not loaded before training.
+NETWORK_LOSS = Loss(
+    "perceptual",
+    NetworkPerceptual,
+    {
+        "network": Text(),
+        "layers": Text(),
+        "value_range": Choice(("unit", "signed", "bytes")),
+        "distance": Choice(("l1", "l2")),
+    },
+    selected_by="network",
+    order=91,
+)
 
 
 @contextlib.contextmanager
@@ -155,26 +185,26 @@ def _in_float32():
         keras.config.set_dtype_policy(policy)
 
 
-def _vgg19(layers, before, weights):
+def _vgg19(layers, before_activation, weights):
     layers = [layer.strip() for layer in layers]
     network = _vgg19_with(weights)
     convolutions = (layer for layer in network.layers if "conv" in layer.name)
     known = {layer.name.replace("block", "conv").replace("_conv", "_"): layer for layer in convolutions}
     for name in layers:
         check_name("layer of VGG19", name, list(known))
-    wanted = {known[name].name for name in layers}
+    selected = {known[name].name for name in layers}
     x, outputs = network.inputs[0], {}
     with _in_float32():
         for layer in network.layers[1:]:
-            if layer.name in wanted and before:
+            if layer.name in selected and before_activation:
                 layer.activation = keras.activations.linear
                 outputs[layer.name] = layer(x)
                 x = keras.layers.ReLU(name=f"{layer.name}_relu")(outputs[layer.name])
             else:
                 x = layer(x)
-                if layer.name in wanted:
+                if layer.name in selected:
                     outputs[layer.name] = x
-            if len(outputs) == len(wanted):
+            if len(outputs) == len(selected):
                 break
         return _frozen(keras.Model(network.inputs[0], [outputs[known[name].name] for name in layers]))
 
@@ -185,11 +215,11 @@ def _vgg19_with(weights):
             shape = (None, None, 3)
             return keras.applications.VGG19(include_top=False, weights=weights or "imagenet", input_shape=shape)
     except Exception as error:  # Keras raises a plain Exception where a download fails
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if weights:
-            raise InputError(f"{weights} does not hold the weights of VGG19's convolutions: {first}") from error
+            raise InputError(f"{weights} does not hold the weights of VGG19's convolutions: {reason}") from error
         raise InputError(
-            f"VGG19's weights could not be downloaded ({first}); get {_ADDRESS} elsewhere and say "
+            f"VGG19's weights could not be downloaded ({reason}); download {_VGG19_URL} elsewhere and use "
             "perceptual(weights=FILE.h5), or choose another loss"
         ) from error
 
@@ -203,21 +233,21 @@ def _from_file(path, layers):
         check_name(f"layer of {path}", name, names)
     outputs = [network.get_layer(name).output for name in layers] or network.outputs
     with _in_float32():
-        return _frozen(_of_any_size(keras.Model(network.inputs[0], outputs), path))
+        return _frozen(_any_size(keras.Model(network.inputs[0], outputs), path))
 
 
-def _of_any_size(network, path):
+def _any_size(network, path):
     batch, height, width, channels = network.inputs[0].shape
     if height is None and width is None:
         return network
     try:
-        free = keras.models.clone_model(network, input_tensors=keras.Input((None, None, channels)))
-    except Exception as error:  # as of a dense layer after Flatten, whose weights fit one size
+        resizable = keras.models.clone_model(network, input_tensors=keras.Input((None, None, channels)))
+    except Exception as error:  # such as for a dense layer after Flatten, whose weights fit one size
         raise InputError(
-            f"{path} takes images of {height}x{width} alone; choose layers before the first that depends on it"
+            f"{path} takes only images of {height}x{width}; choose layers before the first that depends on the size"
         ) from error
-    free.set_weights(network.get_weights())
-    return free
+    resizable.set_weights(network.get_weights())
+    return resizable
 
 
 def _frozen(network):

@@ -1,23 +1,14 @@
-"""Losses of single pixels and of their neighbours: Charbonnier, gradients, total variation."""
+"""Losses of pixels and of differences of neighboring pixels: MSE, MAE, Charbonnier, gradients, total variation."""
 
 import keras
 import numpy as np
 from keras import ops
 
+from tfmisr.losses._images import image_mean, planes
+from tfmisr.losses._loss import Choice, Loss, Number
 
-def image_mean(values):
-    """Returns the mean over all axes but the first: one value an image."""
-    return ops.mean(values, axis=tuple(range(1, len(values.shape))))
-
-
-def planes(images):
-    """Returns `(batch, height, width, channels)` as `(batch * channels, height, width, 1)`.
-
-    One ordinary convolution then treats all channels alike: those of a depthwise one have no deterministic
-    gradient on GPUs.
-    """
-    _, height, width, _ = ops.shape(images)
-    return ops.reshape(ops.transpose(images, (0, 3, 1, 2)), (-1, height, width, 1))
+MSE = Loss("mse", keras.losses.MeanSquaredError, order=10)
+MAE = Loss("mae", keras.losses.MeanAbsoluteError, order=20)
 
 
 @keras.saving.register_keras_serializable("tfmisr")
@@ -34,7 +25,13 @@ class Charbonnier(keras.losses.Loss):
         https://arxiv.org/abs/1704.03915
     """
 
-    def __init__(self, epsilon=1e-3, reduction="sum_over_batch_size", name="charbonnier", dtype=None):
+    def __init__(
+        self,
+        epsilon: float = 1e-3,
+        reduction: str = "sum_over_batch_size",
+        name: str = "charbonnier",
+        dtype: str | None = None,
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.epsilon = epsilon
 
@@ -46,29 +43,38 @@ class Charbonnier(keras.losses.Loss):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
+CHARBONNIER = Loss("charbonnier", Charbonnier, {"epsilon": Number(1e-3)}, order=30)
+
+
 @keras.saving.register_keras_serializable("tfmisr")
 class Gradient(keras.losses.Loss):
     """Mean absolute difference of the horizontal and of the vertical intensity gradients.
 
-    Both are in intensity per pixel and are taken where the filter lies inside the image. Flat regions count
-    nothing, whatever their brightness, so this loss goes beside another.
+    Both are in intensity per pixel and are taken where the filter lies inside the image. Flat regions contribute
+    nothing, whatever their brightness, so add this loss to another.
 
     Args:
-        kind: `sobel`, a central difference smoothed across its direction, or `difference`, of next neighbours, which
-            sees the finest detail and the noise.
+        kind: `sobel`, a central difference smoothed across its direction, or `difference`, of adjacent pixels, which
+            is sensitive to the finest detail and to noise.
 
     Reference:
-        After the gradient difference loss of Mathieu et al., Deep Multi-Scale Video Prediction beyond Mean Square
-        Error, ICLR 2016, https://arxiv.org/abs/1511.05440, which compares magnitudes; here signs count.
+        Based on the gradient difference loss of Mathieu et al., Deep Multi-Scale Video Prediction beyond Mean Square
+        Error, ICLR 2016, https://arxiv.org/abs/1511.05440, which compares magnitudes; here the signs are compared too.
     """
 
-    def __init__(self, kind="sobel", reduction="sum_over_batch_size", name="gradient", dtype=None):
+    def __init__(
+        self,
+        kind: str = "sobel",
+        reduction: str = "sum_over_batch_size",
+        name: str = "gradient",
+        dtype: str | None = None,
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.kind = kind
 
     def call(self, y_true, y_pred):
         gradients = _sobel if self.kind == "sobel" else _differences
-        # Both are linear: the gradients' difference is the difference's gradients.
+        # The filters are linear: the difference of the gradients is the gradient of the difference.
         vertical, horizontal = gradients(y_pred - y_true)
         return (image_mean(ops.abs(vertical)) + image_mean(ops.abs(horizontal))) / 2
 
@@ -76,23 +82,29 @@ class Gradient(keras.losses.Loss):
         return {**super().get_config(), "kind": self.kind}
 
 
+GRADIENT = Loss("gradient", Gradient, {"kind": Choice(("sobel", "difference"))}, min_side=3, order=60)
+
+
 @keras.saving.register_keras_serializable("tfmisr")
 class TotalVariation(keras.losses.Loss):
-    """Total variation of the restored image alone: mean absolute difference of next neighbours, both ways added.
+    """Total variation of the restored image: sum of the mean absolute differences of adjacent rows and columns.
 
-    It rewards flat images and never looks at the truth, so it is of use with a small weight beside another loss.
+    A no-reference regularizer: it favors flat images, so add it with a small weight to another loss.
 
     Reference:
         Rudin, Osher and Fatemi, Nonlinear Total Variation Based Noise Removal Algorithms, Physica D 1992,
         https://doi.org/10.1016/0167-2789(92)90242-F; the anisotropic form
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="total_variation", dtype=None):
+    def __init__(self, reduction: str = "sum_over_batch_size", name: str = "total_variation", dtype: str | None = None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):
         vertical, horizontal = _differences(y_pred)
         return image_mean(ops.abs(vertical)) + image_mean(ops.abs(horizontal))
+
+
+TOTAL_VARIATION = Loss("total_variation", TotalVariation, min_side=2, order=80)
 
 
 def _differences(images):
@@ -103,6 +115,6 @@ def _sobel(images):
     kernel = np.outer([-1, 0, 1], [1, 2, 1]).astype("float32") / 8
     kernels = ops.convert_to_tensor(np.stack([kernel, kernel.T], -1)[:, :, None])  # (3, 3, 1, 2)
     batch, channels = ops.shape(images)[0], images.shape[-1]
-    found = ops.conv(planes(images), kernels, padding="valid", data_format="channels_last")
-    found = ops.reshape(found, (batch, channels, *ops.shape(found)[1:]))
-    return found[..., 0], found[..., 1]
+    gradients = ops.conv(planes(images), kernels, padding="valid", data_format="channels_last")
+    gradients = ops.reshape(gradients, (batch, channels, *ops.shape(gradients)[1:]))
+    return gradients[..., 0], gradients[..., 1]

@@ -4,14 +4,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfmisr.losses.pixel import planes
+from tfmisr.losses._images import planes
+from tfmisr.losses._loss import Integer, Loss
 
 _C1, _C2 = 0.01**2, 0.03**2
 _WINDOW = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
 _WINDOW = (_WINDOW / _WINDOW.sum()).astype("float32")
 _WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
-# Below, a scale counts as so much: the slope of x**0.0448 has no bound at 0.
-_LEAST = 1e-3
+# Lower bound of a scale's similarity: the derivative of x**0.0448 is unbounded at 0.
+_MIN_SIMILARITY = 1e-3
 
 
 @keras.saving.register_keras_serializable("tfmisr")
@@ -25,7 +26,7 @@ class SSIM(keras.losses.Loss):
         IEEE TIP 2004, https://doi.org/10.1109/TIP.2003.819861
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="ssim", dtype=None):
+    def __init__(self, reduction: str = "sum_over_batch_size", name: str = "ssim", dtype: str | None = None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):
@@ -33,12 +34,15 @@ class SSIM(keras.losses.Loss):
         return 1 - _over_channels(similarity, y_pred.shape[-1])
 
 
+SSIM_LOSS = Loss("ssim", SSIM, min_side=11, order=40)
+
+
 @keras.saving.register_keras_serializable("tfmisr")
 class MultiScaleSSIM(keras.losses.Loss):
     """1 - multi-scale structural similarity, in [0, 1].
 
     The published five scales need images of 161 pixels, more than a training patch has. The default is the first
-    three of the published weights, brought to a sum of 1, from 41 pixels on; with `scales=5` this is
+    three of the published weights, normalized to a sum of 1, which need 41 pixels; with `scales=5` this is
     `tfmisr.metrics.ms_ssim`. A scale below 0.001, as of unrelated images, counts as 0.001, so that the gradient stays
     finite.
 
@@ -52,7 +56,9 @@ class MultiScaleSSIM(keras.losses.Loss):
         IEEE TCI 2017, https://arxiv.org/abs/1511.08861
     """
 
-    def __init__(self, scales=3, reduction="sum_over_batch_size", name="ms_ssim", dtype=None):
+    def __init__(
+        self, scales: int = 3, reduction: str = "sum_over_batch_size", name: str = "ms_ssim", dtype: str | None = None
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.scales = scales
 
@@ -66,11 +72,21 @@ class MultiScaleSSIM(keras.losses.Loss):
                 y_true, y_pred = _halved(y_true), _halved(y_pred)
             last = scale == self.scales - 1
             similarity = _similarity(y_true, y_pred)[0 if last else 1]
-            product = product * ops.maximum(similarity, _LEAST) ** float(weight)
+            product = product * ops.maximum(similarity, _MIN_SIMILARITY) ** float(weight)
         return 1 - _over_channels(product, channels)
 
     def get_config(self):
         return {**super().get_config(), "scales": self.scales}
+
+
+# The window of 11 pixels must fit on the last scale: 10 * 2**(scales - 1) + 1.
+MULTI_SCALE_LOSS = Loss(
+    "ms_ssim",
+    MultiScaleSSIM,
+    {"scales": Integer(3, 1, 5)},
+    min_side=("scales", {1: 11, 2: 21, 3: 41, 4: 81, 5: 161}),
+    order=50,
+)
 
 
 def _blur(images):
@@ -82,11 +98,11 @@ def _blur(images):
 
 def _similarity(y_true, y_pred):
     """Returns the means of SSIM and of its contrast-structure part, each of shape `(planes,)`."""
-    # Moments about mid-gray: those about 0 lose half of float32's digits in the differences below.
+    # Moments about mid-gray: moments about 0 lose half of float32's digits in the differences below.
     a, b = y_true - 0.5, y_pred - 0.5
     mean_a, mean_b = _blur(a), _blur(b)
     covariance = _blur(a * b) - mean_a * mean_b
-    # A variance that rounding has made negative could bring the denominator to 0.
+    # A variance that is negative by rounding could make the denominator 0.
     variances = ops.relu(_blur(a * a) - mean_a * mean_a) + ops.relu(_blur(b * b) - mean_b * mean_b)
     structure = (2 * covariance + _C2) / (variances + _C2)
     mean_a, mean_b = mean_a + 0.5, mean_b + 0.5

@@ -1,62 +1,22 @@
-"""How near a restored image comes to the truth, and how sharp and noisy it is.
+"""Image quality metrics of a restored image: similarity to the reference, sharpness, noise, distances of image sets.
 
-Images are arrays of shape `(height, width)` or `(height, width, channels)`, float or integer;
-everything is computed in float64. `max_val` is the value of a full-scale pixel (255, 4095, 1.0).
-A measure that is not defined on an image, as on one so small, is nan, never a variant of itself.
+Images are arrays of shape `(height, width)` or `(height, width, channels)`, float or integer; metrics are computed in
+float64. `max_val` is the value of a full-scale pixel (255, 4095, 1.0). A metric that is not defined on an image, such
+as one of too few pixels, is nan.
 
-`METRICS` are those that need no weights; `windows` has those of CT slices. LPIPS, FID and KID look through networks:
-see `lpips`, `features`, `sets` and `collection`.
+A metric is one module here: a function, and a row `METRIC = Metric(...)` with its name, definition and column.
+`names()` and the tables are read from these rows. LPIPS, FID and KID use networks with published weights.
 """
 
-import functools
+from tfmisr import _lazy
 
-from tfmisr.metrics.detail import gmsd, laplacian, noise, sharpness
-from tfmisr.metrics.haar import haarpsi
-from tfmisr.metrics.information import VIF_MIN_SIDE, vif
-from tfmisr.metrics.region import centre, shave
-from tfmisr.metrics.similarity import MS_SSIM_MIN_SIDE, SSIM_MIN_SIDE, ms_ssim, psnr, ssim
-
-METRICS = {
-    "psnr": psnr,
-    "ssim": ssim,
-    "ms_ssim": ms_ssim,
-    "haarpsi": haarpsi,
-    "haarpsi_med": functools.partial(haarpsi, medical=True),
-    "vif": vif,
-    "gmsd": gmsd,
-    "sharpness": sharpness,
-    "laplacian": laplacian,
-    "noise": noise,
-}
-
-# Why a measure may be nan on an image.
-UNDEFINED = {
-    "ssim": f"a side is below {SSIM_MIN_SIDE} pixels",
-    "ms_ssim": f"a side is below {MS_SSIM_MIN_SIDE} pixels",
-    "vif": f"blank, or a side is below {VIF_MIN_SIDE} pixels",
-    "sharpness": "blank, or a side is below 3 pixels",
-    **{
-        f"psnr_{window}": "no CT slice in Hounsfield units, or the same in this window: no dB"
-        for window in ("lung", "soft_tissue", "bone", "brain")
-    },
-    **{f"ssim_{window}": "no CT slice in Hounsfield units" for window in ("lung", "soft_tissue", "bone", "brain")},
-}
-
-__all__ = [
-    "METRICS",
-    "MS_SSIM_MIN_SIDE",
-    "SSIM_MIN_SIDE",
-    "UNDEFINED",
-    "VIF_MIN_SIDE",
-    "centre",
-    "gmsd",
-    "haarpsi",
-    "laplacian",
-    "ms_ssim",
-    "noise",
-    "psnr",
-    "sharpness",
-    "shave",
-    "ssim",
-    "vif",
-]
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    old={"_old_names": ("METRICS", "UNDEFINED"), "_region": ("centre",)},
+    _metric=("Metric", "default_names", "get", "names", "optional_names", "rows"),
+    _region=("central_crop", "shave"),
+    detail=("gmsd", "laplacian", "noise", "sharpness"),
+    haar=("haarpsi",),
+    information=("VIF_MIN_SIDE", "vif"),
+    similarity=("MS_SSIM_MIN_SIDE", "SSIM_MIN_SIDE", "ms_ssim", "psnr", "ssim"),
+)

@@ -1,23 +1,26 @@
 """HaarPSI, with the constants for photographs and with those for medical images."""
 
+import functools
+
 import numpy as np
 from scipy import ndimage
 
-from tfmisr.metrics.region import YIQ, halve, pair
+from tfmisr.metrics._metric import Metric
+from tfmisr.metrics._region import YIQ, halve, pair
 
 
 def haarpsi(y_true: np.ndarray, y_pred: np.ndarray, max_val: float, medical: bool = False) -> float:
     """Haar wavelet-based perceptual similarity index, in [0, 1].
 
-    As in the authors' code the images are brought to 0 to 255, halved by the 2 x 2 mean for the
-    viewing distance, and continued with zeros. RGB is compared in YIQ.
+    As in the authors' code the images are scaled to 0 to 255, halved by the 2 x 2 mean for the
+    viewing distance, and padded with zeros. RGB is compared in YIQ.
 
     Args:
-        y_true: The truth.
+        y_true: The reference.
         y_pred: The restored image, of the same shape, with one channel or three.
         max_val: Value of a full-scale pixel.
-        medical: Takes the constants C = 5, alpha = 4.9 fitted to radiologists' judgement, among
-            others of chest X-rays, in place of C = 30, alpha = 4.2 fitted to photographs.
+        medical: Use the constants C = 5, alpha = 4.9, fitted to radiologists' ratings, among
+            others of chest X-rays, instead of C = 30, alpha = 4.2, fitted to photographs.
 
     Reference:
         Reisenhofer et al., A Haar Wavelet-Based Perceptual Similarity Index for Image Quality
@@ -37,9 +40,33 @@ def haarpsi(y_true: np.ndarray, y_pred: np.ndarray, max_val: float, medical: boo
     total = np.sum(weights)
     if not total:
         return 1.0  # both images are black
-    # sum of sigmoid(alpha * similarity) * weight, and back through the inverse of the sigmoid
+    # weighted mean of sigmoid(alpha * similarity), then the inverse of the sigmoid
     score = np.sum(weights / (1 + np.exp(-alpha * np.array(similarities)))) / total
     return float((np.log(score / (1 - score)) / alpha) ** 2)
+
+
+HAARPSI = Metric(
+    "haarpsi",
+    haarpsi,
+    "HaarPSI C=30 alpha=4.2 (Reisenhofer 2018), HaarPSI_MED C=5 alpha=4.9",
+    "HaarPSI",
+    ".4f",
+    "higher",
+    ideal=1.0,
+    default=True,
+    order=40,
+)
+HAARPSI_MED = Metric(
+    "haarpsi_med",
+    functools.partial(haarpsi, medical=True),
+    "",  # within that of HaarPSI, as in the first release, whose protocols keep their hash
+    "HaarPSI_MED",
+    ".4f",
+    "higher",
+    ideal=1.0,
+    default=True,
+    order=50,
+)
 
 
 def _luma_chroma(image):
@@ -52,7 +79,7 @@ def _haar_maps(pair, constant):
     similarities, weights = [], []
     for axis in (0, 1):
         fine, middle, coarse = ([_haar(image, size, axis) for image in pair] for size in (2, 4, 8))
-        similarities.append((_alike(*fine, constant) + _alike(*middle, constant)) / 2)
+        similarities.append((_relative_similarity(*fine, constant) + _relative_similarity(*middle, constant)) / 2)
         weights.append(np.maximum(*coarse))
     return similarities, weights
 
@@ -66,7 +93,7 @@ def _haar(image, size, axis):
 
 
 def _chroma_similarity(y_true, y_pred, constant):
-    i, q = (_alike(_mean4(a), _mean4(b), constant) for a, b in zip(y_true, y_pred, strict=True))
+    i, q = (_relative_similarity(_mean4(a), _mean4(b), constant) for a, b in zip(y_true, y_pred, strict=True))
     return (i + q) / 2
 
 
@@ -76,5 +103,5 @@ def _mean4(image):
     return np.abs(image)
 
 
-def _alike(a, b, constant):
+def _relative_similarity(a, b, constant):
     return (2 * a * b + constant) / (a**2 + b**2 + constant)

@@ -1,23 +1,24 @@
-"""LPIPS: distance of the features of a network that learned on photographs, weighted by what people saw.
+"""LPIPS: distance of the features of a network trained on photographs, weighted to match human judgments.
 
 Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric, CVPR 2018,
 https://arxiv.org/abs/1801.03924. Version 0.1 with its authors' weights, the networks AlexNet and VGG16 as torchvision
 publishes them.
 """
 
+import functools
 import os
-import pathlib
 
 import keras
 import numpy as np
 
 from tfmisr.edge.errors import InputError
-from tfmisr.metrics import torch_file, weights
-from tfmisr.metrics.region import pair
+from tfmisr.metrics import _metric, _torch_file
+from tfmisr.metrics._metric import Metric
+from tfmisr.metrics._region import pair
 
 _SHIFT, _SCALE = np.array([-0.030, -0.088, -0.188]), np.array([0.458, 0.448, 0.450])
-# Convolutions as (number in torchvision's `features`, filters, kernel, stride) up to each place that is looked at,
-# with the pooling (size, stride) before.
+# Stages, each with the pooling (size, stride) before it and its convolutions (number in torchvision's `features`,
+# filters, kernel, stride); the features are taken after each stage.
 _ALEX = (
     (None, [(0, 64, 11, 4)]),
     ((3, 2), [(3, 192, 5, 1)]),
@@ -32,22 +33,19 @@ _VGG = (
     ((2, 2), [(17, 512, 3, 1), (19, 512, 3, 1), (21, 512, 3, 1)]),
     ((2, 2), [(24, 512, 3, 1), (26, 512, 3, 1), (28, 512, 3, 1)]),
 )
-# Measure to its network, that network's file, the file of its weights of features, and the smallest side it can see.
-_NETWORKS = {
-    "lpips_alex": (_ALEX, "alexnet-owt-7be5be79.pth", "lpips-v0.1-alex.pth", 31),
-    "lpips_vgg": (_VGG, "vgg16-397923af.pth", "lpips-v0.1-vgg.pth", 16),
-}
+# Name to stages and smallest side of an image.
+_NETWORKS = {"lpips_alex": (_ALEX, 31), "lpips_vgg": (_VGG, 16)}
 
 
 class LPIPS:
-    """Learned perceptual image patch similarity, 0 and above; 0 for equal images, less is better.
+    """Learned perceptual image patch similarity, 0 and above; 0 for identical images, lower is better.
 
-    Called as the functions in `tfmisr.metrics`, with `(y_true, y_pred, max_val)`. Gray images are repeated to three
-    channels; nan where a side is shorter than the network can see.
+    Called like the functions in `tfmisr.metrics`, with `(y_true, y_pred, max_val)`. Gray images are repeated to three
+    channels; nan where a side is too short for the network.
 
     Args:
         name: `lpips_alex` or `lpips_vgg`.
-        trunk: Tensors of the network by torchvision's names; others in it are passed over.
+        trunk: Tensors of the network by torchvision's names; others are ignored.
         linear: Tensors `lin0.model.1.weight` to `lin4.model.1.weight`.
 
     Raises:
@@ -55,7 +53,7 @@ class LPIPS:
     """
 
     def __init__(self, name: str, trunk: dict[str, np.ndarray], linear: dict[str, np.ndarray]):
-        stages, _, _, self.min_side = _NETWORKS[name]
+        stages, self.min_side = _NETWORKS[name]
         try:
             self.network = _network(stages, trunk)
             self.factors = [linear[f"lin{i}.model.1.weight"].astype(np.float64).ravel() for i in range(len(stages))]
@@ -75,19 +73,45 @@ class LPIPS:
 
     def _features(self, image):
         inputs = (2 * np.broadcast_to(image, (*image.shape[:2], 3)) - 1 - _SHIFT) / _SCALE
-        found = (np.asarray(x[0], np.float64) for x in self.network(inputs[None].astype(np.float32), training=False))
-        return [x / (np.sqrt(np.sum(x**2, axis=-1, keepdims=True)) + 1e-10) for x in found]
+        outputs = (np.asarray(x[0], np.float64) for x in self.network(inputs[None].astype(np.float32), training=False))
+        return [x / (np.sqrt(np.sum(x**2, axis=-1, keepdims=True)) + 1e-10) for x in outputs]
 
 
 def load(name: str, folder: str | os.PathLike | None = None) -> LPIPS:
-    """Returns the measure `lpips_alex` or `lpips_vgg` with its published weights; see `weights.find`."""
-    return LPIPS(name, *map(torch_file.read, files(name, folder)))
+    """Returns the metric `lpips_alex` or `lpips_vgg` with its published weights; see `_weights.find`.
+
+    Raises:
+        InputError: They cannot be downloaded, or a file is not the published one.
+    """
+    return _metric.get(name).load(folder)
 
 
-def files(name: str, folder: str | os.PathLike | None = None) -> list[pathlib.Path]:
-    """Returns the two files that a measure's weights are in, downloaded where they are not there."""
-    _, trunk, linear, _ = _NETWORKS[name]
-    return [weights.find(file, folder) for file in (trunk, linear)]
+def _from_files(name, trunk, linear):
+    return LPIPS(name, _torch_file.read(trunk), _torch_file.read(linear))
+
+
+LPIPS_ALEX = Metric(
+    "lpips_alex",
+    functools.partial(_from_files, "lpips_alex"),
+    "LPIPS v0.1 AlexNet (Zhang 2018)",
+    "LPIPS AlexNet",
+    ".4f",
+    "lower",
+    ideal=0.0,
+    weights=("alexnet-owt-7be5be79.pth", "lpips-v0.1-alex.pth"),
+    order=300,
+)
+LPIPS_VGG = Metric(
+    "lpips_vgg",
+    functools.partial(_from_files, "lpips_vgg"),
+    "LPIPS v0.1 VGG16 (Zhang 2018)",
+    "LPIPS VGG",
+    ".4f",
+    "lower",
+    ideal=0.0,
+    weights=("vgg16-397923af.pth", "lpips-v0.1-vgg.pth"),
+    order=310,
+)
 
 
 def _network(stages, tensors):

@@ -1,9 +1,12 @@
-"""PSNR, SSIM and MS-SSIM."""
+"""Full-reference metrics: PSNR, SSIM and MS-SSIM."""
+
+import math
 
 import numpy as np
 from scipy import ndimage
 
-from tfmisr.metrics.region import channels, halve, pair
+from tfmisr.metrics._metric import Metric
+from tfmisr.metrics._region import channels, halve, pair
 
 SSIM_MIN_SIDE = 11
 MS_SSIM_MIN_SIDE = 161
@@ -14,18 +17,35 @@ _GAUSSIAN /= _GAUSSIAN.sum()
 
 
 def psnr(y_true: np.ndarray, y_pred: np.ndarray, max_val: float) -> float:
-    """Peak signal-to-noise ratio in dB over all pixels and channels; inf for equal images."""
+    """Peak signal-to-noise ratio in dB over all pixels and channels; inf for identical images."""
     y_true, y_pred = pair(y_true, y_pred, max_val)
     mse = np.mean(np.square(y_true - y_pred))
     return float(10 * np.log10(max_val**2 / mse)) if mse else float("inf")
+
+
+PSNR = Metric(
+    "psnr",
+    psnr,
+    "PSNR",
+    "PSNR",
+    ".2f",
+    "higher",
+    unit="dB",
+    interval=True,
+    ideal=math.inf,
+    undefined="reproduced exactly, as blank images are (infinite PSNR)",
+    center=True,
+    default=True,
+    order=10,
+)
 
 
 def ssim(y_true: np.ndarray, y_pred: np.ndarray, max_val: float) -> float:
     """Structural similarity, in [-1, 1], as its authors define it.
 
     Gaussian window of 11 x 11 pixels and sigma 1.5, K1 = 0.01, K2 = 0.03, population covariance,
-    mean over the places where the window lies inside the image, then over the channels. The same
-    as `skimage.metrics.structural_similarity` with `gaussian_weights=True, sigma=1.5,
+    mean over the positions where the window lies inside the image, then over the channels.
+    Equals `skimage.metrics.structural_similarity` with `gaussian_weights=True, sigma=1.5,
     use_sample_covariance=False`; nan where a side is shorter than 11 pixels.
 
     Reference:
@@ -36,6 +56,21 @@ def ssim(y_true: np.ndarray, y_pred: np.ndarray, max_val: float) -> float:
     if min(y_true.shape[:2]) < SSIM_MIN_SIDE:
         return float("nan")
     return float(np.mean([_similarity(*pair, max_val)[0] for pair in channels(y_true, y_pred)]))
+
+
+SSIM = Metric(
+    "ssim",
+    ssim,
+    "SSIM Gaussian 11x11 sigma 1.5 (Wang 2004)",
+    "SSIM",
+    ".4f",
+    "higher",
+    ideal=1.0,
+    undefined="a side is below 11 pixels",
+    center=True,
+    default=True,
+    order=20,
+)
 
 
 def ms_ssim(y_true: np.ndarray, y_pred: np.ndarray, max_val: float) -> float:
@@ -53,6 +88,20 @@ def ms_ssim(y_true: np.ndarray, y_pred: np.ndarray, max_val: float) -> float:
     if min(y_true.shape[:2]) < MS_SSIM_MIN_SIDE:
         return float("nan")
     return float(np.mean([_multi_scale(*pair, max_val) for pair in channels(y_true, y_pred)]))
+
+
+MS_SSIM = Metric(
+    "ms_ssim",
+    ms_ssim,
+    "MS-SSIM five scales (Wang 2003)",
+    "MS-SSIM",
+    ".4f",
+    "higher",
+    ideal=1.0,
+    undefined="a side is below 161 pixels",
+    default=True,
+    order=30,
+)
 
 
 def _blur(image):

@@ -1,8 +1,8 @@
-"""Networks whose features FID and KID compare: the standard Inception, or any network in a `.keras` file.
+"""Feature networks of the set-level metrics FID and KID: the standard Inception v3, or any network in a `.keras` file.
 
-The standard one learned on photographs, which have little in common with radiographs. A network of one's own field,
-such as RadImageNet's (see `tfmisr.losses.perceptual` for how its weights become a file), says more, and makes numbers
-that can only be compared with others through the same file: its digest is part of the protocol.
+The standard network was trained on photographs, which have little in common with radiographs. A network trained on
+medical images, such as RadImageNet's (see `tfmisr.losses.perceptual` for how to convert its weights), is more
+meaningful; its numbers are comparable only with those of the same file, whose digest is part of the protocol.
 """
 
 import dataclasses
@@ -19,13 +19,13 @@ from tfmisr.losses.expression import VALUE_RANGES
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """A function from an image to a vector.
+    """A function from an image to a feature vector.
 
     Attributes:
         function: From `(height, width, channels)` in [0, 1] to `(features,)`.
-        channels: What it takes; gray images are repeated to them.
+        channels: Number of input channels; gray images are repeated to them.
         count: Number of features.
-        description: What it is, for the protocol.
+        description: Description of the network, for the protocol.
     """
 
     function: Callable[[np.ndarray], np.ndarray]
@@ -37,7 +37,7 @@ class Features:
         """Returns the features of an image `(height, width, channels)` of 8 or 16 bits.
 
         Raises:
-            InputError: It has other channels than the network, and is not gray.
+            InputError: It is not gray and has another number of channels than the network.
         """
         if image.shape[2] not in (1, self.channels):
             raise InputError(
@@ -48,29 +48,29 @@ class Features:
 
 
 def standard(folder: str | os.PathLike | None = None) -> Features:
-    """Returns the Inception network of FID and KID with its published weights; see `weights.find`."""
-    from tfmisr.metrics import inception, torch_file, weights
+    """Returns the Inception network of FID and KID with its published weights; see `_weights.find`."""
+    from tfmisr.metrics import _inception, _torch_file, _weights
 
     name = "weights-inception-2015-12-05-6726825d.pth"
-    network = inception.Inception(torch_file.read(weights.find(name, folder)))
+    network = _inception.Inception(_torch_file.read(_weights.find(name, folder)))
     return Features(network, 3, 2048, "Inception v3 of 2015-12-05, 2048 features, resized as TensorFlow 1 did")
 
 
 def from_file(path: str | os.PathLike, value_range: str = "unit") -> Features:
     """Returns the network of a `.keras` file, loaded in Keras's `safe_mode`.
 
-    Its output is one vector, or a map, whose mean over height and width is taken. A network of one size has the
-    images resized to it (bicubic, antialiased); any other sees them as they are.
+    Its output is a vector, or a feature map that is averaged over height and width. For a network of a fixed input
+    size the images are resized (bicubic, antialiased); otherwise they are used unchanged.
 
     Args:
         path: The file, or a run's folder; the network takes `(batch, height, width, channels)`.
-        value_range: What black and white are to it: `unit` 0 and 1, `signed` -1 and 1, `bytes` 0 and 255.
+        value_range: Value range of its input: `unit` [0, 1], `signed` [-1, 1], `bytes` [0, 255].
 
     Raises:
-        InputError: The file holds no such network.
+        InputError: The file is not such a network.
     """
     from tfmisr import models
-    from tfmisr.metrics import weights
+    from tfmisr.metrics import _weights
 
     path = pathlib.Path(path)
     path = path / "model.keras" if path.is_dir() else path
@@ -82,16 +82,16 @@ def from_file(path: str | os.PathLike, value_range: str = "unit") -> Features:
     scale, offset = VALUE_RANGES[value_range]
 
     def function(image):
-        inputs = _resized(image, size) * scale + offset
-        found = np.asarray(network(inputs[None].astype(np.float32), training=False), np.float64)[0]
-        return found if found.ndim == 1 else found.mean(axis=(0, 1))
+        inputs = _resize(image, size) * scale + offset
+        output = np.asarray(network(inputs[None].astype(np.float32), training=False), np.float64)[0]
+        return output if output.ndim == 1 else output.mean(axis=(0, 1))
 
-    seen = "images as they are" if None in size else f"resized to {size[0]}x{size[1]}"
-    description = f"network {weights.sha256_of(path)[:12]}, {shapes[1][-1]} features, {value_range}, {seen}"
+    resizing = "images as they are" if None in size else f"resized to {size[0]}x{size[1]}"
+    description = f"network {_weights.sha256_of(path)[:12]}, {shapes[1][-1]} features, {value_range}, {resizing}"
     return Features(function, shapes[0][-1], shapes[1][-1], description)
 
 
-def _resized(image, size):
+def _resize(image, size):
     from PIL import Image
 
     if None in size or image.shape[:2] == tuple(size):

@@ -1,13 +1,21 @@
-"""The part of an image that is measured, and what every measure asks of a pair of images."""
+"""The region of an image that is measured, checks of image pairs, and operations that several metrics share."""
+
+from collections.abc import Iterator
 
 import numpy as np
+
+from tfmisr.edge.deprecation import renamed
 
 # The authors' own RGB to YIQ; other implementations carry a fourth digit.
 YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 
 def shave(image: np.ndarray, crop_border: int) -> np.ndarray:
-    """Returns the image without `crop_border` pixels at each edge, as a view."""
+    """Returns the image without `crop_border` pixels at each edge, as a view.
+
+    Raises:
+        ValueError: No pixels would be left.
+    """
     height, width = image.shape[:2]
     if crop_border < 0 or 2 * crop_border >= min(height, width):
         raise ValueError(
@@ -17,23 +25,30 @@ def shave(image: np.ndarray, crop_border: int) -> np.ndarray:
     return image[crop_border : height - crop_border, crop_border : width - crop_border]
 
 
-def centre(image: np.ndarray, fraction: float = 0.625) -> np.ndarray:
+def central_crop(image: np.ndarray, fraction: float = 0.625) -> np.ndarray:
     """Returns the central part of the image, as a view.
 
     Args:
         image: Array of shape `(height, width)` or `(height, width, channels)`.
         fraction: Part of each side that is kept. The default keeps the central 320 x 320 of a
             512 x 512 radiograph: anatomy, without burned-in letters and collimation edges.
+
+    Raises:
+        ValueError: `fraction` is not in (0, 1].
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"`fraction` must be above 0 and at most 1. Received: fraction={fraction}")
-    kept = [max(1, round(side * fraction)) for side in image.shape[:2]]
-    top, left = ((side - part) // 2 for side, part in zip(image.shape[:2], kept, strict=True))
-    return image[top : top + kept[0], left : left + kept[1]]
+    height, width = (max(1, round(side * fraction)) for side in image.shape[:2])
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
 
 
-def pair(y_true, y_pred, max_val):
-    """Returns two images as float64 `(height, width, channels)`, or raises a `ValueError`."""
+def pair(y_true: np.ndarray, y_pred: np.ndarray, max_val: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns two images as float64 arrays `(height, width, channels)`.
+
+    Raises:
+        ValueError: They differ in shape, are empty or no images, or `max_val` is not above 0.
+    """
     if y_true.shape != y_pred.shape or y_true.ndim not in (2, 3) or not y_true.size:
         raise ValueError(
             "Two images of the same shape (height, width) or (height, width, channels) are needed. "
@@ -45,20 +60,27 @@ def pair(y_true, y_pred, max_val):
     return y_true.astype(np.float64).reshape(shape), y_pred.astype(np.float64).reshape(shape)
 
 
-def channels(y_true, y_pred):
+def channels(y_true: np.ndarray, y_pred: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Returns the pairs of channels, each of shape `(height, width)`."""
     return zip(np.moveaxis(y_true, 2, 0), np.moveaxis(y_pred, 2, 0), strict=True)
 
 
-def luma(image):
-    """Returns the luma of `(height, width, channels)` with one channel or three, of shape `(height, width)`."""
+def luma(image: np.ndarray) -> np.ndarray:
+    """Returns the luma `(height, width)` of an image `(height, width, channels)`.
+
+    Raises:
+        ValueError: It has neither 1 nor 3 channels.
+    """
     if image.shape[2] not in (1, 3):
         raise ValueError(f"1 or 3 channels are needed. Received: shape {image.shape}")
     return image @ YIQ[0] if image.shape[2] == 3 else image[..., 0]
 
 
-def halve(image, padding):
-    """Returns the 2 x 2 means of `(height, width)`; an odd last row or column is padded as `np.pad` says."""
+def halve(image: np.ndarray, padding: str) -> np.ndarray:
+    """Returns the 2 x 2 means of `(height, width)`; odd sides are padded at their end in a mode of `np.pad`."""
     height, width = image.shape
     image = np.pad(image, ((0, height % 2), (0, width % 2)), padding)
     return (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) / 4
+
+
+__getattr__ = renamed(__name__, centre="central_crop")

@@ -1,4 +1,4 @@
-"""Published weights of the networks that LPIPS, FID and KID look through: found in a folder, or downloaded to it."""
+"""Published weights of the networks of LPIPS, FID and KID: read from a folder, downloaded to it if missing."""
 
 import dataclasses
 import hashlib
@@ -11,7 +11,7 @@ from tfmisr.edge.errors import InputError
 @dataclasses.dataclass(frozen=True)
 class _File:
     url: str
-    sha256: str  # or its beginning, as the publisher put it into the file's name
+    sha256: str  # or its first digits, which torchvision puts into the file's name
 
 
 _TORCHVISION = "https://download.pytorch.org/models/"
@@ -36,14 +36,14 @@ def folder_of(folder: str | os.PathLike | None = None) -> pathlib.Path:
 
 
 def find(name: str, folder: str | os.PathLike | None = None) -> pathlib.Path:
-    """Returns the path of published weights, downloaded where they are not there, and checked each time.
+    """Returns the path of published weights, downloaded if missing; their SHA-256 sum is checked each time.
 
     Args:
         name: One of `PUBLISHED`.
-        folder: Where they are or will be; see `folder_of`.
+        folder: Folder of the files; see `folder_of`.
 
     Raises:
-        InputError: They cannot be downloaded, or the file is another.
+        InputError: They cannot be downloaded, or the file has another SHA-256 sum.
     """
     from tfmisr.data import download
 
@@ -53,8 +53,8 @@ def find(name: str, folder: str | os.PathLike | None = None) -> pathlib.Path:
             download.download(published.url, path)
         except InputError as error:
             raise InputError(
-                f"{name} could not be downloaded; get {published.url} elsewhere, put it at {path} "
-                f"or into a folder given by --weights_dir, or leave out the measure ({str(error).partition(';')[0]})"
+                f"{name} could not be downloaded; download {published.url} elsewhere, put it at {path} "
+                f"or into the folder of --weights_dir, or leave out the metric ({str(error).partition(';')[0]})"
             ) from error
     digest = sha256_of(path)
     if not digest.startswith(published.sha256):

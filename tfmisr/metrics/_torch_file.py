@@ -1,12 +1,13 @@
 """Reads the tensors of a PyTorch file without PyTorch, and without unpickling: nothing in the file is ever run.
 
-Such a file holds a pickle, a program that could do anything. Here its instructions are only read
-(`pickletools.genops`) and the few that a dictionary of tensors needs are followed; any other is refused.
+Such a file contains a pickle, a program that could do anything. Here its opcodes are only read
+(`pickletools.genops`), and those that a dictionary of tensors needs are interpreted; all others are refused.
 """
 
 import io
 import math
 import mmap
+import os
 import pickletools
 import zipfile
 
@@ -30,7 +31,7 @@ _TYPES = {
 
 
 class _Refused(ValueError):
-    """The file does what a file of tensors does not."""
+    """The pickle has an opcode or value that a dictionary of tensors does not need."""
 
 
 class _Mark:
@@ -38,12 +39,12 @@ class _Mark:
 
 
 class _Name(str):
-    """What an instruction names: never looked up, only compared."""
+    """The global that an opcode names: compared with known names, never imported."""
 
 
 class _Storage:
-    def __init__(self, kind, key, count):
-        self.kind, self.key, self.count = kind, key, count
+    def __init__(self, dtype, key, count):
+        self.dtype, self.key, self.count = dtype, key, count
 
 
 class _Tensor:
@@ -61,7 +62,7 @@ class _Tensor:
         return values[self.offset : self.offset + size].reshape(self.shape)
 
 
-def read(path) -> dict[str, np.ndarray]:
+def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Returns the tensors of a file that `torch.save` made of a `state_dict`, in the old or the new format.
 
     Args:
@@ -72,8 +73,8 @@ def read(path) -> dict[str, np.ndarray]:
     """
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            found, contents = _zipped(file) if content[:4] == b"PK\x03\x04" else _old(content)
-            return {name: np.array(tensor.read(contents)) for name, tensor in _named_tensors(found)}
+            tensors, contents = _read_zip(file) if content[:4] == b"PK\x03\x04" else _read_legacy(content)
+            return {name: np.array(tensor.read(contents)) for name, tensor in _check_tensors(tensors)}
     except FileNotFoundError as error:
         raise InputError(f"expected a file of PyTorch tensors, found none at {path}") from error
     except (
@@ -90,16 +91,16 @@ def read(path) -> dict[str, np.ndarray]:
         raise InputError(f"expected a file of PyTorch tensors by name at {path}, found {reason}") from error
 
 
-def _named_tensors(found):
-    if not isinstance(found, dict) or not found:
+def _check_tensors(tensors):
+    if not isinstance(tensors, dict) or not tensors:
         raise _Refused("no dictionary")
-    for name, value in found.items():
+    for name, value in tensors.items():
         if not isinstance(name, str) or not isinstance(value, _Tensor):
             raise _Refused("something other than tensors")
-    return found.items()
+    return tensors.items()
 
 
-def _zipped(file):
+def _read_zip(file):
     with zipfile.ZipFile(file) as archive:
         program = next((i for i in archive.infolist() if i.filename.endswith("/data.pkl")), None)
         # PyTorch never compresses; what is not compressed cannot grow.
@@ -108,35 +109,35 @@ def _zipped(file):
         if program.file_size > _LARGEST_PROGRAM:
             raise _Refused("a description too long")
         storages = {}
-        found = _follow(io.BytesIO(archive.read(program)), storages)
+        tensors = _unpickle(io.BytesIO(archive.read(program)), storages)
         folder = program.filename.removesuffix("data.pkl")
         contents = {s.key: _values(archive.read(f"{folder}data/{s.key}"), s) for s in storages.values()}
-    return found, contents
+    return tensors, contents
 
 
-def _old(content):
+def _read_legacy(content):
     storages = {}
-    if _follow(content, {}) != _MAGIC:
+    if _unpickle(content, {}) != _MAGIC:
         raise _Refused("another kind of file")
     for _ in ("version", "machine"):
-        _follow(content, {})
-    found = _follow(content, storages)
+        _unpickle(content, {})
+    tensors = _unpickle(content, storages)
     contents = {}
-    for key in _follow(content, {}):
+    for key in _unpickle(content, {}):
         storage = storages[key]
         if int.from_bytes(content.read(8), "little") != storage.count:
-            raise _Refused("values of another number than it says")
-        contents[key] = _values(content.read(storage.count * np.dtype(storage.kind).itemsize), storage)
-    return found, contents
+            raise _Refused("another number of values than declared")
+        contents[key] = _values(content.read(storage.count * np.dtype(storage.dtype).itemsize), storage)
+    return tensors, contents
 
 
 def _values(data, storage):
-    if len(data) != storage.count * np.dtype(storage.kind).itemsize:
-        raise _Refused("fewer or more values than it says")
-    return np.frombuffer(data, storage.kind)
+    if len(data) != storage.count * np.dtype(storage.dtype).itemsize:
+        raise _Refused("fewer or more values than declared")
+    return np.frombuffer(data, storage.dtype)
 
 
-def _follow(file, storages: dict):
+def _unpickle(file, storages: dict):
     """Returns what a pickle describes; storages that it names are added to `storages`."""
     stack, memo = [], {}
     for operation, argument, _ in pickletools.genops(file):
@@ -160,15 +161,15 @@ def _follow(file, storages: dict):
     raise _Refused("no end")
 
 
-def _storage(said, storages):
-    kind, type_name, key, _, count, *view = said
+def _storage(reference, storages):
+    tag, type_name, key, _, count, *view = reference
     module, _, type_name = str(type_name).rpartition(" ")
-    if kind != "storage" or module != "torch" or type_name not in _TYPES or any(view):
+    if tag != "storage" or module != "torch" or type_name not in _TYPES or any(view):
         raise _Refused(f"values of an unknown kind, {type_name}")
     if not isinstance(count, int) or count < 0 or not isinstance(key, str):
         raise _Refused("values without a number")
-    found = _Storage(_TYPES[type_name], key, count)
-    if (known := storages.setdefault(key, found)).kind != found.kind or known.count != count:
+    storage = _Storage(_TYPES[type_name], key, count)
+    if (known := storages.setdefault(key, storage)).dtype != storage.dtype or known.count != count:
         raise _Refused("values of two kinds")
     return known
 

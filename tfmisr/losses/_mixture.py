@@ -2,18 +2,20 @@
 
 import keras
 
-from tfmisr.losses.pixel import image_mean
+from tfmisr.losses._images import image_mean
 
 
 @keras.saving.register_keras_serializable("tfmisr")
 class LossSum(keras.losses.Loss):
-    """Sum of losses, each of them brought to one value an image first, so that the weights mean what they say.
+    """Weighted sum of losses, each reduced to one value per image first, so that the weights are comparable.
 
     Args:
         members: Pairs of a weight and a loss whose reduction is `none`.
     """
 
-    def __init__(self, members, reduction="sum_over_batch_size", name="loss_sum", dtype="float32"):
+    def __init__(
+        self, members: list, reduction: str = "sum_over_batch_size", name: str = "loss_sum", dtype: str = "float32"
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.members = [(float(weight), keras.losses.get(loss)) for weight, loss in members]
 

@@ -1,0 +1,111 @@
+"""The files of an evaluation: `metrics.json`, `per_image.csv`, `table.md` and `montage.png`."""
+
+import csv
+import io
+import json
+import math
+import os
+import pathlib
+import typing
+
+from tfmisr.edge.errors import InputError
+
+if typing.TYPE_CHECKING:
+    from tfmisr.evaluation.scoring import Result
+
+REFERENCE = "bicubic"
+
+
+def write(result: "Result", folder: pathlib.Path, merged: dict | None = None) -> dict:
+    """Writes `metrics.json`, `per_image.csv`, `table.md` and `montage.png`, each of them atomically.
+
+    Args:
+        result: Result of the evaluation.
+        folder: Output folder.
+        merged: Models of earlier results to include in the same table.
+
+    Returns:
+        The content of `metrics.json`.
+    """
+    from tfmisr.edge.files import write_text
+    from tfmisr.evaluation import montage, table
+
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = {
+        "protocol": result.protocol.to_dict(),
+        "notes": list(result.notes),
+        "models": {**(merged or {}), **_finite(result.summary)},
+    }
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    write_text(folder / "table.md", table.markdown_table(metrics))
+    write_text(folder / "per_image.csv", _csv(result))
+    scores = {
+        row["model"]: {"psnr": row["psnr"], "ssim": row.get("ssim")} for row in result.rows if row["id"] == result.case
+    }
+    title = f"{result.case}, x{result.protocol.scale}, protocol {result.protocol.hash}"
+    options = {"scores": scores, "title": title, "caption": case_caption(result.summary)}
+    montage.save_montage(folder / "montage.png", result.picture, result.max_val, **options)
+    return metrics
+
+
+def read(path: str | os.PathLike) -> dict:
+    """Returns the content of a `metrics.json` with the names of this release.
+
+    Args:
+        path: The file, or its folder.
+
+    Raises:
+        InputError: There is no such file, or it has no protocol or no models.
+    """
+    path = pathlib.Path(path)
+    path = path / "metrics.json" if path.is_dir() else path
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics["protocol"], metrics["models"]  # noqa: B018  both must be there
+        return current_names(metrics)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"expected a metrics.json at {path}: {error}") from error
+
+
+def current_names(metrics: dict) -> dict:
+    """Returns the content of a `metrics.json` with this release's keys; earlier releases wrote `psnr_centre`."""
+    from tfmisr.evaluation import protocol
+
+    models = {
+        model: {key.replace("_centre", "_center"): value for key, value in values.items()}
+        for model, values in metrics["models"].items()
+    }
+    return {**metrics, "protocol": protocol.current_names(metrics["protocol"]), "models": models}
+
+
+def case_caption(summary: dict[str, dict]) -> str:
+    """Returns how the case of the montage was chosen; see `scoring.evaluate`."""
+    model = list(summary)[-1]
+    count = summary[model].get("psnr_n", summary[model]["n"])
+    if model == REFERENCE or count < 2:
+        images = summary[model]["n"]
+        return "the only image" if images == 1 else f"one of {images} images"
+    over = f"PSNR gain of {model} over {REFERENCE}" if REFERENCE in summary else f"PSNR of {model}"
+    return f"median case of {count} by {over}"
+
+
+def _finite(summary):
+    """Replaces nan and infinity, which JSON does not have, by `None`."""
+    return {
+        model: {key: value if math.isfinite(value) else None for key, value in values.items()}
+        for model, values in summary.items()
+    }
+
+
+def _csv(result) -> str:
+    """Returns one row per image and model, with the protocol's hash; infinite and undefined values are empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*result.rows[0], "protocol"], lineterminator="\n")
+    writer.writeheader()
+    for row in result.rows:
+        writer.writerow({k: _cell(v) for k, v in row.items()} | {"protocol": result.protocol.hash})
+    return text.getvalue()
+
+
+def _cell(value):
+    return "" if isinstance(value, float) and not math.isfinite(value) else value
