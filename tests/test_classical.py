@@ -73,7 +73,7 @@ def test_constant_image_stays_what_it_is_up_to_its_edge(name, value):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_image_of_two_by_three_pixels_is_enlarged(name):
+def test_image_of_two_by_three_pixels_is_upscaled(name):
     lr = np.array([[0.1, 0.4, 0.2], [0.3, 0.5, 0.6]], np.float32)[..., None]
     assert METHODS[name](4, degradations.make(4))(lr).shape == (8, 12, 1)
 
@@ -92,9 +92,9 @@ def test_back_projection_ends_at_an_image_whose_reduction_is_the_one_at_hand(blu
 
 def test_back_projection_of_one_step_by_hand():
     # On a row of two pixels, area mean halves; the error (1, -1) / 4 of a flat start comes back interpolated.
-    quiet = degradations.Degradation((degradations.AreaMean(2),))
+    noiseless = degradations.Degradation((degradations.AreaMean(2),))
     lr = np.array([0.75, 0.25], np.float32).reshape(1, 2, 1).repeat(2, axis=0)
-    sr = operators.back_project(np.full((4, 4, 1), 0.5, np.float32), lr, quiet, 1)
+    sr = operators.back_project(np.full((4, 4, 1), 0.5, np.float32), lr, noiseless, 1)
     np.testing.assert_allclose(sr, 0.5 + resize.upscale(lr - 0.5, 2), atol=1e-7)
 
 
@@ -110,15 +110,15 @@ DEGRADATIONS = [
 @pytest.mark.parametrize("scale", [2, 3])
 @pytest.mark.parametrize("fields", DEGRADATIONS, ids=str)
 def test_adjoint_is_exact_and_the_operator_is_the_derivative(fields, scale):
-    quiet = operators.without_noise(degradations.make(scale, **fields))
+    noiseless = operators.without_noise(degradations.make(scale, **fields))
     image = picture(36, 48, 2)
-    operator, reduced = operators.linearised(quiet, image)
+    operator, reduced = operators.linearize(noiseless, image)
     rng = np.random.default_rng(1)
     x, y = rng.standard_normal(image.shape), rng.standard_normal(reduced.shape)
     assert np.vdot(operator.forward(x), y) == pytest.approx(np.vdot(x, operator.adjoint(y)), rel=1e-9, abs=1e-9)
     assert reduced.shape == (36 // scale, 48 // scale, 2)
     change = (1e-3 * ndimage.gaussian_filter(x, (1, 1, 0))).astype(np.float32)
-    difference = operators.reduce(quiet, image + change) - operators.reduce(quiet, image - change)
+    difference = operators.reduce(noiseless, image + change) - operators.reduce(noiseless, image - change)
     assert np.abs(difference / 2 - operator.forward(change)).max() < 0.03 * np.abs(difference / 2).max()
 
 
@@ -140,36 +140,36 @@ def test_step_without_rows_and_columns_apart_is_refused():
         def __repr__(self):
             return "Turned()"
 
-    with pytest.raises(InputError, match=r"rows and columns apart.* Received: Turned\(\)"):
-        operators.linearised(degradations.Degradation((Turned(),)), picture(24, 24))
+    with pytest.raises(InputError, match=r"separable, or pointwise.* Received: Turned\(\)"):
+        operators.linearize(degradations.Degradation((Turned(),)), picture(24, 24))
 
 
 def test_data_step_is_the_least_squares_solution():
     lr, hr, degradation = pair(5, 4, 2, blur_sigma=0.8)
     image = resize.upscale(lr, 2) + np.float32(0.05)
-    operator, reduced = operators.linearised(operators.without_noise(degradation), image)
+    operator, reduced = operators.linearize(operators.without_noise(degradation), image)
     columns = [operator.forward(unit.reshape(image.shape)).ravel() for unit in np.eye(image.size)]
     matrix, weight = np.stack(columns, axis=1), 0.02
     stacked = np.vstack([matrix, weight**0.5 * np.eye(image.size)])
     wanted = np.concatenate([(lr - reduced).ravel(), np.zeros(image.size)])
     expected = image + np.linalg.lstsq(stacked, wanted, rcond=None)[0].reshape(image.shape)
-    found = plug_and_play.nearest(operator, reduced, image, lr, weight)
+    found = plug_and_play.solve_data_term(operator, reduced, image, lr, weight)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_noise_of_a_degradation_is_its_standard_deviation():
-    assert operators.noise_of(degradations.make(2, noise_std=0.02)) == pytest.approx(0.02, rel=0.05)
-    assert operators.noise_of(degradations.make(2, blur_sigma=1.0)) == 0.0
+    assert operators.noise_level(degradations.make(2, noise_std=0.02)) == pytest.approx(0.02, rel=0.05)
+    assert operators.noise_level(degradations.make(2, blur_sigma=1.0)) == 0.0
     # Poisson's and the electronics' variance behind a logarithm, as `xray.Detection` says; exp(-1.5) of the dose.
     quanta = 2000 * np.exp(-1.5)
     expected = np.sqrt(quanta + 10**2) / (quanta * 3)
-    assert operators.noise_of(degradations.make(2, degradation="xray(photons=2000)")) == pytest.approx(
+    assert operators.noise_level(degradations.make(2, degradation="xray(photons=2000)")) == pytest.approx(
         expected, rel=0.1
     )
 
 
 @pytest.mark.parametrize("degradation", ["ct(noise_std=0.03)", "mr(noise_std=0.03)", "ultrasound", "xray(photons=500)"])
-def test_noise_is_not_enlarged_by_back_projection(degradation):
+def test_noise_is_not_amplified_by_back_projection(degradation):
     degradation = degradations.make(2, degradation=degradation, quantize_lr=False)
     hr = (0.25 + picture(96, 96) / 2).astype(np.float32)
     lr = degradation(hr, 65535, np.random.default_rng(0))
@@ -179,14 +179,14 @@ def test_noise_is_not_enlarged_by_back_projection(degradation):
 
 def test_back_projection_stops_where_the_error_is_the_noise():
     lr, hr, degradation = pair(24, 24, 2, noise_std=0.03)
-    quiet = operators.without_noise(degradation)
+    noiseless = operators.without_noise(degradation)
 
     def error(sr):
-        return np.sqrt(np.mean((lr - operators.reduce(quiet, sr)) ** 2))
+        return np.sqrt(np.mean((lr - operators.reduce(noiseless, sr)) ** 2))
 
     far = np.full_like(hr, lr.mean())
     found = [error(operators.back_project(far, lr, degradation, n)) for n in range(12)]
-    noise = operators.noise_of(degradation)
+    noise = operators.noise_level(degradation)
     last = next(n for n, value in enumerate(found) if value <= noise)
     assert 0 < last < 10 and found[last:] == [found[last]] * (12 - last)
     near = operators.back_project(far, lr, degradation, last)
@@ -194,9 +194,9 @@ def test_back_projection_stops_where_the_error_is_the_noise():
 
 
 def test_levels_fall_to_that_of_the_noise():
-    found = plug_and_play.levels(2, 0.02)
+    found = plug_and_play.noise_levels(2, 0.02)
     assert len(found) == 8 and found[0] == pytest.approx(24 / 255) and found[-1] == pytest.approx(0.02)
-    assert plug_and_play.levels(2, 0.001)[-1] == pytest.approx(2 / 255)
+    assert plug_and_play.noise_levels(2, 0.001)[-1] == pytest.approx(2 / 255)
     np.testing.assert_allclose(found[1:] / found[:-1], found[1] / found[0])
 
 
@@ -217,10 +217,10 @@ def test_denoiser_has_ircnns_seven_layers_and_sees_16_pixels_far():
 
 def test_halves_are_every_other_pixel_and_can_be_joined():
     image = np.random.default_rng(0).random((6, 8, 3), np.float32)
-    parts = plug_and_play.halved(image)
+    parts = plug_and_play.space_to_depth(image)
     np.testing.assert_array_equal(parts[..., 3:6], image[::2, 1::2])
     np.testing.assert_array_equal(parts[..., 6:9], image[1::2, ::2])
-    np.testing.assert_array_equal(plug_and_play.joined(parts), image)
+    np.testing.assert_array_equal(plug_and_play.depth_to_space(parts), image)
 
 
 def test_pursuit_is_that_of_scikit_learn():
@@ -229,7 +229,7 @@ def test_pursuit_is_that_of_scikit_learn():
     atoms = rng.standard_normal((40, 12)).astype(np.float32)
     atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
     signals = rng.standard_normal((30, 12)).astype(np.float32)
-    found = sparse_coding.dense(*sparse_coding.pursue(atoms, signals, 3), 40)
+    found = sparse_coding.dense_codes(*sparse_coding.matching_pursuit(atoms, signals, 3), 40)
     expected = linear_model.orthogonal_mp(atoms.T.astype(float), signals.T.astype(float), n_nonzero_coefs=3).T
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -237,7 +237,9 @@ def test_pursuit_is_that_of_scikit_learn():
 def test_pursuit_finds_the_atoms_that_made_a_signal_and_nothing_in_none():
     atoms = np.eye(6, dtype=np.float32)
     signals = np.array([[0, 2, 0, -3, 0, 1], [0, 0, 0, 0, 0, 0]], np.float32)
-    np.testing.assert_allclose(sparse_coding.dense(*sparse_coding.pursue(atoms, signals), 6), signals, atol=1e-6)
+    np.testing.assert_allclose(
+        sparse_coding.dense_codes(*sparse_coding.matching_pursuit(atoms, signals), 6), signals, atol=1e-6
+    )
 
 
 def test_derivatives_by_hand():
@@ -251,19 +253,19 @@ def test_derivatives_by_hand():
 @pytest.mark.parametrize("height,width", [(5, 7), (2, 2)])
 @pytest.mark.parametrize("at_once", [8192, 12])
 def test_patches_laid_over_one_another_give_the_image_again(monkeypatch, scale, height, width, at_once):
-    monkeypatch.setattr(sparse_coding, "_AT_ONCE", at_once)
+    monkeypatch.setattr(sparse_coding, "_PATCHES_AT_ONCE", at_once)
     # One atom a patch pixel, each patch coded in full: the mean of the overlapping patches is the image itself.
     image = np.random.default_rng(0).random((height * scale, width * scale), np.float32)
-    patches = sparse_coding.windows(image[..., None], scale)
+    patches = sparse_coding.extract_patches(image[..., None], scale)
     assert patches.shape == (height, width, 1, 3 * scale, 3 * scale)
-    laid = sparse_coding.overlaid(lambda rows: patches[rows].reshape(-1, 9 * scale**2), height, width, scale)
+    laid = sparse_coding.average_patches(lambda rows: patches[rows].reshape(-1, 9 * scale**2), height, width, scale)
     np.testing.assert_allclose(laid, image, atol=1e-6)
 
 
 def test_sizes_of_self_similarity_end_at_the_scale_in_steps_of_at_most_one_and_a_half():
-    assert self_similarity.sizes(10, 7, 2) == [(14, 10), (20, 14)]
+    assert self_similarity.step_sizes(10, 7, 2) == [(14, 10), (20, 14)]
     for scale in (2, 3, 4, 8):
-        sides = [100, *(height for height, _ in self_similarity.sizes(100, 50, scale))]
+        sides = [100, *(height for height, _ in self_similarity.step_sizes(100, 50, scale))]
         assert sides[-1] == 100 * scale
         assert max(b / a for a, b in zip(sides, sides[1:], strict=False)) < 1.51
 

@@ -64,7 +64,7 @@ def test_linear_filters_beat_bicubic_on_chest_x_rays_of_other_patients(tmp_path,
         pytest.skip("too few chest X-rays of 512 x 512 pixels")
     pixels = [np.asarray(Image.open(file).convert("L"))[..., None] for file in files]
     source, fields = ArraySource(tmp_path, {"train": pixels[:45], "test": pixels[45:]}), {"scale": scale}
-    made = fitting.fitted(classical.named("optimal_linear"), source, fields)
+    made = fitting.fit_upscaler(classical.create("optimal_linear"), source, fields)
     learned, bicubic = scored(made, source, scale, degradations.of(fields))
     assert 0.6 < learned - bicubic < 1.2
 
@@ -112,7 +112,7 @@ def test_black_training_images_leave_the_interpolation_as_it_is():
 @pytest.mark.parametrize("scale,channels,dtype", [(2, 1, np.uint8), (3, 3, np.uint16), (4, 1, np.uint16)])
 def test_what_was_learned_beats_bicubic_on_other_images(tmp_path, capsys, name, scale, channels, dtype):
     source, fields = photographs(tmp_path, channels, dtype), {"scale": scale}
-    made = fitting.fitted(classical.named(name), source, fields)
+    made = fitting.fit_upscaler(classical.create(name), source, fields)
     learned, bicubic = scored(made, source, scale, degradations.of(fields))
     assert learned > bicubic + 0.3
     assert made.parameters > 100 and made.name == name
@@ -126,8 +126,8 @@ def test_denoiser_learns_to_take_noise_off(tmp_path, monkeypatch):
     monkeypatch.setattr(plug_and_play, "SETTINGS", plug_and_play.SETTINGS | FAST)
     faint = {"train": [120 + image // 16 for image in smooth_images(6, 64, 0)]}
     cache = pipeline.cache_of(ArraySource(tmp_path, faint), "train")
-    network = plug_and_play.network_of(plug_and_play.fit(cache, 2, None, 0))
-    noisy, noise = plug_and_play.batch(cache, 1, 0)
+    network = plug_and_play.load_denoiser(plug_and_play.fit(cache, 2, None, 0))
+    noisy, noise = plug_and_play.training_batch(cache, 1, 0)
     level = noisy[..., -1:]
     before, after = np.mean((level * noise) ** 2), np.mean((level * (noise - np.asarray(network(noisy)))) ** 2)
     assert after < 0.75 * before
@@ -135,9 +135,9 @@ def test_denoiser_learns_to_take_noise_off(tmp_path, monkeypatch):
 
 def test_training_batch_depends_on_seed_and_step_alone_and_has_the_noise_it_says(tmp_path):
     cache = pipeline.cache_of(photographs(tmp_path), "train")
-    noisy, noise = plug_and_play.batch(cache, 0, 5)
-    np.testing.assert_array_equal(noisy, plug_and_play.batch(cache, 0, 5)[0])
-    assert not np.array_equal(noisy, plug_and_play.batch(cache, 0, 6)[0])
+    noisy, noise = plug_and_play.training_batch(cache, 0, 5)
+    np.testing.assert_array_equal(noisy, plug_and_play.training_batch(cache, 0, 5)[0])
+    assert not np.array_equal(noisy, plug_and_play.training_batch(cache, 0, 6)[0])
     levels = noisy[..., -1]
     assert (levels == levels[:, :1, :1]).all() and len(np.unique(levels)) > 1
     for one, level, drawn in zip(noisy, levels[:, 0, 0], noise, strict=True):
@@ -175,10 +175,10 @@ def test_another_degradation_has_a_file_of_its_own(tmp_path):
 @pytest.mark.parametrize("name", classical.LEARNING)
 def test_dataset_without_training_images_is_refused(tmp_path, name):
     with pytest.raises(InputError, match=f"{name} learns from the train split, which arrays does not hold"):
-        fitting.fitted(classical.named(name), photographs(tmp_path, splits=("test",)), {"scale": 2})
+        fitting.fit_upscaler(classical.create(name), photographs(tmp_path, splits=("test",)), {"scale": 2})
 
 
-def test_training_never_reads_the_images_that_are_judged(tmp_path, monkeypatch):
+def test_training_never_reads_the_images_that_are_evaluated(tmp_path, monkeypatch):
     source, read = photographs(tmp_path), []
     examples = source.examples
     monkeypatch.setattr(source, "examples", lambda split: read.append(split) or examples(split))
@@ -215,20 +215,20 @@ def test_upscale_with_the_name_of_one_that_learns_says_how_to_come_by_a_file(tmp
         upscale.main(["--model", name, str(tmp_path / "in.png"), "--output", str(tmp_path / "out.png")])
 
 
-def test_filters_run_in_tiles_and_in_tflite_files_of_whole_numbers(tmp_path):
+def test_filters_run_in_tiles_and_in_tflite_integer_files(tmp_path):
     from tiny_network import picture, write_tflite
 
     rng = np.random.default_rng(0)
     kernel = rng.standard_normal((11, 11, 1, 4)).astype(np.float32) / 200
     network = optimal_linear.build(kernel)
     lr = picture(70, 90)
-    whole = np.asarray(network(lr[None]))[0]
+    full = np.asarray(network(lr[None]))[0]
     assert upscalers.receptive_radius(network) == 5  # the interpolation beside the filters sees two
-    np.testing.assert_allclose(upscalers.tiled(network, 16)(lr, 2), whole, atol=1e-5)
+    np.testing.assert_allclose(upscalers.tiled(network, 16)(lr, 2), full, atol=1e-5)
     for flavour, tolerance in (("float32", 1e-5), ("int8", 0.02)):
         write_tflite(tmp_path / f"{flavour}.tflite", network, flavour)
         found = upscalers.load(str(tmp_path / f"{flavour}.tflite"))(lr, 2)
-        assert np.abs(found - whole).max() < tolerance
+        assert np.abs(found - full).max() < tolerance
 
 
 def broken(path, about, **arrays):
@@ -246,9 +246,9 @@ ARRAYS = {"projection": (144, 4), "low": (5, 4), "high": (5, 36)}
         ({**ABOUT, "scale": "2"}, ARRAYS, np.float32, "scale must be"),
         ({**ABOUT, "scale": 3}, ARRAYS, np.float32, "dictionaries of sparse_coding for scale 3"),
         ({**ABOUT, "degradation": "none"}, ARRAYS, np.float32, "degradation must be one of"),
-        ({"method": "sparse_coding"}, ARRAYS, np.float32, "does not say its scale"),
+        ({"method": "sparse_coding"}, ARRAYS, np.float32, "does not contain scale"),
         ({"method": "optimal_linear"}, ARRAYS, np.float32, "Received: optimal_linear"),
-        ({"method": 3}, ARRAYS, np.float32, "its method is no name"),
+        ({"method": 3}, ARRAYS, np.float32, "its method is not a name"),
         ({"method": "plug_and_play"}, ARRAYS, np.float32, "weights of a denoiser"),
         ({"method": "plug_and_play"}, {}, np.float32, "weights of a denoiser"),
         (ABOUT, {"low": (5, 4)}, np.float32, "dictionaries of sparse_coding"),

@@ -66,8 +66,8 @@ def test_network_from_a_file_is_applied_in_tiles(tmp_path, size):
     pixels = noise((70, 90, 1), 65535, np.uint16)
     images.write_image(tmp_path / "in.png", pixels, 65535)
     run("--model", tmp_path / "net.keras", tmp_path / "in.png", "--output", tmp_path / "a.png", *size)
-    whole = np.asarray(network(pixels[None].astype(np.float32) / 65535, training=False))[0]
-    expected = np.rint(np.clip(whole, 0, 1) * 65535)
+    full = np.asarray(network(pixels[None].astype(np.float32) / 65535, training=False))[0]
+    expected = np.rint(np.clip(full, 0, 1) * 65535)
     out = images.read_images(tmp_path / "a.png")[0].pixels
     assert np.abs(out.astype(int) - expected).max() <= 1
 
@@ -84,9 +84,9 @@ def test_tflite_file_is_applied_without_tensorflow(tmp_path):
     arguments = ["--model", tmp_path / "net.tflite", tmp_path / "in.png", "--output", tmp_path / "out.png"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    whole = np.asarray(network(pixels[None].astype(np.float32) / 65535, training=False))[0]
+    full = np.asarray(network(pixels[None].astype(np.float32) / 65535, training=False))[0]
     out = images.read_images(tmp_path / "out.png")[0].pixels
-    assert np.abs(out.astype(int) - np.rint(np.clip(whole, 0, 1) * 65535)).max() <= 1
+    assert np.abs(out.astype(int) - np.rint(np.clip(full, 0, 1) * 65535)).max() <= 1
 
 
 def test_folder_keeps_its_structure_and_goes_on_after_a_bad_file(tmp_path, capsys):
@@ -94,7 +94,7 @@ def test_folder_keeps_its_structure_and_goes_on_after_a_bad_file(tmp_path, capsy
     for name in ("one.png", "a/two.png"):
         images.write_image(tmp_path / "in" / name, noise((16, 16, 1), 255, np.uint8), 255)
     (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    with pytest.raises(InputError, match="1 of 3 images could not be enlarged: .*bad.png"):
+    with pytest.raises(InputError, match="1 of 3 images could not be upscaled: .*bad.png"):
         run("--model", "nearest", "--scale", 2, tmp_path / "in", "--output", tmp_path / "out")
     written = sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*.png"))
     assert written == [pathlib.Path("a/two.png"), pathlib.Path("one.png")]
@@ -117,7 +117,7 @@ def test_folder_keeps_its_structure_and_goes_on_after_a_bad_file(tmp_path, capsy
         (("in.png", "--output", "out.png", "--scale", "6"), "scale must be 2, 3, 4 or 8. Received: 6"),
     ],
 )
-def test_mistake_is_told_and_leaves_nothing(tmp_path, monkeypatch, arguments, message):
+def test_mistake_is_reported_and_leaves_nothing(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     for folder in ("sub", "empty"):
         pathlib.Path(folder).mkdir()
@@ -201,15 +201,15 @@ def test_what_is_done_in_a_folder_is_not_done_again(tmp_path, capsys):
 def test_folder_goes_on_after_a_file_that_the_system_refuses(tmp_path, monkeypatch, error):
     from tfmisr.inference import batch
 
-    write = batch.BatchUpscaler._picture
+    write = batch.BatchUpscaler._write_image
 
-    def picture(self, source, target, intensities):
+    def write_image(self, source, target, intensities):
         if source.name == "1.png":
             raise error
         return write(self, source, target, intensities)
 
-    monkeypatch.setattr(batch.BatchUpscaler, "_picture", picture)
-    with pytest.raises(InputError, match="1 of 3 images could not be enlarged: .*1.png"):
+    monkeypatch.setattr(batch.BatchUpscaler, "_write_image", write_image)
+    with pytest.raises(InputError, match="1 of 3 images could not be upscaled: .*1.png"):
         run(*folder_of_three(tmp_path))
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["0.png", "2.png"]
 
@@ -220,7 +220,7 @@ def test_full_disk_ends_the_folder(tmp_path, monkeypatch):
     def full(self, source, target, intensities):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(batch.BatchUpscaler, "_picture", full)
+    monkeypatch.setattr(batch.BatchUpscaler, "_write_image", full)
     with pytest.raises(OSError, match="No space left"):
         run(*folder_of_three(tmp_path))
 
@@ -236,7 +236,7 @@ def test_unreadable_file_in_a_folder_is_one_failure(tmp_path, monkeypatch):
         return kind(path)
 
     monkeypatch.setattr(images, "file_kind", unreadable)
-    with pytest.raises(InputError, match="1 of 4 images could not be enlarged: .*IM0001"):
+    with pytest.raises(InputError, match="1 of 4 images could not be upscaled: .*IM0001"):
         run(*arguments)
     assert len(list((tmp_path / "out").glob("*.png"))) == 3
 
@@ -245,10 +245,10 @@ def die(source, target):
     os._exit(3)
 
 
-def test_killed_process_is_told_in_one_line(tmp_path):
+def test_killed_process_is_reported_in_one_line(tmp_path):
     from tfmisr.inference import batch
 
-    with pytest.raises(InputError, match="a process came to a sudden end"):
+    with pytest.raises(InputError, match="a process died unexpectedly"):
         list(batch.upscale_all(die, [(tmp_path / "a", tmp_path / "b")] * 3, 2))
 
 
@@ -296,7 +296,7 @@ def test_ctrl_c_with_several_processes_ends_at_once_and_leaves_nothing_half_writ
     out, err = process.communicate()
     assert time.monotonic() - begin < 2
     assert process.returncode == 130
-    assert [line.partition(";")[0] for line in err.splitlines() if "enlarging" not in line] == ["error: interrupted"]
+    assert [line.partition(";")[0] for line in err.splitlines() if "upscaling" not in line] == ["error: interrupted"]
     written = {path.name for path in (tmp_path / "out").iterdir()} - {"upscale.json"}
     assert written == {line.rpartition("/")[2].partition(" ")[0] for line in out.splitlines()}
 

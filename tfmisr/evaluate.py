@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
     from tfmisr.inference import fitting, upscalers
 
     features = _looked_through(arguments, measures)
-    chosen = _unique([classical.named(name) or upscalers.load(name) for name in arguments.models])
+    chosen = _unique([classical.create(name) or upscalers.load(name) for name in arguments.models])
     trained = [u for u in chosen if u.config]
     values = {key: _agreed(arguments, trained, key) for key in _INHERITED}
     scale = values["scale"]
@@ -121,7 +121,7 @@ def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
         )
     fields = {**values, "scale": scale}
     degradation = degradations.of(fields)
-    chosen = [fitting.fitted(u, source, fields, arguments.seed) for u in chosen]
+    chosen = [fitting.fit_upscaler(u, source, fields, arguments.seed) for u in chosen]
     result = scoring.evaluate(
         chosen,
         source,
