@@ -269,6 +269,6 @@ def test_file_that_is_no_archive_or_too_large_is_refused(tmp_path, monkeypatch):
         upscalers.load(str(tmp_path / "a.npz"))
     broken(tmp_path / "b.npz", ABOUT, **{name: np.zeros(shape, np.float32) for name, shape in ARRAYS.items()})
     assert upscalers.load(str(tmp_path / "b.npz")).scale == 2
-    monkeypatch.setattr(store, "_LARGEST", 1000)
+    monkeypatch.setattr(store, "_MAX_BYTES", 1000)
     with pytest.raises(InputError, match="it holds .* bytes"):
         upscalers.load(str(tmp_path / "b.npz"))

@@ -197,7 +197,7 @@ def upscale_all(upscaler: BatchUpscaler, jobs: list[tuple], processes: int = 1) 
                 "with fewer --processes"
             ) from error
         finally:
-            if not completed:  # pending futures fail with the processes; cancelling them would break the executor
+            if not completed:  # pending futures fail with the processes; canceling them would break the executor
                 _kill(set(multiprocessing.active_children()) - existing, {target.parent for _, target, *_ in jobs})
 
 

@@ -58,7 +58,7 @@ def load(name: str, tile: int | None = None, threads: int = 1, max_tile: int | N
 def _self_ensemble(name, tile, threads, max_tile):
     """Returns a network with geometric self-ensemble (Timofte et al., CVPR 2016), named `NAME+`."""
     if name in (*resize.METHODS, *classical.METHODS) or name.endswith(".npz"):
-        raise InputError(f"+ (geometric self-ensemble) is for networks. Received: {name}+")
+        raise InputError(f"+ is for networks (geometric self-ensemble). Received: {name}+")
     if shipped.is_name(name) or name.endswith(".tflite"):
         path = shipped.path(name) if shipped.is_name(name) else _existing(name)
         upscaler = _tflite(path, tile, threads, max_tile, self_ensemble=True)
