@@ -314,9 +314,9 @@ def test_pairs_are_those_of_a_run(made):
         np.testing.assert_array_equal(lr, sampler.batch(step)[0])
         np.testing.assert_array_equal(hr, sampler.batch(step)[1])
     assert tfmisr.data.pairs(made / "scans", steps=7, patch_size=8, **chosen).cardinality() == 7
-    whole = tfmisr.data.pairs(made / "scans", "test", patch_size=None, degradation="mr", **chosen)
-    shapes = [(lr.shape, hr.shape, lr.dtype, hr.dtype) for lr, hr in whole]
-    assert len(whole) == len(shapes) > 0
+    full = tfmisr.data.pairs(made / "scans", "test", patch_size=None, degradation="mr", **chosen)
+    shapes = [(lr.shape, hr.shape, lr.dtype, hr.dtype) for lr, hr in full]
+    assert len(full) == len(shapes) > 0
     assert {tuple(map(str, shape)) for shape in shapes} == {
         ("(1, 32, 32, 1)", "(1, 64, 64, 1)", "<dtype: 'float32'>", "<dtype: 'float32'>")
     }

@@ -23,7 +23,7 @@ def made_up(tmp_path, monkeypatch):
     return path
 
 
-def test_shipped_model_is_found_by_name_and_enlarges(made_up):
+def test_shipped_model_is_found_by_name_and_upscales(made_up):
     assert shipped.names() == ["tiny-x2"] and shipped.path("tiny-x2") == made_up
     upscaler = upscalers.load("tiny-x2")
     assert (upscaler.name, upscaler.scale) == ("tiny-x2", 2)
@@ -40,7 +40,7 @@ def test_file_that_was_changed_is_refused(made_up):
         shipped.path("tiny-x2")
 
 
-def test_unknown_name_is_told_with_those_there_are(made_up):
+def test_unknown_name_is_refused_with_the_known_names(made_up):
     with pytest.raises(InputError, match=r"come with tfmisr \(tiny-x2\). Received: best-x8"):
         upscalers.load("best-x8")
 
@@ -85,12 +85,12 @@ def test_shipped_model_reads_little_more_than_the_image(name, side):
 
 @pytest.mark.parametrize("name", shipped.names())
 def test_windows_of_a_shipped_model_leave_no_seam(name):
-    whole, cut = (runtime.Model(shipped.path(name), max_tile=side) for side in (128, 56))
+    one_tile, tiled = (runtime.Model(shipped.path(name), max_tile=side) for side in (128, 56))
     rng = np.random.default_rng(0)
     edges = picture(110, 64) > 0.5 * rng.random((110, 64, 1), np.float32)  # letters on noise
     lr = np.where(edges, picture(110, 64), rng.random((110, 64, 1), np.float32))
-    assert len(list(cut.grid(110, 64))) > 2 and len(list(whole.grid(110, 64))) == 1
-    np.testing.assert_allclose(cut(lr), whole(lr), rtol=0, atol=1e-5)
+    assert len(list(tiled.grid(110, 64))) > 2 and len(list(one_tile.grid(110, 64))) == 1
+    np.testing.assert_allclose(tiled(lr), one_tile(lr), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", shipped.names())
@@ -106,7 +106,7 @@ def test_shipped_model_sees_no_further_than_its_overlap(name):
 
 
 @pytest.mark.parametrize("name", shipped.names())
-def test_shipped_model_is_what_its_name_and_its_card_say(name):
+def test_shipped_model_is_what_its_name_and_its_card_state(name):
     model = runtime.Model(shipped.path(name))
     assert model.card["name"] == name and name.endswith(f"-x{model.scale}")
     for field in ("modality", "licence", "training", "protocol", "scores", "intended_use", "limits"):
