@@ -60,21 +60,18 @@ def evaluate(source, scale: int, arguments) -> tuple[list[str], str]:
 
 def _row(scale, timed, scores):
     gain = f"{scores['psnr_gain']:+.2f} ({scores['psnr_gain_low']:+.2f} to {scores['psnr_gain_high']:+.2f})"
+    center = "psnr_center" if "psnr_center" in scores else "psnr_centre"
     cells = [
         f"x{scale}",
         timed.name,
         f"{scores['psnr']:.2f}",
         "-" if timed.name == scoring.REFERENCE else gain,
         f"{scores['ssim']:.4f}",
-        f"{_center(scores):.2f}",
-        f"{_center(scores, '_gain'):+.2f}",
+        f"{scores[center]:.2f}",
+        f"{scores[center + '_gain']:+.2f}",
         f"{statistics.median(timed.seconds):.2g}",
     ]
     return "| " + " | ".join(cells) + " |"
-
-
-def _center(scores, suffix=""):
-    return scores[f"psnr_center{suffix}" if f"psnr_center{suffix}" in scores else f"psnr_centre{suffix}"]
 
 
 def main() -> None:
