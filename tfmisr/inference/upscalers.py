@@ -13,6 +13,7 @@ import numpy as np
 
 from tfmisr import classical
 from tfmisr.edge import dihedral, resize, shipped, tiling
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.files import printable
 from tfmisr.edge.upscaler import Upscaler
@@ -180,3 +181,6 @@ def _compiled(network):
     signature = [tf.TensorSpec((1, None, None, network.input_shape[-1]), tf.float32)]
     apply = tf.function(lambda lr: network(lr, training=False), input_signature=signature)
     return lambda lr: apply(lr[None]).numpy()[0]
+
+
+__getattr__ = renamed(__name__, to_levels="tfmisr.edge.upscaler.to_levels")
