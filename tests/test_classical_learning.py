@@ -1,4 +1,4 @@
-"""Classical methods that learn: from training images alone, once, into files that the other commands take."""
+"""Classical methods fitted to training images: trained once, saved in files that the other commands read."""
 
 import json
 import pathlib
@@ -46,7 +46,7 @@ def scored(upscaler, source, scale, degradation):
     return np.mean(found, axis=0)
 
 
-def test_filters_are_those_of_scipys_least_squares():
+def test_filters_equal_scipys_least_squares():
     rng = np.random.default_rng(0)
     lr, hr = rng.random((30, 26, 1), np.float32), rng.random((60, 52, 1), np.float32)
     x, y = optimal_linear.samples(lr, hr, 2, 10**6, np.random.default_rng(1))
@@ -71,7 +71,7 @@ def test_linear_filters_beat_bicubic_on_chest_x_rays_of_other_patients(tmp_path,
 
 @pytest.mark.parametrize("scale", [2, 3])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_network_of_the_filters_gives_what_the_least_squares_gave(scale, channels):
+def test_network_of_the_filters_equals_the_linear_model(scale, channels):
     # The samples, by NumPy, and the network, by Keras, must mean the same pixels, up to the image's edge.
     rng = np.random.default_rng(0)
     lr = rng.random((13, 17, channels), np.float32)
@@ -82,7 +82,7 @@ def test_network_of_the_filters_gives_what_the_least_squares_gave(scale, channel
     np.testing.assert_allclose(x @ kernel.transpose(2, 0, 1, 3).reshape(x.shape[1], -1), y, atol=1e-5)
 
 
-def test_filters_learn_a_known_filter_and_leave_nothing():
+def test_filters_recover_a_known_filter():
     # HR is the interpolation plus a quarter of the left neighbour's difference: the solution is that filter.
     rng = np.random.default_rng(0)
     lr = ndimage_smooth(rng.random((40, 40, 1), np.float32))
@@ -103,14 +103,14 @@ def ndimage_smooth(image):
     return ndimage.gaussian_filter(image, (0.5, 0.5, 0))
 
 
-def test_black_training_images_leave_the_interpolation_as_it_is():
+def test_black_training_images_give_the_interpolation():
     kernel = optimal_linear.solve(np.zeros((121, 121)), np.zeros((121, 4)), 1)
     assert not kernel.any()
 
 
 @pytest.mark.parametrize("name", ["optimal_linear", "sparse_coding"])
 @pytest.mark.parametrize("scale,channels,dtype", [(2, 1, np.uint8), (3, 3, np.uint16), (4, 1, np.uint16)])
-def test_what_was_learned_beats_bicubic_on_other_images(tmp_path, capsys, name, scale, channels, dtype):
+def test_fitted_method_beats_bicubic_on_test_images(tmp_path, capsys, name, scale, channels, dtype):
     source, fields = photographs(tmp_path, channels, dtype), {"scale": scale}
     made = fitting.fit_upscaler(classical.create(name), source, fields)
     learned, bicubic = scored(made, source, scale, degradations.of(fields))
@@ -122,7 +122,7 @@ FAST = {"filters": 32, "steps": 250, "batch": 8, "learning_rate": 2e-3}
 
 
 @pytest.mark.large
-def test_denoiser_learns_to_take_noise_off(tmp_path, monkeypatch):
+def test_denoiser_learns_to_remove_noise(tmp_path, monkeypatch):
     monkeypatch.setattr(plug_and_play, "SETTINGS", plug_and_play.SETTINGS | FAST)
     faint = {"train": [120 + image // 16 for image in smooth_images(6, 64, 0)]}
     cache = pipeline.cache_of(ArraySource(tmp_path, faint), "train")
@@ -133,7 +133,7 @@ def test_denoiser_learns_to_take_noise_off(tmp_path, monkeypatch):
     assert after < 0.75 * before
 
 
-def test_training_batch_depends_on_seed_and_step_alone_and_has_the_noise_it_says(tmp_path):
+def test_training_batch_depends_on_seed_and_step_and_has_the_stated_noise(tmp_path):
     cache = pipeline.cache_of(photographs(tmp_path), "train")
     noisy, noise = plug_and_play.training_batch(cache, 0, 5)
     np.testing.assert_array_equal(noisy, plug_and_play.training_batch(cache, 0, 5)[0])
@@ -149,7 +149,7 @@ def test_training_batch_depends_on_seed_and_step_alone_and_has_the_noise_it_says
 @pytest.mark.parametrize(
     "name", ["optimal_linear", "sparse_coding", pytest.param("plug_and_play", marks=pytest.mark.large)]
 )
-def test_learning_is_done_once_and_again_for_another_seed(tmp_path, capsys, name):
+def test_fit_is_cached_by_seed(tmp_path, capsys, name):
     source, fields = photographs(tmp_path), {"scale": 2, "blur_sigma": 0.5, "noise_std": None}
     first = classical.fitted_file(name, source, fields)
     said = capsys.readouterr().out
@@ -165,7 +165,7 @@ def test_learning_is_done_once_and_again_for_another_seed(tmp_path, capsys, name
     assert upscalers.load(str(classical.fitted_file(name, source, fields))).weights_sha256 == before
 
 
-def test_another_degradation_has_a_file_of_its_own(tmp_path):
+def test_each_degradation_has_its_own_file(tmp_path):
     source = photographs(tmp_path)
     fields = [{}, {"blur_sigma": 0.7}, {"noise_std": 0.02}, {"quantize_lr": False}, {"degradation": "ct"}]
     found = {classical.fitted_file("optimal_linear", source, {"scale": 2, **each}) for each in fields}
@@ -187,7 +187,7 @@ def test_training_never_reads_the_images_that_are_evaluated(tmp_path, monkeypatc
     assert read == ["train"]
 
 
-def test_evaluate_takes_them_by_name_and_upscale_the_files(tmp_path, monkeypatch, capsys):
+def test_evaluate_takes_names_and_upscale_takes_files(tmp_path, monkeypatch, capsys):
     source = photographs(tmp_path)
     monkeypatch.setattr(data, "load_for", lambda *_: source)
     names = list(classical.METHODS)
@@ -209,7 +209,7 @@ def test_evaluate_takes_them_by_name_and_upscale_the_files(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("name", classical.LEARNING)
-def test_upscale_with_the_name_of_one_that_learns_says_how_to_come_by_a_file(tmp_path, name):
+def test_upscale_with_the_name_of_a_learning_method_explains_how_to_get_a_file(tmp_path, name):
     images.write_image(tmp_path / "in.png", np.zeros((20, 20, 1), np.uint8), 255)
     with pytest.raises(InputError, match=f"{name} learns from images: python -m tfmisr.evaluate {name}"):
         upscale.main(["--model", name, str(tmp_path / "in.png"), "--output", str(tmp_path / "out.png")])
@@ -257,13 +257,13 @@ ARRAYS = {"projection": (144, 4), "low": (5, 4), "high": (5, 36)}
         (ABOUT, ARRAYS, object, "expected a method's .npz file"),
     ],
 )
-def test_file_that_is_something_else_is_refused_in_one_line(tmp_path, about, shapes, dtype, message):
+def test_file_with_other_content_is_refused_in_one_line(tmp_path, about, shapes, dtype, message):
     broken(tmp_path / "a.npz", about, **{name: np.zeros(shape, dtype) for name, shape in shapes.items()})
     with pytest.raises(InputError, match=message):
         upscalers.load(str(tmp_path / "a.npz"))
 
 
-def test_file_that_is_no_archive_or_too_large_is_refused(tmp_path, monkeypatch):
+def test_file_that_is_not_an_archive_or_too_large_is_refused(tmp_path, monkeypatch):
     (tmp_path / "a.npz").write_bytes(b"hello")
     with pytest.raises(InputError, match="expected a method's .npz file"):
         upscalers.load(str(tmp_path / "a.npz"))

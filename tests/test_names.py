@@ -93,7 +93,7 @@ def test_tflite_file_may_have_such_a_name(tmp_path):
 
 
 @pytest.mark.parametrize("name,meant", [("bicubik", "bicubic"), ("fats-x2+", "fast-x2"), ("Best_X4", "best-x4")])
-def test_mistyped_model_gets_the_nearest_name(name, meant):
+def test_mistyped_model_gets_a_suggestion(name, meant):
     with pytest.raises(errors.InputError, match=rf"did you mean {meant}\?$"):
         upscalers.load(name)
 
