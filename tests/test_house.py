@@ -119,6 +119,10 @@ WORDS = (
     Word(r"invent(?:s|ed|ions?)\b", "hallucinated"),
     Word(r"\breach(?:es)?\b|\breach_\w+|\w+_reach\b", "activation range", "tfmisr/quantization/"),
     Word(r"hygiene", "removed attributes"),
+    Word(r"interpolation_plus", "global_residual"),
+    Word(r"gentle_conv", "small-variance initialization"),
+    Word(r"turned_back", "invert_dihedral"),
+    Word(r"written down\b", "recorded"),
     Word(r"grey\w*", "gray"),
     Word(r"cent(?:re|ring)\w*", "center"),
     Word(r"licence\w*", "license"),
@@ -151,8 +155,9 @@ UNCHECKED = (
     "tfmisr/training tfmisr/tun export datasets docs examples/cpp README.md CONTRIBUTING.md"
 )
 _QUOTES = ('""', "''", "``")
-# Calls that list names of the previous release.
-_OLD_NAMES = re.compile(r"renamed\((?:[^()]|\([^()]*\))*\)")
+# Files and calls that list names of the previous release.
+_OLD_NAME_FILES = ("tfmisr/_moved.py", "tfmisr/metrics/_old_names.py")
+_OLD_NAMES = re.compile(r"(?:renamed|attach)\((?:[^()]|\([^()]*\))*\)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,7 +297,7 @@ def texts() -> Iterator[tuple[str, str]]:
         path = ROOT / top
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             name = file.relative_to(ROOT).as_posix()
-            if file.suffix in SUFFIXES and file.is_file() and name != "tfmisr/_moved.py":
+            if file.suffix in SUFFIXES and file.is_file() and name not in _OLD_NAME_FILES:
                 yield name, file.read_text(encoding="utf-8")
 
 
