@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from tfmisr import classical, data, degradations
 from tfmisr.data import pipeline
 from tfmisr.evaluation import scoring
-from tfmisr.inference import fitting, upscalers  # noqa: E402
+from tfmisr.inference import fitting, upscalers
 
 
 class Timed:

@@ -17,8 +17,8 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from tfmisr import config, data
-from tfmisr.data import pipeline  # noqa: E402
-from tfmisr.training import loop  # noqa: E402
+from tfmisr.data import pipeline
+from tfmisr.training import loop
 
 
 def seconds(model, iterator, steps: int) -> float:

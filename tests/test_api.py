@@ -60,7 +60,7 @@ def test_import_is_light_and_dir_lists_the_api():
     )
     done = python(script, " ".join(API))
     assert done.returncode == 0, done.stderr
-    assert API == set(tfmisr.__all__)
+    assert set(tfmisr.__all__) == API
     with pytest.raises(AttributeError, match="no attribute 'fti'"):
         tfmisr.fti  # noqa: B018
 

@@ -1,5 +1,7 @@
 """Classical methods against values by hand, scikit-learn and SciPy; operators against their forward model."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -145,7 +147,7 @@ def test_step_that_is_not_separable_is_refused():
 
 
 def test_data_step_is_the_least_squares_solution():
-    lr, hr, degradation = pair(5, 4, 2, blur_sigma=0.8)
+    lr, _, degradation = pair(5, 4, 2, blur_sigma=0.8)
     image = resize.upscale(lr, 2) + np.float32(0.05)
     operator, reduced = operators.linearize(operators.without_noise(degradation), image)
     columns = [operator.forward(unit.reshape(image.shape)).ravel() for unit in np.eye(image.size)]
@@ -267,7 +269,7 @@ def test_step_sizes_of_self_similarity_end_at_the_scale():
     for scale in (2, 3, 4, 8):
         sides = [100, *(height for height, _ in self_similarity.step_sizes(100, 50, scale))]
         assert sides[-1] == 100 * scale
-        assert max(b / a for a, b in zip(sides, sides[1:], strict=False)) < 1.51
+        assert max(b / a for a, b in itertools.pairwise(sides)) < 1.51
 
 
 def test_search_starts_at_the_corresponding_pixel():

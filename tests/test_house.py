@@ -208,9 +208,10 @@ def definitions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.AST]
         if isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
             yield prefix + child.name, child
             yield from definitions(child, f"{prefix}{child.name}.")
-        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            if not child.name.startswith("_") and not (prefix and child.name in KERAS) and not is_setter(child):
-                yield prefix + child.name, child
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not (
+            child.name.startswith("_") or (prefix and child.name in KERAS) or is_setter(child)
+        ):
+            yield prefix + child.name, child
 
 
 def is_setter(function) -> bool:

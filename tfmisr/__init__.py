@@ -25,9 +25,9 @@ from importlib.machinery import PathFinder
 from tfmisr import _moved
 
 if typing.TYPE_CHECKING:
-    from tfmisr import data, degradations, losses, metrics, models  # noqa: F401
-    from tfmisr.api import evaluate, export, fit, load, tune  # noqa: F401
-    from tfmisr.edge.errors import InputError  # noqa: F401
+    from tfmisr import data, degradations, losses, metrics, models
+    from tfmisr.api import evaluate, export, fit, load, tune
+    from tfmisr.edge.errors import InputError
 
 __version__ = "0.1.0"
 

@@ -102,7 +102,7 @@ def _training_patches(cache, scale, degradation, seed):
 
 def _principal(features, components):
     """Returns the principal components without centering: a zero feature stays zero."""
-    values, vectors = np.linalg.eigh(features.T @ features)
+    _, vectors = np.linalg.eigh(features.T @ features)
     return np.ascontiguousarray(vectors[:, ::-1][:, :components], np.float32)
 
 
