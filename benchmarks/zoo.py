@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 CLASSICAL = "interpolations"
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
-FORMATS = ("float32", "int8")
+FLAVORS = ("float32", "int8")
 MEASURES = ("psnr", "ssim", "haarpsi")
 SIDE = 960  # of the image that multiply-adds are counted for
 # A training step costs at most four of cnn5 (forward and backward pass at x4).
@@ -157,12 +157,12 @@ def exported(run, source, degradation) -> dict:
 
     folder, scale = run.folder, run.scale
     network, files, reason = models.load(folder), {}, None
-    for export_format in FORMATS:
+    for flavor in FLAVORS:
         try:
-            files[export_format] = _converted(network, export_format, run, source, degradation).name
-            _require_running(folder / files[export_format])
+            files[flavor] = _converted(network, flavor, run, source, degradation).name
+            _require_running(folder / files[flavor])
         except InputError as error:
-            files.pop(export_format, None)
+            files.pop(flavor, None)
             reason = str(error)
     paths = [folder / name for name in files.values()]
     parity = report.parity(network, paths, source, "validation", scale, degradation, 6)["files"]
@@ -172,7 +172,7 @@ def exported(run, source, degradation) -> dict:
         "multiply_adds": multiply_adds(collapsed_network, SIDE // scale, SIDE // scale) * 1e6 / SIDE**2,
         "files": files,
         "without_int8": reason,
-        "psnr_drop": {export_format: parity[name]["psnr_drop"] for export_format, name in files.items()},
+        "psnr_drop": {flavor: parity[name]["psnr_drop"] for flavor, name in files.items()},
     }
 
 
@@ -184,20 +184,20 @@ def _require_running(path) -> None:
         raise InputError((done.stderr.strip().splitlines() or [f"LiteRT ends with status {done.returncode}"])[-1])
 
 
-def _converted(network, export_format, run, source, degradation) -> pathlib.Path:
+def _converted(network, flavor, run, source, degradation) -> pathlib.Path:
     from tfmisr.edge import card
     from tfmisr.edge.files import atomic_write
     from tfmisr.export import calibration, cards, convert
     from tfmisr.inference import upscalers
 
-    core = convert.core_of(network, export_format)
-    samples = calibration.choose(source, run.scale, degradation, 24, 64).samples if export_format == "int8" else None
-    radius = upscalers.receptive_radius(core.network)
+    subgraph = convert.exported_subgraph(network, flavor)
+    samples = calibration.choose(source, run.scale, degradation, 24, 64).samples if flavor == "int8" else None
+    radius = upscalers.receptive_radius(subgraph.network)
     shared = cards.shared(run.folder, run.identity(), None, None)
-    card_fields = cards.describe(run.folder.name, export_format, core, run.scale, None, radius, shared)
-    path = run.folder / f"{export_format}.tflite"
+    card_fields = cards.describe(run.folder.name, flavor, subgraph, run.scale, None, radius, shared)
+    path = run.folder / f"{flavor}.tflite"
     with atomic_write(path) as temporary:
-        temporary.write_bytes(card.attach(convert.to_tflite(core, export_format, None, samples), card_fields))
+        temporary.write_bytes(card.attach(convert.to_tflite(subgraph, flavor, None, samples), card_fields))
     return path
 
 
@@ -245,21 +245,17 @@ def table(arguments, scale: int, measured: dict) -> str:
 def _milliseconds(arguments, name, scale, result, measured) -> dict:
     """Returns milliseconds per output megapixel by format, without the overhead of overlapping tiles."""
     folder, milliseconds = _folder(arguments, name, scale).relative_to(arguments.output), {}
-    for export_format, file in result["files"].items():
+    for flavor, file in result["files"].items():
         row = measured["models"][str(folder / file)]
-        milliseconds[export_format] = row["window_ms"] * 1e6 / (row["window"] * scale) ** 2
+        milliseconds[flavor] = row["window_ms"] * 1e6 / (row["window"] * scale) ** 2
     return milliseconds
 
 
 def _costs(result, milliseconds, reference) -> list[str]:
     cells = [f"{result['weights']:,}", f"{result['multiply_adds'] / 1e9:.1f}"]
-    for export_format in FORMATS:
-        ratio = (
-            f" ({milliseconds[export_format] / reference[export_format]:.2f}x)"
-            if reference and export_format in milliseconds
-            else ""
-        )
-        cells.append(f"{milliseconds[export_format]:,.0f}{ratio}" if export_format in milliseconds else "-")
+    for flavor in FLAVORS:
+        ratio = f" ({milliseconds[flavor] / reference[flavor]:.2f}x)" if reference and flavor in milliseconds else ""
+        cells.append(f"{milliseconds[flavor]:,.0f}{ratio}" if flavor in milliseconds else "-")
     drop = result["psnr_drop"].get("int8")
     return [*cells, "-" if drop is None else f"{drop:.2f}"]
 

@@ -1,4 +1,4 @@
-"""python -m tfmisr.export: a trained network as `.tflite` files with model cards, and as a SavedModel."""
+"""python -m tfmisr.export: writes a trained network as `.tflite` files with model cards, and as a SavedModel."""
 
 import argparse
 import dataclasses
@@ -16,17 +16,17 @@ from tfmisr.export.arguments import check, parse
 _CALIBRATED = ("int8", "int16x8")
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
-    found = run(parse(argv))
-    if text := str(found):
+    outcome = run(parse(argv))
+    if text := str(outcome):
         print(text)
-    return 1 if found.failures else 0
+    return 1 if outcome.failures else 0
 
 
 def run(arguments: argparse.Namespace) -> outcomes.Exported:
-    """Exports what the parsed flags, or `tfmisr.options.parsed`, say."""
-    asked = check(arguments)
+    """Exports a network as the parsed flags, or the options of `tfmisr.export`, request."""
+    requested_tiles = check(arguments)
     _check_backend()
     from tfmisr import config, degradations, models
     from tfmisr.export import convert
@@ -35,14 +35,14 @@ def run(arguments: argparse.Namespace) -> outcomes.Exported:
     run = upscalers.load(arguments.model)
     if run.channels is None:
         raise InputError(f"expected a run's folder or a .keras file. Received: {arguments.model}, an interpolation")
-    upright = convert.in_float32(models.load(arguments.model))
-    network = _folded(upright, arguments)
+    single = convert.in_float32(models.load(arguments.model))
+    network = _with_self_ensemble(single, arguments)
     degradation = degradations.of({**run.config, "scale": run.scale})
     source = _source(arguments, run.config or config.Config().identity() | {"dataset": None})
     cli.require_writable(arguments.output)
-    tiles = asked or [_fitting(upscalers.receptive_radius(network))]
-    export = Export(arguments, run, upright, network, source, degradation, tiles[0])
-    paths = [export.write(flavour, tile) for tile in tiles for flavour in convert.FLAVOURS if flavour in export.wanted]
+    tiles = requested_tiles or [_default_tile(upscalers.receptive_radius(network))]
+    export = Export(arguments, run, single, network, source, degradation, tiles[0])
+    paths = [export.write(flavor, tile) for tile in tiles for flavor in convert.FLAVORS if flavor in export.flavors]
     if "saved_model" in arguments.formats:
         convert.save_model(network, export.folder / "saved_model")
         print(f"{export.folder / 'saved_model'}: any size, signature {convert.SIGNATURE}")
@@ -55,26 +55,27 @@ def _check_backend():
 
     if keras.backend.backend() != "tensorflow":
         raise InputError(
-            "TensorFlow's converter needs a network of its own: run this with KERAS_BACKEND=tensorflow; "
-            f"a .keras file is the same for all. Received: {keras.backend.backend()}"
+            "TensorFlow's converter needs Keras with the TensorFlow backend: run this with KERAS_BACKEND=tensorflow; "
+            f"a .keras file is the same for all backends. Received: {keras.backend.backend()}"
         )
 
 
-def _folded(network, arguments):
+def _with_self_ensemble(network, arguments):
     from tfmisr.quantization import plain_network
 
     if arguments.orientations == 1:
         return network
     if plain_network.convolutions(network) is None:
         raise InputError(
-            "--orientations needs a row of convolutions with a ReLU behind each that adds to the interpolation, such "
-            f"as plain; python -m tfmisr.upscale takes MODEL+ for any. Received: {arguments.model} ({network.name})"
+            "--orientations needs a plain network, a chain of convolutions with a ReLU behind each and a global "
+            "bicubic residual, such as plain; python -m tfmisr.upscale takes MODEL+ for any. "
+            f"Received: {arguments.model} ({network.name})"
         )
     return plain_network.merge_self_ensemble(network, arguments.orientations)
 
 
-def _fitting(radius: int | None) -> int | None:
-    """Returns the side of a tile of which at least a quarter of the area is kept, in steps of 64."""
+def _default_tile(radius: int | None) -> int | None:
+    """Returns the side of a tile of which at least a quarter of the area is kept, in steps of 64 pixels."""
     return None if radius is None else max(128, math.ceil(4 * radius / 64) * 64)
 
 
@@ -82,80 +83,91 @@ def _source(arguments, fields):
     if not arguments.images and not set(arguments.formats) & set(_CALIBRATED):
         return None
     if (arguments.dataset or fields["dataset"]) is None:
-        raise InputError("the run's folder does not say which images it was trained on; give --dataset")
+        raise InputError("the run's folder does not name the images it was trained on; give --dataset")
     from tfmisr import data
 
     return data.load_for(arguments, fields)
 
 
 class Export:
-    """The files of one network, and the report on them."""
+    """The files of one network, and the report on them.
 
-    def __init__(self, arguments, run, upright, network, source, degradation, first_tile):
+    Args:
+        arguments: Parsed flags.
+        run: `tfmisr.edge.upscaler.Upscaler` of the run.
+        single: Its Keras network in float32.
+        network: The same, or with a self-ensemble merged into it.
+        source: `tfmisr.data.Source` of the images for calibration and comparison; `None` where none are needed.
+        degradation: `tfmisr.degradations.Degradation` that makes LR.
+        first_tile: Tile of the files whose names do not mention one.
+    """
+
+    def __init__(self, arguments, run, single, network, source, degradation, first_tile: int | None):
         from tfmisr.export import cards
 
-        self.arguments, self.run, self.upright, self.network = arguments, run, upright, network
+        self.arguments, self.run, self.single, self.network = arguments, run, single, network
         self.source, self.degradation, self.first_tile = source, degradation, first_tile
         self.folder = pathlib.Path(arguments.output)
         self.name = arguments.name or run.name
-        self.wanted = [f for f in arguments.formats if f != "saved_model"]
-        self.shared = cards.shared(arguments.model, run.config, arguments.modality, arguments.licence)
-        self.shared["orientations"] = arguments.orientations
-        self.written, self._calibrations, self.shares, self.narrowed = {}, {}, {}, {}
+        self.flavors = [f for f in arguments.formats if f != "saved_model"]
+        self.run_fields = cards.shared(arguments.model, run.config, arguments.modality, arguments.license)
+        self.run_fields["orientations"] = arguments.orientations
+        # By path: content and card of a file. By side: crops. By file name: losses by fraction; which crops were kept.
+        self.written, self._calibrations, self.fraction_losses, self.trimmed = {}, {}, {}, {}
 
-    def write(self, flavour: str, tile: int | None) -> pathlib.Path:
-        """Converts the network and writes the file with a card that does not know the comparison yet."""
+    def write(self, flavor: str, tile: int | None) -> pathlib.Path:
+        """Converts the network and writes the file; its card lacks the comparison, which `compare` adds."""
         from tfmisr.export import cards, convert
         from tfmisr.inference import upscalers
 
-        core = convert.core_of(self.network, flavour)
-        radius = upscalers.receptive_radius(core.network)
-        most = self.arguments.max_tile
-        fixed = tile if self.arguments.tile and not most else None  # else windows are chosen for each image
-        card = cards.describe(self.name, flavour, core, self.run.scale, fixed, radius, self.shared, most)
+        subgraph = convert.exported_subgraph(self.network, flavor)
+        radius = upscalers.receptive_radius(subgraph.network)
+        max_tile = self.arguments.max_tile
+        fixed = tile if self.arguments.tile and not max_tile else None  # else windows are chosen for each image
+        card = cards.describe(self.name, flavor, subgraph, self.run.scale, fixed, radius, self.run_fields, max_tile)
         cards.check_tile("tile", tile, card["overlap"], radius)
-        cards.check_tile("max_tile", most, card["overlap"], radius)
-        path = self._path(flavour, tile)
-        if flavour in convert.INTEGER:
-            self.written[path] = self._integer(core, flavour, tile, card)
+        cards.check_tile("max_tile", max_tile, card["overlap"], radius)
+        path = self._path(flavor, tile)
+        if flavor in convert.INTEGER:
+            self.written[path] = self._integer(subgraph, flavor, tile, card)
         else:
-            self.written[path] = convert.to_tflite(core, flavour, tile), card
+            self.written[path] = convert.to_tflite(subgraph, flavor, tile), card
         self._store(path)
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, tile {fixed or 'any'}, overlap {card['overlap']}")
         return path
 
-    def _integer(self, core, flavour, tile, described):
-        """Returns the file calibrated on as many of the crops as its accuracy allows, and its card."""
+    def _integer(self, subgraph, flavor, tile, described):
+        """Returns the file calibrated on the largest fraction of the crops that is precise enough, and its card."""
         from tfmisr.export import convert, ranges
         from tfmisr.quantization import equalization, plain_network
 
         crops = self._calibration(tile).crops
-        if self.arguments.orientations > 1:  # while each channel is read by one convolution alone
-            row = plain_network.merge_self_ensemble(
-                equalization.equalize(self.upright, crops), self.arguments.orientations
-            )
-            core = convert.core_of(row, flavour)
+        if self.arguments.orientations > 1:  # equalized before merging, while one convolution alone reads each channel
+            equalized = equalization.equalize(self.single, crops)
+            merged = plain_network.merge_self_ensemble(equalized, self.arguments.orientations)
+            subgraph = convert.exported_subgraph(merged, flavor)
         else:
-            core = dataclasses.replace(core, network=equalization.equalize(core.network, crops))
+            subgraph = dataclasses.replace(subgraph, network=equalization.equalize(subgraph.network, crops))
 
-        def attempt(share):
-            calibration = self._calibration(tile).calmest(core.network, share)
-            content = convert.to_tflite(core, flavour, tile, calibration.samples)
+        def attempt(fraction):
+            calibration = self._calibration(tile).trim_outlier_crops(subgraph.network, fraction)
+            content = convert.to_tflite(subgraph, flavor, tile, calibration.samples)
             return content, described | {"calibration": calibration.summary()}, calibration
 
         def drop_of(file):
             content, card, _ = file
             return ranges.training_drop(content, card, self.network, self.source, self.run.scale, self.degradation)
 
-        name, enough = self._path(flavour, tile).name, self.arguments.max_psnr_drop / 2
-        (content, card, used), self.shares[name] = ranges.least_narrowed(attempt, drop_of, enough)
-        if used.share < 1:
-            self.narrowed[name] = used.summary() | {"crops": used.places}
+        name, enough = self._path(flavor, tile).name, self.arguments.max_psnr_drop / 2
+        (content, card, used), losses = ranges.choose_calibration_fraction(attempt, drop_of, enough)
+        self.fraction_losses[name] = losses
+        if used.fraction < 1:
+            self.trimmed[name] = used.summary() | {"crops": used.places}
         return content, card
 
-    def _path(self, flavour, tile):
+    def _path(self, flavor, tile):
         first = tile == self.first_tile
-        return self.folder / f"{self.name}_{flavour}{'' if first else '_' + str(tile or 'any')}.tflite"
+        return self.folder / f"{self.name}_{flavor}{'' if first else '_' + str(tile or 'any')}.tflite"
 
     def _calibration(self, tile):
         from tfmisr.export import calibration
@@ -163,8 +175,8 @@ class Export:
         side = tile or 128
         if side not in self._calibrations:
             count = self.arguments.calibration_images
-            chosen = calibration.choose(self.source, self.run.scale, self.degradation, count, side)
-            self._calibrations[side] = chosen
+            crops = calibration.choose(self.source, self.run.scale, self.degradation, count, side)
+            self._calibrations[side] = crops
         return self._calibrations[side]
 
     def _store(self, path):
@@ -175,36 +187,36 @@ class Export:
             temporary.write_bytes(content)
         files.write_text(card.beside(path), json.dumps(card.check(content, "the new file"), indent=2) + "\n")
 
-    def compare(self, paths) -> dict:
-        """Writes `report.json` and `report.md`, and the cards again with what was found; returns the report."""
+    def compare(self, paths: list[pathlib.Path]) -> dict:
+        """Writes `report.json` and `report.md`, and the cards again with the comparison; returns the report."""
         from tfmisr.edge.files import write_text
         from tfmisr.export import benchmark, convert, report
 
         arguments = self.arguments
         limits = report.Limits(arguments.max_psnr_drop, arguments.max_ssim_drop, arguments.max_float32_error)
-        chosen = self.source, arguments.split, self.run.scale, self.degradation, arguments.images
-        found = {"name": self.name, **report.parity(self.network, paths, *chosen)}
+        images = self.source, arguments.split, self.run.scale, self.degradation, arguments.images
+        results = {"name": self.name, **report.parity(self.network, paths, *images)}
         for path, (content, card) in self.written.items():
-            own = found["files"][path.name]
-            own |= {"flavour": card["flavour"], "tile": card["tile"], "bytes": path.stat().st_size}
-            own["operations"] = convert.operations_of(content)
-        found["failures"] = report.failures(found, limits)
-        found["limits"] = dataclasses.asdict(limits)
-        found["calibration"] = {str(side): c.summary() | {"crops": c.places} for side, c in self._calibrations.items()}
-        found |= {"calibration_shares": self.shares, "calibration_narrowed": self.narrowed}
-        self._tell_cards(found)
-        found["benchmark"] = benchmark.measure(paths, rounds=arguments.rounds)
-        write_text(self.folder / "report.json", json.dumps(found, indent=2) + "\n")
-        write_text(self.folder / "report.md", report.markdown(found))
-        for failure in found["failures"]:
+            row = results["files"][path.name]
+            row |= {"flavour": card["flavour"], "tile": card["tile"], "bytes": path.stat().st_size}
+            row["operations"] = convert.operations_of(content)
+        results["failures"] = report.failures(results, limits)
+        results["limits"] = dataclasses.asdict(limits)
+        results["calibration"] = {str(n): c.summary() | {"crops": c.places} for n, c in self._calibrations.items()}
+        results |= {"calibration_shares": self.fraction_losses, "calibration_narrowed": self.trimmed}
+        self._add_comparison_to_cards(results)
+        results["benchmark"] = benchmark.measure(paths, rounds=arguments.rounds)
+        write_text(self.folder / "report.json", json.dumps(results, indent=2) + "\n")
+        write_text(self.folder / "report.md", report.markdown(results))
+        for failure in results["failures"]:
             print(f"over the limit: {failure}", file=sys.stderr)
-        return found
+        return results
 
-    def _tell_cards(self, found):
+    def _add_comparison_to_cards(self, results):
         for path, (content, card) in self.written.items():
-            own = found["files"][path.name]
-            parity = {key: found[key] for key in ("dataset", "split")} | {"images": len(found["images"])}
-            parity |= {key: own[key] for key in ("psnr", "psnr_drop", "ssim", "ssim_drop", "worst_pixel")}
+            row = results["files"][path.name]
+            parity = {key: results[key] for key in ("dataset", "split")} | {"images": len(results["images"])}
+            parity |= {key: row[key] for key in ("psnr", "psnr_drop", "ssim", "ssim_drop", "worst_pixel")}
             self.written[path] = content, {**card, "against_keras": parity}
             self._store(path)
 

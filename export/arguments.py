@@ -1,7 +1,8 @@
-"""The command line of `python -m tfmisr.export`, checked before TensorFlow is loaded."""
+"""The command line of `python -m tfmisr.export`, parsed and checked before TensorFlow is imported."""
 
 import argparse
 import pathlib
+import sys
 
 from tfmisr import cli
 from tfmisr.edge import resize, shipped
@@ -11,22 +12,25 @@ from tfmisr.edge.errors import InputError
 FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8", "saved_model")
 
 
-def parse(argv) -> argparse.Namespace:
-    """Returns the arguments; `check` says whether they can be."""
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Returns the parsed arguments; `check` validates their values."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    _check_model(arguments.model)  # also where nobody said where to: `export best-x4`
+    _check_model(arguments.model)  # before the missing --output is reported: `export best-x4`
     if arguments.output is None:
         parser.error("the following arguments are required: --output")
     return arguments
 
 
 def check(arguments: argparse.Namespace) -> list[int | None]:
-    """Returns the sides of the tiles that were asked for, `None` for any.
+    """Returns the requested sides of tiles, `None` for any.
 
     Raises:
-        InputError: A value is none that can be, there is no such model, or the folder cannot be written.
+        InputError: A value is out of range, there is no such model, or the folder cannot be written.
     """
+    if arguments.licence is not None:
+        print("warning: --licence is now --license", file=sys.stderr)
+        arguments.license = arguments.license or arguments.licence
     _check_model(arguments.model)
     if arguments.output is None:
         raise InputError("expected output, a folder for the files")
@@ -41,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m tfmisr.export",
         description="Writes a trained network as .tflite files that carry a model card, and as a SavedModel; compares "
-        "each file with the Keras network on whole images. Exit status 1: a file is over a limit.",
+        "each file with the Keras network on full images. Exit status 1: a file is over a limit.",
     )
     parser.add_argument("model", metavar="WORKDIR", help="a run's folder, or a .keras file")
     parser.add_argument("--output", metavar="DIR", help="folder for the files, required")
@@ -58,16 +62,16 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="N",
-        help="side of all windows in low-resolution pixels, for accelerators that are bound to one size; or any; "
-        "several make several files (default: chosen for each image, which CPUs allow; the file's own input has 128, "
-        "more where the network sees far)",
+        help="side of all windows in low-resolution pixels, for accelerators that need a fixed size; or any; "
+        "several values write several files (default: chosen for each image, which CPUs allow; the file's own input "
+        "has 128, more where the receptive field is large)",
     )
     parser.add_argument(
         "--max_tile",
         type=int,
         metavar="N",
         help="choose windows for each image, of at most N*N low-resolution pixels, overlap included; --tile is then "
-        "the side of the file's own input alone (default: 256 to 440, the more the further the network sees)",
+        "only the side of the file's own input (default: 256 to 440, more for a larger receptive field)",
     )
     parser.add_argument(
         "--orientations",
@@ -75,12 +79,14 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         choices=range(1, 9),
         metavar="N",
-        help="give the mean over so many of the image's eight orientations, in so many times the time (default: 1)",
+        help="merge a geometric self-ensemble of N of the eight flips and rotations into the network, for N times the "
+        "time (default: 1)",
     )
     parser.add_argument("--name", help="the model's name (default: that of the folder)")
     parser.add_argument("--modality", metavar="TEXT", help="for the card: what the training images show")
-    parser.add_argument("--licence", metavar="TEXT", help="for the card: licence of the weights")
-    _add_data(parser.add_argument_group("images that calibrate and compare (default: the run's own dataset)"))
+    parser.add_argument("--license", metavar="TEXT", help="for the card: license of the weights")
+    parser.add_argument("--licence", metavar="TEXT", help=argparse.SUPPRESS)  # its spelling of the previous release
+    _add_data(parser.add_argument_group("images for calibration and comparison (default: the run's own dataset)"))
     _add_limits(parser.add_argument_group("limits"))
     return parser
 
@@ -94,9 +100,9 @@ def _add_data(group):
         "--calibration_images", type=int, default=128, metavar="N", help="training images for int8 (default: 128)"
     )
     group.add_argument(
-        "--split", default="validation", choices=("validation", "test"), help="to compare on (default: validation)"
+        "--split", default="validation", choices=("validation", "test"), help="for the comparison (default: validation)"
     )
-    group.add_argument("--images", type=int, default=20, metavar="N", help="to compare on; 0: none (default: 20)")
+    group.add_argument("--images", type=int, default=20, metavar="N", help="for the comparison; 0: none (default: 20)")
     group.add_argument("--rounds", type=int, default=20, metavar="N", help="windows to time (default: 20)")
 
 
@@ -109,11 +115,11 @@ def _add_limits(group):
 
 
 def _check_model(name):
-    """Raises an `InputError`, before TensorFlow is loaded, where a name is that of no run and no .keras file."""
+    """Raises an `InputError`, before TensorFlow is imported, where a name is neither a run nor a .keras file."""
     path = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name).expanduser()
-    found = f"a .tflite file already: {path}" if path.suffix == ".tflite" else "where there is nothing"
+    problem = f"a .tflite file already: {path}" if path.suffix == ".tflite" else "where there is nothing"
     if path.suffix == ".tflite" or not (path.exists() or name in resize.METHODS):
-        raise InputError(f"expected a run's folder or a .keras file. Received: {name}, {found}")
+        raise InputError(f"expected a run's folder or a .keras file. Received: {name}, {problem}")
 
 
 def _tiles(arguments) -> list[int | None]:

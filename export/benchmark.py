@@ -1,4 +1,4 @@
-"""python -m tfmisr.export.benchmark: how fast `.tflite` files are on this machine; the base install is enough."""
+"""python -m tfmisr.export.benchmark: times `.tflite` files on this machine; the base install is enough."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,14 +16,14 @@ from tfmisr import cli
 from tfmisr.edge import card, runtime
 from tfmisr.edge.errors import InputError
 
-SIDE = 128  # of the window, for a file that takes any; more where the network sees far
+SIDE = 128  # of the window in pixels, for a file of any size; more where the receptive field is large
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m tfmisr.export.benchmark",
         description="Times .tflite files made by python -m tfmisr.export on this machine. All files and numbers of "
-        "threads take turns in one process, so that heat and other load fall on all of them alike.",
+        "threads take turns in one process, so that heat and other load affect all of them alike.",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL.tflite")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N", help="default: 1 2")
@@ -35,25 +36,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
     if arguments.memory:
-        print(json.dumps(_own_peak(arguments.models[0])))
+        print(json.dumps(_peak_of_this_process(arguments.models[0])))
         return 0
     for name in ("rounds", "seconds"):
         if getattr(arguments, name) <= 0:
             raise InputError(f"{name} must be above 0. Received: {getattr(arguments, name)}")
-    found = measure(arguments.models, arguments.threads, arguments.rounds, arguments.seconds)
-    print(table(found))
+    results = measure(arguments.models, arguments.threads, arguments.rounds, arguments.seconds)
+    print(table(results))
     if arguments.json:
         from tfmisr.edge.files import write_text
 
-        write_text(arguments.json, json.dumps(found, indent=2) + "\n")
+        write_text(arguments.json, json.dumps(results, indent=2) + "\n")
     return 0
 
 
-def measure(paths, threads=(1, 2), rounds: int = 30, seconds: float = 120) -> dict:
+def measure(paths: Sequence, threads: Sequence[int] = (1, 2), rounds: int = 30, seconds: float = 120) -> dict:
     """Times windows of files, one window of each in turn.
 
     Args:
@@ -63,34 +64,35 @@ def measure(paths, threads=(1, 2), rounds: int = 30, seconds: float = 120) -> di
         seconds: Stop after the round that passes this time.
 
     Returns:
-        `machine`, how it was done, and `models`: one dictionary for each file and number of threads.
+        `machine`, `method`, and `models`: one dictionary for each file and number of threads.
     """
     entries = [(runtime.Model(path, count), count) for path in paths for count in threads]
-    lanes = [(model, count, _picture(model)) for model, count in entries]
-    for model, _, lr in lanes:
+    cases = [(model, count, _random_image(model)) for model, count in entries]
+    for model, _, lr in cases:
         model.window(lr)
-    heat, times, started = [_temperature()], [[] for _ in lanes], time.monotonic()
+    celsius, times, started = [_temperature()], [[] for _ in cases], time.monotonic()
     for _ in range(rounds):
-        for (model, _, lr), own in zip(lanes, times, strict=True):
-            own.append(_timed(model, lr))
+        for (model, _, lr), times_of_case in zip(cases, times, strict=True):
+            times_of_case.append(_time_window(model, lr))
         if time.monotonic() - started > seconds:
             break
-    heat.append(_temperature())
+    celsius.append(_temperature())
     peaks = {str(path): peak_memory(path) for path in paths}
-    models = [_row(*lane, own, peaks) for lane, own in zip(lanes, times, strict=True)]
+    models = [_row(*case, times_of_case, peaks) for case, times_of_case in zip(cases, times, strict=True)]
     return {
-        "machine": machine() | {"celsius_before_and_after": heat},
+        "machine": machine() | {"celsius_before_and_after": celsius},
         "method": f"one process, one window of each file in turn, {len(times[0])} rounds after a warm-up",
         "models": models,
     }
 
 
-def _picture(model):
+def _random_image(model):
     side = model.card["tile"] or max(SIDE, 4 * (model.overlap or 0))
     return np.random.default_rng(0).random((side, side, model.channels), np.float32)
 
 
-def _timed(model, lr) -> tuple[float, float]:
+def _time_window(model, lr) -> tuple[float, float]:
+    """Returns milliseconds of the network alone, and of a whole window."""
     start = time.perf_counter()
     model.residual(lr)
     middle = time.perf_counter()
@@ -101,9 +103,9 @@ def _timed(model, lr) -> tuple[float, float]:
 def _row(model, threads, lr, times, peaks):
     network, window = np.array(times).T
     overlap = model.overlap or 0
-    # Where windows are chosen for each image, one of this size has a single one and throws nothing away.
-    thrown = 0 if model.tile is None else overlap
-    kept = (lr.shape[0] - 2 * thrown) * model.scale
+    # Where windows are chosen for each image, an image of this size has a single one and discards nothing.
+    discarded = 0 if model.tile is None else overlap
+    kept = (lr.shape[0] - 2 * discarded) * model.scale
     return {
         "file": model.path.name,
         "flavour": model.card.get("flavour"),
@@ -120,16 +122,16 @@ def _row(model, threads, lr, times, peaks):
     }
 
 
-def delegate_of(model) -> str:
-    """Returns who does the work: XNNPACK, LiteRT's own kernels, or unknown."""
+def delegate_of(model: runtime.Model) -> str:
+    """Returns the LiteRT delegate: `XNNPACK`, `none` for LiteRT's own kernels, or `unknown`."""
     details = getattr(model._interpreter, "_get_ops_details", None)
     if details is None:
         return "unknown"
     return "XNNPACK" if any(op["op_name"] == "DELEGATE" for op in details()) else "none"
 
 
-def peak_memory(path) -> float | None:
-    """Returns by how many MiB one window raises the peak of a fresh process, `None` where that cannot be told."""
+def peak_memory(path: str | os.PathLike) -> float | None:
+    """Returns by how many MiB one window raises the peak memory of a fresh process, `None` where that is unknown."""
     root = str(pathlib.Path(card.__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "tfmisr.export.benchmark", "--memory", str(path)]
@@ -137,17 +139,17 @@ def peak_memory(path) -> float | None:
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 and done.stdout else None
 
 
-def _own_peak(path) -> float | None:
+def _peak_of_this_process(path) -> float | None:
     runtime.interpreter_class()
     before = _resident("VmRSS")
     model = runtime.Model(path)
-    model.window(_picture(model))
+    model.window(_random_image(model))
     peak = _resident("VmHWM")
     return None if before is None or peak is None else round((peak - before) / 1024, 1)
 
 
 def _resident(field: str) -> int | None:
-    """Returns a line of Linux's own account of this process, in KiB; that of `getrusage` counts the parent's too."""
+    """Returns a field of `/proc/self/status` in KiB; the peak of `getrusage` includes that of the parent process."""
     try:
         lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -156,7 +158,7 @@ def _resident(field: str) -> int | None:
 
 
 def machine() -> dict:
-    """Returns the processor's name, their number, the system and its load."""
+    """Returns name and number of the processors, the operating system and its load average."""
     return {
         "processor": _processor(),
         "processors": os.cpu_count(),
@@ -176,25 +178,26 @@ def _processor() -> str:
 
 def _temperature() -> float | None:
     """Returns the hottest sensor's temperature, in degrees Celsius."""
-    found = []
+    temperatures = []
     for zone in pathlib.Path("/sys/class/thermal").glob("thermal_zone*/temp"):
         try:
-            found.append(int(zone.read_text()) / 1000)
+            temperatures.append(int(zone.read_text()) / 1000)
         except (OSError, ValueError):
             continue
-    return max(found, default=None)
+    return max(temperatures, default=None)
 
 
-def table(found: dict) -> str:
-    """Returns the numbers as text."""
-    machine = found["machine"]
-    heat = machine["celsius_before_and_after"]
+def table(results: dict) -> str:
+    """Returns what `measure` returns as a text table."""
+    machine = results["machine"]
+    celsius = machine["celsius_before_and_after"]
     lines = [
         f"{machine['processor']}, {machine['processors']} processors, load {machine['load']}",
-        f"{found['method']}; temperature " + ("unknown" if None in heat else f"{heat[0]:.0f} to {heat[1]:.0f} C"),
+        f"{results['method']}; temperature "
+        + ("unknown" if None in celsius else f"{celsius[0]:.0f} to {celsius[1]:.0f} C"),
         "",
     ]
-    return "\n".join(lines + _aligned([_TITLES, *map(_texts, found["models"])]))
+    return "\n".join(lines + _aligned([_TITLES, *map(_texts, results["models"])]))
 
 
 _TITLES = ("file", "threads", "delegate", "window", "median", "p95", "network", "ms/Mpx", "peak", "size")
@@ -214,7 +217,7 @@ def _texts(row) -> tuple[str, ...]:
 
 
 def _aligned(rows) -> list[str]:
-    """Returns lines whose columns are as wide as their longest text: the first to the left, the others to the right."""
+    """Returns the rows as lines of aligned columns, the first one left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]).rstrip() for first, *rest in rows]
 

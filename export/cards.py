@@ -1,10 +1,12 @@
-"""What a model card says, gathered from a run's folder."""
+"""Builds the model card of an exported file from the run's folder."""
 
 import json
+import os
 import pathlib
 
 import tfmisr
 from tfmisr.edge import interpolation, tiling
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.export import convert
 
@@ -55,24 +57,31 @@ _TRAINING = (
     "seed",
 )
 
-# Second differences, in steps of the input, between which the integer network fades in; see
-# `tfmisr.edge.interpolation.gate`.
-_GATE = (1.0, 3.0)
+# Low-contrast gating: second differences (curvature), in quantization steps of the input, between which the residual of
+# an integer network fades in; see `tfmisr.edge.interpolation.gate`.
+_GATING_STEPS = (1.0, 3.0)
 _SKIP_RADIUS = 2
 
 
-def gate_of(flavour: str, skip: str) -> list[float] | None:
-    """Returns the second differences between which an 8-bit network fades in."""
-    if skip == "none" or flavour not in ("int8", "dynamic"):
+def gating_thresholds(flavor: str, skip: str) -> list[float] | None:
+    """Returns the second differences between which the residual of an 8-bit network fades in, `None` for others."""
+    if skip == "none" or flavor not in ("int8", "dynamic"):
         return None
-    return [bend / 255 for bend in _GATE]
+    return [steps / 255 for steps in _GATING_STEPS]
 
 
-def overlap_of(radius: int | None, core: convert.Core, gate) -> int | None:
-    """Returns the pixels of a window's edge that are thrown away, `None` for a network that sees the whole image."""
+def overlap_of(radius: int | None, subgraph: convert.ExportedSubgraph, thresholds: list[float] | None) -> int | None:
+    """Returns the overlap of windows in low-resolution pixels, `None` for a network that sees the whole image.
+
+    Args:
+        radius: Receptive radius of the exported subgraph.
+        subgraph: What was converted.
+        thresholds: See `gating_thresholds`.
+    """
     if radius is None:
         return None
-    return max(radius, interpolation.GATE_RADIUS if gate else 0, 0 if core.skip == "none" else _SKIP_RADIUS)
+    gating = interpolation.GATE_RADIUS if thresholds else 0
+    return max(radius, gating, 0 if subgraph.skip == "none" else _SKIP_RADIUS)
 
 
 def check_tile(name: str, side: int | None, overlap: int | None, radius: int | None) -> None:
@@ -90,102 +99,105 @@ def check_tile(name: str, side: int | None, overlap: int | None, radius: int | N
 
 def describe(
     name: str,
-    flavour: str,
-    core: convert.Core,
+    flavor: str,
+    subgraph: convert.ExportedSubgraph,
     scale: int,
     tile: int | None,
     radius: int | None,
-    said: dict,
+    run_fields: dict,
     max_tile: int | None = None,
 ) -> dict:
     """Returns the card of one file.
 
     Args:
         name: The model's name.
-        flavour: One of `tfmisr.export.convert.FLAVOURS`.
-        core: What was converted.
+        flavor: One of `tfmisr.export.convert.FLAVORS`.
+        subgraph: What was converted.
         scale: Upsampling factor.
         tile: Side of all windows, for accelerators; `None` where they are chosen for each image.
         radius: Receptive radius of what was converted.
-        said: What all files of this run share; see `shared`.
+        run_fields: What all files of this run share; see `shared`.
         max_tile: Bound of windows that are chosen for each image; see `tfmisr.edge.tiling.fit`, also for the default.
     """
-    gate = gate_of(flavour, core.skip)
-    overlap = overlap_of(radius, core, gate)
-    adversarial = _ADVERSARIAL if said.get("training", {}).get("discriminator") else ()
+    thresholds = gating_thresholds(flavor, subgraph.skip)
+    overlap = overlap_of(radius, subgraph, thresholds)
+    adversarial = _ADVERSARIAL if run_fields.get("training", {}).get("discriminator") else ()
     return {
         "name": name,
         "version": tfmisr.__version__,
-        "flavour": flavour,
+        "flavour": flavor,
         "scale": scale,
-        "channels": core.network.input_shape[-1],
-        "parameters": core.network.count_params(),
+        "channels": subgraph.network.input_shape[-1],
+        "parameters": subgraph.network.count_params(),
         "value_range": [0.0, 1.0],
         "input": "low_res, (1, height, width, channels); pixels divided by the value of full brightness",
-        "output": _output(core),
+        "output": _output(subgraph),
         "tile": tile,
         "max_tile": None if tile or overlap is None else max_tile or tiling.default_max_tile(overlap),
         "overlap": overlap,
-        "skip": core.skip,
-        "shuffle": core.shuffle,
-        "magnified": core.magnified,
-        "gate": gate,
+        "skip": subgraph.skip,
+        "shuffle": subgraph.shuffle,
+        "magnified": subgraph.fine_scale,
+        "gate": thresholds,
         "geometry": GEOMETRY,
-        **said,
+        **run_fields,
         "intended_use": INTENDED_USE,
-        "limits": [*LIMITS, *_LIMITS_OF.get(flavour, ()), *adversarial],
+        "limits": [*LIMITS, *_LIMITS_OF.get(flavor, ()), *adversarial],
     }
 
 
-def _output(core) -> str:
+def _output(subgraph) -> str:
     what = "the enlarged image"
-    if core.skip == "bicubic":
+    if subgraph.skip == "bicubic":
         what = "what is added to the bicubic interpolation (a = -0.5, border mirrored) of low_res"
-    if core.magnified > 1:
-        what += f"; then the same {core.magnified} times as large, to be taken where it is not saturated"
-    return what + (", as channels for depth_to_space" if core.shuffle > 1 else "")
+    if subgraph.fine_scale > 1:
+        what += f"; then the same {subgraph.fine_scale} times as large, to be taken where it is not saturated"
+    return what + (", as channels for depth_to_space" if subgraph.shuffle > 1 else "")
 
 
-def shared(folder, fields: dict, modality: str | None, licence: str | None) -> dict:
-    """Returns what the run's folder says of training, data and scores.
+def shared(folder: str | os.PathLike, fields: dict, modality: str | None, weights_license: str | None) -> dict:
+    """Returns the card's fields on training, data and scores, which all files of a run share.
 
     Args:
         folder: The run's folder.
         fields: Fields of its `config.json`; empty where there is none.
         modality: What was imaged, in the user's words.
-        licence: Of the weights.
+        weights_license: License of the weights.
     """
     trained = {key: fields[key] for key in _TRAINING if fields.get(key) is not None}
     if "dataset" in trained:
         trained["dataset"] = _public(trained["dataset"])
-    known = _MODALITY.get(trained.get("dataset", "").partition("/")[0])
+    modality_of_dataset = _MODALITY.get(trained.get("dataset", "").partition("/")[0])
     return {
-        "modality": modality or known or "not stated",
+        "modality": modality or modality_of_dataset or "not stated",
         "training": trained,
         **_scores(pathlib.Path(folder)),
-        "licence": licence or "not stated",
+        "licence": weights_license or "not stated",
     }
 
 
 def _public(dataset: str) -> str:
-    """Returns the dataset's name where it is a published one; a folder's may name people and machines."""
+    """Returns the dataset's name where it is a published one; the name of a folder may identify people and machines."""
     import tensorflow_datasets as tfds
 
     from tfmisr import data
 
-    known = dataset.partition("/")[0].partition(":")[0] in {*data.names(), *tfds.list_builders()}
-    return dataset if known else "a folder of images"
+    published = dataset.partition("/")[0].partition(":")[0] in {*data.names(), *tfds.list_builders()}
+    return dataset if published else "a folder of images"
 
 
 def _scores(folder) -> dict:
     """Returns protocol and scores of the run's evaluation, where there is one."""
     try:
-        found = json.loads((folder / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
-        models = {k: _few(v) for k, v in found["models"].items() if k in (folder.resolve().name, "bicubic")}
-        return {"protocol": found["protocol"], "scores": models}
+        metrics = json.loads((folder / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
+        models = {k: _main_scores(v) for k, v in metrics["models"].items() if k in (folder.resolve().name, "bicubic")}
+        return {"protocol": metrics["protocol"], "scores": models}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {"protocol": None, "scores": None}
 
 
-def _few(scores: dict) -> dict:
+def _main_scores(scores: dict) -> dict:
     return {k: scores[k] for k in ("n", "patients", "psnr", "psnr_low", "psnr_high", "ssim") if k in scores}
+
+
+__getattr__ = renamed(__name__, gate_of="gating_thresholds")

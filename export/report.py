@@ -1,7 +1,9 @@
-"""What each exported file costs: against the Keras network on whole images, in bytes, memory and time."""
+"""Compares exported files with their Keras network on full images, and reports their size, memory and time."""
 
 import dataclasses
 import math
+import typing
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,12 +15,18 @@ from tfmisr.edge.upscaler import to_levels
 from tfmisr.inference import upscalers
 from tfmisr.progress import bar
 
+if typing.TYPE_CHECKING:
+    import keras
+
+    from tfmisr.data import Source
+    from tfmisr.degradations import Degradation
+
 MEASURES = ("psnr", "ssim")
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a file may cost.
+    """Largest differences from the Keras network that a file may have.
 
     Attributes:
         psnr_drop: Mean loss of PSNR against Keras, in dB.
@@ -31,8 +39,16 @@ class Limits:
     float32_error: float
 
 
-def parity(network, paths, source, split: str, scale: int, degradation, count: int) -> dict:
-    """Compares files with the Keras network on whole images.
+def parity(
+    network: "keras.Model",
+    paths: Sequence,
+    source: "Source",
+    split: str,
+    scale: int,
+    degradation: "Degradation",
+    count: int,
+) -> dict:
+    """Compares files with the Keras network on full images.
 
     Args:
         network: The Keras network.
@@ -41,17 +57,17 @@ def parity(network, paths, source, split: str, scale: int, degradation, count: i
         split: Its split.
         scale: Upsampling factor.
         degradation: `tfmisr.degradations.Degradation` that makes LR.
-        count: Number of images, taken evenly.
+        count: Number of images, at even distances in the split.
 
     Returns:
         `images`, `keras` with its own scores, and `files`: scores and differences by file name.
     """
     keras, files = upscalers.tiled(network), [runtime.Model(path, threads=2) for path in paths]
     cache = pipeline.cache_of(source, split)
-    chosen = np.unique(np.linspace(0, len(cache) - 1, count).round().astype(int))
+    indices = np.unique(np.linspace(0, len(cache) - 1, count).round().astype(int))
     rows = {name: [] for name in ("keras", *(model.path.name for model in files))}
-    images = pipeline.pairs(cache, scale, degradation, chosen)
-    for name, _, max_val, lr, hr in bar(images, total=len(chosen), desc="comparing", unit=" images", leave=False):
+    images = pipeline.pairs(cache, scale, degradation, indices)
+    for name, _, max_val, lr, hr in bar(images, total=len(indices), desc="comparing", unit=" images", leave=False):
         exact = keras(lr, scale)
         rows["keras"].append(_scores(hr, exact, max_val, scale))
         for model in files:
@@ -61,7 +77,7 @@ def parity(network, paths, source, split: str, scale: int, degradation, count: i
     return {
         "dataset": source.name,
         "split": split,
-        "images": [cache.ids[i] for i in chosen],
+        "images": [cache.ids[i] for i in indices],
         "keras": _means(rows["keras"]) | {"psnr_n": sum(row["psnr"] != math.inf for row in rows["keras"])},
         "files": {model.path.name: _costs(rows[model.path.name], rows["keras"]) for model in files},
     }
@@ -77,40 +93,40 @@ def _means(rows):
 
 
 def _mean(values) -> float:
-    """Returns the mean of what is not infinite: an image that is reproduced exactly, as a blank one, has no dB."""
-    known = [value for value in values if value != math.inf]
-    return float(np.mean(known)) if known else math.inf
+    """Returns the mean of the finite values: PSNR is infinite for an exactly reproduced image, such as a blank one."""
+    finite = [value for value in values if value != math.inf]
+    return float(np.mean(finite)) if finite else math.inf
 
 
 def _costs(rows, exact) -> dict:
     worst = max(rows, key=lambda row: row["worst"])
-    found = {**_means(rows), "worst_pixel": worst["worst"], "worst_pixel_image": worst["id"]}
+    costs = {**_means(rows), "worst_pixel": worst["worst"], "worst_pixel_image": worst["id"]}
     for name in MEASURES:
         pairs = [(a[name], b[name]) for a, b in zip(exact, rows, strict=True)]
-        # Two perfect images lose nothing; a loss from a perfect one has no size in dB, worst pixel and SSIM tell it.
+        # Two exact images have no drop; a drop from an exact one is infinite in dB, worst pixel and SSIM show it.
         drops = [0.0 if a == b else a - b for a, b in pairs if a == b or math.inf not in (a, b)] or [math.nan]
-        found |= {f"{name}_drop": float(np.mean(drops)), f"{name}_drop_worst": float(np.max(drops))}
-    return found
+        costs |= {f"{name}_drop": float(np.mean(drops)), f"{name}_drop_worst": float(np.max(drops))}
+    return costs
 
 
 def failures(report: dict, limits: Limits) -> list[str]:
-    """Returns what is over the limits, a line each."""
-    found = []
+    """Returns one line for each limit that a file exceeds."""
+    lines = []
     for name, row in report["files"].items():
         for measure, unit in (("psnr", " dB"), ("ssim", "")):
             drop, limit = row[f"{measure}_drop"], getattr(limits, f"{measure}_drop")
             if not drop <= limit:
-                found.append(f"{name}: loses {drop:.4f}{unit} of {measure.upper()}, above the limit of {limit}{unit}")
+                lines.append(f"{name}: loses {drop:.4f}{unit} of {measure.upper()}, above the limit of {limit}{unit}")
         if row["flavour"] == "float32" and not row["worst_pixel"] <= limits.float32_error:
-            found.append(f"{name}: differs by {row['worst_pixel']:.2g}, above the limit of {limits.float32_error}")
-    return found
+            lines.append(f"{name}: differs by {row['worst_pixel']:.2g}, above the limit of {limits.float32_error}")
+    return lines
 
 
 def markdown(report: dict) -> str:
-    """Returns the report as a page: one table, then what the numbers mean."""
+    """Returns the report in Markdown: one table, then the definitions of its columns."""
     compared, speed = report["files"], _by_file(report["benchmark"])
     base = next((speed[name] for name, row in compared.items() if row["flavour"] == "float32"), None)
-    keras, count = report["keras"], counted(len(report["images"]), "whole image")
+    keras, count = report["keras"], counted(len(report["images"]), "full image")
     exact = len(report["images"]) - keras["psnr_n"]
     without = f" ({exact} left out: reproduced exactly, such as blank ones: no dB)" if exact else ""
     lines = [
@@ -130,7 +146,7 @@ def markdown(report: dict) -> str:
         f"Gate: {'; '.join(report['failures']) or 'all within the limits'} "
         f"({', '.join(f'{key} {value}' for key, value in report['limits'].items())}).",
         "",
-        "Drop: what is lost against Keras after rounding to the image's levels. Worst pixel: largest difference "
+        "Drop: loss against Keras after rounding to the image's gray levels. Worst pixel: largest difference "
         "before rounding, the range being 0 to 1. Time: the whole window with interpolation; a megapixel of output, "
         "overlap included where all windows have one size; elsewhere it adds up to 15 %. Peak memory: what one window "
         "adds to a fresh process.",
@@ -141,15 +157,15 @@ def markdown(report: dict) -> str:
 
 
 def _by_file(benchmark) -> dict[str, list[dict]]:
-    found = {}
+    rows = {}
     for row in benchmark["models"]:
-        found.setdefault(row["file"], []).append(row)
-    return found
+        rows.setdefault(row["file"], []).append(row)
+    return rows
 
 
 def _line(name, row, speed, base) -> str:
-    window = " / ".join(f"{own['window_ms']:.1f}" for own in speed)
-    area = " / ".join(f"{own['ms_per_megapixel']:.0f}" for own in speed)
+    window = " / ".join(f"{timing['window_ms']:.1f}" for timing in speed)
+    area = " / ".join(f"{timing['ms_per_megapixel']:.0f}" for timing in speed)
     if base:
         ratios = (a["ms_per_megapixel"] / b["ms_per_megapixel"] for a, b in zip(speed, base, strict=True))
         area += " (" + " / ".join(f"{ratio:.2f}" for ratio in ratios) + ")"

@@ -20,7 +20,7 @@ RUNTIME |= {"magnified": 1}
 @pytest.fixture(scope="module")
 def converted():
     """A file as the converter writes it."""
-    return convert.to_tflite(convert.core_of(tiny_network(), "float32"), "float32", 32)
+    return convert.to_tflite(convert.exported_subgraph(tiny_network(), "float32"), "float32", 32)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_one_changed_bit_of_the_weights_is_refused(converted, content, part):
 
 
 def test_card_of_another_network_is_refused(content):
-    other = convert.to_tflite(convert.core_of(tiny_network(seed=1), "float32"), "float32", 32)
+    other = convert.to_tflite(convert.exported_subgraph(tiny_network(seed=1), "float32"), "float32", 32)
     foreign = card.attach(other, RUNTIME)
     mixed = foreign[: foreign.rfind(b"{\n")] + content[content.rfind(b"{\n") :]
     length = len(content) - content.rfind(b"{\n")

@@ -1,4 +1,4 @@
-"""The C++ example makes of the same files and images what the Python runtime makes."""
+"""The C++ example returns the same pixels as the Python runtime."""
 
 import importlib.util
 import pathlib
@@ -61,9 +61,9 @@ def assert_same(program, model, pixels, full, folder):
     assert (differing > 0).mean() < 1e-3
 
 
-@pytest.mark.parametrize("flavour", ["float32", "float16", "dynamic", "int8"])
-def test_every_flavour_gives_the_same_pixels(program, tmp_path, flavour):
-    model = write_tflite(tmp_path / "m.tflite", tiny_network(), flavour)
+@pytest.mark.parametrize("flavor", ["float32", "float16", "dynamic", "int8"])
+def test_every_flavor_gives_the_same_pixels(program, tmp_path, flavor):
+    model = write_tflite(tmp_path / "m.tflite", tiny_network(), flavor)
     pixels = np.rint(picture(75, 90) * 65535).astype(np.uint16)
     assert_same(program, model, pixels, 65535, tmp_path)
 
@@ -75,7 +75,7 @@ def test_image_smaller_than_a_tile_is_given_as_it_is(program, tmp_path, shape):
     assert_same(program, model, pixels, 4095, tmp_path)
 
 
-def test_colour_gives_the_same_pixels(program, tmp_path):
+def test_color_gives_the_same_pixels(program, tmp_path):
     model = write_tflite(tmp_path / "m.tflite", tiny_network(channels=3), "int8")
     pixels = np.rint(picture(50, 60, 3) * 255).astype(np.uint8)
     assert_same(program, model, pixels, 255, tmp_path)
@@ -109,7 +109,7 @@ def test_shipped_model_gives_the_same_pixels(program, tmp_path):
     assert_same(program, shipped.path("fast-x4"), pixels, 255, tmp_path)
 
 
-def test_mistakes_are_told_in_one_line_and_leave_nothing(program, tmp_path):
+def test_mistakes_are_reported_in_one_line_and_leave_no_file(program, tmp_path):
     model = write_tflite(tmp_path / "m.tflite", tiny_network(), "float32")
     (tmp_path / "bare.tflite").write_bytes(model.read_bytes().replace(card.NAME, b"another_one"))
     wide = write_tflite(tmp_path / "wide.tflite", tiny_network(), "int16x8")

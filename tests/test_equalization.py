@@ -1,4 +1,4 @@
-"""Channels made equal in reach: the same network, with less lost to 8 bits."""
+"""Cross-layer equalization: the same network, with a smaller quantization error."""
 
 import keras
 import numpy as np
@@ -11,10 +11,10 @@ from tfmisr.quantization import equalization
 IMAGES = [picture(24, 24, seed=seed) for seed in range(3)]
 
 
-def reach(network, layer):
-    """Returns how far each channel of a layer's output goes on the images."""
-    watched = keras.Model(network.input, network.get_layer(layer).output)
-    return np.max([np.asarray(watched(image[None], training=False)).max((0, 1, 2)) for image in IMAGES], 0)
+def channel_maxima(network, layer):
+    """Returns the maximum of each channel of a layer's output on the images."""
+    activations = keras.Model(network.input, network.get_layer(layer).output)
+    return np.max([np.asarray(activations(image[None], training=False)).max((0, 1, 2)) for image in IMAGES], 0)
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,9 @@ def test_equalized_network_computes_the_same(name):
 
 
 @pytest.mark.parametrize("name,layer", [("plain", "relu2"), ("resnet6", "block1_relu1")])
-def test_channels_reach_equally_far(name, layer):
+def test_channels_have_equal_ranges(name, layer):
     network = tiny_network(name)
-    before, after = reach(network, layer), reach(equalization.equalize(network, IMAGES), layer)
+    before, after = channel_maxima(network, layer), channel_maxima(equalization.equalize(network, IMAGES), layer)
     assert before.max() > 1.2 * before[before > 0].min()
     np.testing.assert_allclose(after[before > before.max() / 60], before.max(), rtol=1e-4)
 
@@ -59,7 +59,7 @@ def test_tensor_that_two_layers_read_stays_as_it_is():
     np.testing.assert_array_equal(found.get_layer("first").kernel, network.get_layer("first").kernel)
 
 
-def test_one_glaring_channel_no_longer_takes_the_levels_of_the_others(tmp_path):
+def test_one_channel_of_large_range_no_longer_takes_the_levels_of_the_others(tmp_path):
     from tfmisr.edge import runtime
     from tfmisr.export import convert
 
@@ -71,10 +71,10 @@ def test_one_glaring_channel_no_longer_takes_the_levels_of_the_others(tmp_path):
         bias[:1] *= factor if axis == -1 else 1
         network.get_layer(layer).set_weights([kernel, bias])
     lr = picture(32, 32, seed=9)
-    added = np.asarray(convert.core_of(network, "float32").network(lr[None]))[0]
+    residual = np.asarray(convert.exported_subgraph(network, "float32").network(lr[None]))[0]
     errors = []
     for each in (network, equalization.equalize(network, IMAGES)):
         path = tmp_path / f"{len(errors)}.tflite"
         write_tflite(path, each, "int8")
-        errors.append(np.abs(runtime.Model(path).residual(lr) - added).mean())
+        errors.append(np.abs(runtime.Model(path).residual(lr) - residual).mean())
     assert errors[1] < errors[0] / 3

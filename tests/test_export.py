@@ -1,4 +1,4 @@
-"""From a Keras network to files: the operations in them, their parity, the calibration, the report and its gate."""
+"""Exported files: their operations, parity with Keras, calibration, report and limits."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ import tensorflow as tf
 from synthetic import ArraySource, smooth_images
 from tiny_network import picture, samples, tiny_network, write_tflite
 
-from tfmisr import data, degradations, layers
+from tfmisr import data, degradations, layers, quantization
 from tfmisr.edge import card, runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.export import __main__ as export
@@ -32,7 +32,7 @@ def by_keras(network, lr):
 
 
 @pytest.mark.parametrize(
-    "flavour,operations,tolerance",
+    "flavor,operations,tolerance",
     [
         ("float32", CNN5, 1e-5),
         ("float16", CNN5 | {"DEQUANTIZE": 10}, 1e-3),
@@ -41,10 +41,8 @@ def by_keras(network, lr):
         ("int16x8", {"CONV_2D": 6, "ADD": 2}, 2e-2),
     ],
 )
-def test_flavour_holds_plain_operations_with_batch_normalisation_folded(
-    tmp_path, network, flavour, operations, tolerance
-):
-    path = write_tflite(tmp_path / "m.tflite", network, flavour)
+def test_flavor_has_plain_operations_with_batch_normalization_folded(tmp_path, network, flavor, operations, tolerance):
+    path = write_tflite(tmp_path / "m.tflite", network, flavor)
     found = convert.operations_of(path.read_bytes())
     found |= {"DEQUANTIZE": 10} if "DEQUANTIZE" in found else {}  # weights of half precision; their number may vary
     assert found == operations
@@ -52,15 +50,15 @@ def test_flavour_holds_plain_operations_with_batch_normalisation_folded(
     np.testing.assert_allclose(runtime.Model(path)(lr), by_keras(network, lr), atol=tolerance)
 
 
-def test_conversion_says_nothing_of_itself(network, capfd):
+def test_conversion_prints_nothing(network, capfd):
     logging.getLogger("absl").disabled = False
-    convert.to_tflite(convert.core_of(network, "int8"), "int8", 32, samples)
+    convert.to_tflite(convert.exported_subgraph(network, "int8"), "int8", 32, samples)
     assert capfd.readouterr() == ("", "")
     assert not logging.getLogger("absl").disabled
 
 
 @pytest.mark.parametrize("name", ["cnn5", "resnet18", "resnet6", "sesr"])
-def test_network_cut_into_windows_equals_keras_in_float32(tmp_path, name):
+def test_network_applied_in_windows_equals_keras_in_float32(tmp_path, name):
     network = tiny_network(name)
     path = write_tflite(tmp_path / "m.tflite", network, tile=64)
     lr = picture(70, 60)
@@ -68,7 +66,7 @@ def test_network_cut_into_windows_equals_keras_in_float32(tmp_path, name):
 
 
 def test_integer_input_has_the_whole_range_in_256_levels(network):
-    content = convert.to_tflite(convert.core_of(network, "int8"), "int8", 32, samples)
+    content = convert.to_tflite(convert.exported_subgraph(network, "int8"), "int8", 32, samples)
     from tensorflow.lite.python import schema_py_generated as schema
 
     graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
@@ -79,15 +77,15 @@ def test_integer_input_has_the_whole_range_in_256_levels(network):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_int8_output_holds_the_residual_and_the_same_magnified(channels):
+def test_int8_output_has_the_residual_in_a_coarse_and_a_fine_range(channels):
     network = tiny_network("plain", scale=3, channels=channels, num_layers=2)
     output = network.get_layer("output_conv")
     output.set_weights([20 * weight for weight in output.get_weights()])
     lr = picture(12, 10, channels)[None]
-    residual = np.asarray(convert.core_of(network, "float32").network(lr))
-    core = convert.core_of(network, "int8")
-    both = np.asarray(core.network(lr))
-    assert core.magnified == 16 and np.abs(16 * residual).max() > 1
+    residual = np.asarray(convert.exported_subgraph(network, "float32").network(lr))
+    subgraph = convert.exported_subgraph(network, "int8")
+    both = np.asarray(subgraph.network(lr))
+    assert subgraph.fine_scale == 16 and np.abs(16 * residual).max() > 1
     np.testing.assert_allclose(both[..., :channels], np.clip(residual, -1, 1), atol=1e-6)
     np.testing.assert_allclose(both[..., channels:], np.clip(16 * residual, -1, 1), atol=1e-5)
 
@@ -105,12 +103,12 @@ def test_attention_that_is_dead_on_all_calibration_images_runs_in_8_bits(tmp_pat
     assert np.sqrt(np.mean((model(lr) - expected) ** 2)) < 0.05 * np.std(expected)
 
 
-def test_file_without_a_tensor_of_zeros_stays_byte_for_byte_what_it_is(network):
-    content = convert.to_tflite(convert.core_of(network, "int8"), "int8", 32, samples)
+def test_file_without_zero_range_activations_keeps_its_bytes(network):
+    content = convert.to_tflite(convert.exported_subgraph(network, "int8"), "int8", 32, samples)
     assert zero_range.widened(content) is content
 
 
-def test_network_without_interpolation_is_exported_whole(tmp_path):
+def test_network_without_global_residual_is_exported_whole(tmp_path):
     low_res = keras.Input((None, None, 1), name="low_res")
     x = layers.conv(4, "conv")(low_res)
     network = keras.Model(low_res, layers.DepthToSpace(2, name="shuffle")(x))
@@ -149,7 +147,7 @@ def test_operation_that_needs_flex_or_custom_code_is_an_error_with_the_layers_na
     x = Gamma(function, name="strange_layer")(layers.conv(4, "conv")(low_res))
     network = keras.Model(low_res, layers.DepthToSpace(2)(x))
     with pytest.raises(InputError, match=f"layer strange_layer uses {operation}, which LiteRT has no kernel"):
-        convert.to_tflite(convert.core_of(network, "float32"), "float32", 32)
+        convert.to_tflite(convert.exported_subgraph(network, "float32"), "float32", 32)
 
 
 def test_mixed_precision_is_rebuilt_in_float32():
@@ -188,7 +186,7 @@ def test_calibration_goes_from_dark_to_bright_and_reads_training_images_only(tmp
     assert {crop.shape for crop in chosen.crops} == {(16, 16, 1)}
 
 
-def test_every_other_crop_holds_what_interpolation_misses_most(tmp_path):
+def test_every_other_crop_has_the_largest_interpolation_error(tmp_path):
     images = [np.full((64, 64, 1), 20 * i, np.uint8) for i in range(8)]
     for image in images:
         image[40:43, 20:23] = 255  # a letter
@@ -199,7 +197,7 @@ def test_every_other_crop_holds_what_interpolation_misses_most(tmp_path):
     assert len({(place["top"], place["left"]) for place in chosen.places[::2]}) > 2
 
 
-def test_hash_of_calibration_tells_other_pixels_and_other_names():
+def test_hash_of_calibration_depends_on_pixels_and_names():
     crop, place = np.zeros((4, 4, 1), np.float32), {"id": "a", "top": 0, "left": 0}
     first = calibration.Calibration("d", [crop], [place]).sha256
     assert calibration.Calibration("d", [crop.copy()], [dict(place)]).sha256 == first
@@ -223,47 +221,50 @@ def _minus(image, training):
     return -image
 
 
-def test_calmest_crops_are_those_to_which_the_network_adds_least():
+def test_trimming_keeps_the_crops_with_the_smallest_residuals():
     peaks = [0.1, 9.0, 0.3, 0.2]
     crops = [np.full((4, 4, 1), peak, np.float32) for peak in peaks]
     whole = calibration.Calibration("d", crops, [{"id": str(i)} for i in range(4)])
-    kept = whole.calmest(_minus, 0.5)
+    kept = whole.trim_outlier_crops(_minus, 0.5)
     assert [place["id"] for place in kept.places] == ["0", "3"]
     assert [crop.max() for crop in kept.crops] == [np.float32(0.1), np.float32(0.2)]
     assert "of these the 50% on which the network adds least" in kept.summary()["chosen"]
     assert kept.sha256 != whole.sha256
-    assert whole.calmest(_minus, 1.0) is whole
+    assert whole.trim_outlier_crops(_minus, 1.0) is whole
 
 
 @pytest.mark.parametrize(
-    "losses,chosen,tried",
+    "losses,expected,tried",
     [
         ([0.01], 1.0, [1.0]),
         ([0.6, 0.3, 0.02], 0.5, [1.0, 0.75, 0.5]),
         ([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 0.15, [1.0, 0.75, 0.5, 0.35, 0.25, 0.15]),
-        ([0.6, 0.3, 0.2, 0.1, 0.4, 0.2], 0.35, [1.0, 0.75, 0.5, 0.35, 0.25]),  # worse again: enough
+        ([0.6, 0.3, 0.2, 0.1, 0.4, 0.02], 0.35, [1.0, 0.75, 0.5, 0.35, 0.25]),  # worse again: the last is not tried
+        ([0.6, 0.3, 0.4, 0.02], 0.75, [1.0, 0.75, 0.5]),  # worse than the best, though better than the first
+        ([0.6, 0.3, 0.3, 0.02], 0.35, [1.0, 0.75, 0.5, 0.35]),  # as good is not worse
+        ([0.6, 0.025], 0.75, [1.0, 0.75]),  # the limit itself is precise enough
     ],
 )
-def test_integer_ranges_take_as_many_crops_as_precision_allows(losses, chosen, tried):
-    by_share = dict(zip(ranges.SHARES, losses, strict=False))
-    found, shares = ranges.least_narrowed(lambda share: share, by_share.get, 0.025)
-    assert (found, list(shares)) == (chosen, tried)
+def test_calibration_fraction_is_the_largest_that_is_precise_enough(losses, expected, tried):
+    by_fraction = dict(zip(ranges.CALIBRATION_FRACTIONS, losses, strict=False))
+    found, losses_of = ranges.choose_calibration_fraction(lambda fraction: fraction, by_fraction.get, 0.025)
+    assert (found, list(losses_of)) == (expected, tried)
 
 
-def test_one_glaring_crop_does_not_cost_the_others_their_levels(tmp_path):
+def test_one_outlier_crop_does_not_cost_the_others_their_levels(tmp_path):
     # A plain convolution: one crop has a thousand times the contrast of the others.
     low_res = keras.Input((None, None, 1), name="low_res")
     out = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer="ones", use_bias=False, name="sum")(low_res)
-    core = convert.Core(keras.Model(low_res, out), "none")
+    subgraph = convert.ExportedSubgraph(keras.Model(low_res, out), "none")
     rng = np.random.default_rng(0)
     crops = [rng.uniform(0, 0.01, (16, 16, 1)).astype(np.float32) for _ in range(7)] + [
         np.ones((16, 16, 1), np.float32)
     ]
     whole = calibration.Calibration("d", crops, [{"id": str(i)} for i in range(8)])
 
-    def step(share):
-        kept = whole.calmest(core.network, share)
-        content = convert.to_tflite(core, "int8", 16, lambda: iter(kept.crops))
+    def step(fraction):
+        kept = whole.trim_outlier_crops(subgraph.network, fraction)
+        content = convert.to_tflite(subgraph, "int8", 16, lambda: iter(kept.crops))
         interpreter = runtime.interpreter_class()(model_content=content)
         return interpreter.get_output_details()[0]["quantization"][0]
 
@@ -277,8 +278,10 @@ def test_card_names_a_folder_of_images_without_its_path():
 
 
 @pytest.mark.parametrize(("training", "warned"), [({"discriminator": "dcgan"}, True), ({}, False)])
-def test_card_of_a_gan_says_that_its_grain_is_made_up(network, training, warned):
-    found = cards.describe("m", "float32", convert.core_of(network, "float32"), 2, 32, 8, {"training": training})
+def test_card_of_a_gan_warns_of_hallucinated_grain(network, training, warned):
+    found = cards.describe(
+        "m", "float32", convert.exported_subgraph(network, "float32"), 2, 32, 8, {"training": training}
+    )
     assert any("GAN" in limit for limit in found["limits"]) == warned
 
 
@@ -301,10 +304,10 @@ def test_command_writes_files_cards_and_report(run, tmp_path):
     flags = ("--tile", "24", "any", "--images", "2", "--rounds", "1", "--calibration_images", "4")
     limits = ("--max_psnr_drop", "5", "--max_ssim_drop", "1")
     status = export.main(
-        [str(run), "--output", str(out), "--formats", *formats, *flags, *limits, "--licence", "CC0-1.0"]
+        [str(run), "--output", str(out), "--formats", *formats, *flags, *limits, "--license", "CC0-1.0"]
     )
     assert status == 0
-    names = [f"tiny_{flavour}{size}" for flavour in ("float32", "int8") for size in ("", "_any")]
+    names = [f"tiny_{flavor}{size}" for flavor in ("float32", "int8") for size in ("", "_any")]
     expected = {*(f"{n}.tflite" for n in names), *(f"{n}.card.json" for n in names)}
     assert {p.name for p in out.iterdir()} == expected | {"saved_model", "report.json", "report.md"}
     written = card.read(out / "tiny_int8.tflite")
@@ -323,7 +326,7 @@ def test_command_writes_files_cards_and_report(run, tmp_path):
     assert str(tmp_path) not in json.dumps(found) + json.dumps(written)
 
 
-def test_crops_that_set_the_ranges_are_listed_where_they_are_fewer(run, tmp_path, monkeypatch):
+def test_crops_left_after_trimming_are_listed_in_the_report(run, tmp_path, monkeypatch):
     drops = iter([0.5, 0.3, 0.0])
     monkeypatch.setattr(ranges, "training_drop", lambda *_: next(drops))
     flags = ("--formats", "int8", "--tile", "24", "--images", "2", "--rounds", "1", "--calibration_images", "8")
@@ -341,14 +344,14 @@ def test_crops_that_set_the_ranges_are_listed_where_they_are_fewer(run, tmp_path
     assert len(crops) == 4 and again.sha256 == written["sha256"] == used["sha256"]
 
 
-def test_ranges_are_judged_on_training_images_alone(tmp_path, network):
+def test_calibration_fraction_is_chosen_on_training_images_alone(tmp_path, network):
     source = ArraySource(tmp_path, {"train": smooth_images(3, 64, 0)})
-    core = convert.core_of(network, "float32")
-    content = convert.to_tflite(core, "float32", 24)
-    described = cards.describe("tiny", "float32", core, 2, 24, upscalers.receptive_radius(core.network), {})
+    subgraph = convert.exported_subgraph(network, "float32")
+    content = convert.to_tflite(subgraph, "float32", 24)
+    described = cards.describe("tiny", "float32", subgraph, 2, 24, upscalers.receptive_radius(subgraph.network), {})
     drop = ranges.training_drop(content, described, network, source, 2, degradations.make(2))
     assert abs(drop) < 1e-3
-    other = convert.to_tflite(convert.core_of(tiny_network(seed=1), "float32"), "float32", 24)
+    other = convert.to_tflite(convert.exported_subgraph(tiny_network(seed=1), "float32"), "float32", 24)
     assert abs(ranges.training_drop(other, described, network, source, 2, degradations.make(2))) > 1e-3
 
 
@@ -360,17 +363,17 @@ def test_file_over_a_limit_makes_the_exit_status(run, tmp_path, capsys):
     assert "over the limit: tiny_float16.tflite: loses" in capsys.readouterr().err
 
 
-def test_file_of_two_orientations_gives_their_mean(run, tmp_path):
-    row = tmp_path / "row"
-    shutil.copytree(run, row)
+def test_merged_self_ensemble_of_two_transforms_returns_their_mean(run, tmp_path):
+    plain = tmp_path / "plain"
+    shutil.copytree(run, plain)
     network = tiny_network("plain", num_layers=2)
-    network.save(row / "model.keras")
+    network.save(plain / "model.keras")
     flags = ["--output", str(tmp_path), "--name", "twice", "--formats", "float32", "--orientations", "2"]
     flags += ["--tile", "24", "--max_tile", "64"]
-    assert export.main([str(row), *flags, "--images", "2", "--rounds", "1"]) == 0
+    assert export.main([str(plain), *flags, "--images", "2", "--rounds", "1"]) == 0
     model = runtime.Model(tmp_path / "twice_float32.tflite")
     assert model.card["orientations"] == 2
-    # Two rows of three convolutions beside each other; the file's own input has 24 x 24 pixels.
+    # Two branches of three convolutions; the file's own input has 24 x 24 pixels.
     assert [model.card[key] for key in ("overlap", "tile", "max_tile")] == [3, None, 64]
     assert list(model._input["shape"]) == [1, 24, 24, 1]
     lr = picture(20, 24)
@@ -378,8 +381,8 @@ def test_file_of_two_orientations_gives_their_mean(run, tmp_path):
     np.testing.assert_allclose(model(lr), (network(lr[None]).numpy()[0] + upside_down) / 2, atol=1e-6)
 
 
-def test_network_that_is_no_row_has_one_orientation(run, tmp_path):
-    with pytest.raises(InputError, match="--orientations needs a row of convolutions .* takes MODEL. for any"):
+def test_self_ensemble_of_another_than_a_plain_network_is_refused(run, tmp_path):
+    with pytest.raises(InputError, match="--orientations needs a plain network, .* takes MODEL. for any"):
         export.main([str(run), "--output", str(tmp_path), "--orientations", "4"])
 
 
@@ -392,7 +395,7 @@ def test_image_that_only_keras_reproduces_exactly_costs_no_infinite_decibels():
     assert found["ssim_drop"] == pytest.approx(0.1 / 3)
 
 
-def test_what_is_not_a_number_is_over_the_limit():
+def test_nan_is_over_the_limit():
     row = {"flavour": "float32", "psnr_drop": float("nan"), "ssim_drop": 0.0, "worst_pixel": 0.0}
     assert report.failures({"files": {"a": row}}, report.Limits(1.0, 1.0, 1.0))
 
@@ -408,7 +411,7 @@ def test_what_is_not_a_number_is_over_the_limit():
         (("--calibration_images", "1"), "calibration_images must be at least 2"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_made(tmp_path, flags, message):
+def test_mistakes_are_reported_before_anything_is_written(tmp_path, flags, message):
     with pytest.raises(InputError, match=message):
         export.main([str(tmp_path), "--output", str(tmp_path / "out"), *flags])
     assert not (tmp_path / "out").exists()
@@ -431,3 +434,30 @@ def test_run_without_configuration_needs_a_dataset(tmp_path, network):
 
 def test_export_folder_has_no_init_file():
     assert not (pathlib.Path(__file__).resolve().parent.parent / "export" / "__init__.py").exists()
+
+
+@pytest.mark.parametrize(
+    "module,old,new",
+    [
+        (convert, "core_of", convert.exported_subgraph),
+        (convert, "Core", convert.ExportedSubgraph),
+        (convert, "FLAVOURS", convert.FLAVORS),
+        (ranges, "least_narrowed", ranges.choose_calibration_fraction),
+        (ranges, "SHARES", ranges.CALIBRATION_FRACTIONS),
+        (cards, "gate_of", cards.gating_thresholds),
+        (quantization, "REACH", 6.0),
+        (quantization, "RoundedConv2D", quantization.FakeQuantConv2D),
+    ],
+)
+def test_names_of_the_previous_release_warn(module, old, new):
+    with pytest.warns(DeprecationWarning, match=f"{old} is now"):
+        assert getattr(module, old) == new
+
+
+def test_flag_of_the_previous_release_warns_and_is_not_in_the_help(run, tmp_path, capsys):
+    parser = export._parser()
+    assert "--license" in parser.format_help() and "licence" not in parser.format_help()
+    arguments = export.parse([str(run), "--output", str(tmp_path / "out"), "--licence", "CC0-1.0"])
+    export.check(arguments)
+    assert arguments.license == "CC0-1.0"
+    assert capsys.readouterr().err == "warning: --licence is now --license\n"

@@ -43,7 +43,7 @@ def test_time_of_a_megapixel_counts_the_overlap(path):
 
 def test_all_files_take_turns(path, monkeypatch):
     order = []
-    monkeypatch.setattr(benchmark, "_timed", lambda model, lr: (order.append(model), (1.0, 2.0))[1])
+    monkeypatch.setattr(benchmark, "_time_window", lambda model, lr: (order.append(model), (1.0, 2.0))[1])
     monkeypatch.setattr(benchmark, "peak_memory", lambda path: None)
     found = benchmark.measure([path, path], threads=[1], rounds=3)
     assert [order[0], order[1]] * 3 == order
@@ -69,7 +69,7 @@ def test_peak_memory_is_that_of_a_fresh_process_and_not_of_this_one(path):
     assert ballast[0] == 1
 
 
-def test_mistakes_are_told(path):
+def test_mistakes_are_reported(path):
     with pytest.raises(InputError, match="rounds must be above 0"):
         benchmark.main([str(path), "--rounds", "0"])
     with pytest.raises(InputError, match="expected a .tflite file"):

@@ -112,17 +112,17 @@ def test_other_filters_do_not_grow(tmp_path):
 
 def test_file_whose_network_cannot_be_told_is_refused(tmp_path):
     _, path = written(tmp_path, "float32", training={})
-    with pytest.raises(InputError, match="does not say which network it is"):
+    with pytest.raises(InputError, match="does not name its network"):
         tflite_weights.network(path)
     folded = write_tflite(tmp_path / "folded.tflite", tiny_network(), training={"model": "cnn5/num_filters=4"})
-    with pytest.raises(InputError, match="cnn5/num_filters=4 is no single row of convolutions"):
+    with pytest.raises(InputError, match="cnn5/num_filters=4 is not a plain chain of convolutions"):
         tflite_weights.network(folded)
 
 
 def test_branches_that_look_alike_are_not_guessed_at(tmp_path):
     name = "rednet/red10,num_filters=4"
     path = write_tflite(tmp_path / "red.tflite", models.create(name, 2), training={"model": name})
-    with pytest.raises(InputError, match="no single row of convolutions"):
+    with pytest.raises(InputError, match="not a plain chain of convolutions"):
         tflite_weights.network(path)
 
 

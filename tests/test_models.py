@@ -15,7 +15,7 @@ from tfmisr.edge import runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.resize import upscale
 from tfmisr.export import convert
-from tfmisr.inference import upscalers
+from tfmisr.layers.receptive_field import receptive_radius
 from tfmisr.models import discriminators
 
 NAMES = models.names()
@@ -45,7 +45,7 @@ def tiny(name, scale=2, channels=1, seed=0):
 
 
 def shaken(model):
-    """Gives every weight some value, so that nothing hides behind an output that starts at zero."""
+    """Gives every weight a random value, as outputs that are initialized to zero would hide errors."""
     rng = np.random.default_rng(5)
     for weight in model.weights:
         size = 0.02 if "output_conv" in weight.path else 0.05
@@ -56,8 +56,8 @@ def shaken(model):
 
 @functools.cache
 def skip(name):
-    """Returns what is added to the network's output at its end: `bicubic` or `none`."""
-    return convert.core_of(tiny(name), "float32").skip
+    """Returns the network's external global residual: `bicubic` or `none`."""
+    return convert.exported_subgraph(tiny(name), "float32").skip
 
 
 @pytest.fixture(params=NAMES)
@@ -114,19 +114,19 @@ def test_files_of_all_models_are_loaded_by_a_process_that_has_built_none(tmp_pat
     assert done.stdout.split() == NAMES
 
 
-def test_interpolation_is_found_in_the_networks_that_add_it():
+def test_global_residual_is_found_in_the_networks_that_have_one():
     assert {name for name in NAMES if skip(name) == "bicubic"} >= {"cnn5", "resnet18", "resnet6", "vdsr", "rednet"}
     assert {name for name in NAMES if skip(name) == "none"} >= {"srcnn", "espcn", "edsr", "rcan"}
 
 
-def test_untrained_network_is_the_interpolation_that_is_added_or_answers_in_its_order(name):
+def test_untrained_network_is_its_global_residual_or_has_outputs_of_its_magnitude(name):
     lr = image(12, 14)
     if skip(name) == "bicubic":
         sr = np.asarray(tiny(name, 4)(lr, training=False))[0]
         np.testing.assert_allclose(sr[8:-8, 8:-8], upscale(lr[0], 4)[8:-8, 8:-8], atol=1e-6)
     else:
         keras.utils.set_random_seed(1)
-        sr = np.asarray(models.create(name, 4)(lr, training=False))  # of full size: depth is what makes it run away
+        sr = np.asarray(models.create(name, 4)(lr, training=False))  # of full size: only deep networks diverge
         assert np.isfinite(sr).all()
         assert 0.02 < sr.std() < 3
 
@@ -167,7 +167,7 @@ def test_gradient_reaches_every_weight(name):
 
 
 @pytest.mark.large
-def test_one_patch_can_be_learned_by_heart(name):
+def test_network_overfits_one_patch(name):
     # Black and white exchanged: something that neither interpolation nor chance does.
     hr = picture(32, 32, seed=3)[None]
     lr = hr.reshape(1, 16, 2, 16, 2, 1).mean((2, 4))
@@ -190,7 +190,7 @@ def symmetric(model):
 
 def test_centroid_of_a_blob_does_not_move(name):
     scale = 4
-    # Half-pixel centres: pixel i of LR is centred on (i + 0.5) * scale - 0.5 of SR.
+    # Half-pixel centers: pixel i of LR has its center at (i + 0.5) * scale - 0.5 of SR.
     grid = np.arange(40)
     blob = np.exp(-((grid[:, None] - 19.3) ** 2 + (grid[None] - 18.6) ** 2) / 8).astype(np.float32)
     sr = np.asarray(symmetric(tiny(name, scale))(0.1 * blob[None, ..., None], training=False))[0, ..., 0]
@@ -202,7 +202,7 @@ def test_centroid_of_a_blob_does_not_move(name):
 
 def test_no_pixel_beyond_the_receptive_radius_counts(name):
     model = shaken(tiny(name, 3))
-    radius = upscalers.receptive_radius(model)
+    radius = receptive_radius(model)  # raises where a layer does not declare its receptive field
     if radius is None:
         pytest.skip("it sees the whole image")
     middle = radius + 4
@@ -240,20 +240,20 @@ def test_no_pixel_beyond_the_receptive_radius_counts(name):
 )
 def test_receptive_radius_of_a_layer(layer, radius):
     low_res = keras.Input((None, None, 1))
-    assert upscalers.receptive_radius(keras.Model(low_res, layer(low_res))) == radius
+    assert receptive_radius(keras.Model(low_res, layer(low_res))) == radius
 
 
-def test_tflite_file_says_the_same_with_the_runtimes_own_operations(name):
+def test_tflite_file_computes_the_same_with_builtin_operations(name):
     model = shaken(tiny(name, 3))
-    core = convert.core_of(model, "float32")
-    interpreter = runtime.interpreter_class()(model_content=convert.to_tflite(core, "float32", None))
+    subgraph = convert.exported_subgraph(model, "float32")
+    interpreter = runtime.interpreter_class()(model_content=convert.to_tflite(subgraph, "float32", None))
     lr = picture(20, 17, seed=1)
     interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], (1, *lr.shape))
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], lr[None])
     interpreter.invoke()
     out = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
-    out = out + runtime.bicubic(lr, 3) if core.skip == "bicubic" else out
+    out = out + runtime.bicubic(lr, 3) if subgraph.skip == "bicubic" else out
     np.testing.assert_allclose(out, np.asarray(model(lr[None], training=False))[0], atol=1e-5)
 
 
@@ -273,7 +273,7 @@ def test_discriminator_has_four_convolutions_and_gives_their_features():
     assert logits.shape == (1, 1)
 
 
-def test_unknown_model_is_answered_with_the_nearest():
+def test_unknown_model_is_refused_with_the_nearest_name():
     with pytest.raises(InputError, match="Received: resnet19; did you mean resnet18?"):
         models.create("resnet19", 2)
     with pytest.raises(InputError, match="variant of cnn5 must be one of baseline"):

@@ -85,7 +85,7 @@ def test_srresnet_as_carn_counts_it():
         pytest.param("rrdb/large", 4, "16.698", marks=pytest.mark.large),
     ],
 )
-def test_millions_of_the_large_networks_on_colour(name, scale, published):
+def test_millions_of_the_large_networks_on_color_images(name, scale, published):
     digits = len(published.partition(".")[2])
     assert f"{count(shape_of(name, scale, 3)) / 1e6:.{digits}f}" == published
 
@@ -128,7 +128,7 @@ def test_rrdb_by_hand(scale, steps):
 
 
 @pytest.mark.parametrize("name,depth", [("vdsr", 20), ("srcnn", 3), ("espcn", 3), ("fsrcnn", 7), ("edsr", 35)])
-def test_convolutions_in_a_row(name, depth):
+def test_depth_of_the_chain(name, depth):
     # VDSR 20; SRCNN and ESPCN 3; FSRCNN 1 + 1 + 4 + 1 and the transposed one, 7 without; EDSR 1 + 2 * 16 + 1 + 1.
     network = shape_of(name, 2, 1)
     found = [layer for layer in network.layers if type(layer) is keras.layers.Conv2D]

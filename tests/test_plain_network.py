@@ -1,4 +1,4 @@
-"""Networks that are one row of convolutions: told from others, and folded over orientations of the image."""
+"""Plain networks: recognized among others, and a self-ensemble merged into one network."""
 
 import keras
 import numpy as np
@@ -20,40 +20,42 @@ def trained(name, scale, channels=1):
     return network
 
 
-@pytest.mark.parametrize("ways", [2, 3, 8])
+@pytest.mark.parametrize("num_transforms", [2, 3, 8])
 @pytest.mark.parametrize(("scale", "channels"), [(2, 1), (3, 3), (4, 1)])
-def test_folded_network_gives_the_mean_over_turned_images(ways, scale, channels):
+def test_merged_network_returns_the_mean_over_transformed_images(num_transforms, scale, channels):
     network = trained(PLAIN, scale, channels)
     lr = np.random.default_rng(3).random((9, 7, channels), np.float32)
-    turns = [(0, False), (2, False), (0, True), (2, True), (1, False), (3, False), (1, True), (3, True)][:ways]
-    expected = np.mean([_enlarged_lying(network, lr, *turn) for turn in turns], 0)
-    found = np.asarray(plain_network.merge_self_ensemble(network, ways)(lr[None]))[0]
+    turns = [(0, False), (2, False), (0, True), (2, True), (1, False), (3, False), (1, True), (3, True)][
+        :num_transforms
+    ]
+    expected = np.mean([_upscale_transformed(network, lr, *turn) for turn in turns], 0)
+    found = np.asarray(plain_network.merge_self_ensemble(network, num_transforms)(lr[None]))[0]
     assert found.shape == (9 * scale, 7 * scale, channels)
     np.testing.assert_allclose(found, expected, atol=2e-6)
     assert np.abs(found - np.asarray(network(lr[None]))[0]).max() > 1e-3
 
 
-def _enlarged_lying(network, image, turns, mirrored):
-    lying = np.rot90(image, turns)
-    lying = np.ascontiguousarray(lying[:, ::-1] if mirrored else lying)
-    found = np.asarray(network(lying[None]))[0]
+def _upscale_transformed(network, image, turns, mirrored):
+    transformed = np.rot90(image, turns)
+    transformed = np.ascontiguousarray(transformed[:, ::-1] if mirrored else transformed)
+    found = np.asarray(network(transformed[None]))[0]
     return np.rot90(found[:, ::-1] if mirrored else found, -turns)
 
 
-def test_folded_network_over_all_orientations_does_not_know_how_the_image_lies():
+def test_merged_network_over_all_transforms_is_equivariant():
     network = plain_network.merge_self_ensemble(trained(PLAIN, 2), 8)
     lr = np.random.default_rng(3).random((8, 8, 1), np.float32)
-    upright = np.asarray(network(lr[None]))[0]
-    for way in range(1, 8):
-        lying = np.ascontiguousarray(dihedral.apply_dihedral(lr, way))
+    expected = np.asarray(network(lr[None]))[0]
+    for index in range(1, 8):
+        transformed = np.ascontiguousarray(dihedral.apply_dihedral(lr, index))
         np.testing.assert_allclose(
-            dihedral.invert_dihedral(np.asarray(network(lying[None]))[0], way), upright, atol=2e-6
+            dihedral.invert_dihedral(np.asarray(network(transformed[None]))[0], index), expected, atol=2e-6
         )
 
 
 @pytest.mark.parametrize(
     ("name", "expected"), [(PLAIN, 4), ("edsr", None), ("espcn", None), ("resnet18", None), ("vdsr", None)]
 )
-def test_rows_are_told_from_other_networks(name, expected):
+def test_plain_networks_are_recognized(name, expected):
     found = plain_network.convolutions(models.create(name, 2, 1))
     assert (found and len(found)) == expected

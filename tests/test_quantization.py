@@ -1,4 +1,4 @@
-"""Training with 8 bits: what the network computes then is what LiteRT computes with its integer file."""
+"""Quantization-aware training: the fake-quantized network computes what LiteRT computes with the int8 file."""
 
 import keras
 import numpy as np
@@ -30,7 +30,7 @@ def trained(scale=2):
     return network
 
 
-def bounded(scale=2):
+def clipped(scale=2):
     network = trained(scale)
     found = quantization.clip_activations(network)
     found.set_weights(quantization.scale_to_clip_range(network, IMAGES))
@@ -39,17 +39,17 @@ def bounded(scale=2):
 
 def file_of(network, scale, path):
     """Writes the integer file of a network, and returns it as a model."""
-    core = convert.core_of(network, "int8")
-    content = convert.to_tflite(core, "int8", 48, lambda: iter([*IMAGES, *(IMAGES * 0), *(IMAGES * 0 + 1)]))
-    said = {"modality": "none", "training": {}, "protocol": None, "scores": None, "licence": "none"}
-    card = cards.describe("m", "int8", core, scale, 48, 8, said)
+    subgraph = convert.exported_subgraph(network, "int8")
+    content = convert.to_tflite(subgraph, "int8", 48, lambda: iter([*IMAGES, *(IMAGES * 0), *(IMAGES * 0 + 1)]))
+    run_fields = {"modality": "none", "training": {}, "protocol": None, "scores": None, "licence": "none"}
+    card = cards.describe("m", "int8", subgraph, scale, 48, 8, run_fields)
     path.write_bytes(model_card.attach(content, {**card, "gate": None}))
     return runtime.Model(path), content
 
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_network_computes_in_training_what_litert_does(scale, tmp_path):
-    _, network = bounded(scale)
+    _, network = clipped(scale)
     model, content = file_of(network, scale, tmp_path / "m.tflite")
     lr = np.rint(picture(48, 48, seed=9) * 255).astype(np.float32) / 255
     aware = np.asarray(quantization.fake_quantize(network)(lr[None]))[0]
@@ -59,28 +59,28 @@ def test_network_computes_in_training_what_litert_does(scale, tmp_path):
     # A rounding that falls on the other side is one level; the file and the network agree but for some of these.
     assert apart.mean() < 0.25 * lost.mean()
     assert lost.mean() > 1e-5
-    assert "RELU" not in " ".join(convert.operations_of(content))  # the ends are within the convolutions
+    assert "RELU" not in " ".join(convert.operations_of(content))  # ReLU6 is fused into the convolutions
 
 
-def test_fitted_network_computes_the_same_but_where_it_is_cut_off():
+def test_network_scaled_to_the_clip_range_computes_the_same_except_where_it_saturates():
     network = trained()
     free = models.create(NAME, 2, 1)
     free.set_weights(quantization.scale_to_clip_range(network, IMAGES))
     np.testing.assert_allclose(free(IMAGES), network(IMAGES), atol=2e-5)
     for i in (1, 2, 3):
-        reach = np.asarray(keras.Model(free.input, free.get_layer(f"relu{i}").output)(IMAGES)).max((0, 1, 2))
-        alive = reach > 0.4  # a channel is enlarged 64 times at most
-        np.testing.assert_allclose(reach[alive], 2 * quantization.REACH, rtol=1e-4)
+        maximum = np.asarray(keras.Model(free.input, free.get_layer(f"relu{i}").output)(IMAGES)).max((0, 1, 2))
+        alive = maximum > 0.4  # a channel is scaled 64 times at most
+        np.testing.assert_allclose(maximum[alive], 2 * quantization.ACTIVATION_CLIP, rtol=1e-4)
         assert alive.any()
-    _, cut = bounded()
+    _, cut = clipped()
     last = np.asarray(keras.Model(cut.input, cut.get_layer("relu4").output)(IMAGES))
-    assert last.max() <= quantization.REACH
+    assert last.max() <= quantization.ACTIVATION_CLIP
 
 
-def test_rounding_lets_gradients_through():
+def test_straight_through_rounding_passes_gradients():
     import tensorflow as tf
 
-    _, network = bounded()
+    _, network = clipped()
     aware = quantization.fake_quantize(network)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean((aware(IMAGES) - 0.5) ** 2)
@@ -102,12 +102,12 @@ def test_rounding_lets_gradients_through():
         (0.0625, 8 / 127.5),  # just outside the fine range
     ],
 )
-def test_output_is_rounded_in_two_ranges(value, expected):
-    found = aware_training._in_two_ranges(keras.ops.convert_to_tensor(np.float32([value])))
+def test_output_is_quantized_in_two_ranges(value, expected):
+    found = aware_training._dual_range(keras.ops.convert_to_tensor(np.float32([value])))
     np.testing.assert_allclose(found, [expected], atol=1e-7)
 
 
-def test_run_ends_with_a_network_that_ends_at_the_reach_and_can_be_started_from(tiny_source, tmp_path):
+def test_run_saves_a_clipped_network_that_another_run_can_start_from(tiny_source, tmp_path):
     float_run = Config(**RUN, steps=6, workdir=str(tmp_path / "float"))
     loop.train(float_run, tiny_source)
     fields = {**RUN, "initial_weights": str(tmp_path / "float"), "steps": 12, "ema_decay": 0.9}
@@ -118,7 +118,7 @@ def test_run_ends_with_a_network_that_ends_at_the_reach_and_can_be_started_from(
     assert loop.train(Config(**again, workdir=str(tmp_path / "again")), tiny_source).is_file()
 
 
-def test_run_that_was_cut_off_ends_with_the_same_weights(tiny_source, tmp_path):
+def test_interrupted_run_resumes_to_the_same_weights(tiny_source, tmp_path):
     fields = {**RUN, "steps": 12, "quantization_aware": True, "mixed_precision": "mixed_bfloat16"}
     whole = loop.train(Config(**fields, workdir=str(tmp_path / "whole")), tiny_source)
     config = Config(**fields, workdir=str(tmp_path / "cut"))
@@ -128,9 +128,9 @@ def test_run_that_was_cut_off_ends_with_the_same_weights(tiny_source, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_networks_that_are_no_row_are_refused(tiny_source, tmp_path):
+def test_other_than_plain_networks_are_refused(tiny_source, tmp_path):
     config = Config(**{**RUN, "model": "edsr"}, quantization_aware=True, workdir=str(tmp_path / "run"))
-    with pytest.raises(InputError, match="needs a row of convolutions .* such as plain. Received: edsr"):
+    with pytest.raises(InputError, match="needs a plain network, .* such as plain. Received: edsr"):
         loop.train(config, tiny_source)
 
 

@@ -1,4 +1,4 @@
-"""A network small enough to be converted in a second, with every weight other than its start."""
+"""A network small enough to be converted in a second, whose weights all differ from their initial values."""
 
 import numpy as np
 
@@ -25,17 +25,17 @@ def picture(height, width, channels=1, seed=0):
     return np.clip(image, 0, 1).astype(np.float32)
 
 
-def write_tflite(path, network, flavour="float32", tile=32, **said):
+def write_tflite(path, network, flavor="float32", tile=32, **run_fields):
     """Converts a network and writes it with its card, as `python -m tfmisr.export` does."""
     from tfmisr.edge import card
     from tfmisr.export import cards, convert
     from tfmisr.inference import upscalers
 
-    core = convert.core_of(network, flavour)
+    subgraph = convert.exported_subgraph(network, flavor)
     channels = network.input_shape[-1]
-    content = convert.to_tflite(core, flavour, tile, lambda: samples(channels))
-    radius = upscalers.receptive_radius(core.network)
-    described = cards.describe("tiny", flavour, core, models.scale_of(network), tile, radius, said)
+    content = convert.to_tflite(subgraph, flavor, tile, lambda: samples(channels))
+    radius = upscalers.receptive_radius(subgraph.network)
+    described = cards.describe("tiny", flavor, subgraph, models.scale_of(network), tile, radius, run_fields)
     path.write_bytes(card.attach(content, described))
     return path
 

@@ -1,9 +1,9 @@
-// Enlarges a PGM or PPM image of 8 or 16 bits with a .tflite file of `python -m tfmisr.export`:
+// Upscales a PGM or PPM image of 8 or 16 bits with a .tflite file of `python -m tfmisr.export`:
 //
 //     enlarge MODEL.tflite in.pgm out.pgm
 //
-// Beside the two images it takes the memory of one tile. Not shown here, and done by `tfmisr.edge`: the card's
-// weights_sha256 is not compared with the file, and DICOM is not read.
+// Besides the two images it needs the memory of one tile. Unlike `tfmisr.edge` it does not compare the card's
+// weights_sha256 with the file, and does not read DICOM.
 
 #include <cstdio>
 #include <fstream>
@@ -13,14 +13,14 @@
 
 struct Picture {
     Image image;
-    int full;  // the value of full brightness
+    int full;  // pixel value of full brightness
 };
 
 Picture read_picture(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     std::string kind;
     int width = 0, height = 0, full = 0;
-    const auto number = [&](int& value) {  // comments may stand between the numbers
+    const auto number = [&](int& value) {  // comments are allowed between the numbers
         while ((file >> std::ws) && file.peek() == '#') file.ignore(1 << 20, '\n');
         file >> value;
     };
@@ -51,11 +51,11 @@ void write_picture(const std::string& path, const std::string& content) {
 }
 
 struct Window {
-    int first, side, kept, end;  // pixels read: side from first; of these kept to end stay
+    int first, side, kept, end;  // reads `side` pixels from `first`; those from `kept` to `end` are written
 };
 
-// A window's edge is the image's own or lies `overlap` pixels away from what is kept of it; inside the image `tile`
-// pixels of it are kept.
+// A window ends at the image's edge, or `overlap` pixels beyond what is kept of it; inside the image `tile` pixels are
+// kept.
 std::vector<Window> windows(int length, int tile, int overlap) {
     const int side = std::min(length, tile + 2 * overlap);
     const int count = std::max((length - 2 * overlap + tile - 1) / tile, 1);
@@ -73,7 +73,7 @@ struct Grid {
     std::vector<Window> rows, columns;
 };
 
-// Both axes are evenly divided into windows of at most max_tile * max_tile pixels, so that least is read in all.
+// Divides both axes evenly into windows of at most max_tile * max_tile pixels such that the area read is smallest.
 Grid fitted(int height, int width, int overlap, int max_tile) {
     const auto even = [&](int length, int count) { return std::max((length - 2 * overlap + count - 1) / count, 1); };
     const auto read = [](const std::vector<Window>& axis) { return int64_t(axis.size()) * axis[0].side; };

@@ -1,5 +1,4 @@
-// What tfmisr's runtime works out beside the network, in full precision: see tfmisr/edge/interpolation.py, of which this
-// is the same in C++.
+// What tfmisr's runtime computes outside the network in float32: a C++ port of tfmisr/edge/interpolation.py.
 #pragma once
 
 #include <algorithm>
@@ -32,7 +31,7 @@ inline double cubic(double x) {  // a = -0.5
 
 inline double triangle(double x) { return std::max(0.0, 1 - std::fabs(x)); }
 
-// Enlarges on half-pixel centres; at the border the weights of what is left are made to add up to one.
+// Separable resampling on half-pixel centers; at the border the weights inside the image are normalized to a sum of 1.
 inline Image upscale(const Image& image, int scale, double (*filter)(double), double support) {
     const auto along = [&](int length, int i, auto&& add) {
         const double centre = (i + 0.5) / scale;
@@ -62,7 +61,7 @@ inline Image upscale(const Image& image, int scale, double (*filter)(double), do
 
 inline Image bilinear(const Image& image, int scale) { return upscale(image, scale, triangle, 1); }
 
-// The border is mirrored, its outermost pixel repeated.
+// The border is mirrored (symmetric padding: the outermost pixel is repeated).
 inline Image bicubic(const Image& image, int scale) {
     const int margin = 2;
     const auto mirrored = [](int i, int length) {
@@ -78,9 +77,10 @@ inline Image bicubic(const Image& image, int scale) {
     return part_of(large, margin * scale, margin * scale, image.height * scale, image.width * scale);
 }
 
-// By how much a network of 8 bits is to be believed at each pixel: not where the image bends by less than its steps.
+// Low-contrast gating: the weight of an 8-bit network's residual at each pixel, from 0 to 1. It is 0 where the second
+// difference of the image is below the quantization step of the network's input.
 inline Image gate(const Image& image, float closed, float opened) {
-    const auto pixel = [&](int y, int x, int c) {  // a straight continuation over the border
+    const auto pixel = [&](int y, int x, int c) {  // linear extrapolation beyond the border
         const auto line = [&](int yy, int xx) { return image.at(yy, xx, c); };
         const int h = image.height, w = image.width;
         const int inside_y = std::clamp(y, 0, h - 1), inside_x = std::clamp(x, 0, w - 1);

@@ -1,5 +1,5 @@
 // The part of LiteRT's C API that the example uses. The wheel ai-edge-litert holds libLiteRt.so without headers;
-// where you have LiteRT's own (litert/c/*.h of its repository), include those instead. Tried with LiteRT 2.1.6, 2.2
+// where you have LiteRT's own (litert/c/*.h of its repository), include those instead. Tested with LiteRT 2.1.6, 2.2
 // and 2.3.
 #pragma once
 
@@ -8,7 +8,7 @@
 
 extern "C" {
 
-typedef int LiteRtStatus;  // 0: done
+typedef int LiteRtStatus;  // 0: success
 typedef struct LiteRtEnvironmentT* LiteRtEnvironment;
 typedef struct LiteRtModelT* LiteRtModel;
 typedef struct LiteRtSignatureT* LiteRtSignature;

@@ -1,4 +1,4 @@
-// A .tflite file of `python -m tfmisr.export` with its model card, run by LiteRT's C API.
+// Runs a .tflite file of `python -m tfmisr.export` with its model card through LiteRT's C API.
 #pragma once
 
 #include <cmath>
@@ -20,8 +20,8 @@ using Owned = std::unique_ptr<std::remove_pointer_t<T>, std::integral_constant<d
 
 class Network {
   public:
-    int scale, channels, overlap;  // overlap -1: the network sees the whole image at once
-    int tile, max_tile;            // side of all windows, or 0 and the bound of those chosen for each image
+    int scale, channels, overlap;  // overlap -1: the receptive field is the whole image
+    int tile, max_tile;            // side of all windows; 0: chosen for each image, bounded by max_tile
 
     explicit Network(const std::string& path) {
         const LiteRtEnvOption options[] = {
@@ -47,7 +47,7 @@ class Network {
         }, "compiling " + path);
     }
 
-    // Enlarges one window; its outermost `overlap` pixels are right only at the image's own edge.
+    // Upscales one window; its outermost `overlap` pixels are valid only at the image's own edge.
     Image window(const Image& lr) {
         Image sr = residual(lr);
         if (!adds_bicubic_) return sr;
@@ -73,7 +73,7 @@ class Network {
     Buffer in_, out_;
     Tensor input_, output_;
     bool adds_bicubic_, gated_;
-    int magnified_ = 1;  // factor of the output's second half of channels; 1: there is none
+    int magnified_ = 1;  // fine scale of a dual-range output's second half of channels; 1: there is none
     float closed_ = 0, opened_ = 1;
 
     template <typename Owner, typename Create>
@@ -89,7 +89,7 @@ class Network {
         if (LiteRtGetModelMetadata(model_.get(), "tfmisr_card", &content, &size) != 0)
             throw std::runtime_error(path + " has no model card; make it with python -m tfmisr.export");
         const std::string card(static_cast<const char*>(content), size);
-        // The fields that the runtime needs stand at the card's first level, which export indents by two spaces.
+        // The fields that the runtime needs are at the card's top level, which export indents by two spaces.
         const auto field = [&](const std::string& name) {
             const std::string start = "\n  \"" + name + "\": ";
             const size_t at = card.find(start);
@@ -101,12 +101,12 @@ class Network {
         scale = number("scale");
         channels = number("channels");
         overlap = missing("overlap") ? -1 : number("overlap");
-        // Earlier cards do not know `max_tile`.
+        // Earlier cards have no `max_tile`.
         const bool chosen = card.find("\n  \"max_tile\": ") != std::string::npos && !missing("max_tile");
         max_tile = chosen ? number("max_tile") : 0;
         tile = !missing("tile") ? number("tile") : chosen ? 0 : std::max(256, 4 * overlap);
         adds_bicubic_ = field("skip").rfind("\"bicubic\"", 0) == 0;
-        // Cards of version 1 do not know it.
+        // Cards of version 1 do not have it.
         magnified_ = card.find("\n  \"magnified\": ") == std::string::npos ? 1 : number("magnified");
         if (number("shuffle") != 1) throw std::runtime_error(path + " is of a flavour (int16x8) not shown here");
         gated_ = !missing("gate");
@@ -190,7 +190,7 @@ class Network {
             for (size_t i = 0; i < sr.values.size(); ++i) sr.values[i] = value(i);
             return;
         }
-        // The finer half is taken unless it is cut off: at -1 and 1, or where its integers end.
+        // The fine half is used unless it is saturated: at -1 and 1, or at the ends of int8.
         const float low = std::max((-128.0f - middle) * unit, -1.0f) + unit;
         const float high = std::min((127.0f - middle) * unit, 1.0f) - unit;
         for (size_t i = 0; i < sr.values.size(); ++i) {

@@ -17,7 +17,7 @@ from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.files import printable
 from tfmisr.edge.upscaler import Upscaler
-from tfmisr.layers.receptive_field import receptive_radius
+from tfmisr.layers.receptive_field import receptive_radius_or_whole_image as receptive_radius
 
 if typing.TYPE_CHECKING:
     import keras

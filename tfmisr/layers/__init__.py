@@ -15,12 +15,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "shuffle_upsampling",
         )
     },
-    upsampling=(
-        "DepthToSpace",
-        "BicubicUpsampling",
-        "UnitRange",
-        "SymmetricPadding",
-        "NearIdentity",
+    upsampling=("DepthToSpace", "BicubicUpsampling", "UnitRange", "SymmetricPadding", "NearIdentity"),
+    blocks=(
         "batch_normalization",
         "conv",
         "small_variance_conv",

@@ -1,19 +1,21 @@
-"""Convolutions that are wide in training and small in use."""
+"""Collapsible linear blocks: convolutions that are wide in training and small in inference."""
 
 import keras
 import numpy as np
 from keras import ops
 
+from tfmisr.layers.receptive_field import ReceptiveField
+
 
 @keras.saving.register_keras_serializable("tfmisr")
 class CollapsibleConv2D(keras.layers.Layer):
-    """A wide convolution and a 1x1 one behind it, with nothing between them: the same as one small convolution.
+    """A wide convolution followed by a 1x1 one without activation between them, equal to one small convolution.
 
-    The two kernels are multiplied before the image meets them, in training too, which costs a twentieth of the wide
-    convolution. `collapsed` makes the small convolution of a trained network.
+    The two kernels are multiplied before they are applied, in training too, which costs a twentieth of the wide
+    convolution. `collapsed` replaces the layers of a trained network by small convolutions.
 
     Args:
-        filters: Filters of the 1x1 convolution, and of the small one.
+        filters: Filters of the 1x1 convolution and of the small one.
         kernel_size: Side of the kernel in pixels, odd.
         expansion: Filters of the wide convolution.
         residual: Add the input to the output; it has `filters` channels then.
@@ -29,11 +31,11 @@ class CollapsibleConv2D(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        expansion=256,
-        residual=False,
-        projection_initializer="glorot_uniform",
+        filters: int,
+        kernel_size: int,
+        expansion: int = 256,
+        residual: bool = False,
+        projection_initializer: str | keras.initializers.Initializer = "glorot_uniform",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -62,15 +64,20 @@ class CollapsibleConv2D(keras.layers.Layer):
         return ops.conv(inputs, kernel, padding="same") + self.bias
 
     def small_weights(self) -> list[np.ndarray]:
-        """Returns kernel and bias of the one convolution that does the same."""
+        """Returns float32 kernel (height, width, in, out) and bias of the equal small convolution."""
         wide, projection, bias = (np.asarray(weight, np.float64) for weight in self.get_weights())
         return [(np.tensordot(wide, projection, 1) + self.identity).astype(np.float32), bias.astype(np.float32)]
 
-    def multiply_adds(self, input_shape):
+    def multiply_adds(self, input_shape: tuple) -> int:
+        """Returns the multiply-adds of one image, by the small convolution; see `tfmisr.models._cost`."""
         return self.identity.size * input_shape[1] * input_shape[2]
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:3], self.filters)
+
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
+        """Returns that of the small convolution."""
+        return inputs.grow(self.kernel_size // 2)
 
     def get_config(self):
         return {
@@ -84,9 +91,9 @@ class CollapsibleConv2D(keras.layers.Layer):
 
 
 def collapsed(network: keras.Model) -> keras.Model:
-    """Returns a network of plain convolutions that does the same; the network itself where none can be collapsed.
+    """Returns an equal network of plain convolutions; the network itself where it has no `CollapsibleConv2D`.
 
-    Layers keep their names. The sums of products are in another order, so results differ by float32's rounding.
+    Layers keep their names. Sums are taken in another order, so results differ by the rounding of float32.
     """
     if not any(isinstance(layer, CollapsibleConv2D) for layer in network.layers):
         return network

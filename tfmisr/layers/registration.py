@@ -1,8 +1,8 @@
-"""Tells Keras of this package's layers as soon as Keras is imported, and imports it for nobody.
+"""Registers this package's layers with Keras as soon as Keras is imported; does not import Keras itself.
 
 `import tfmisr.models` calls `when_keras_is_imported`, so that afterwards `keras.saving.load_model` opens a run's
-`model.keras`, whichever of the two was imported first. Until Keras is imported, one finder stands in `sys.meta_path`,
-which finds what the others find and imports the layers behind it (a post-import hook, as in PEP 369).
+`model.keras`, whichever of the two was imported first. Until Keras is imported, a finder in `sys.meta_path` wraps
+Keras's loader and imports the layers after it (a post-import hook, as in PEP 369).
 """
 
 import importlib
@@ -34,8 +34,8 @@ class _AfterKeras:
 
 
 def when_keras_is_imported() -> None:
-    """Registers the layers now where Keras is imported already, else right after its import."""
-    if sys.modules.get("keras"):  # None: its import is forbidden, as tests do
+    """Registers the layers now where Keras is already imported, otherwise right after its import."""
+    if sys.modules.get("keras"):  # None: tests forbid its import this way
         register()
     elif _AfterKeras not in sys.meta_path:
         sys.meta_path.insert(0, _AfterKeras)

@@ -1,14 +1,18 @@
-"""Layers that the models share. Sizes are never fixed, so a network takes an image of any height and width."""
+"""Upsampling, padding and clipping layers that the models share.
+
+Height and width are never fixed, so a network takes images of any size.
+"""
 
 import keras
 import numpy as np
 from keras import ops
 
 from tfmisr.edge.deprecation import renamed
+from tfmisr.layers.receptive_field import ReceptiveField
 
 
 def _bicubic_weight(distance: np.ndarray, a: float = -0.5) -> np.ndarray:
-    """Returns Keys' cubic kernel; a = -0.5 is Pillow's and MATLAB's choice."""
+    """Returns Keys' cubic kernel; a = -0.5 as in Pillow and MATLAB."""
     x = np.abs(distance)
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1
     far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
@@ -17,7 +21,7 @@ def _bicubic_weight(distance: np.ndarray, a: float = -0.5) -> np.ndarray:
 
 @keras.saving.register_keras_serializable("tfmisr")
 class DepthToSpace(keras.layers.Layer):
-    """Rearranges channels into pixels: the sub-pixel convolution's shuffle.
+    """Rearranges channels into pixels (pixel shuffle of the sub-pixel convolution).
 
     Args:
         scale: Factor by which height and width grow.
@@ -30,7 +34,7 @@ class DepthToSpace(keras.layers.Layer):
         Convolutional Neural Network, CVPR 2016, https://arxiv.org/abs/1609.05158
     """
 
-    def __init__(self, scale, **kwargs):
+    def __init__(self, scale: int, **kwargs):
         super().__init__(**kwargs)
         self.scale = scale
 
@@ -38,7 +42,7 @@ class DepthToSpace(keras.layers.Layer):
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            # One operation that LiteRT knows, where reshapes and a transposition of rank 6 are none.
+            # LiteRT has a kernel for this operation, and none for a transposition of rank 6.
             return tf.nn.depth_to_space(inputs, self.scale)
         s = self.scale
         _, height, width, depth = ops.shape(inputs)
@@ -48,8 +52,12 @@ class DepthToSpace(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         batch, height, width, depth = input_shape
-        grown = [None if side is None else side * self.scale for side in (height, width)]
-        return (batch, *grown, depth // self.scale**2)
+        upsampled = [None if side is None else side * self.scale for side in (height, width)]
+        return (batch, *upsampled, depth // self.scale**2)
+
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField | None:
+        """Returns `inputs` behind an upsampling: an output pixel comes from the channels of one input pixel."""
+        return inputs.upsample()
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}
@@ -57,11 +65,11 @@ class DepthToSpace(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfmisr")
 class BicubicUpsampling(keras.layers.Layer):
-    """Bicubic interpolation on half-pixel centres, as a convolution with fixed weights and a shuffle.
+    """Bicubic interpolation on half-pixel centers, as a convolution with fixed weights and a pixel shuffle.
 
-    Equal to Pillow's `BICUBIC` except at the outermost two pixels of the input, where this layer mirrors the
-    image. Unlike `tf.image.resize` it has gradients and kernels everywhere: XLA, LiteRT, deterministic mode.
-    It works in float32 whatever the policy, because half precision would cost a 16-bit image its depth.
+    Equal to Pillow's `BICUBIC` except at the outermost two pixels of the input, where this layer mirrors the image.
+    Unlike `tf.image.resize` it has gradients and kernels for XLA, LiteRT and deterministic mode. It computes in float32
+    under every dtype policy, because half precision cannot represent the gray levels of a 16-bit image.
 
     Args:
         scale: Factor by which height and width grow.
@@ -76,7 +84,7 @@ class BicubicUpsampling(keras.layers.Layer):
 
     radius = 2  # input pixels on each side that an output pixel depends on
 
-    def __init__(self, scale, **kwargs):
+    def __init__(self, scale: int, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.scale = scale
@@ -89,7 +97,8 @@ class BicubicUpsampling(keras.layers.Layer):
         kernel = np.einsum("yp,xq,cd->yxcpqd", taps, taps, np.eye(channels))
         self.kernel = kernel.reshape(5, 5, channels, -1).astype("float32")
 
-    def multiply_adds(self, input_shape):
+    def multiply_adds(self, input_shape: tuple) -> int:
+        """Returns the multiply-adds of one image; see `tfmisr.models._cost`."""
         return self.kernel.size * input_shape[1] * input_shape[2]
 
     def call(self, inputs):
@@ -98,8 +107,12 @@ class BicubicUpsampling(keras.layers.Layer):
         return self.shuffle(ops.conv(padded, ops.convert_to_tensor(self.kernel), padding="valid"))
 
     def compute_output_shape(self, input_shape):
-        grown = [None if side is None else side * self.scale for side in input_shape[1:3]]
-        return (input_shape[0], *grown, input_shape[3])
+        upsampled = [None if side is None else side * self.scale for side in input_shape[1:3]]
+        return (input_shape[0], *upsampled, input_shape[3])
+
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField | None:
+        """Returns `inputs` behind an upsampling that reads 5x5 input pixels."""
+        return inputs.upsample(self.radius)
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}
@@ -107,7 +120,7 @@ class BicubicUpsampling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfmisr")
 class UnitRange(keras.layers.Layer):
-    """Clips to [0, 1], but not in training, where a clipped pixel would teach nothing."""
+    """Clips to [0, 1] in inference, but not in training, where a clipped pixel has no gradient."""
 
     def call(self, inputs, training=None):
         return inputs if training else ops.clip(inputs, 0.0, 1.0)
@@ -115,19 +128,23 @@ class UnitRange(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return input_shape
 
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
+        """Returns `inputs`: each pixel is processed alone."""
+        return inputs
+
 
 @keras.saving.register_keras_serializable("tfmisr")
 class SymmetricPadding(keras.layers.Layer):
-    """Continues an image by its mirror image, the outermost pixels twice, so that a filter finds no edge there.
+    """Pads an image with its mirror image (`symmetric`: the outermost pixels are repeated).
 
     Args:
-        margin: Pixels added on each side; an image must have at least as many.
+        margin: Pixels added on each side; an image must have at least as many rows and columns.
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, height + 2 * margin, width + 2 * margin, channels)`.
     """
 
-    def __init__(self, margin, **kwargs):
+    def __init__(self, margin: int, **kwargs):
         super().__init__(**kwargs)
         self.margin = margin
 
@@ -136,8 +153,12 @@ class SymmetricPadding(keras.layers.Layer):
         return ops.pad(inputs, ((0, 0), margin, margin, (0, 0)), mode="symmetric")
 
     def compute_output_shape(self, input_shape):
-        grown = [None if side is None else side + 2 * self.margin for side in input_shape[1:3]]
-        return (input_shape[0], *grown, input_shape[3])
+        padded = [None if side is None else side + 2 * self.margin for side in input_shape[1:3]]
+        return (input_shape[0], *padded, input_shape[3])
+
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
+        """Returns `inputs` with a wider margin."""
+        return inputs.pad(self.margin)
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}
@@ -145,14 +166,14 @@ class SymmetricPadding(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfmisr")
 class NearIdentity(keras.initializers.Initializer):
-    """A 3x3 kernel that passes its input on, and a little of He's random values.
+    """Initializes a kernel near the identity: 1 at its center for each channel, plus scaled He-normal values.
 
     Args:
-        share: Standard deviation of the random values as a share of He's.
-        seed: Of the random values; by default Keras's own.
+        share: Standard deviation of the random values as a fraction of He's.
+        seed: Of the random values; by default Keras's global one.
     """
 
-    def __init__(self, share=0.5, seed=None):
+    def __init__(self, share: float = 0.5, seed: int | None = None):
         self.share, self.seed = share, seed
 
     def __call__(self, shape, dtype=None):
@@ -166,156 +187,25 @@ class NearIdentity(keras.initializers.Initializer):
         return {"share": self.share, "seed": self.seed}
 
 
-def batch_normalization(name: str) -> keras.layers.Layer:
-    """Returns batch normalisation whose statistics are those of the whole batch on any number of devices.
-
-    The momentum is 0.9, not Keras's 0.99: a run of some hundred steps must forget the first ones.
-    """
-    synchronized = keras.backend.backend() == "tensorflow"
-    return keras.layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=name)
-
-
-def conv(filters: int, name: str, kernel_size: int = 3, **kwargs) -> keras.layers.Layer:
-    """Returns a `Conv2D` with zero padding to the same size and He's initialisation."""
-    kwargs.setdefault("kernel_initializer", "he_normal")
-    return keras.layers.Conv2D(filters, kernel_size, padding="same", name=name, **kwargs)
-
-
-def small_variance_conv(filters: int, name: str, kernel_size: int = 3, **kwargs) -> keras.layers.Layer:
-    """Returns a `conv` that starts with a sixth of the usual variance, for residual blocks.
-
-    With all of it every block would triple the features' variance, where nothing normalises them or has learned to. It
-    is PyTorch's default, with which the authors of EDSR, RDN and RCAN trained.
-    """
-    start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-    return conv(filters, name, kernel_size, kernel_initializer=start, **kwargs)
-
-
-def output_conv(channels: int, kernel_size: int = 3) -> keras.layers.Layer:
-    """Returns the convolution that makes the image, `super_res`, of features on its own grid.
-
-    It works in float32 whatever the policy, because half precision would cost a 16-bit image its depth.
-    """
-    return conv(channels, "super_res", kernel_size, kernel_initializer="lecun_normal", dtype="float32")
-
-
-def prelu(name: str) -> keras.layers.Layer:
-    """Returns a ReLU with one learned slope a channel for what is negative, 0.25 at the start.
-
-    Reference:
-        He et al., Delving Deep into Rectifiers, ICCV 2015, https://arxiv.org/abs/1502.01852
-    """
-    return keras.layers.PReLU(keras.initializers.Constant(0.25), shared_axes=(1, 2), name=name)
-
-
-def stages(scale: int) -> list[int]:
-    """Returns the factors of the steps in which many networks enlarge: 3 at once, other scales by twos."""
-    return [3] if scale == 3 else [2] * (scale.bit_length() - 1)
-
-
-def pixel_shuffle_upsampling(x, scale: int, activation=None):
-    """Returns features enlarged by sub-pixel convolutions, one for each of `stages(scale)`.
-
-    Args:
-        x: Features, `(batch, height, width, filters)`.
-        scale: Factor by which height and width grow.
-        activation: Function that makes a layer of a name, for after each shuffle; none by default.
-    """
-    filters = x.shape[-1]
-    for i, factor in enumerate(stages(scale), 1):
-        x = small_variance_conv(factor**2 * filters, f"upsample{i}_conv")(x)
-        x = DepthToSpace(factor, name=f"upsample{i}_shuffle")(x)
-        x = activation(f"upsample{i}_activation")(x) if activation else x
-    return x
-
-
-def residual_block(x, num_filters: int, name: str, final_relu: bool = True):
-    """Returns `x` plus two convolutions of it, each with batch normalisation, ReLU after the first.
-
-    Args:
-        x: Tensor `(batch, height, width, num_filters)`.
-        num_filters: Number of filters.
-        name: Start of the layers' names.
-        final_relu: Apply ReLU after the sum, as ResNet does; SRGAN's blocks leave it out.
-    """
-    y = conv(num_filters, f"{name}_conv1", use_bias=False)(x)
-    y = keras.layers.ReLU(name=f"{name}_relu1")(batch_normalization(f"{name}_bn1")(y))
-    y = conv(num_filters, f"{name}_conv2", use_bias=False)(y)
-    y = keras.layers.Add(name=f"{name}_add")([x, batch_normalization(f"{name}_bn2")(y)])
-    return keras.layers.ReLU(name=f"{name}_relu2")(y) if final_relu else y
-
-
-def global_residual(x, low_res, scale: int):
-    """Returns the bicubic interpolation of `low_res` plus a sub-pixel convolution of the features `x`.
-
-    The convolution starts at zero, so an untrained network is the interpolation itself.
-
-    Args:
-        x: Features, `(batch, height, width, filters)`.
-        low_res: The network's input, `(batch, height, width, channels)`.
-        scale: Upsampling factor.
-
-    Returns:
-        float32 tensor `(batch, scale * height, scale * width, channels)`.
-    """
-    x = conv(scale**2 * low_res.shape[-1], "output_conv", kernel_initializer="zeros")(x)
-    return global_residual_shuffled(x, low_res, scale)
-
-
-def global_residual_shuffled(x, low_res, scale: int, dtype=None):
-    """Returns the bicubic interpolation of `low_res` plus the channels `x`, shuffled into an image.
-
-    Args:
-        x: Tensor `(batch, height, width, scale**2 * channels)`.
-        low_res: The network's input, `(batch, height, width, channels)`.
-        scale: Upsampling factor.
-        dtype: Of the shuffle; by default the policy's.
-    """
-    x = DepthToSpace(scale, dtype=dtype, name="output_shuffle")(x)
-    upsampled = BicubicUpsampling(scale, name="bicubic")(low_res)
-    return keras.layers.Add(name="super_res", dtype="float32")([upsampled, x])
-
-
-def pixel_shuffle_output(x, scale: int, channels: int):
-    """Returns the image `super_res` that a sub-pixel convolution makes of the features `x`, in float32.
-
-    Args:
-        x: Features, `(batch, height, width, filters)`.
-        scale: Upsampling factor.
-        channels: Channels of the image.
-    """
-    x = conv(scale**2 * channels, "output_conv", kernel_initializer="lecun_normal", dtype="float32")(x)
-    return DepthToSpace(scale, name="super_res", dtype="float32")(x)
-
-
-def anchor_residual(x, low_res, scale: int):
-    """Returns the channels of `x` plus the repeated pixels of `low_res`, shuffled into an image and clipped to [0, 1].
-
-    Args:
-        x: Tensor `(batch, height, width, scale**2 * channels)`.
-        low_res: The network's input, `(batch, height, width, channels)`.
-        scale: Upsampling factor.
-
-    Returns:
-        float32 tensor `(batch, scale * height, scale * width, channels)`.
-
-    Reference:
-        Du et al., Anchor-based Plain Net for Mobile Image Super-Resolution, CVPR Workshops 2021,
-        https://arxiv.org/abs/2105.09750
-    """
-    anchor = keras.layers.Concatenate(name="anchor", dtype="float32")([low_res] * scale**2)
-    x = keras.layers.Add(name="anchor_add", dtype="float32")([anchor, x])
-    x = DepthToSpace(scale, name="output_shuffle", dtype="float32")(x)
-    return UnitRange(name="super_res", dtype="float32")(x)
-
-
 __getattr__ = renamed(
     __name__,
-    image_conv="output_conv",
-    gentle_conv="small_variance_conv",
-    interpolation_plus_shuffled="global_residual_shuffled",
-    interpolation_plus="global_residual",
-    anchor_plus="anchor_residual",
-    shuffled_image="pixel_shuffle_output",
-    shuffle_upsampling="pixel_shuffle_upsampling",
+    image_conv="tfmisr.layers.blocks.output_conv",
+    gentle_conv="tfmisr.layers.blocks.small_variance_conv",
+    interpolation_plus_shuffled="tfmisr.layers.blocks.global_residual_shuffled",
+    interpolation_plus="tfmisr.layers.blocks.global_residual",
+    anchor_plus="tfmisr.layers.blocks.anchor_residual",
+    shuffled_image="tfmisr.layers.blocks.pixel_shuffle_output",
+    shuffle_upsampling="tfmisr.layers.blocks.pixel_shuffle_upsampling",
+    batch_normalization="tfmisr.layers.blocks.batch_normalization",
+    conv="tfmisr.layers.blocks.conv",
+    small_variance_conv="tfmisr.layers.blocks.small_variance_conv",
+    output_conv="tfmisr.layers.blocks.output_conv",
+    prelu="tfmisr.layers.blocks.prelu",
+    stages="tfmisr.layers.blocks.stages",
+    pixel_shuffle_upsampling="tfmisr.layers.blocks.pixel_shuffle_upsampling",
+    residual_block="tfmisr.layers.blocks.residual_block",
+    global_residual="tfmisr.layers.blocks.global_residual",
+    global_residual_shuffled="tfmisr.layers.blocks.global_residual_shuffled",
+    pixel_shuffle_output="tfmisr.layers.blocks.pixel_shuffle_output",
+    anchor_residual="tfmisr.layers.blocks.anchor_residual",
 )

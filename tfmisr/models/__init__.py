@@ -1,18 +1,24 @@
 """The zoo: a model is one file here, with `VARIANTS`, `build(scale, channels, ...)` and `search_space(hp)`.
 
-After `import tfmisr.models`, `keras.saving.load_model` knows the layers of these models.
+After `import tfmisr.models`, `keras.saving.load_model` can load these models.
 """
 
 import ast
 import importlib
 import importlib.util
 import math
+import os
 import pathlib
+import types
+import typing
 
 from tfmisr._lazy import modules_of
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError, check_name
 from tfmisr.layers import registration
+
+if typing.TYPE_CHECKING:
+    import keras
 
 SCALES = (2, 3, 4, 8)
 
@@ -25,16 +31,20 @@ def names() -> list[str]:
 
 
 def check_scale(scale: int) -> None:
-    """Raises an `InputError` where `scale` is not one that the zoo is built and tested for."""
+    """Raises an `InputError` where `scale` is not in `SCALES`, for which the zoo is built and tested."""
     if scale not in SCALES:
         raise InputError(f"scale must be 2, 3, 4 or 8. Received: {scale}")
 
 
-_KINDS = {"int": int, "float": (int, float), "bool": bool, "str": str}
+_TYPES = {"int": int, "float": (int, float), "bool": bool, "str": str}
 
 
 def parse_model_spec(name: str) -> tuple[str, str, dict]:
-    """Returns model, variant (or "") and arguments of a name such as `cnn5/baseline,num_filters=32`."""
+    """Returns model, variant (or "") and arguments of a model spec such as `cnn5/baseline,num_filters=32`.
+
+    Raises:
+        InputError: It is not of the form `name/variant` or `name/argument=value,...`.
+    """
     model, _, rest = name.partition("/")
     variant, arguments = "", {}
     for i, part in enumerate(rest.split(",") if rest else ()):
@@ -51,35 +61,35 @@ def parse_model_spec(name: str) -> tuple[str, str, dict]:
 def _value(text: str):
     if text in ("true", "false"):
         return text == "true"
-    for kind in (int, float):
+    for number in (int, float):
         try:
-            return kind(text)
+            return number(text)
         except ValueError:
             continue
     return text
 
 
 def format_model_spec(name: str, arguments: dict) -> str:
-    """Returns the name of a model or variant with some arguments of `build` replaced, as `split` reads it."""
-    model, variant, own = parse_model_spec(name)
-    chosen = sorted({**own, **arguments}.items())
-    texts = [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in chosen]
+    """Returns a model spec with some arguments of `build` replaced; the inverse of `parse_model_spec`."""
+    model, variant, spec_arguments = parse_model_spec(name)
+    merged = sorted({**spec_arguments, **arguments}.items())
+    texts = [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in merged]
     parts = ([variant] if variant else []) + texts
     return "/".join([model, *([",".join(parts)] if parts else [])])
 
 
 def build_arguments(model: str) -> dict[str, str]:
-    """Returns the arguments of a model's `build` after scale and channels, with their types, from its text alone."""
+    """Returns names and types of the arguments of a model's `build` after scale and channels; imports nothing."""
     text = pathlib.Path(importlib.util.find_spec(f"{__name__}.{model}").origin).read_text(encoding="utf-8")
-    defined = (node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef))
-    found = next(node.args for node in defined if node.name == "build")
-    return {a.arg: ast.unparse(a.annotation) if a.annotation else "" for a in [*found.args[2:], *found.kwonlyargs]}
+    functions = (node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef))
+    build = next(node.args for node in functions if node.name == "build")
+    return {a.arg: ast.unparse(a.annotation) if a.annotation else "" for a in [*build.args[2:], *build.kwonlyargs]}
 
 
 def check(name: str) -> None:
-    """Raises an `InputError` where `name` says a model, or an argument of `build` or a value of it, that there is not.
+    """Raises an `InputError` where the model of a spec, an argument of its `build` or a value does not exist.
 
-    Nothing is imported; a variant that there is not is told by `module`.
+    Nothing is imported; the variant is checked by `module`.
     """
     model, _, arguments = parse_model_spec(name)
     check_name("model", model, names())
@@ -90,31 +100,35 @@ def check(name: str) -> None:
 
 
 def _check_value(what: str, type_name: str, value) -> None:
-    kind = _KINDS.get(type_name)
-    if kind and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+    expected = _TYPES.get(type_name)
+    if expected and (not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool)):
         raise InputError(f"{what} must be {type_name}. Received: {value}")
-    # All of them are counts or sizes; fewer than one block would silently be a network without any.
+    # All of them are counts or sizes; with zero blocks the network would silently have none.
     if type_name == "int" and value < 1:
         raise InputError(f"{what} must be at least 1. Received: {value}")
     if type_name == "float" and not math.isfinite(value):
         raise InputError(f"{what} must be finite. Received: {value}")
 
 
-def module(name: str):
-    """Returns the module of the model that `name` says (see `split`), and the arguments of its `build`."""
+def module(name: str) -> tuple[types.ModuleType, dict]:
+    """Returns the module of a model spec (see `parse_model_spec`), and the arguments of its `build`.
+
+    Raises:
+        InputError: No such model, variant or argument.
+    """
     check(name)
     model, variant, arguments = parse_model_spec(name)
-    found = importlib.import_module(f"{__name__}.{model}")
-    variant = variant or next(iter(found.VARIANTS))
-    check_name(f"variant of {model}", variant, list(found.VARIANTS))
-    return found, {**found.VARIANTS[variant], **arguments}
+    model_module = importlib.import_module(f"{__name__}.{model}")
+    variant = variant or next(iter(model_module.VARIANTS))
+    check_name(f"variant of {model}", variant, list(model_module.VARIANTS))
+    return model_module, {**model_module.VARIANTS[variant], **arguments}
 
 
-def create(name: str, scale: int, channels: int = 1, **kwargs):
+def create(name: str, scale: int, channels: int = 1, **kwargs) -> "keras.Model":
     """Returns an untrained network.
 
     Args:
-        name: `name`, `name/variant` or `name/argument=value,...`; see `split`.
+        name: `name`, `name/variant` or `name/argument=value,...`; see `parse_model_spec`.
         scale: Upsampling factor, 2, 3, 4 or 8.
         channels: 1 (gray) or 3 (RGB).
         **kwargs: Arguments of the model's `build`, over those of the variant.
@@ -129,26 +143,26 @@ def create(name: str, scale: int, channels: int = 1, **kwargs):
     check_scale(scale)
     if channels not in (1, 3):
         raise InputError(f"channels must be 1 or 3. Received: {channels}")
-    found, arguments = module(name)
+    model_module, arguments = module(name)
     try:
-        return found.build(scale=scale, channels=channels, **{**arguments, **kwargs})
+        return model_module.build(scale=scale, channels=channels, **{**arguments, **kwargs})
     except (ValueError, TypeError) as error:
         if not parse_model_spec(name)[2] or isinstance(error, InputError):
             raise
         raise InputError(f"the model {name} cannot be built: {str(error).strip().splitlines()[0]}") from error
 
 
-def load(path):
+def load(path: str | os.PathLike) -> "keras.Model":
     """Returns the trained network of a `.keras` file or a run's folder, in float32.
 
-    Files come from anywhere, so Keras's `safe_mode` stays on: no code in a file is run.
+    Files may come from untrusted sources, so Keras's `safe_mode` stays on: no code in a file is run.
 
     Raises:
-        InputError: Nothing there, or no network of this package in it.
+        InputError: There is no such file, or Keras cannot load it safely.
     """
     path = pathlib.Path(path)
     path = path / "model.keras" if path.is_dir() else path
-    # Keras's older formats do not know safe_mode in all of its versions.
+    # For its older formats not all versions of Keras support safe_mode.
     if not path.is_file() or path.suffix != ".keras":
         raise InputError(f"expected a run's folder or a .keras file, found none at {path}")
     import keras
@@ -156,13 +170,13 @@ def load(path):
     registration.register()
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises many kinds for a broken file
+    except Exception as error:  # Keras raises exceptions of many types for a damaged file
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(f"{path} is not a network that Keras can load safely: {first[0]}") from error
 
 
-def scale_of(model) -> int:
-    """Returns the factor by which a network enlarges."""
+def scale_of(model: "keras.Model") -> int:
+    """Returns the upsampling factor of a network."""
     height = model.compute_output_shape((1, 8, 8, model.input_shape[-1]))[1]
     return height // 8
 

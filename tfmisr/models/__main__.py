@@ -1,4 +1,4 @@
-"""python -m tfmisr.models: what the zoo holds, and what each network costs to run."""
+"""python -m tfmisr.models: lists the models of the zoo, and counts their weights and multiply-adds."""
 
 import argparse
 import ast
@@ -8,7 +8,7 @@ import re
 from tfmisr import cli, models
 from tfmisr.edge.errors import InputError, check_name
 
-SIDE = 960  # of the image that costs are counted for, a multiple of every scale
+SIDE = 960  # of the output image that costs are counted for, in pixels; a multiple of every scale
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
     names = arguments.names or models.names()
@@ -43,7 +43,7 @@ def main(argv=None) -> int:
 
 
 def summary(name: str) -> tuple[str, str, str, str]:
-    """Returns name, variants, the paper's year and the first line of a model's file, without running it."""
+    """Returns name, variants, the paper's year and the first docstring line of a model, without importing it."""
     name, variant, _ = models.parse_model_spec(name)
     tree = ast.parse((pathlib.Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
     text = ast.get_docstring(tree)
@@ -55,7 +55,7 @@ def summary(name: str) -> tuple[str, str, str, str]:
     variants = [key.value for key in variants.keys]
     if variant:
         check_name(f"variant of {name}", variant, variants)
-    # Neither part of a longer number nor of an address.
+    # Neither part of a longer number nor of a URL.
     year = re.search(r"(?<![\d/.])(?:19|20)\d\d(?!\d|\.\d)", text)
     first = text.splitlines()[0]
     return name, ", ".join(variants), year[0] if year else "-", first
@@ -64,7 +64,7 @@ def summary(name: str) -> tuple[str, str, str, str]:
 def counted(name: str, scale: int, channels: int) -> tuple[str, str, str]:
     """Returns a network's name, its weights and its multiply-adds for a million pixels of output.
 
-    Weights are those of the network as it is used, where wide blocks of the training have been collapsed.
+    Weights are those in inference, where wide linear blocks have been collapsed.
     """
     from tfmisr.layers.collapsible import collapsed
     from tfmisr.models._cost import multiply_adds
@@ -75,7 +75,7 @@ def counted(name: str, scale: int, channels: int) -> tuple[str, str, str]:
 
 
 def aligned(rows: list[tuple[str, ...]], side: str = "<") -> str:
-    """Returns the rows as lines, with the columns after the first one beginning, or ending, below each other."""
+    """Returns the rows as lines of aligned columns, the first one to the left, the others by `side`, `<` or `>`."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *rest in rows:

@@ -1,36 +1,40 @@
-"""What a network costs to run: multiply-adds, counted from its layers and not measured."""
+"""Counts the multiply-adds of a network from its layers."""
 
 import math
+import typing
+
+if typing.TYPE_CHECKING:
+    import keras
 
 
-def multiply_adds(network, height: int, width: int) -> int:
+def multiply_adds(network: "keras.Model", height: int, width: int) -> int:
     """Returns the multiply-adds of one image.
 
-    Convolutions and dense layers count, and the fixed ones of interpolations: each weight of a kernel once for each
-    place where it is applied, places that see zero padding included, as devices compute it. Biases, sums,
-    activations, normalisation, pooling and shuffles do not count. A layer that multiplies in a way of its own says
-    how often in a method `multiply_adds(*input_shapes)`.
+    Convolutions, dense layers and the fixed convolutions of interpolations count: each weight of a kernel once for each
+    position where it is applied, positions on zero padding included, as devices compute it. Biases, sums, activations,
+    normalization, pooling and pixel shuffles do not count. Another layer with multiplications returns their number from
+    a method `multiply_adds(*input_shapes)`.
 
     Args:
         network: Functional `keras.Model` from `(batch, height, width, channels)`.
-        height: Height of the image in pixels, as the network takes it.
-        width: Its width.
+        height: Height of the low-resolution image in pixels.
+        width: Its width in pixels.
 
     Raises:
-        TypeError: A layer has a kernel and is none of those; it needs that method.
+        TypeError: A layer with a kernel is none of these and lacks the method.
     """
     import keras
 
     calls = _calls(network)
     tensors = list({id(t): t for _, inputs, output in calls for t in (*inputs, output)}.values())
     probe = keras.Model(network.input, tensors)
-    found = probe.compute_output_shape((1, height, width, network.input_shape[-1]))
-    shapes = {id(tensor): shape for tensor, shape in zip(tensors, found, strict=True)}
+    computed = probe.compute_output_shape((1, height, width, network.input_shape[-1]))
+    shapes = {id(tensor): shape for tensor, shape in zip(tensors, computed, strict=True)}
     return sum(_of_layer(layer, [shapes[id(t)] for t in inputs], shapes[id(out)]) for layer, inputs, out in calls)
 
 
 def _calls(network) -> list[tuple]:
-    """Returns (layer, inputs, output) of each use of a layer, from the network's end to its beginning."""
+    """Returns (layer, inputs, output) of each call of a layer, from the network's output to its input."""
     seen, waiting, calls = set(), list(network.outputs), []
     while waiting:
         tensor = waiting.pop()
@@ -61,5 +65,8 @@ def _of_layer(layer, inputs, output) -> int:
     if isinstance(layer, keras.layers.Dense):
         return math.prod(layer.kernel.shape) * math.prod(output[1:-1])
     if hasattr(layer, "kernel"):
-        raise TypeError(f"the multiply-adds of {type(layer).__name__} {layer.name} are not known; see `multiply_adds`")
+        raise TypeError(
+            f"expected a method multiply_adds(*input_shapes) of {type(layer).__name__}, which has a kernel. "
+            f"Received: layer {layer.name} without it"
+        )
     return 0

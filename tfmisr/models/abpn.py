@@ -1,17 +1,19 @@
-"""ABPN, made for 8-bit integers: what is learned is added to the repeated input before the shuffle.
+"""ABPN, designed for 8-bit integers: the residual is added to the repeated input before the pixel shuffle.
 
 Du, Liu, Tang and Wu, Anchor-based Plain Net for Mobile Image Super-Resolution, CVPR Workshops (Mobile AI) 2021,
 https://arxiv.org/abs/2105.09750.
 
 Departures:
 * Pixels are in [0, 1], not in [0, 255].
-* The output is clipped when the network is used and not in training, where a clipped pixel would teach nothing.
-* The last convolution starts at zero, so that the untrained network repeats pixels; the others start as He et al. say.
+* The output is clipped in inference and not in training, where a clipped pixel has no gradient.
+* The last convolution is initialized to zero, so that the untrained network repeats pixels; the others as He et al.
+  propose.
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {"baseline": {"num_filters": 28, "num_layers": 4}}
 
@@ -23,7 +25,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 28, num_layers: int 
         scale: Upsampling factor.
         channels: 1 or 3.
         num_filters: Filters of each convolution.
-        num_layers: Number of convolutions between the first one and the two that make the image.
+        num_layers: Number of convolutions between the first one and the last two.
     """
     low_res = x = keras.Input((None, None, channels), name="low_res")
     filters = [num_filters] * (num_layers + 1) + [scale**2 * channels]
@@ -34,7 +36,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 28, num_layers: int 
     return keras.Model(low_res, layers.anchor_residual(x, low_res, scale), name="abpn")
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 28, 32, 48]),

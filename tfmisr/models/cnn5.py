@@ -3,14 +3,15 @@
 Baraiya and Kothari, Deep learning for medical image super-resolution for precision diagnosis.
 
 Departures, where the paper is silent:
-* The layers work on the low-resolution grid; a sixth, sub-pixel convolution without activation makes the image.
-* The residual connections join layers 1 and 3, and 3 and 5; one more adds the bicubic interpolation of the input.
-* ReLU follows every one of the five convolutions, after its batch normalisation.
+* The layers work on the low-resolution grid; a sixth, sub-pixel convolution without activation outputs the image.
+* The residual connections join layers 1 and 3, and 3 and 5; a global one adds the bicubic interpolation of the input.
+* ReLU follows every one of the five convolutions, after its batch normalization.
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {"baseline": {"num_filters": 64, "num_layers": 5}}
 
@@ -36,7 +37,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, num_layers: int 
     return keras.Model(low_res, layers.global_residual(x, low_res, scale), name="cnn5")
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial: the paper's study of layers and filters."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 32, 64, 96]),

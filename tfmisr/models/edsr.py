@@ -1,4 +1,4 @@
-"""EDSR: SRResNet without batch normalisation, wider and deeper.
+"""EDSR: SRResNet without batch normalization, wider and deeper.
 
 Lim, Son, Kim, Nah and Lee, Enhanced Deep Residual Networks for Single Image Super-Resolution, CVPR Workshops 2017,
 https://arxiv.org/abs/1707.02921.
@@ -6,12 +6,13 @@ https://arxiv.org/abs/1707.02921.
 As in the authors' code x4 is two shuffles by 2 and x3 is one by 3; here x8 is three by 2.
 
 Departures:
-* The mean colour of DIV2K is not taken away: it is not that of medical images.
+* The mean color of DIV2K is not subtracted: it is not that of medical images.
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {
     "baseline": {"num_filters": 64, "num_blocks": 16, "residual_scaling": 1.0},
@@ -29,7 +30,7 @@ def build(
         channels: 1 or 3.
         num_filters: Filters of each convolution.
         num_blocks: Number of residual blocks of two convolutions.
-        residual_scaling: Factor of what each block adds; below 1 it keeps the training of wide networks stable.
+        residual_scaling: Factor of each block's residual; below 1 it keeps the training of wide networks stable.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
     x = stem = layers.small_variance_conv(num_filters, "stem_conv")(low_res)
@@ -49,7 +50,7 @@ def _block(x, residual_scaling, name):
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 32, 64, 128]),

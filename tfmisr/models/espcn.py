@@ -1,16 +1,17 @@
-"""ESPCN: three layers on the low-resolution grid, the last one shuffled into the image.
+"""ESPCN: three convolutions on the low-resolution grid and a pixel shuffle.
 
 Shi, Caballero, Huszár, Totz, Aitken, Bishop, Rueckert and Wang, Real-Time Single Image and Video Super-Resolution Using
 an Efficient Sub-Pixel Convolutional Neural Network, CVPR 2016, https://arxiv.org/abs/1609.05158.
 
 Departures:
 * Zero padding keeps the image's size.
-* All channels of a colour image are treated together; the authors treat the luminance alone.
+* All channels of a color image are processed together; the authors process the luminance alone.
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {"baseline": {"num_filters": 64, "mapped_filters": 32}}
 
@@ -32,7 +33,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, mapped_filters: 
     return keras.Model(low_res, layers.pixel_shuffle_output(x, scale, channels), name="espcn")
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [32, 64, 128]),

@@ -1,18 +1,20 @@
-"""FSRCNN: SRCNN made fast, with few thin layers on the low-resolution grid and one transposed convolution.
+"""FSRCNN: a faster SRCNN, with few narrow layers on the low-resolution grid and one transposed convolution.
 
 Dong, Loy and Tang, Accelerating the Super-Resolution Convolutional Neural Network, ECCV 2016,
 https://arxiv.org/abs/1608.00367.
 
 Departures:
 * The kernel of the transposed convolution is 9x9 at x3, as in the paper, and 10x10 at even scales: nine taps cannot lie
-  evenly about pixel centres that are half a pixel off, and the authors' image is shifted by that half pixel.
-* The transposed convolution starts so that it keeps the features' size, not with a standard deviation of 0.001.
-* All channels of a colour image are treated together; the authors treat the luminance alone.
+  symmetrically around pixel centers that are half a pixel off, and the authors' image is shifted by that half pixel.
+* The transposed convolution is initialized so that it keeps the features' variance, not with a standard deviation of
+  0.001.
+* All channels of a color image are processed together; the authors process the luminance alone.
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {
     "baseline": {"num_filters": 56, "shrunk_filters": 12, "num_layers": 4},
@@ -38,20 +40,20 @@ def build(
     for i in range(1, num_layers + 1):
         x = layers.prelu(f"map{i}_prelu")(layers.conv(shrunk_filters, f"map{i}_conv")(x))
     x = layers.prelu("expand_prelu")(layers.conv(num_filters, "expand_conv", kernel_size=1)(x))
-    enlarge = keras.layers.Conv2DTranspose(
+    upsample = keras.layers.Conv2DTranspose(
         channels,
         9 if scale % 2 else 10,
         strides=scale,
         padding="same",
-        # Each pixel of the image sees one in scale**2 of the taps.
+        # Each output pixel depends on one in scale**2 of the taps.
         kernel_initializer=keras.initializers.VarianceScaling(scale**2, "fan_out"),
         dtype="float32",
         name="super_res",
     )
-    return keras.Model(low_res, enlarge(x), name="fsrcnn")
+    return keras.Model(low_res, upsample(x), name="fsrcnn")
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial: what the paper tries."""
     return {
         "num_filters": hp.Choice("num_filters", [48, 56]),

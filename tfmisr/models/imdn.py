@@ -1,19 +1,20 @@
-"""IMDN: blocks that set a quarter of their channels aside after each convolution and refine the rest.
+"""IMDN: distillation blocks, which keep a quarter of the channels after each convolution and refine the rest.
 
 Hui, Gao, Yang and Wang, Lightweight Image Super-Resolution with Information Multi-distillation Network, ACM Multimedia
 2019, https://arxiv.org/abs/1909.11856.
 
 Departures:
-* What is set aside has a convolution of its own instead of a part of the other's channels: the same weights.
-* The mean colour of DIV2K is not taken away: it is not that of medical images.
+* The distilled channels have a separate convolution instead of a slice of the other one's output: the same weights.
+* The mean color of DIV2K is not subtracted: it is not that of medical images.
 
-The contrast-aware attention looks at the whole image, so images cannot be cut into tiles.
+The contrast-aware attention depends on the whole image, so images cannot be cut into tiles.
 """
 
 import keras
 
 from tfmisr import layers
 from tfmisr.layers import attention
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {"baseline": {"num_filters": 64, "num_blocks": 6}}
 
@@ -26,7 +27,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, num_blocks: int 
     Args:
         scale: Upsampling factor.
         channels: 1 or 3.
-        num_filters: Filters of each convolution; a quarter of them is set aside.
+        num_filters: Filters of each convolution; a quarter of them is distilled.
         num_blocks: Number of distillation blocks.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
@@ -59,7 +60,7 @@ def _block(x, name):
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 32, 48, 64]),

@@ -1,18 +1,19 @@
-"""A plain row of 3x3 convolutions that learns what the bicubic interpolation misses: made for integer convolutions.
+"""A plain chain of 3x3 convolutions with a global bicubic residual, designed for integer convolutions.
 
-What it takes from whom:
-* learning what the interpolation misses, from VDSR (Kim, Lee and Lee, CVPR 2016, https://arxiv.org/abs/1511.04587);
+Its parts and their sources:
+* the global residual connection, from VDSR (Kim, Lee and Lee, CVPR 2016, https://arxiv.org/abs/1511.04587);
 * layers on the low-resolution grid with a sub-pixel convolution at the end, from ESPCN (Shi et al., CVPR 2016,
   https://arxiv.org/abs/1609.05158);
-* nothing but convolutions and ReLU between the two ends, so that there is nothing for a device to wait for, from ABPN
+* only convolutions and ReLU between input and output, which fuse and need no further memory traffic, from ABPN
   (Du et al., CVPR Workshops 2021, https://arxiv.org/abs/2105.09750);
-* a start at the identity, as if each convolution were a residual block that has been collapsed, from RepVGG (Ding et
-  al., CVPR 2021, https://arxiv.org/abs/2101.03697), so that many layers train without a skip being there.
+* initialization near the identity, as if each convolution were a collapsed residual block, from RepVGG (Ding et al.,
+  CVPR 2021, https://arxiv.org/abs/2101.03697), so that many layers train without skip connections.
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {"fast": {"num_filters": 64, "num_layers": 8}, "best": {"num_filters": 64, "num_layers": 16}}
 
@@ -34,7 +35,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, num_layers: int 
     return keras.Model(low_res, layers.global_residual(x, low_res, scale), name="plain")
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 24, 32, 48, 64]),

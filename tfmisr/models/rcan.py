@@ -1,20 +1,21 @@
-"""RCAN: residual groups of residual blocks, each of which weights its channels.
+"""RCAN: residual groups of residual blocks with channel attention.
 
 Zhang, Li, Li, Wang, Zhong and Fu, Image Super-Resolution Using Very Deep Residual Channel Attention Networks, ECCV
 2018, https://arxiv.org/abs/1807.02758.
 
 `large` is the paper's network. As in the authors' code x4 is two shuffles by 2, x8 three, and x3 is one shuffle by 3.
-The channel attention looks at the whole image, so images cannot be cut into tiles.
+The channel attention depends on the whole image, so images cannot be cut into tiles.
 
 Departures:
-* `baseline` is of this project: a size that one can train on one device in hours.
-* The mean colour of DIV2K is not taken away: it is not that of medical images.
+* `baseline` is this project's own: a size that trains on one device in hours.
+* The mean color of DIV2K is not subtracted: it is not that of medical images.
 """
 
 import keras
 
 from tfmisr import layers
 from tfmisr.layers import attention
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {
     "baseline": {"num_groups": 4, "num_blocks": 4},
@@ -62,7 +63,7 @@ def _block(x, name):
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 32, 64]),

@@ -1,4 +1,4 @@
-"""RDN: residual dense blocks, whose outputs are all fused.
+"""RDN: residual dense blocks with global feature fusion.
 
 Zhang, Tian, Kong, Zhong and Fu, Residual Dense Network for Image Super-Resolution, CVPR 2018,
 https://arxiv.org/abs/1802.08797.
@@ -7,14 +7,15 @@ https://arxiv.org/abs/1802.08797.
 code (D = 20, C = 6, G = 32). As in the authors' code x4 is two shuffles by 2 and x3 is one by 3; here x8 is three by 2.
 
 Departures:
-* `baseline` is of this project: a size that one can train on one device in hours.
-* The shuffles of `medium` keep 64 filters, where the code's have as many as each layer adds, 32.
-* The mean colour of DIV2K is not taken away: it is not that of medical images.
+* `baseline` is this project's own: a size that trains on one device in hours.
+* The pixel shuffles of `medium` keep 64 filters, where the code's have the growth rate, 32.
+* The mean color of DIV2K is not subtracted: it is not that of medical images.
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {
     "baseline": {"num_blocks": 6, "num_layers": 4, "growth_filters": 32},
@@ -64,7 +65,7 @@ def _block(x, num_layers, growth_filters, name):
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_blocks": hp.Choice("num_blocks", [4, 6, 10, 16]),

@@ -3,18 +3,19 @@
 Mao, Shen and Yang, Image Restoration Using Very Deep Convolutional Encoder-Decoder Networks with Symmetric Skip
 Connections, NIPS 2016, https://arxiv.org/abs/1603.09056; long version https://arxiv.org/abs/1606.08921.
 
-As in the paper nothing is strided or pooled: detail is not thrown away to be invented again.
+As in the paper nothing is strided or pooled, so that detail is not lost.
 
 Departures:
-* The last transposed convolution starts at zero, so that the untrained network is the interpolation.
-* The interpolated image is added to the output, in `red10` too. No ReLU follows that sum, whose negative side would
-  teach nothing.
-* All channels of a colour image are treated together; the authors treat the luminance alone.
+* The last transposed convolution is initialized to zero, so that the untrained network is the interpolation.
+* The interpolated image is added to the output, in `red10` too. No ReLU follows that sum; it would have no gradient
+  where the sum is negative.
+* All channels of a color image are processed together; the authors process the luminance alone.
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {
     "red10": {"num_layers": 5, "shortcuts": False},
@@ -54,7 +55,7 @@ def _transposed(filters, name, start):
     return keras.layers.Conv2DTranspose(filters, 3, padding="same", kernel_initializer=start, name=name)
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 32, 64]),

@@ -1,17 +1,18 @@
-"""The paper's "ResNet with 18 layers", made into a super-resolver.
+"""The paper's "ResNet with 18 layers", adapted to super-resolution.
 
 Baraiya and Kothari, Deep learning for medical image super-resolution for precision diagnosis. The network is that of
 He et al., Deep Residual Learning for Image Recognition, CVPR 2016, https://arxiv.org/abs/1512.03385.
 
-Departures from ResNet-18, which classifies:
+Departures from ResNet-18, a classifier:
 * One 3x3 stem and eight basic blocks, all with 64 filters and without strides or pooling, so that no detail is lost;
-  the fully connected eighteenth layer becomes the sub-pixel convolution that makes the image.
-* The bicubic interpolation of the input is added to its output: the network learns what interpolation misses.
+  the fully connected eighteenth layer becomes the sub-pixel convolution that outputs the image.
+* The bicubic interpolation of the input is added to its output (global residual).
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {"baseline": {"num_filters": 64, "num_blocks": 8}}
 
@@ -33,7 +34,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, num_blocks: int 
     return keras.Model(low_res, layers.global_residual(x, low_res, scale), name="resnet18")
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial: the paper's study of layers and filters."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 32, 64, 96]),

@@ -7,12 +7,13 @@ ICLR 2016, https://arxiv.org/abs/1511.06434.
 Departures, where the paper is silent:
 * The blocks are those of SRGAN (Ledig et al., CVPR 2017, https://arxiv.org/abs/1609.04802): no ReLU after the sum,
   and a long skip from the stem over all blocks. The input is the low-resolution image instead of DCGAN's noise.
-* The output is not squashed by tanh; the bicubic interpolation of the input is added to it.
+* The output has no tanh; the bicubic interpolation of the input is added to it.
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {"baseline": {"num_filters": 64, "num_blocks": 6}}
 
@@ -36,7 +37,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, num_blocks: int 
     return keras.Model(low_res, layers.global_residual(x, low_res, scale), name="resnet6")
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 32, 64, 96]),

@@ -5,15 +5,16 @@ Kong, Li, Liu, Liu, He, Bai, Chen and Fu, Residual Local Feature Network for Eff
 Aggregation Network for Image Super-Resolution, CVPR 2020, with fewer convolutions.
 
 Departures:
-* The strided convolution and the pooling of the attention pad the image, so that one of a few pixels has a map too.
+* The strided convolution and the pooling of the attention pad the image, so that a tiny image has a map too.
 
-The map of the attention is stretched to the image's size, so images cannot be cut into tiles.
+The attention map is resized to the image's size, so images cannot be cut into tiles.
 """
 
 import keras
 
 from tfmisr import layers
 from tfmisr.layers import attention
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {
     "baseline": {"num_filters": 52, "num_blocks": 6},
@@ -66,7 +67,7 @@ def _spatial_attention(x, filters, name):
     return keras.layers.Multiply(name=f"{name}_weighted")([x, y])
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 32, 48, 52]),

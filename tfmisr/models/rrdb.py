@@ -7,13 +7,14 @@ Workshops 2018, https://arxiv.org/abs/1809.00219.
 2021, https://arxiv.org/abs/2107.10833). As in the authors' code x4 repeats pixels by 2, convolves, and does both again.
 
 Departures:
-* The paper enlarges by 4. Here x2 is one such step and x8 three, and x3 one that repeats pixels by 3. (Real-ESRGAN's x2
-  is the network for x4 on an image folded to half its size.)
+* The paper upscales by 4. Here x2 is one such step and x8 three, and x3 one that repeats pixels by 3. (Real-ESRGAN's x2
+  is the network for x4 on a pixel-unshuffled image of half the size.)
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {
     "baseline": {"num_filters": 64, "num_blocks": 6, "growth_filters": 32},
@@ -34,7 +35,7 @@ def build(
         channels: 1 or 3.
         num_filters: Filters between the dense blocks.
         num_blocks: Number of blocks of three dense blocks each.
-        growth_filters: Filters that each convolution of a dense block adds.
+        growth_filters: Filters of each convolution of a dense block (growth rate).
     """
     low_res = keras.Input((None, None, channels), name="low_res")
     x = stem = layers.small_variance_conv(num_filters, "stem_conv")(low_res)
@@ -60,7 +61,7 @@ def _dense_block(x, growth_filters, name):
 
 
 def _small_conv(filters, name):
-    # A tenth of He's standard deviation, as the authors say.
+    # A tenth of He's standard deviation, as in the paper.
     return layers.conv(filters, name, kernel_initializer=keras.initializers.VarianceScaling(2 * 0.1**2))
 
 
@@ -73,7 +74,7 @@ def _residual(x, y, name):
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [32, 48, 64]),

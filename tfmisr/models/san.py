@@ -1,23 +1,24 @@
-"""SAN: channels weighted by their covariance, pixels averaged with those like them in the same region.
+"""SAN: second-order (covariance) channel attention, and non-local means inside regions.
 
 Dai, Cai, Zhang, Xia and Zhang, Second-Order Attention Network for Single Image Super-Resolution, CVPR 2019,
 https://openaccess.thecvf.com/content_CVPR_2019/html/Dai_Second-Order_Attention_Network_for_Single_Image_Super-Resolution_CVPR_2019_paper.html
 
 `large` is the paper's network. As in the authors' code x4 is two shuffles by 2, x8 three, and x3 is one shuffle by 3.
-The second-order attention looks at the whole image, so images cannot be cut into tiles.
+The second-order attention depends on the whole image, so images cannot be cut into tiles.
 
 Departures:
-* `baseline` is of this project: a size that one can train on one device in hours.
+* `baseline` is this project's own: a size that trains on one device in hours.
 * Regions are 24x24 pixels, which the quarters of the paper's training patches are. Quarters of a whole radiograph would
-  be regions of another kind than those learned, and cost the square of its size in memory.
-* Covariance and likeness are worked out in float32 whatever the policy.
-* The mean colour of DIV2K is not taken away: it is not that of medical images.
+  differ from the regions seen in training, and their memory grows with the square of the image's area.
+* Covariance and similarity are computed in float32 under every dtype policy.
+* The mean color of DIV2K is not subtracted: it is not that of medical images.
 """
 
 import keras
 
 from tfmisr import layers
 from tfmisr.layers import attention
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {
     "baseline": {"num_groups": 4, "num_blocks": 4},
@@ -51,7 +52,7 @@ def build(
 
 
 class _NonLocal:
-    """Adds to the features the average of those like them; its weights are the same wherever it is called."""
+    """Region-level non-local block; all of its calls share their weights."""
 
     def __init__(self, filters, region):
         reduced, self.region = max(filters // 8, 1), region
@@ -61,8 +62,8 @@ class _NonLocal:
         self.out = layers.conv(filters, "non_local_out", kernel_size=1, kernel_initializer="zeros")
 
     def __call__(self, x, name):
-        found = attention.RegionAttention(self.region, name=f"{name}_attention")(*(layer(x) for layer in self.maps))
-        return keras.layers.Add(name=f"{name}_add")([x, self.out(found)])
+        attended = attention.RegionAttention(self.region, name=f"{name}_attention")(*(layer(x) for layer in self.maps))
+        return keras.layers.Add(name=f"{name}_add")([x, self.out(attended)])
 
 
 def _group(x, num_blocks, name):
@@ -77,7 +78,7 @@ def _group(x, num_blocks, name):
     return keras.layers.Add(name=f"{name}_add")([x, layers.small_variance_conv(filters, f"{name}_conv")(y)])
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 32, 64]),

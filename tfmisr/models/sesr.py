@@ -1,22 +1,23 @@
-"""SESR: trained with wide linear blocks, used as one small convolution for each.
+"""SESR: collapsible linear blocks, trained wide and used as one small convolution each.
 
 Bhardwaj, Milosavljevic, O'Neil, Gope, Matas, Chalfin, Suda, Meng and Loh, Collapsible Linear Blocks for Super-Efficient
 Super Resolution, MLSys 2022, https://arxiv.org/abs/2103.09404.
 
-As in the paper the blocks are collapsed in every training step, before the image meets them, and the weights that learn
-are those of the wide blocks. `tfmisr.layers.collapsible.collapsed` makes plain convolutions of a trained network;
-`python -m tfmisr.export` does it by itself.
+As in the paper the blocks are collapsed in every training step, before they are applied, and the trainable weights are
+those of the wide blocks. `tfmisr.layers.collapsible.collapsed` replaces them by plain convolutions;
+`python -m tfmisr.export` calls it.
 
 Departures:
-* One shuffle by 4 takes the place of two by 2: the same up to the order of the channels.
-* The output is clipped when the network is used and not in training, where a clipped pixel would teach nothing.
-* The last block starts at zero, so that the untrained network repeats pixels.
+* One pixel shuffle by 4 replaces two by 2: the same up to the order of the channels.
+* The output is clipped in inference and not in training, where a clipped pixel has no gradient.
+* The last block is initialized to zero, so that the untrained network repeats pixels.
 """
 
 import keras
 
 from tfmisr import layers
 from tfmisr.layers.collapsible import CollapsibleConv2D
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {
     "m5": {"num_filters": 16, "num_layers": 5},
@@ -37,7 +38,7 @@ def build(
         channels: 1 or 3.
         num_filters: Filters of each collapsed convolution.
         num_layers: Number of 3x3 blocks, m in the paper.
-        expansion: Filters inside a block, while it is trained.
+        expansion: Filters inside a block in training.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
     x = keras.layers.Rescaling(1.0, -0.5, name="centred")(low_res)
@@ -50,7 +51,7 @@ def build(
     return keras.Model(low_res, layers.anchor_residual(x, low_res, scale), name="sesr")
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 24, 32]),

@@ -5,13 +5,14 @@ https://arxiv.org/abs/1501.00092.
 
 Departures:
 * Zero padding keeps the image's size; the authors train without padding and lose the border.
-* Convolutions start as He et al. and LeCun et al. say, not with a standard deviation of 0.001.
-* All channels of a colour image are treated together; the authors treat the luminance alone.
+* Convolutions are initialized as He et al. and LeCun et al. propose, not with a standard deviation of 0.001.
+* All channels of a color image are processed together; the authors process the luminance alone.
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {
     "9-1-5": {"mapping_kernel": 1},
@@ -41,7 +42,7 @@ def build(
     return keras.Model(low_res, layers.output_conv(channels, kernel_size=5)(x), name="srcnn")
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [32, 64, 128]),

@@ -1,17 +1,18 @@
-"""SRResNet, the generator of SRGAN: residual blocks with batch normalisation and sub-pixel convolutions.
+"""SRResNet, the generator of SRGAN: residual blocks with batch normalization and sub-pixel convolutions.
 
 Ledig et al., Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network, CVPR 2017,
 https://arxiv.org/abs/1609.04802.
 
 Departures:
-* The paper enlarges by 4, with two shuffles by 2. Here x2 has one, x8 three, and x3 one shuffle by 3.
-* Convolutions before a batch normalisation have no bias, which it would take away again.
+* The paper upscales by 4, with two pixel shuffles by 2. Here x2 has one, x8 three, and x3 one by 3.
+* Convolutions before a batch normalization have no bias, which it would cancel.
 * Pixels are in [0, 1] at both ends, not in [-1, 1] at the output.
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {"baseline": {"num_filters": 64, "num_blocks": 16}}
 
@@ -43,7 +44,7 @@ def _block(x, name):
     return keras.layers.Add(name=f"{name}_add")([x, layers.batch_normalization(f"{name}_bn2")(y)])
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 32, 64]),

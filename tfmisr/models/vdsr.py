@@ -1,18 +1,19 @@
-"""VDSR: twenty plain convolutions that learn what the interpolation misses.
+"""VDSR: twenty plain convolutions with a global residual connection.
 
 Kim, Lee and Lee, Accurate Image Super-Resolution Using Very Deep Convolutional Networks, CVPR 2016,
 https://arxiv.org/abs/1511.04587.
 
 Departures:
-* The last convolution starts at zero, so that the untrained network is the interpolation; the others start as He et al.
-  say, as in the paper.
+* The last convolution is initialized to zero, so that the untrained network is the interpolation; the others as He et
+  al. propose, as in the paper.
 * One network serves one scale, where the authors train one for x2, x3 and x4 together.
-* All channels of a colour image are treated together; the authors treat the luminance alone.
+* All channels of a color image are processed together; the authors process the luminance alone.
 """
 
 import keras
 
 from tfmisr import layers
+from tfmisr.models._types import HyperParameters
 
 VARIANTS = {"baseline": {"num_filters": 64, "num_layers": 20}}
 
@@ -36,7 +37,7 @@ def build(scale: int, channels: int = 1, num_filters: int = 64, num_layers: int 
     return keras.Model(low_res, super_res, name="vdsr")
 
 
-def search_space(hp) -> dict:
+def search_space(hp: HyperParameters) -> dict:
     """Returns the arguments of `build` for one Keras Tuner trial: the depths that the paper compares."""
     return {
         "num_filters": hp.Choice("num_filters", [16, 32, 64]),

@@ -4,7 +4,7 @@ The last steps are those of the preset `finish_int8`; the file is then written b
 
     python -m tfmisr.fit --preset finish_int8 --scale 2 --initial_weights runs/fast-x2 --workdir runs/fast-x2-finished
     python -m tfmisr.export runs/fast-x2-finished --output exported --formats int8 --tile 256 \\
-        --max_tile 256 --name fast-x2 --licence Apache-2.0
+        --max_tile 256 --name fast-x2 --license Apache-2.0
 """
 
 from tfmisr.presets import fast_x4

@@ -2,7 +2,7 @@
 
 On two cores with bfloat16 instructions (AVX512-BF16) 20 to 30 minutes; the file is then written by
 
-    python -m tfmisr.export runs/fast-x4 --output exported --formats int8 --name fast-x4 --licence Apache-2.0
+    python -m tfmisr.export runs/fast-x4 --output exported --formats int8 --name fast-x4 --license Apache-2.0
 """
 
 CONFIG = {

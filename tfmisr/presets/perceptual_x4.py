@@ -2,7 +2,7 @@
 
     python -m tfmisr.fit --preset perceptual_x4 --initial_weights runs/twelve-x4 --workdir runs/perceptual-x4
     python -m tfmisr.export runs/perceptual-x4 --output exported --formats float16 --tile 256 \\
-        --max_tile 364 --name perceptual-x4 --licence Apache-2.0
+        --max_tile 364 --name perceptual-x4 --license Apache-2.0
 
 The pixel loss holds the mean of what a pixel can be; the adversarial loss and the paper's feature matching give it the
 grain of a radiograph, which is invented. `benchmarks/perception.py` tells how much.

@@ -9,14 +9,17 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "aware",
             "bounded",
             "fitted",
+            "REACH",
+            "MAGNIFIED",
+            "RoundedConv2D",
         )
     },
     aware_training=(
-        "REACH",
-        "MAGNIFIED",
+        "ACTIVATION_CLIP",
+        "FINE_SCALE",
         "clip_activations",
         "scale_to_clip_range",
         "fake_quantize",
-        "RoundedConv2D",
+        "FakeQuantConv2D",
     ),
 )

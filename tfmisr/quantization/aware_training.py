@@ -1,126 +1,150 @@
-"""Quantisation-aware training: a network learns with the 8 bits that its integer file will have.
+"""Quantization-aware training: a network is trained with the rounding of its int8 file.
 
 Krishnamoorthi, Quantizing deep convolutional networks for efficient inference: a whitepaper, 2018,
-https://arxiv.org/abs/1806.08342; here for rows of convolutions. What is rounded, and how, is what `tfmisr.export` does
-to such a network: a scale for each filter's weights, 256 levels from 0 to `REACH` behind each ReLU, and what the
-network adds to the interpolation in two ranges.
+https://arxiv.org/abs/1806.08342; here for plain networks (see `tfmisr.quantization.plain_network`). The fake
+quantization is what `tfmisr.export` does to such a network: one scale for the weights of each filter, 256 activation
+levels from 0 to `ACTIVATION_CLIP` behind each ReLU, and a residual that is quantized in two ranges, coarse and fine.
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfmisr import layers
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
+from tfmisr.layers.receptive_field import ReceptiveField
 from tfmisr.quantization import equalization, plain_network
 
-REACH = 6.0  # LiteRT has a ReLU that ends here within its convolutions
-_FITTED = 2 * REACH  # burned-in letters reach twenty times as far as anatomy, whose levels are few enough
-MAGNIFIED = 16  # Of 256 levels from -1 to 1 each is two gray levels of 8 bits; a sixteenth of that is no loss.
+ACTIVATION_CLIP = 6.0  # LiteRT fuses ReLU6 into its convolutions
+# Burned-in letters have twenty times the activations of anatomy, whose 8-bit levels are few enough: they saturate.
+_SCALED_MAXIMUM = 2 * ACTIVATION_CLIP
+FINE_SCALE = 16  # Of 256 levels from -1 to 1 each is two gray levels of 8 bits; a sixteenth of that is no loss.
 _WEIGHT_LEVELS = 127
 _LEVELS = 255
 
 
 def clip_activations(network: keras.Model) -> keras.Model:
-    """Returns the same network, with weights of its own, in which each ReLU ends at `REACH`.
+    """Returns a copy of a network, with its own weights, in which each ReLU saturates at `ACTIVATION_CLIP`.
 
     Args:
-        network: A row of convolutions, ReLU behind each but the last, that adds to the interpolation, as `plain` does.
+        network: A plain network; see `plain_network.convolutions`.
 
     Raises:
         InputError: It is another network.
     """
-    _row(network)
+    _plain_convolutions(network)
 
-    def ended(layer):
-        changed = {"max_value": REACH} if type(layer) is keras.layers.ReLU else {}
+    def clipped(layer):
+        changed = {"max_value": ACTIVATION_CLIP} if type(layer) is keras.layers.ReLU else {}
         return type(layer).from_config({**layer.get_config(), **changed})
 
-    clone = keras.models.clone_model(network, clone_function=ended)
+    clone = keras.models.clone_model(network, clone_function=clipped)
     clone.set_weights(network.get_weights())
     return clone
 
 
-def scale_to_clip_range(network: keras.Model, images) -> list:
-    """Returns weights with which each channel behind a ReLU reaches twice as far as `REACH`.
+def scale_to_clip_range(network: keras.Model, images: list[np.ndarray]) -> list[np.ndarray]:
+    """Returns weights with which the maximum of each channel behind a ReLU is twice `ACTIVATION_CLIP`.
 
-    The network does the same but for the few places, at burned-in letters, that then are cut off; it learns to do
-    without them. The channels had half as many levels elsewhere if all fitted in.
+    They initialize the ranges for quantization-aware training. The clipped network computes the same except in the few
+    places, at burned-in letters, that saturate; training makes up for these. If nothing saturated, all other places
+    would have half as many levels.
 
     Args:
-        network: A network without ends, as `models.create` gives it.
-        images: float32 arrays (height, width, channels) that show how far the channels reach.
+        network: A plain network without clipping, as `models.create` returns it.
+        images: float32 arrays (height, width, channels), on which the maxima are measured.
     """
-    return equalization.equalize(network, images, _FITTED).get_weights()
+    return equalization.equalize(network, images, _SCALED_MAXIMUM).get_weights()
 
 
 def fake_quantize(network: keras.Model) -> keras.Model:
-    """Returns a model on the variables of a network that works as its integer file will, to be trained in its place.
+    """Returns a fake-quantized model on the variables of a network, to be trained in its place.
 
     Args:
         network: What `clip_activations` returns.
     """
-    *hidden, last = _row(network)
+    *hidden, last = _plain_convolutions(network)
     x, step = network.input, 1.0  # an image of 8 bits lies on the levels of its input
     for conv in hidden:
-        x, step = RoundedConv2D(conv, step, levels=True, name=f"rounded_{conv.name}")(x), REACH / _LEVELS
-    x = RoundedConv2D(last, step, levels=False, name=f"rounded_{last.name}")(x)
+        x, step = FakeQuantConv2D(conv, step, levels=True, name=f"rounded_{conv.name}")(x), ACTIVATION_CLIP / _LEVELS
+    x = FakeQuantConv2D(last, step, levels=False, name=f"rounded_{last.name}")(x)
     scale = network.get_layer("output_shuffle").scale
     return keras.Model(network.input, layers.global_residual_shuffled(x, network.input, scale, "float32"))
 
 
-def _row(network) -> list:
-    """Returns the convolutions of a network."""
-    found = plain_network.convolutions(network)
-    if found is None:
+def _plain_convolutions(network):
+    """Returns the convolutions of a plain network."""
+    convolutions = plain_network.convolutions(network)
+    if convolutions is None:
         raise InputError(
-            "quantization_aware needs a row of convolutions with a ReLU behind each that adds to the interpolation, "
-            f"such as plain. Received: {network.name}"
+            "quantization_aware needs a plain network, a chain of convolutions with a ReLU behind each and a global "
+            f"bicubic residual, such as plain. Received: {network.name}"
         )
-    return found
+    return convolutions
 
 
-def _rounded(values):
-    """Returns the nearest whole numbers, with the gradient of the values themselves."""
+def _straight_through_round(values):
+    """Returns the nearest integers, with the gradient of the values themselves (straight-through estimator)."""
     return values + ops.stop_gradient(ops.round(values) - values)
 
 
-class RoundedConv2D(keras.layers.Layer):
-    """A convolution with weights of 8 bits whose result is rounded too.
+class FakeQuantConv2D(keras.layers.Layer):
+    """A convolution with fake-quantized 8-bit weights and a fake-quantized output.
 
-    Whole numbers up to 256 are exact in bfloat16, so it works on levels and not on what they stand for.
+    It computes on quantization levels, not on the values they stand for: integers up to 256 are exact in bfloat16.
 
     Args:
         conv: `keras.layers.Conv2D` whose variables it uses.
-        step: What one level of the input stands for.
-        levels: Return levels of a ReLU from 0 to `REACH`; otherwise values, rounded in two ranges.
+        step: Value of one quantization level of the input.
+        levels: Return quantization levels of a ReLU from 0 to `ACTIVATION_CLIP`; otherwise values, quantized in two
+            ranges.
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, height, width, filters)`.
     """
 
-    def __init__(self, conv, step: float, levels: bool, **kwargs):
+    def __init__(self, conv: keras.layers.Conv2D, step: float, levels: bool, **kwargs):
         super().__init__(dtype="float32", autocast=False, **kwargs)
         self.conv, self.step, self.levels = conv, step, levels
 
     def call(self, inputs):
         dtype, kernel = self.conv.compute_dtype, ops.convert_to_tensor(self.conv.kernel)
-        widest = ops.maximum(ops.max(ops.abs(kernel), axis=(0, 1, 2)), 1e-9)
-        weight_step = ops.stop_gradient(widest) / _WEIGHT_LEVELS
-        x = ops.conv(ops.cast(inputs, dtype), ops.cast(_rounded(kernel / weight_step), dtype), padding="same")
-        unit = REACH / _LEVELS if self.levels else 1.0
+        largest = ops.maximum(ops.max(ops.abs(kernel), axis=(0, 1, 2)), 1e-9)
+        weight_step = ops.stop_gradient(largest) / _WEIGHT_LEVELS
+        rounded = _straight_through_round(kernel / weight_step)
+        x = ops.conv(ops.cast(inputs, dtype), ops.cast(rounded, dtype), padding="same")
+        unit = ACTIVATION_CLIP / _LEVELS if self.levels else 1.0
         x = x * ops.cast(weight_step * (self.step / unit), dtype) + ops.cast(self.conv.bias / unit, dtype)
-        return _rounded(ops.clip(x, 0, _LEVELS)) if self.levels else _in_two_ranges(ops.cast(x, "float32"))
+        if self.levels:
+            return _straight_through_round(ops.clip(x, 0, _LEVELS))
+        return _dual_range(ops.cast(x, "float32"))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:3], self.conv.filters)
 
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
+        """Returns that of the convolution."""
+        return inputs.grow(max(self.conv.kernel_size) // 2)
 
-def _in_two_ranges(values):
-    """Returns values rounded to 255 levels from -1 to 1, and those within a sixteenth of that to levels as fine."""
+
+def _dual_range(values):
+    """Returns values rounded to 255 levels from -1 to 1, and those below 1 / `FINE_SCALE` to levels as much finer."""
     half = _LEVELS / 2
-    fine = ops.abs(values) < (half - 1) / half / MAGNIFIED
-    return ops.where(fine, _rounded(values * half * MAGNIFIED) / (half * MAGNIFIED), _rounded(values * half) / half)
+    fine = ops.abs(values) < (half - 1) / half / FINE_SCALE
+    return ops.where(
+        fine,
+        _straight_through_round(values * half * FINE_SCALE) / (half * FINE_SCALE),
+        _straight_through_round(values * half) / half,
+    )
 
 
-__getattr__ = renamed(__name__, aware="fake_quantize", bounded="clip_activations", fitted="scale_to_clip_range")
+__getattr__ = renamed(
+    __name__,
+    aware="fake_quantize",
+    bounded="clip_activations",
+    fitted="scale_to_clip_range",
+    REACH="ACTIVATION_CLIP",
+    MAGNIFIED="FINE_SCALE",
+    RoundedConv2D="FakeQuantConv2D",
+)

@@ -29,7 +29,7 @@ def window_ms(network, scale: int, tile: int, path) -> float:
     from tfmisr.export import benchmark, cards, convert
     from tfmisr.inference import upscalers
 
-    core = convert.core_of(convert.in_float32(network), "float32")
+    core = convert.exported_subgraph(convert.in_float32(network), "float32")
     radius = upscalers.receptive_radius(core.network)
     described = cards.describe("trial", "float32", core, scale, tile, radius, {})
     with atomic_write(path) as temporary:

@@ -2,11 +2,11 @@
 
 Baraiya and Kothari, Deep learning for medical image super-resolution for precision diagnosis, after DCGAN,
 https://arxiv.org/abs/1511.06434: kernels 5x5 with stride 2, 64 to 512 filters, leaky ReLU with slope 0.2, batch
-normalisation except in the first layer.
+normalization except in the first layer.
 
-Departures: features are averaged over the image before the last, dense layer, so patches of any size go in; the
+Departures: features are averaged over the image before the last, dense layer, so patches may have any size; the
 output is a logit, whose sigmoid is the probability, because cross-entropy of logits keeps its precision; convolutions
-start as He et al. say, not with a standard deviation of 0.02.
+are initialized as He et al. propose, not with a standard deviation of 0.02.
 """
 
 import keras

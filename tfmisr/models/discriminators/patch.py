@@ -1,14 +1,14 @@
-"""PatchGAN: a verdict for each 70x70 pixels of an image.
+"""PatchGAN: one logit for each 70x70 pixels of an image.
 
 Isola et al., Image-to-Image Translation with Conditional Adversarial Networks (pix2pix), CVPR 2017,
 https://arxiv.org/abs/1611.07004, and Zhu et al., CycleGAN, ICCV 2017, https://arxiv.org/abs/1703.10593: kernels 4x4,
 C64-C128-C256-C512 with strides 2, 2, 2 and 1, leaky ReLU with slope 0.2, then one convolution to a map of logits.
-Instance normalisation without scale and offset, except in the first layer, as in CycleGAN, whose 2,764,737 parameters
+Instance normalization without scale and offset, except in the first layer, as in CycleGAN, whose 2,764,737 parameters
 (three channels) it has.
 
-Departures: the restored image alone is judged, not a pair with the input, which is CycleGAN's way; zero padding keeps
-the size where the stride is 1, so that small patches go in too; below 16 pixels the last normalisation sees a single
-place and nothing can be learned.
+Departures: the input is the restored image alone, as in CycleGAN, not a pair with the low-resolution image; zero
+padding keeps the size where the stride is 1, so that patches may be small. Below 16 pixels the last normalization has a
+single position, and nothing can be learned.
 """
 
 import keras

@@ -1,4 +1,4 @@
-"""SAGAN's discriminator: residual blocks with self-attention, so that far parts of an image are judged together.
+"""SAGAN's discriminator: residual blocks with self-attention, which relates distant parts of an image.
 
 Zhang et al., Self-Attention Generative Adversarial Networks, ICML 2019, https://arxiv.org/abs/1805.08318, with the
 authors' code (https://github.com/brain-research/self-attention-gan): blocks of two 3x3 convolutions that halve the
@@ -14,12 +14,13 @@ import keras
 from keras import ops
 
 from tfmisr import layers
+from tfmisr.layers.receptive_field import ReceptiveField
 
 _START = "glorot_uniform"
 
 
 class Attend(keras.layers.Layer):
-    """Weighs the values of all positions by the softmax of query times key.
+    """Self-attention: averages the values of all positions, weighted by the softmax of query times key.
 
     Inputs: queries `(batch, height, width, d)`, keys `(batch, h, w, d)`, values `(batch, h, w, channels)`.
     Output shape: `(batch, height, width, channels)`.
@@ -31,22 +32,30 @@ class Attend(keras.layers.Layer):
         flat = [ops.reshape(x, (batch, -1, x.shape[-1])) for x in inputs]
         scores = ops.cast(ops.matmul(flat[0], ops.transpose(flat[1], (0, 2, 1))), "float32")
         # Keras's softmax warns of a single position, which is all that a small patch has.
-        shares = ops.exp(scores - ops.logsumexp(scores, axis=-1, keepdims=True))
-        weights = ops.cast(shares, values.dtype)
+        probabilities = ops.exp(scores - ops.logsumexp(scores, axis=-1, keepdims=True))
+        weights = ops.cast(probabilities, values.dtype)
         return ops.reshape(ops.matmul(weights, flat[2]), (batch, height, width, values.shape[-1]))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[0][:3], input_shape[2][-1])
 
+    def receptive_field(self, inputs: ReceptiveField) -> None:
+        """Returns `None`, the whole image."""
+        return None
+
 
 class Gate(keras.layers.Layer):
-    """Multiplies by one learned number that starts at 0."""
+    """Multiplies by one learned scalar, initialized to 0."""
 
     def build(self, input_shape):
         self.gamma = self.add_weight(shape=(), initializer="zeros", name="gamma")
 
     def call(self, inputs):
         return self.gamma * inputs
+
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
+        """Returns `inputs`: each pixel is processed alone."""
+        return inputs
 
 
 def build(channels: int = 1, num_filters: int = 64) -> keras.Model:
@@ -94,5 +103,5 @@ def _attention(x, name):
     queries = point(x, max(filters // 8, 1), "queries")
     keys = pooled(point(x, max(filters // 8, 1), "keys"), "keys")
     values = pooled(point(x, max(filters // 2, 1), "values"), "values")
-    found = point(Attend(name=f"{name}_attend")([queries, keys, values]), filters, "output")
-    return keras.layers.Add(name=f"{name}_add")([x, Gate(name=f"{name}_gate")(found)])
+    attended = point(Attend(name=f"{name}_attend")([queries, keys, values]), filters, "output")
+    return keras.layers.Add(name=f"{name}_add")([x, Gate(name=f"{name}_gate")(attended)])

@@ -1,10 +1,10 @@
 """SRGAN's discriminator: eight 3x3 convolutions, strided every other time, 64 to 512 filters.
 
 Ledig et al., Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network, CVPR 2017,
-https://arxiv.org/abs/1609.04802, figure 4: batch normalisation except in the first, leaky ReLU with slope 0.2, then
+https://arxiv.org/abs/1609.04802, figure 4: batch normalization except in the first, leaky ReLU with slope 0.2, then
 dense layers of 1024 and 1.
 
-Departures: features are averaged over the image before the dense layers, so patches of any size go in; the output is
+Departures: features are averaged over the image before the dense layers, so patches may have any size; the output is
 a logit, as in `dcgan`.
 """
 
@@ -25,8 +25,8 @@ def build(channels: int = 1, num_filters: int = 64, num_units: int = 1024) -> ke
     return keras.Model(image, convolutions(image, num_filters, num_units), name="srgan")
 
 
-def convolutions(x, num_filters: int, num_units: int) -> list:
-    """Returns the features of each convolution and the logits, all made from `x`."""
+def convolutions(x: keras.KerasTensor, num_filters: int, num_units: int) -> list:
+    """Returns the features of each convolution of `x`, and the logits `(batch, 1)`, as a list."""
     features = []
     for i in range(1, 9):
         filters, strides = num_filters * 2 ** ((i - 1) // 2), 2 - i % 2

@@ -1,0 +1,27 @@
+"""Reading the operators of a `.tflite` file, a FlatBuffer of TensorFlow Lite's `schema.fbs`."""
+
+from tensorflow.lite.python import schema_py_generated as schema
+
+_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+
+
+def parse(content: bytes) -> schema.ModelT:
+    """Returns the tables of a `.tflite` file as Python objects."""
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+
+
+def builtin_code(model: schema.ModelT, operator: schema.OperatorT) -> int:
+    """Returns the `schema.BuiltinOperator` that an operator of a subgraph runs.
+
+    Files have it in one of two fields: older ones in `deprecated_builtin_code`, which ends at 127; the other one is 0.
+    """
+    code = model.operatorCodes[operator.opcodeIndex]
+    return max(code.builtinCode, code.deprecatedBuiltinCode)
+
+
+def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:
+    """Returns the name of an operator, such as `CONV_2D`, or `CUSTOM NAME` for one that LiteRT has no kernel of."""
+    name = _NAMES[builtin_code(model, operator)]
+    if name != "CUSTOM":
+        return name
+    return f"CUSTOM {model.operatorCodes[operator.opcodeIndex].customCode.decode()}"
