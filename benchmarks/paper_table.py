@@ -1,7 +1,7 @@
 """The paper's Table 2 on real images: its three networks and the interpolations, validation and test.
 
-Trains `paper_cnn`, `paper_cnn5` and `paper_gan` with the same number of steps, then judges them on whole images.
-Runs that are finished are not trained again; interrupted ones go on.
+Trains `paper_cnn`, `paper_cnn5` and `paper_gan` with the same number of steps, then evaluates them on full
+images. Finished runs are not trained again; interrupted ones resume.
 
     python benchmarks/paper_table.py --data ARCHIVE [ARCHIVE ...] --steps 4000 --output runs/paper
 """
@@ -24,7 +24,7 @@ PAPER_ROW = {"paper_cnn5": "cnn", "paper_cnn": "cnn", "paper_gan": "gan"}
 
 
 def run(module: str, *arguments) -> None:
-    """Runs one command of the package, its output passed through."""
+    """Runs a command of the package; its output is passed through."""
     subprocess.run([sys.executable, "-m", f"tfmisr.{module}", *map(str, arguments)], check=True, cwd=ROOT)
 
 
@@ -38,20 +38,20 @@ def train(arguments, data: list[str]) -> dict[str, float]:
     return seconds
 
 
-def judge(arguments, data: list[str]) -> dict[str, dict]:
+def evaluate(arguments, data: list[str]) -> dict[str, dict]:
     """Scores everything on both splits; returns split to the models of `metrics.json`."""
-    found = {}
+    metrics = {}
     for split in ("validation", "test"):
         folder = arguments.output / split
         models = [*INTERPOLATIONS, *(arguments.output / name for name in PRESETS)]
         run("evaluate", *models, "--dataset", "chest_xray14/512", "--split", split, "--output", folder, *data)
-        found[split] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    return found
+        metrics[split] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return metrics
 
 
-def table(found: dict[str, dict], steps: int) -> str:
-    """Returns the table in Markdown, the paper's own figures in columns of their own."""
-    validation, test = (found[split]["models"] for split in ("validation", "test"))
+def table(metrics: dict[str, dict], steps: int) -> str:
+    """Returns the table in Markdown, with the paper's figures in separate columns."""
+    validation, test = (metrics[split]["models"] for split in ("validation", "test"))
     lines = [
         "| model | parameters | validation PSNR / SSIM | test PSNR / SSIM | test gain over bicubic [dB] (95 %) "
         "| test center PSNR | paper: validation | paper: test |",
@@ -66,13 +66,13 @@ def table(found: dict[str, dict], steps: int) -> str:
             f"{other['psnr']:.2f} / {other['ssim']:.4f}",
             f"{row['psnr']:.2f} / {row['ssim']:.4f}",
             gain if name != "bicubic" else "-",
-            f"{row['psnr_center']:.2f}",
+            f"{row.get('psnr_center', row.get('psnr_centre')):.2f}",
             f"{paper[0]} / {paper[1]}" if paper else "-",
             f"{paper[2]} / {paper[3]}" if paper else "-",
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    counts = ", ".join(f"{found[s]['protocol']['images']} {s}" for s in found)
-    hashes = ", ".join(f"{s} {found[s]['protocol']['hash']}" for s in found)
+    counts = ", ".join(f"{metrics[s]['protocol']['images']} {s}" for s in metrics)
+    hashes = ", ".join(f"{s} {metrics[s]['protocol']['hash']}" for s in metrics)
     lines += ["", f"{steps:,} steps of 16 patches each; {counts} images; protocols: {hashes}."]
     return "\n".join(lines) + "\n"
 
@@ -88,7 +88,7 @@ def main() -> None:
     data = ["--manual_dir", *arguments.data]
     data += ["--data_dir", arguments.data_dir] if arguments.data_dir else []
     seconds = train(arguments, data)
-    text = table(judge(arguments, data), arguments.steps)
+    text = table(evaluate(arguments, data), arguments.steps)
     (ROOT / arguments.output / "table2.md").write_text(text, encoding="utf-8")
     print(text)
     print(f"machine: {platform.processor() or platform.machine()}, Python {platform.python_version()}")

@@ -1,7 +1,7 @@
-"""Does training wait for data? Step time with the real pipeline beside the same step on one batch held in memory.
+"""Whether training waits for data: step time with the real pipeline and with one batch held in memory.
 
-The two are timed in turn, block by block, in one process, so that a slow spell of the machine meets both. Also
-prints how many patches a second the pipeline makes alone.
+The two are timed in alternating blocks in one process, so that fluctuations of the machine affect both. Also prints the
+throughput of the pipeline alone in patches per second.
 
     python benchmarks/pipeline.py --dataset chest_phantom --preset paper_cnn --steps 60 --rounds 5
 """
@@ -17,12 +17,12 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from tfmisr import config, data
-from tfmisr.data import pipeline  # noqa: E402
-from tfmisr.training import loop  # noqa: E402
+from tfmisr.data import pipeline
+from tfmisr.training import loop
 
 
 def seconds(model, iterator, steps: int) -> float:
-    """Returns the seconds of a step, the mean over `steps`."""
+    """Returns the mean seconds per step."""
     start = time.perf_counter()
     for _ in range(steps):
         logs = model.train_function(iterator)
@@ -30,8 +30,8 @@ def seconds(model, iterator, steps: int) -> float:
     return (time.perf_counter() - start) / steps
 
 
-def alone(sampler, steps: int) -> float:
-    """Returns the patches a second of the pipeline without training."""
+def pipeline_throughput(sampler, steps: int) -> float:
+    """Returns the patches per second of the pipeline without training."""
     batches = iter(pipeline.training_data(sampler, 0, steps + 8))
     for _ in range(8):
         next(batches)
@@ -41,11 +41,11 @@ def alone(sampler, steps: int) -> float:
     return steps * sampler.batch_size / (time.perf_counter() - start)
 
 
-def measure(chosen, source, steps: int, rounds: int) -> tuple[list[float], list[float], float]:
-    """Returns the seconds a step with the pipeline, with a held batch, and the pipeline's patches a second."""
+def measure(run_config, source, steps: int, rounds: int) -> tuple[list[float], list[float], float]:
+    """Returns seconds per step with the pipeline and with a held batch, and the pipeline's patches per second."""
     import tensorflow as tf
 
-    run = loop.Run(chosen, source)
+    run = loop.Run(run_config, source)
     run.model.make_train_function()
     real = iter(pipeline.training_data(run.sampler, 0, 10**9))
     held = tf.data.Dataset.from_tensors(next(real)).cache().repeat()
@@ -53,7 +53,7 @@ def measure(chosen, source, steps: int, rounds: int) -> tuple[list[float], list[
     for iterator in (real, held):
         seconds(run.model, iterator, 5)
     times = [(seconds(run.model, real, steps), seconds(run.model, held, steps)) for _ in range(rounds)]
-    return *map(list, zip(*times, strict=True)), alone(run.sampler, 500)
+    return *map(list, zip(*times, strict=True)), pipeline_throughput(run.sampler, 500)
 
 
 def main() -> None:
@@ -69,10 +69,10 @@ def main() -> None:
     print("| preset | step [ms], pipeline | step [ms], batch in memory | ratio (median, range) | patches/s alone |")
     print("|---|---|---|---|---|")
     for name in arguments.preset:
-        chosen = config.from_dict({**config.preset(name), "epochs": None, "steps": 10**6}, name)
+        run_config = config.from_dict({**config.preset(name), "epochs": None, "steps": 10**6}, name)
         with tempfile.TemporaryDirectory() as folder:
-            chosen = dataclasses.replace(chosen, workdir=folder)
-            real, held, rate = measure(chosen, source, arguments.steps, arguments.rounds)
+            run_config = dataclasses.replace(run_config, workdir=folder)
+            real, held, rate = measure(run_config, source, arguments.steps, arguments.rounds)
         ratios = sorted(a / b for a, b in zip(real, held, strict=True))
         print(
             f"| {name} | {1e3 * statistics.median(real):.1f} | {1e3 * statistics.median(held):.1f} "

@@ -1,9 +1,9 @@
-"""What windows cost: fixed ones, as the shipped models had them at first, against those chosen for each image.
+"""The cost of tiling: fixed tiles, as in the first shipped models, and tiles that are chosen for each image.
 
-For each model and each side of a square image: the area that the network reads over the image's area, and the time of
-the whole image on one thread. Before: windows of 256 pixels (fast-x4: 128) at a fixed stride, which overlap by what the
-first cards said (the best models: 49 for a true 17). After: what the model does by itself. Both take turns in one
-process; time is that of the processor, so that other programs do not count, and of some rounds the least.
+For each model and each side of a square image: the area that the network reads relative to the image, and the time of
+the full image on one thread. Before: tiles of 256 pixels (fast-x4: 128) at a fixed stride, with the overlap in the
+first cards (best models: 49, where 17 suffices). After: the default of the model. Both run alternately in one process;
+the minimum of several rounds of processor time, so that other programs do not count.
 
     python benchmarks/tiles.py
     python benchmarks/tiles.py --models fast-x2 best-x2 --sides 512 1024 --rounds 3
@@ -23,27 +23,27 @@ _FIRST_OVERLAP_OF = {"best-x2": 49, "best-x4": 49}
 
 
 def first(name: str) -> runtime.Model:
-    """Returns a shipped model with the windows of its first card."""
+    """Returns a shipped model with the tiles of its first card."""
     model = runtime.Model(shipped.path(name), tile=_FIRST_TILE_OF.get(name, _FIRST_TILE))
     model.overlap = _FIRST_OVERLAP_OF.get(name, model.overlap)
     return model
 
 
-def share(model: runtime.Model, side: int) -> float:
-    """Returns the area that all windows of a square image read over the image's."""
+def area_ratio(model: runtime.Model, side: int) -> float:
+    """Returns the area that all tiles of a square image read, relative to the image."""
     windows = model.grid(side, side)
     return sum((rows[1] - rows[0]) * (columns[1] - columns[0]) for rows, columns in windows) / side**2
 
 
 def milliseconds(models, pixels: np.ndarray, rounds: int) -> list[float]:
-    """Returns the processor's least time of a whole image for each model, one after the other in each round."""
+    """Returns the minimum processor time of a full image for each model, interleaved in each round."""
     times = [[] for _ in models]
     for _ in range(rounds):
-        for model, own in zip(models, times, strict=True):
+        for model, model_times in zip(models, times, strict=True):
             start = time.process_time()
             model.upscale(pixels, 255)
-            own.append(1e3 * (time.process_time() - start))
-    return [min(own) for own in times]
+            model_times.append(1e3 * (time.process_time() - start))
+    return [min(model_times) for model_times in times]
 
 
 def row(name: str, side: int, rounds: int) -> str:
@@ -51,7 +51,7 @@ def row(name: str, side: int, rounds: int) -> str:
     models = first(name), runtime.Model(shipped.path(name))
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, models[0].channels)).astype(np.uint8)
     before, after = milliseconds(models, pixels, rounds)
-    areas = [share(model, side) for model in models]
+    areas = [area_ratio(model, side) for model in models]
     windows = list(models[1].grid(side, side))
     (top, bottom, *_), (left, right, *_) = windows[0]
     shape = f"{len(windows)} of {bottom - top}x{right - left}"

@@ -1,9 +1,8 @@
-"""Every network of the zoo on real chest X-rays: trained the same number of steps, judged by one protocol, timed.
+"""Every network of the zoo on real chest X-rays: trained for equally many steps, evaluated by one protocol, timed.
 
-Each network is trained, judged on the whole images of the test split and exported in a process of its own. What is
-finished is not done again, and what was interrupted goes on, so the same command may be killed and started at any time;
-once all is done it only prints the tables. Networks too large for a CPU are trained in a smaller size, which the table
-says.
+Each network is trained, evaluated on the full images of the test split and exported in a separate process. The command
+may be interrupted and repeated: finished networks are skipped, interrupted runs resume, and in the end it only prints
+the tables. Networks too large for a CPU are trained in a smaller size, which is part of the name in the table.
 
     python benchmarks/zoo.py --data ARCHIVE [ARCHIVE ...] --steps 300 --output runs/zoo
 """
@@ -27,7 +26,7 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 FLAVORS = ("float32", "int8")
 MEASURES = ("psnr", "ssim", "haarpsi")
 SIDE = 960  # of the image that multiply-adds are counted for
-# A step of these costs no more than four of cnn5's, forwards and backwards at x4.
+# A training step costs at most four of cnn5 (forward and backward pass at x4).
 SMALLER = {
     "edsr": "num_filters=32,num_blocks=4",
     "imdn": "num_filters=32,num_blocks=4",
@@ -68,13 +67,13 @@ def main(argv=None) -> int:
         models.check(name)
     cli.require_writable(arguments.output)
     failed = [job for job in _jobs(arguments) if not _done(arguments, *job) and not _start(arguments, *job)]
-    whole = [scale for scale in arguments.scales if _done(arguments, CLASSICAL, scale)]
+    complete = [scale for scale in arguments.scales if _done(arguments, CLASSICAL, scale)]
     measured = timed(arguments)
-    text = "\n".join(table(arguments, scale, measured) for scale in whole)
+    text = "\n".join(table(arguments, scale, measured) for scale in complete)
     write_text(arguments.output / "zoo.md", text)
     print(text)
     for name, scale in failed:
-        print(f"failed: {name} x{scale}; what it said is above, the same command tries it again", file=sys.stderr)
+        print(f"failed: {name} x{scale}; the reason is printed above; run the same command to retry", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -91,26 +90,26 @@ def _folder(arguments, name: str, scale: int) -> pathlib.Path:
 
 
 def _done(arguments, name, scale) -> dict | None:
-    """Returns what was found before, where this was finished."""
+    """Returns the result of a finished job, or `None`."""
     path = _folder(arguments, name, scale) / "result.json"
     if not path.is_file():
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if name != CLASSICAL and found["steps"] != arguments.steps:
-        raise InputError(f"{path} is of {found['steps']} steps, not {arguments.steps}; choose another --output")
-    return found
+    result = json.loads(path.read_text(encoding="utf-8"))
+    if name != CLASSICAL and result["steps"] != arguments.steps:
+        raise InputError(f"{path} is from {result['steps']} steps, not {arguments.steps}; choose another --output")
+    return result
 
 
 def _start(arguments, name, scale) -> bool:
-    """Does one job in a process of its own; returns whether it went through."""
+    """Runs one job in a separate process; returns whether it succeeded."""
     print(f"{time.strftime('%H:%M:%S')} {name} x{scale}", flush=True)
-    own = ["--one", "--models", name, "--scales", scale, "--steps", arguments.steps, "--output", arguments.output]
-    own += ["--data", *arguments.data, *(["--data_dir", arguments.data_dir] if arguments.data_dir else [])]
-    return subprocess.run([sys.executable, __file__, *map(str, own)]).returncode == 0
+    flags = ["--one", "--models", name, "--scales", scale, "--steps", arguments.steps, "--output", arguments.output]
+    flags += ["--data", *arguments.data, *(["--data_dir", arguments.data_dir] if arguments.data_dir else [])]
+    return subprocess.run([sys.executable, __file__, *map(str, flags)]).returncode == 0
 
 
 def do_one(arguments, name: str, scale: int) -> None:
-    """Trains, judges and exports one network, or judges the interpolations; `result.json` comes when all is done."""
+    """Trains, evaluates and exports a network, or evaluates the interpolations; writes `result.json` at the end."""
     from tfmisr import data, degradations
     from tfmisr.evaluation import results, scoring
     from tfmisr.inference import upscalers
@@ -119,18 +118,18 @@ def do_one(arguments, name: str, scale: int) -> None:
     folder = _folder(arguments, name, scale).absolute()
     run = _run(arguments, name if name != CLASSICAL else "cnn5", scale, folder)
     source, degradation = data.load(run.dataset, run.data_dir, run.manual_dir), degradations.of(run.identity())
-    judged, result = list(INTERPOLATIONS), {"steps": arguments.steps}
+    evaluated, result = list(INTERPOLATIONS), {"steps": arguments.steps}
     if name != CLASSICAL:
         start = time.perf_counter()
         loop.train(run, source)
         result["seconds_of_training"] = round(time.perf_counter() - start)
-        judged = ["bicubic", str(folder)]
-    judged = [upscalers.load(each) for each in judged]
-    scored = scoring.evaluate(judged, source, "test", scale, degradation, measures=MEASURES)
+        evaluated = ["bicubic", str(folder)]
+    evaluated = [upscalers.load(each) for each in evaluated]
+    scored = scoring.evaluate(evaluated, source, "test", scale, degradation, measures=MEASURES)
     metrics = results.write(scored, folder / "evaluation")
     result |= {"protocol": metrics["protocol"], "scores": metrics["models"]}
     if name != CLASSICAL:
-        result["scores"] = metrics["models"][judged[-1].name]
+        result["scores"] = metrics["models"][evaluated[-1].name]
         result |= exported(run, source, degradation)
     write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
 
@@ -151,34 +150,34 @@ def _run(arguments, name, scale, folder):
 
 
 def exported(run, source, degradation) -> dict:
-    """Writes the `.tflite` files; returns their names, what int8 loses on validation images, and the cost on paper."""
+    """Writes the `.tflite` files; returns their names, the loss of int8 on validation images, and multiply-adds."""
     from tfmisr.export import report
     from tfmisr.layers.collapsible import collapsed
     from tfmisr.models._cost import multiply_adds
 
     folder, scale = run.folder, run.scale
-    network, files, why = models.load(folder), {}, None
+    network, files, reason = models.load(folder), {}, None
     for flavor in FLAVORS:
         try:
             files[flavor] = _converted(network, flavor, run, source, degradation).name
             _require_running(folder / files[flavor])
         except InputError as error:
             files.pop(flavor, None)
-            why = str(error)
+            reason = str(error)
     paths = [folder / name for name in files.values()]
-    found = report.parity(network, paths, source, "validation", scale, degradation, 6)["files"]
-    used = collapsed(network)
+    parity = report.parity(network, paths, source, "validation", scale, degradation, 6)["files"]
+    collapsed_network = collapsed(network)
     return {
-        "weights": used.count_params(),
-        "multiply_adds": multiply_adds(used, SIDE // scale, SIDE // scale) * 1e6 / SIDE**2,
+        "weights": collapsed_network.count_params(),
+        "multiply_adds": multiply_adds(collapsed_network, SIDE // scale, SIDE // scale) * 1e6 / SIDE**2,
         "files": files,
-        "without_int8": why,
-        "psnr_drop": {flavor: found[name]["psnr_drop"] for flavor, name in files.items()},
+        "without_int8": reason,
+        "psnr_drop": {flavor: parity[name]["psnr_drop"] for flavor, name in files.items()},
     }
 
 
 def _require_running(path) -> None:
-    """Raises an `InputError` where LiteRT cannot run a file; it may take its whole process down with it."""
+    """Raises an `InputError` where LiteRT cannot run a file; a crash may end its process."""
     command = [sys.executable, "-m", "tfmisr.export.benchmark", "--memory", str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -195,68 +194,68 @@ def _converted(network, flavor, run, source, degradation) -> pathlib.Path:
     samples = calibration.choose(source, run.scale, degradation, 24, 64).samples if flavor == "int8" else None
     radius = upscalers.receptive_radius(subgraph.network)
     shared = cards.shared(run.folder, run.identity(), None, None)
-    said = cards.describe(run.folder.name, flavor, subgraph, run.scale, None, radius, shared)
+    card_fields = cards.describe(run.folder.name, flavor, subgraph, run.scale, None, radius, shared)
     path = run.folder / f"{flavor}.tflite"
     with atomic_write(path) as temporary:
-        temporary.write_bytes(card.attach(convert.to_tflite(subgraph, flavor, None, samples), said))
+        temporary.write_bytes(card.attach(convert.to_tflite(subgraph, flavor, None, samples), card_fields))
     return path
 
 
 def timed(arguments) -> dict:
-    """Returns how long a window of each file takes, all files in turn in one process; measured once for all of them."""
+    """Returns the time of a tile of each file, interleaved in one process; measured once for all files."""
     from tfmisr.export import benchmark
 
-    found = [(job, _done(arguments, *job)) for job in _jobs(arguments) if job[0] != CLASSICAL]
-    paths = [_folder(arguments, *job) / file for job, result in found if result for file in result["files"].values()]
+    jobs = [(job, _done(arguments, *job)) for job in _jobs(arguments) if job[0] != CLASSICAL]
+    paths = [_folder(arguments, *job) / file for job, result in jobs if result for file in result["files"].values()]
     digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)).hexdigest()
-    kept = arguments.output / "benchmark.json"
-    if kept.is_file():
-        known = json.loads(kept.read_text(encoding="utf-8"))
-        if (known["files_sha256"], known["rounds"]) == (digest, arguments.rounds):
-            return known
+    cache = arguments.output / "benchmark.json"
+    if cache.is_file():
+        cached = json.loads(cache.read_text(encoding="utf-8"))
+        if (cached["files_sha256"], cached["rounds"]) == (digest, arguments.rounds):
+            return cached
     if not paths:
-        raise InputError("no network is finished; what the runs said is above")
+        raise InputError("no network is finished; the reasons are printed above")
     measured = benchmark.measure(paths, threads=(1,), rounds=arguments.rounds, seconds=3600)
     rows = {str(path.relative_to(arguments.output)): row for path, row in zip(paths, measured["models"], strict=True)}
     measured |= {"models": rows, "files_sha256": digest, "rounds": arguments.rounds}
-    write_text(kept, json.dumps(measured, indent=2) + "\n")
+    write_text(cache, json.dumps(measured, indent=2) + "\n")
     return measured
 
 
 def table(arguments, scale: int, measured: dict) -> str:
-    """Returns the table of one scale in Markdown, the interpolations first, then networks by multiply-adds."""
+    """Returns the table of one scale in Markdown: interpolations, then networks by multiply-adds."""
     from tfmisr.evaluation.table import caption
 
     classical = _done(arguments, CLASSICAL, scale)
-    found = {name: _done(arguments, name, scale) for name in arguments.models}
-    found = sorted(((k, v) for k, v in found.items() if v), key=lambda item: item[1]["multiply_adds"])
-    milliseconds = {name: _milliseconds(arguments, name, scale, result, measured) for name, result in found}
+    results = {name: _done(arguments, name, scale) for name in arguments.models}
+    results = sorted(((k, v) for k, v in results.items() if v), key=lambda item: item[1]["multiply_adds"])
+    milliseconds = {name: _milliseconds(arguments, name, scale, result, measured) for name, result in results}
     titles = ["model", "weights", "multiply-adds [G/MP]", "float32 [ms/MP]", "int8 [ms/MP]", "int8 loses [dB]"]
     titles += ["PSNR [dB]", "gain over bicubic [dB] (95 %)", "SSIM", "HaarPSI", "PSNR center [dB]"]
     rows = [[name, *["-"] * 5, *_scores(scores)] for name, scores in classical["scores"].items()]
     rows += [[name, *_costs(result, milliseconds[name], milliseconds.get("cnn5")), *_scores(result["scores"])]
-             for name, result in found]  # fmt: skip
+             for name, result in results]  # fmt: skip
     lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
     notes = [caption(classical["protocol"], classical["scores"]), _method(arguments, measured)]
-    notes += [f"{name} without int8: {result['without_int8']}." for name, result in found if result["without_int8"]]
+    notes += [f"{name} without int8: {result['without_int8']}." for name, result in results if result["without_int8"]]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return f"## x{scale}\n\n{text}\n" + "\n\n".join(notes) + "\n"
 
 
 def _milliseconds(arguments, name, scale, result, measured) -> dict:
-    """Returns milliseconds of an output megapixel by flavor, without what overlapping tiles would add."""
-    folder, found = _folder(arguments, name, scale).relative_to(arguments.output), {}
+    """Returns milliseconds per output megapixel by format, without the overhead of overlapping tiles."""
+    folder, milliseconds = _folder(arguments, name, scale).relative_to(arguments.output), {}
     for flavor, file in result["files"].items():
         row = measured["models"][str(folder / file)]
-        found[flavor] = row["window_ms"] * 1e6 / (row["window"] * scale) ** 2
-    return found
+        milliseconds[flavor] = row["window_ms"] * 1e6 / (row["window"] * scale) ** 2
+    return milliseconds
 
 
-def _costs(result, own, reference) -> list[str]:
+def _costs(result, milliseconds, reference) -> list[str]:
     cells = [f"{result['weights']:,}", f"{result['multiply_adds'] / 1e9:.1f}"]
     for flavor in FLAVORS:
-        ratio = f" ({own[flavor] / reference[flavor]:.2f}x)" if reference and flavor in own else ""
-        cells.append(f"{own[flavor]:,.0f}{ratio}" if flavor in own else "-")
+        ratio = f" ({milliseconds[flavor] / reference[flavor]:.2f}x)" if reference and flavor in milliseconds else ""
+        cells.append(f"{milliseconds[flavor]:,.0f}{ratio}" if flavor in milliseconds else "-")
     drop = result["psnr_drop"].get("int8")
     return [*cells, "-" if drop is None else f"{drop:.2f}"]
 
@@ -264,8 +263,12 @@ def _costs(result, own, reference) -> list[str]:
 def _scores(row) -> list[str]:
     gain = f"{row['psnr_gain']:+.2f} ({row['psnr_gain_low']:+.2f} to {row['psnr_gain_high']:+.2f})"
     cells = [f"{row['psnr']:.2f}", gain if row["psnr_gain"] else "-"]
-    center = row["psnr_center"] if "psnr_center" in row else row["psnr_centre"]  # in folders of earlier releases
-    return [*cells, f"{row['ssim']:.4f}", f"{row['haarpsi']:.4f}", f"{center:.2f}"]
+    return [
+        *cells,
+        f"{row['ssim']:.4f}",
+        f"{row['haarpsi']:.4f}",
+        f"{row.get('psnr_center', row.get('psnr_centre')):.2f}",
+    ]
 
 
 def _method(arguments, measured) -> str:

@@ -1,4 +1,4 @@
-"""tfmisr from Python: instant to import, the same names and numbers as the commands, errors in place of exits."""
+"""The Python API: instant to import, the same names and numbers as the commands, errors instead of exits."""
 
 import dataclasses
 import json
@@ -47,7 +47,7 @@ def made(tmp_path_factory):
     return once(tmp_path_factory, "api", make_run)
 
 
-def test_import_takes_nothing_heavy_and_dir_shows_the_api():
+def test_import_is_light_and_dir_lists_the_api():
     script = (
         "import sys; before = set(sys.modules); import tfmisr\n"
         "assert set(dir(tfmisr)) >= set(sys.argv[1].split()), dir(tfmisr)\n"
@@ -60,12 +60,12 @@ def test_import_takes_nothing_heavy_and_dir_shows_the_api():
     )
     done = python(script, " ".join(API))
     assert done.returncode == 0, done.stderr
-    assert API == set(tfmisr.__all__)
+    assert set(tfmisr.__all__) == API
     with pytest.raises(AttributeError, match="no attribute 'fti'"):
         tfmisr.fti  # noqa: B018
 
 
-def test_commands_are_modules_that_can_be_called():
+def test_command_modules_are_callable():
     import inspect
 
     assert tfmisr.fit is fit and tfmisr.evaluate is evaluate and tfmisr.tune is tune
@@ -108,7 +108,7 @@ def test_defaults_are_those_of_the_commands():
         (lambda: tfmisr.export("best-x4", "x"), "a .tflite file already"),
         (lambda: tfmisr.export("run", "x", formats="int9"), "formats must be one of float32"),
         (lambda: tfmisr.load("best-x5"), "did you mean best-x4?"),
-        (lambda: tfmisr.load("best-x4", scale=2), "enlarges 4 times. Received: scale=2"),
+        (lambda: tfmisr.load("best-x4", scale=2), "upscales by 4. Received: scale=2"),
         (lambda: tfmisr.load("bicubic", scale=5), "scale must be 2, 3, 4 or 8. Received: 5"),
         (lambda: tfmisr.load("bicubic", tile=4), "tile must be at least 16. Received: 4"),
         (lambda: tfmisr.load("bicubic", color="lumma"), "color must be one of refuse, luma. Received: lumma; did you"),
@@ -116,7 +116,7 @@ def test_defaults_are_those_of_the_commands():
         (lambda: tfmisr.data.pairs(scale=2, degradation=degradations.make(4)), "the degradation reduces 4 times"),
     ],
 )
-def test_mistakes_raise_and_never_exit(call, message):
+def test_user_errors_raise_and_never_exit(call, message):
     with pytest.raises(tfmisr.InputError, match=re.escape(message)):
         call()
 
@@ -156,7 +156,7 @@ def test_bicubic_is_that_of_pillow():
     assert repr(bicubic) == "<upscaler bicubic: scale 3, channels any, 0 parameters>"
 
 
-def test_full_scale_is_the_least_that_holds_the_values_unless_it_is_given():
+def test_default_full_scale_is_the_smallest_that_holds_the_values():
     step = np.repeat(np.uint16([[0, 1000]]), 8, 1).repeat(16, 0)
     bicubic = tfmisr.load("bicubic", scale=2)
     assert bicubic(step).max() == 1023  # cubic interpolation overshoots: clipped at 2**10 - 1
@@ -180,12 +180,12 @@ def test_full_scale_is_the_least_that_holds_the_values_unless_it_is_given():
         (np.zeros((0, 9), np.uint8), None, "Received: (0, 9)"),
     ],
 )
-def test_arrays_that_say_no_range_are_refused_by_name(array, max_val, message):
+def test_arrays_without_a_known_range_are_refused(array, max_val, message):
     with pytest.raises(InputError, match=re.escape(message)):
         tfmisr.load("bicubic")(array, max_val)
 
 
-def test_color_is_for_models_of_color_unless_luma_is_asked_for():
+def test_color_needs_a_model_for_color_or_luma():
     color = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
     with pytest.raises(InputError, match="takes images of 1 channel"):
         tfmisr.load("fast-x2")(color)
@@ -314,9 +314,9 @@ def test_pairs_are_those_of_a_run(made):
         np.testing.assert_array_equal(lr, sampler.batch(step)[0])
         np.testing.assert_array_equal(hr, sampler.batch(step)[1])
     assert tfmisr.data.pairs(made / "scans", steps=7, patch_size=8, **chosen).cardinality() == 7
-    whole = tfmisr.data.pairs(made / "scans", "test", patch_size=None, degradation="mr", **chosen)
-    shapes = [(lr.shape, hr.shape, lr.dtype, hr.dtype) for lr, hr in whole]
-    assert len(whole) == len(shapes) > 0
+    full = tfmisr.data.pairs(made / "scans", "test", patch_size=None, degradation="mr", **chosen)
+    shapes = [(lr.shape, hr.shape, lr.dtype, hr.dtype) for lr, hr in full]
+    assert len(full) == len(shapes) > 0
     assert {tuple(map(str, shape)) for shape in shapes} == {
         ("(1, 32, 32, 1)", "(1, 64, 64, 1)", "<dtype: 'float32'>", "<dtype: 'float32'>")
     }
@@ -333,7 +333,7 @@ def test_defaults_of_pairs_are_those_of_a_run():
     assert own == {name: expected[name] for name in own}
 
 
-def test_degradation_is_made_as_it_reads_and_called_with_any_image():
+def test_degradation_is_created_by_name_and_called_with_any_image():
     degrade = tfmisr.degradations.make("bicubic", scale=4)
     assert degrade == degradations.make(4) == degradations.make(scale=4)
     assert repr(degrade) == "<degradation Bicubic(scale=4) rounded>"
@@ -367,7 +367,7 @@ def test_degradation_that_cannot_be_made_is_refused(arguments, named, message):
         degradations.make(*arguments, **named)
 
 
-def test_like_keeps_the_array_it_is_given():
+def test_like_does_not_change_its_input():
     image = np.zeros((4, 4, 1), np.uint16)
     assert np.shares_memory(arrays.like(image, np.zeros((2, 2), np.uint16)), image)
 

@@ -1,4 +1,6 @@
-"""Classical methods against values by hand, scikit-learn and SciPy; operators against their own forward step."""
+"""Classical methods against values by hand, scikit-learn and SciPy; operators against their forward model."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from tfmisr.edge import resize
 from tfmisr.edge.errors import InputError
 
 
-def picture(height, width, channels=1, seed=0):
+def smooth_image(height, width, channels=1, seed=0):
     """Smooth shapes and edges in [0.1, 0.9]."""
     y, x = np.mgrid[:height, :width]
     phases = np.random.default_rng(seed).uniform(0, 6, channels)
@@ -21,7 +23,7 @@ def picture(height, width, channels=1, seed=0):
 def pair(height, width, scale, channels=1, **kwargs):
     """Returns a low-resolution image, its truth and the degradation between them, all in float."""
     degradation = degradations.make(scale, quantize_lr=False, **kwargs)
-    hr = picture(height * scale, width * scale, channels)
+    hr = smooth_image(height * scale, width * scale, channels)
     return degradation(hr, 65535, np.random.default_rng(0)), hr, degradation
 
 
@@ -40,7 +42,7 @@ METHODS = {
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("scale,height,width", [(2, 17, 24), (3, 13, 11), (4, 9, 12)])
-def test_image_is_as_large_as_it_shall_be_and_nearer_to_the_truth_than_bicubic(name, scale, height, width):
+def test_size_is_right_and_the_error_below_that_of_bicubic(name, scale, height, width):
     lr, hr, degradation = pair(height, width, scale)
     sr = METHODS[name](scale, degradation)(lr)
     assert (sr.shape, sr.dtype) == ((height * scale, width * scale, 1), np.float32)
@@ -67,19 +69,19 @@ def test_centroid_of_a_blob_does_not_move(name):
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
-def test_constant_image_stays_what_it_is_up_to_its_edge(name, value):
+def test_constant_image_is_unchanged_up_to_its_edge(name, value):
     lr = np.full((9, 14, 1), value, np.float32)
     np.testing.assert_allclose(METHODS[name](2, degradations.make(2))(lr), value, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_image_of_two_by_three_pixels_is_enlarged(name):
+def test_image_of_two_by_three_pixels_is_upscaled(name):
     lr = np.array([[0.1, 0.4, 0.2], [0.3, 0.5, 0.6]], np.float32)[..., None]
     assert METHODS[name](4, degradations.make(4))(lr).shape == (8, 12, 1)
 
 
 @pytest.mark.parametrize("blur", [0.0, 1.0])
-def test_back_projection_ends_at_an_image_whose_reduction_is_the_one_at_hand(blur):
+def test_back_projection_converges_to_consistency_with_the_input(blur):
     lr, _, degradation = pair(20, 15, 2, blur_sigma=blur)
     start = resize.upscale(lr, 2)
     errors = [
@@ -90,11 +92,11 @@ def test_back_projection_ends_at_an_image_whose_reduction_is_the_one_at_hand(blu
         assert errors[2] < 1e-5
 
 
-def test_back_projection_of_one_step_by_hand():
+def test_one_step_of_back_projection_by_hand():
     # On a row of two pixels, area mean halves; the error (1, -1) / 4 of a flat start comes back interpolated.
-    quiet = degradations.Degradation((degradations.AreaMean(2),))
+    noiseless = degradations.Degradation((degradations.AreaMean(2),))
     lr = np.array([0.75, 0.25], np.float32).reshape(1, 2, 1).repeat(2, axis=0)
-    sr = operators.back_project(np.full((4, 4, 1), 0.5, np.float32), lr, quiet, 1)
+    sr = operators.back_project(np.full((4, 4, 1), 0.5, np.float32), lr, noiseless, 1)
     np.testing.assert_allclose(sr, 0.5 + resize.upscale(lr - 0.5, 2), atol=1e-7)
 
 
@@ -110,27 +112,27 @@ DEGRADATIONS = [
 @pytest.mark.parametrize("scale", [2, 3])
 @pytest.mark.parametrize("fields", DEGRADATIONS, ids=str)
 def test_adjoint_is_exact_and_the_operator_is_the_derivative(fields, scale):
-    quiet = operators.without_noise(degradations.make(scale, **fields))
-    image = picture(36, 48, 2)
-    operator, reduced = operators.linearised(quiet, image)
+    noiseless = operators.without_noise(degradations.make(scale, **fields))
+    image = smooth_image(36, 48, 2)
+    operator, reduced = operators.linearize(noiseless, image)
     rng = np.random.default_rng(1)
     x, y = rng.standard_normal(image.shape), rng.standard_normal(reduced.shape)
     assert np.vdot(operator.forward(x), y) == pytest.approx(np.vdot(x, operator.adjoint(y)), rel=1e-9, abs=1e-9)
     assert reduced.shape == (36 // scale, 48 // scale, 2)
     change = (1e-3 * ndimage.gaussian_filter(x, (1, 1, 0))).astype(np.float32)
-    difference = operators.reduce(quiet, image + change) - operators.reduce(quiet, image - change)
+    difference = operators.reduce(noiseless, image + change) - operators.reduce(noiseless, image - change)
     assert np.abs(difference / 2 - operator.forward(change)).max() < 0.03 * np.abs(difference / 2).max()
 
 
-def test_reduction_without_noise_is_the_mean_of_many_with_it():
+def test_degradation_without_noise_is_the_mean_of_many_with_noise():
     for name in ("xray(photons=20000)", "ct", "mr", "ultrasound(looks=64)"):
         degradation = degradations.make(2, degradation=name, quantize_lr=False)
-        image, rng = picture(16, 16), np.random.default_rng(0)
+        image, rng = smooth_image(16, 16), np.random.default_rng(0)
         mean = np.mean([degradation(image, 65535, rng) for _ in range(200)], axis=0)
         np.testing.assert_allclose(operators.reduce(operators.without_noise(degradation), image), mean, atol=0.01)
 
 
-def test_step_without_rows_and_columns_apart_is_refused():
+def test_step_that_is_not_separable_is_refused():
     class Turned:
         random = False
 
@@ -140,67 +142,67 @@ def test_step_without_rows_and_columns_apart_is_refused():
         def __repr__(self):
             return "Turned()"
 
-    with pytest.raises(InputError, match=r"rows and columns apart.* Received: Turned\(\)"):
-        operators.linearised(degradations.Degradation((Turned(),)), picture(24, 24))
+    with pytest.raises(InputError, match=r"separable, or pointwise.* Received: Turned\(\)"):
+        operators.linearize(degradations.Degradation((Turned(),)), smooth_image(24, 24))
 
 
 def test_data_step_is_the_least_squares_solution():
-    lr, hr, degradation = pair(5, 4, 2, blur_sigma=0.8)
+    lr, _, degradation = pair(5, 4, 2, blur_sigma=0.8)
     image = resize.upscale(lr, 2) + np.float32(0.05)
-    operator, reduced = operators.linearised(operators.without_noise(degradation), image)
+    operator, reduced = operators.linearize(operators.without_noise(degradation), image)
     columns = [operator.forward(unit.reshape(image.shape)).ravel() for unit in np.eye(image.size)]
     matrix, weight = np.stack(columns, axis=1), 0.02
     stacked = np.vstack([matrix, weight**0.5 * np.eye(image.size)])
     wanted = np.concatenate([(lr - reduced).ravel(), np.zeros(image.size)])
     expected = image + np.linalg.lstsq(stacked, wanted, rcond=None)[0].reshape(image.shape)
-    found = plug_and_play.nearest(operator, reduced, image, lr, weight)
+    found = plug_and_play.solve_data_term(operator, reduced, image, lr, weight)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_noise_of_a_degradation_is_its_standard_deviation():
-    assert operators.noise_of(degradations.make(2, noise_std=0.02)) == pytest.approx(0.02, rel=0.05)
-    assert operators.noise_of(degradations.make(2, blur_sigma=1.0)) == 0.0
+def test_noise_level_is_the_standard_deviation():
+    assert operators.noise_level(degradations.make(2, noise_std=0.02)) == pytest.approx(0.02, rel=0.05)
+    assert operators.noise_level(degradations.make(2, blur_sigma=1.0)) == 0.0
     # Poisson's and the electronics' variance behind a logarithm, as `xray.Detection` says; exp(-1.5) of the dose.
     quanta = 2000 * np.exp(-1.5)
     expected = np.sqrt(quanta + 10**2) / (quanta * 3)
-    assert operators.noise_of(degradations.make(2, degradation="xray(photons=2000)")) == pytest.approx(
+    assert operators.noise_level(degradations.make(2, degradation="xray(photons=2000)")) == pytest.approx(
         expected, rel=0.1
     )
 
 
 @pytest.mark.parametrize("degradation", ["ct(noise_std=0.03)", "mr(noise_std=0.03)", "ultrasound", "xray(photons=500)"])
-def test_noise_is_not_enlarged_by_back_projection(degradation):
+def test_noise_is_not_amplified_by_back_projection(degradation):
     degradation = degradations.make(2, degradation=degradation, quantize_lr=False)
-    hr = (0.25 + picture(96, 96) / 2).astype(np.float32)
+    hr = (0.25 + smooth_image(96, 96) / 2).astype(np.float32)
     lr = degradation(hr, 65535, np.random.default_rng(0))
     sr = back_projection.upscaler(2, degradation)(lr)
     assert metrics.psnr(hr, sr, 1.0) > metrics.psnr(hr, resize.upscale(lr, 2), 1.0) - 0.2
 
 
-def test_back_projection_stops_where_the_error_is_the_noise():
+def test_back_projection_stops_at_the_noise_level():
     lr, hr, degradation = pair(24, 24, 2, noise_std=0.03)
-    quiet = operators.without_noise(degradation)
+    noiseless = operators.without_noise(degradation)
 
     def error(sr):
-        return np.sqrt(np.mean((lr - operators.reduce(quiet, sr)) ** 2))
+        return np.sqrt(np.mean((lr - operators.reduce(noiseless, sr)) ** 2))
 
     far = np.full_like(hr, lr.mean())
     found = [error(operators.back_project(far, lr, degradation, n)) for n in range(12)]
-    noise = operators.noise_of(degradation)
+    noise = operators.noise_level(degradation)
     last = next(n for n, value in enumerate(found) if value <= noise)
     assert 0 < last < 10 and found[last:] == [found[last]] * (12 - last)
     near = operators.back_project(far, lr, degradation, last)
     np.testing.assert_array_equal(operators.back_project(near, lr, degradation, 5), near)
 
 
-def test_levels_fall_to_that_of_the_noise():
-    found = plug_and_play.levels(2, 0.02)
+def test_noise_levels_decrease_to_that_of_the_data():
+    found = plug_and_play.noise_levels(2, 0.02)
     assert len(found) == 8 and found[0] == pytest.approx(24 / 255) and found[-1] == pytest.approx(0.02)
-    assert plug_and_play.levels(2, 0.001)[-1] == pytest.approx(2 / 255)
+    assert plug_and_play.noise_levels(2, 0.001)[-1] == pytest.approx(2 / 255)
     np.testing.assert_allclose(found[1:] / found[:-1], found[1] / found[0])
 
 
-def test_denoiser_has_ircnns_seven_layers_and_sees_16_pixels_far():
+def test_denoiser_has_the_layers_and_receptive_field_of_ircnn():
     network = plug_and_play.denoiser(1, 8)
     layers = [layer for layer in network.layers if layer.name.startswith("conv")]
     assert [layer.dilation_rate[0] for layer in layers] == [1, 2, 3, 4, 3, 2, 1]
@@ -215,29 +217,31 @@ def test_denoiser_has_ircnns_seven_layers_and_sees_16_pixels_far():
     assert np.abs(changed - 20).max() == 16
 
 
-def test_halves_are_every_other_pixel_and_can_be_joined():
+def test_space_to_depth_takes_every_other_pixel_and_is_inverted():
     image = np.random.default_rng(0).random((6, 8, 3), np.float32)
-    parts = plug_and_play.halved(image)
+    parts = plug_and_play.space_to_depth(image)
     np.testing.assert_array_equal(parts[..., 3:6], image[::2, 1::2])
     np.testing.assert_array_equal(parts[..., 6:9], image[1::2, ::2])
-    np.testing.assert_array_equal(plug_and_play.joined(parts), image)
+    np.testing.assert_array_equal(plug_and_play.depth_to_space(parts), image)
 
 
-def test_pursuit_is_that_of_scikit_learn():
+def test_matching_pursuit_equals_scikit_learn():
     linear_model = pytest.importorskip("sklearn.linear_model")
     rng = np.random.default_rng(0)
     atoms = rng.standard_normal((40, 12)).astype(np.float32)
     atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
     signals = rng.standard_normal((30, 12)).astype(np.float32)
-    found = sparse_coding.dense(*sparse_coding.pursue(atoms, signals, 3), 40)
+    found = sparse_coding.dense_codes(*sparse_coding.matching_pursuit(atoms, signals, 3), 40)
     expected = linear_model.orthogonal_mp(atoms.T.astype(float), signals.T.astype(float), n_nonzero_coefs=3).T
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_pursuit_finds_the_atoms_that_made_a_signal_and_nothing_in_none():
+def test_matching_pursuit_recovers_sparse_signals_and_zero():
     atoms = np.eye(6, dtype=np.float32)
     signals = np.array([[0, 2, 0, -3, 0, 1], [0, 0, 0, 0, 0, 0]], np.float32)
-    np.testing.assert_allclose(sparse_coding.dense(*sparse_coding.pursue(atoms, signals), 6), signals, atol=1e-6)
+    np.testing.assert_allclose(
+        sparse_coding.dense_codes(*sparse_coding.matching_pursuit(atoms, signals), 6), signals, atol=1e-6
+    )
 
 
 def test_derivatives_by_hand():
@@ -250,25 +254,25 @@ def test_derivatives_by_hand():
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("height,width", [(5, 7), (2, 2)])
 @pytest.mark.parametrize("at_once", [8192, 12])
-def test_patches_laid_over_one_another_give_the_image_again(monkeypatch, scale, height, width, at_once):
-    monkeypatch.setattr(sparse_coding, "_AT_ONCE", at_once)
+def test_average_of_extracted_patches_is_the_image(monkeypatch, scale, height, width, at_once):
+    monkeypatch.setattr(sparse_coding, "_PATCHES_AT_ONCE", at_once)
     # One atom a patch pixel, each patch coded in full: the mean of the overlapping patches is the image itself.
     image = np.random.default_rng(0).random((height * scale, width * scale), np.float32)
-    patches = sparse_coding.windows(image[..., None], scale)
+    patches = sparse_coding.extract_patches(image[..., None], scale)
     assert patches.shape == (height, width, 1, 3 * scale, 3 * scale)
-    laid = sparse_coding.overlaid(lambda rows: patches[rows].reshape(-1, 9 * scale**2), height, width, scale)
+    laid = sparse_coding.average_patches(lambda rows: patches[rows].reshape(-1, 9 * scale**2), height, width, scale)
     np.testing.assert_allclose(laid, image, atol=1e-6)
 
 
-def test_sizes_of_self_similarity_end_at_the_scale_in_steps_of_at_most_one_and_a_half():
-    assert self_similarity.sizes(10, 7, 2) == [(14, 10), (20, 14)]
+def test_step_sizes_of_self_similarity_end_at_the_scale():
+    assert self_similarity.step_sizes(10, 7, 2) == [(14, 10), (20, 14)]
     for scale in (2, 3, 4, 8):
-        sides = [100, *(height for height, _ in self_similarity.sizes(100, 50, scale))]
+        sides = [100, *(height for height, _ in self_similarity.step_sizes(100, 50, scale))]
         assert sides[-1] == 100 * scale
-        assert max(b / a for a, b in zip(sides, sides[1:], strict=False)) < 1.51
+        assert max(b / a for a, b in itertools.pairwise(sides)) < 1.51
 
 
-def test_search_starts_at_the_pixel_under_the_same_place():
+def test_search_starts_at_the_corresponding_pixel():
     # Pixel i of the larger image lies at (i + 0.5) / 2 - 0.5 of the smaller one.
     np.testing.assert_array_equal(self_similarity._nearest(8, 4, 0.5), [0, 0, 1, 1, 2, 2, 3, 3])
 

@@ -1,4 +1,4 @@
-"""Classical methods that learn: from training images alone, once, into files that the other commands take."""
+"""Classical methods fitted to training images: trained once, saved in files that the other commands read."""
 
 import json
 import pathlib
@@ -46,7 +46,7 @@ def scored(upscaler, source, scale, degradation):
     return np.mean(found, axis=0)
 
 
-def test_filters_are_those_of_scipys_least_squares():
+def test_filters_equal_scipys_least_squares():
     rng = np.random.default_rng(0)
     lr, hr = rng.random((30, 26, 1), np.float32), rng.random((60, 52, 1), np.float32)
     x, y = optimal_linear.samples(lr, hr, 2, 10**6, np.random.default_rng(1))
@@ -64,14 +64,14 @@ def test_linear_filters_beat_bicubic_on_chest_x_rays_of_other_patients(tmp_path,
         pytest.skip("too few chest X-rays of 512 x 512 pixels")
     pixels = [np.asarray(Image.open(file).convert("L"))[..., None] for file in files]
     source, fields = ArraySource(tmp_path, {"train": pixels[:45], "test": pixels[45:]}), {"scale": scale}
-    made = fitting.fitted(classical.named("optimal_linear"), source, fields)
+    made = fitting.fit_upscaler(classical.create("optimal_linear"), source, fields)
     learned, bicubic = scored(made, source, scale, degradations.of(fields))
     assert 0.6 < learned - bicubic < 1.2
 
 
 @pytest.mark.parametrize("scale", [2, 3])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_network_of_the_filters_gives_what_the_least_squares_gave(scale, channels):
+def test_network_of_the_filters_equals_the_linear_model(scale, channels):
     # The samples, by NumPy, and the network, by Keras, must mean the same pixels, up to the image's edge.
     rng = np.random.default_rng(0)
     lr = rng.random((13, 17, channels), np.float32)
@@ -82,7 +82,7 @@ def test_network_of_the_filters_gives_what_the_least_squares_gave(scale, channel
     np.testing.assert_allclose(x @ kernel.transpose(2, 0, 1, 3).reshape(x.shape[1], -1), y, atol=1e-5)
 
 
-def test_filters_learn_a_known_filter_and_leave_nothing():
+def test_filters_recover_a_known_filter():
     # HR is the interpolation plus a quarter of the left neighbour's difference: the solution is that filter.
     rng = np.random.default_rng(0)
     lr = ndimage_smooth(rng.random((40, 40, 1), np.float32))
@@ -103,16 +103,16 @@ def ndimage_smooth(image):
     return ndimage.gaussian_filter(image, (0.5, 0.5, 0))
 
 
-def test_black_training_images_leave_the_interpolation_as_it_is():
+def test_black_training_images_give_the_interpolation():
     kernel = optimal_linear.solve(np.zeros((121, 121)), np.zeros((121, 4)), 1)
     assert not kernel.any()
 
 
 @pytest.mark.parametrize("name", ["optimal_linear", "sparse_coding"])
 @pytest.mark.parametrize("scale,channels,dtype", [(2, 1, np.uint8), (3, 3, np.uint16), (4, 1, np.uint16)])
-def test_what_was_learned_beats_bicubic_on_other_images(tmp_path, capsys, name, scale, channels, dtype):
+def test_fitted_method_beats_bicubic_on_test_images(tmp_path, capsys, name, scale, channels, dtype):
     source, fields = photographs(tmp_path, channels, dtype), {"scale": scale}
-    made = fitting.fitted(classical.named(name), source, fields)
+    made = fitting.fit_upscaler(classical.create(name), source, fields)
     learned, bicubic = scored(made, source, scale, degradations.of(fields))
     assert learned > bicubic + 0.3
     assert made.parameters > 100 and made.name == name
@@ -122,22 +122,22 @@ FAST = {"filters": 32, "steps": 250, "batch": 8, "learning_rate": 2e-3}
 
 
 @pytest.mark.large
-def test_denoiser_learns_to_take_noise_off(tmp_path, monkeypatch):
+def test_denoiser_learns_to_remove_noise(tmp_path, monkeypatch):
     monkeypatch.setattr(plug_and_play, "SETTINGS", plug_and_play.SETTINGS | FAST)
     faint = {"train": [120 + image // 16 for image in smooth_images(6, 64, 0)]}
     cache = pipeline.cache_of(ArraySource(tmp_path, faint), "train")
-    network = plug_and_play.network_of(plug_and_play.fit(cache, 2, None, 0))
-    noisy, noise = plug_and_play.batch(cache, 1, 0)
+    network = plug_and_play.load_denoiser(plug_and_play.fit(cache, 2, None, 0))
+    noisy, noise = plug_and_play.training_batch(cache, 1, 0)
     level = noisy[..., -1:]
     before, after = np.mean((level * noise) ** 2), np.mean((level * (noise - np.asarray(network(noisy)))) ** 2)
     assert after < 0.75 * before
 
 
-def test_training_batch_depends_on_seed_and_step_alone_and_has_the_noise_it_says(tmp_path):
+def test_training_batch_depends_on_seed_and_step_and_has_the_stated_noise(tmp_path):
     cache = pipeline.cache_of(photographs(tmp_path), "train")
-    noisy, noise = plug_and_play.batch(cache, 0, 5)
-    np.testing.assert_array_equal(noisy, plug_and_play.batch(cache, 0, 5)[0])
-    assert not np.array_equal(noisy, plug_and_play.batch(cache, 0, 6)[0])
+    noisy, noise = plug_and_play.training_batch(cache, 0, 5)
+    np.testing.assert_array_equal(noisy, plug_and_play.training_batch(cache, 0, 5)[0])
+    assert not np.array_equal(noisy, plug_and_play.training_batch(cache, 0, 6)[0])
     levels = noisy[..., -1]
     assert (levels == levels[:, :1, :1]).all() and len(np.unique(levels)) > 1
     for one, level, drawn in zip(noisy, levels[:, 0, 0], noise, strict=True):
@@ -149,7 +149,7 @@ def test_training_batch_depends_on_seed_and_step_alone_and_has_the_noise_it_says
 @pytest.mark.parametrize(
     "name", ["optimal_linear", "sparse_coding", pytest.param("plug_and_play", marks=pytest.mark.large)]
 )
-def test_learning_is_done_once_and_again_for_another_seed(tmp_path, capsys, name):
+def test_fit_is_cached_by_seed(tmp_path, capsys, name):
     source, fields = photographs(tmp_path), {"scale": 2, "blur_sigma": 0.5, "noise_std": None}
     first = classical.fitted_file(name, source, fields)
     said = capsys.readouterr().out
@@ -165,7 +165,7 @@ def test_learning_is_done_once_and_again_for_another_seed(tmp_path, capsys, name
     assert upscalers.load(str(classical.fitted_file(name, source, fields))).weights_sha256 == before
 
 
-def test_another_degradation_has_a_file_of_its_own(tmp_path):
+def test_each_degradation_has_its_own_file(tmp_path):
     source = photographs(tmp_path)
     fields = [{}, {"blur_sigma": 0.7}, {"noise_std": 0.02}, {"quantize_lr": False}, {"degradation": "ct"}]
     found = {classical.fitted_file("optimal_linear", source, {"scale": 2, **each}) for each in fields}
@@ -175,10 +175,10 @@ def test_another_degradation_has_a_file_of_its_own(tmp_path):
 @pytest.mark.parametrize("name", classical.LEARNING)
 def test_dataset_without_training_images_is_refused(tmp_path, name):
     with pytest.raises(InputError, match=f"{name} learns from the train split, which arrays does not hold"):
-        fitting.fitted(classical.named(name), photographs(tmp_path, splits=("test",)), {"scale": 2})
+        fitting.fit_upscaler(classical.create(name), photographs(tmp_path, splits=("test",)), {"scale": 2})
 
 
-def test_training_never_reads_the_images_that_are_judged(tmp_path, monkeypatch):
+def test_training_never_reads_the_images_that_are_evaluated(tmp_path, monkeypatch):
     source, read = photographs(tmp_path), []
     examples = source.examples
     monkeypatch.setattr(source, "examples", lambda split: read.append(split) or examples(split))
@@ -187,7 +187,7 @@ def test_training_never_reads_the_images_that_are_judged(tmp_path, monkeypatch):
     assert read == ["train"]
 
 
-def test_evaluate_takes_them_by_name_and_upscale_the_files(tmp_path, monkeypatch, capsys):
+def test_evaluate_takes_names_and_upscale_takes_files(tmp_path, monkeypatch, capsys):
     source = photographs(tmp_path)
     monkeypatch.setattr(data, "load_for", lambda *_: source)
     names = list(classical.METHODS)
@@ -209,26 +209,26 @@ def test_evaluate_takes_them_by_name_and_upscale_the_files(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("name", classical.LEARNING)
-def test_upscale_with_the_name_of_one_that_learns_says_how_to_come_by_a_file(tmp_path, name):
+def test_upscale_with_the_name_of_a_learning_method_explains_how_to_get_a_file(tmp_path, name):
     images.write_image(tmp_path / "in.png", np.zeros((20, 20, 1), np.uint8), 255)
     with pytest.raises(InputError, match=f"{name} learns from images: python -m tfmisr.evaluate {name}"):
         upscale.main(["--model", name, str(tmp_path / "in.png"), "--output", str(tmp_path / "out.png")])
 
 
-def test_filters_run_in_tiles_and_in_tflite_files_of_whole_numbers(tmp_path):
+def test_filters_run_in_tiles_and_in_tflite_integer_files(tmp_path):
     from tiny_network import picture, write_tflite
 
     rng = np.random.default_rng(0)
     kernel = rng.standard_normal((11, 11, 1, 4)).astype(np.float32) / 200
     network = optimal_linear.build(kernel)
     lr = picture(70, 90)
-    whole = np.asarray(network(lr[None]))[0]
+    full = np.asarray(network(lr[None]))[0]
     assert upscalers.receptive_radius(network) == 5  # the interpolation beside the filters sees two
-    np.testing.assert_allclose(upscalers.tiled(network, 16)(lr, 2), whole, atol=1e-5)
+    np.testing.assert_allclose(upscalers.tiled(network, 16)(lr, 2), full, atol=1e-5)
     for flavour, tolerance in (("float32", 1e-5), ("int8", 0.02)):
         write_tflite(tmp_path / f"{flavour}.tflite", network, flavour)
         found = upscalers.load(str(tmp_path / f"{flavour}.tflite"))(lr, 2)
-        assert np.abs(found - whole).max() < tolerance
+        assert np.abs(found - full).max() < tolerance
 
 
 def broken(path, about, **arrays):
@@ -246,9 +246,9 @@ ARRAYS = {"projection": (144, 4), "low": (5, 4), "high": (5, 36)}
         ({**ABOUT, "scale": "2"}, ARRAYS, np.float32, "scale must be"),
         ({**ABOUT, "scale": 3}, ARRAYS, np.float32, "dictionaries of sparse_coding for scale 3"),
         ({**ABOUT, "degradation": "none"}, ARRAYS, np.float32, "degradation must be one of"),
-        ({"method": "sparse_coding"}, ARRAYS, np.float32, "does not say its scale"),
+        ({"method": "sparse_coding"}, ARRAYS, np.float32, "does not contain scale"),
         ({"method": "optimal_linear"}, ARRAYS, np.float32, "Received: optimal_linear"),
-        ({"method": 3}, ARRAYS, np.float32, "its method is no name"),
+        ({"method": 3}, ARRAYS, np.float32, "its method is not a name"),
         ({"method": "plug_and_play"}, ARRAYS, np.float32, "weights of a denoiser"),
         ({"method": "plug_and_play"}, {}, np.float32, "weights of a denoiser"),
         (ABOUT, {"low": (5, 4)}, np.float32, "dictionaries of sparse_coding"),
@@ -257,18 +257,18 @@ ARRAYS = {"projection": (144, 4), "low": (5, 4), "high": (5, 36)}
         (ABOUT, ARRAYS, object, "expected a method's .npz file"),
     ],
 )
-def test_file_that_is_something_else_is_refused_in_one_line(tmp_path, about, shapes, dtype, message):
+def test_file_with_other_content_is_refused_in_one_line(tmp_path, about, shapes, dtype, message):
     broken(tmp_path / "a.npz", about, **{name: np.zeros(shape, dtype) for name, shape in shapes.items()})
     with pytest.raises(InputError, match=message):
         upscalers.load(str(tmp_path / "a.npz"))
 
 
-def test_file_that_is_no_archive_or_too_large_is_refused(tmp_path, monkeypatch):
+def test_file_that_is_not_an_archive_or_too_large_is_refused(tmp_path, monkeypatch):
     (tmp_path / "a.npz").write_bytes(b"hello")
     with pytest.raises(InputError, match="expected a method's .npz file"):
         upscalers.load(str(tmp_path / "a.npz"))
     broken(tmp_path / "b.npz", ABOUT, **{name: np.zeros(shape, np.float32) for name, shape in ARRAYS.items()})
     assert upscalers.load(str(tmp_path / "b.npz")).scale == 2
-    monkeypatch.setattr(store, "_LARGEST", 1000)
+    monkeypatch.setattr(store, "_MAX_BYTES", 1000)
     with pytest.raises(InputError, match="it holds .* bytes"):
         upscalers.load(str(tmp_path / "b.npz"))

@@ -52,22 +52,22 @@ def test_luma_is_the_networks_and_chroma_is_interpolated(tmp_path, network, dtyp
     assert np.abs(out.pixels - np.clip(expected, 0, max_val)).max() < 0.5 + 0.2 * (max_val > 255) + 1e-3
 
 
-def test_luma_is_that_of_pillow_within_its_8_bits():
+def test_luma_equals_pillow_up_to_8_bit_rounding():
     pixels = rgb(255, np.uint8)
     planes = Image.fromarray(pixels).convert("YCbCr").split()
     size, kinds = (72, 80), (Image.Resampling.NEAREST, Image.Resampling.BICUBIC, Image.Resampling.BICUBIC)
     merged = Image.merge("YCbCr", [p.resize(size, kind) for p, kind in zip(planes, kinds, strict=True)])
     nearest = upscalers.Upscaler("n", lambda lr, scale: lr.repeat(scale, 0).repeat(scale, 1), channels=1)
-    out = luma.of_color(nearest)(pixels.astype(np.float32) / 255, 2, 255)
+    out = luma.luma_upscaler(nearest)(pixels.astype(np.float32) / 255, 2, 255)
     difference = np.abs(out.astype(int) - np.asarray(merged.convert("RGB"), int))
     # Pillow cuts Y, Cb and Cr down to integers, which makes red and blue 1.6 and 1.8 darker there and back.
     assert difference.max() <= 5 and difference.mean() < 1.5
 
 
-def test_gray_images_are_what_they_were_and_models_of_color_are_refused(tmp_path, network):
+def test_gray_images_do_not_change_and_models_for_color_are_refused(tmp_path, network):
     gray = np.random.default_rng(0).random((20, 24, 1), np.float32)
     model = upscalers.load(str(network))
-    np.testing.assert_array_equal(luma.of_color(model)(gray, 2), model(gray, 2))
+    np.testing.assert_array_equal(luma.luma_upscaler(model)(gray, 2), model(gray, 2))
     images.write_image(tmp_path / "in.png", rgb(255, np.uint8), 255)
     with pytest.raises(InputError, match="--color luma is for models of gray images, bicubic takes color"):
         upscale.main(
@@ -75,11 +75,11 @@ def test_gray_images_are_what_they_were_and_models_of_color_are_refused(tmp_path
         )
 
 
-def test_refusal_says_what_to_do_on_the_files_own_line_and_the_folder_is_free_for_it(tmp_path, network, capsys):
+def test_refusal_gives_advice_in_the_line_of_the_file_and_frees_the_folder(tmp_path, network, capsys):
     (tmp_path / "in" / "one").mkdir(parents=True)
     images.write_image(tmp_path / "in" / "one" / "a.png", rgb(255, np.uint8), 255)
     arguments = ["--model", str(network), str(tmp_path / "in"), "--output", str(tmp_path / "out")]
-    with pytest.raises(InputError, match="1 of 1 image could not be enlarged: .*a.png"):
+    with pytest.raises(InputError, match="1 of 1 image could not be upscaled: .*a.png"):
         upscale.main(arguments)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"failed: {tmp_path / 'in' / 'one' / 'a.png'}: net is for gray images")

@@ -56,7 +56,7 @@ def odd(tmp_path):
     "environment",
     [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
 )
-def test_folder_is_enlarged_whatever_the_terminal_can_show(odd, tmp_path, environment):
+def test_folder_is_upscaled_whatever_the_terminal_can_show(odd, tmp_path, environment):
     command = [sys.executable, "-m", "tfmisr.upscale", "--model", "bicubic", "--scale", "2", odd, "--output"]
     given = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     done = subprocess.run([*command, tmp_path / SHIFT_JIS], env=given, capture_output=True)
@@ -67,7 +67,7 @@ def test_folder_is_enlarged_whatever_the_terminal_can_show(odd, tmp_path, enviro
 
 
 @needs_bytes
-def test_folder_is_trained_on_and_judged_and_the_run_has_such_a_name_too(odd, tmp_path, capsys):
+def test_folder_is_trained_on_and_evaluated_and_the_run_has_such_a_name_too(odd, tmp_path, capsys):
     cli.prepare_output()
     workdir, results = tmp_path / SHIFT_JIS, tmp_path / f"{LATIN} found"
     flags = ["--scale", "2", "--patch_size", "8", "--batch_size", "2", "--steps", "2", "--save_every", "2"]
@@ -93,7 +93,7 @@ def test_tflite_file_may_have_such_a_name(tmp_path):
 
 
 @pytest.mark.parametrize("name,meant", [("bicubik", "bicubic"), ("fats-x2+", "fast-x2"), ("Best_X4", "best-x4")])
-def test_mistyped_model_gets_the_nearest_name(name, meant):
+def test_mistyped_model_gets_a_suggestion(name, meant):
     with pytest.raises(errors.InputError, match=rf"did you mean {meant}\?$"):
         upscalers.load(name)
 

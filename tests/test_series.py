@@ -176,7 +176,7 @@ def test_single_file_says_which_scale_it_has(tmp_path, capsys):
 def test_like_without_the_series_or_too_narrow_is_refused(tmp_path):
     folder = sixteen(tmp_path / "in")
     other = slices(tmp_path / "other", [900], SeriesInstanceUID="1.2.9")
-    for like, message in ((other, "no image of the same Series Instance UID"), (tmp_path / "no", "found nothing")):
+    for like, message in ((other, "no image with the same Series Instance UID"), (tmp_path / "no", "found nothing")):
         with pytest.raises(InputError, match=message):
             run(folder / "3.dcm", "--output", tmp_path / "a.dcm", "--like", like)
     with pytest.raises(InputError, match=r"3.dcm: the values go from 0 to 1320, beyond .* 0 to 1023"):
@@ -191,11 +191,11 @@ def test_folder_keeps_the_scale_that_it_began_with(tmp_path, capsys):
     assert scale == {"shift": 0, "max_val": 1023, "slope": 1.0, "intercept": 0.0}
     assert "1.2.3" not in (tmp_path / "out" / "upscale.json").read_text()  # a UID may lead to a patient
     slices(tmp_path / "in", [900, 500, 100, 1500])
-    with pytest.raises(InputError, match="1 of 4 images could not be enlarged: .*3.dcm"):
+    with pytest.raises(InputError, match="1 of 4 images could not be upscaled: .*3.dcm"):
         run(folder, "--output", tmp_path / "out")
     assert "0 to 1500, beyond the scale of the series, 0 to 1023" in capsys.readouterr().out
     assert "0 to 1023" in pydicom.dcmread(tmp_path / "out" / "2.dcm").DerivationDescription
-    with pytest.raises(InputError, match="another intensity scale than --like gives; choose another --output"):
+    with pytest.raises(InputError, match="another intensity scale than that of --like; choose another --output"):
         run(folder, "--output", tmp_path / "out", "--like", folder, "--overwrite")
 
 
@@ -207,7 +207,7 @@ def test_folder_of_an_earlier_version_is_not_mixed_with_this_one(tmp_path):
         older = {key: value for key, value in record(tmp_path / out).items() if key != "scales"}
         (tmp_path / out / "upscale.json").write_text(json.dumps(older))
     (tmp_path / "out" / "1.dcm").unlink()
-    with pytest.raises(InputError, match="each file had an intensity scale of its own; choose another --output"):
+    with pytest.raises(InputError, match="each file had its own intensity scale; choose another --output"):
         run(folder, "--output", tmp_path / "out")
     run(tmp_path / "eight", "--output", tmp_path / "out8", "--overwrite")  # 8 bits are what they were
 
@@ -225,7 +225,7 @@ def test_sub_folder_is_the_series_of_files_without_a_uid(tmp_path):
     assert {name: images.read_images(tmp_path / "out" / name)[0].max_val for name in expected} == expected
     run(tmp_path / "in" / "a" / "2.png", "--output", tmp_path / "like.png", "--like", tmp_path / "in" / "a")
     assert images.read_images(tmp_path / "like.png")[0].max_val == 4095
-    with pytest.raises(InputError, match="no image of 16 bits without a max_val of its own"):
+    with pytest.raises(InputError, match="no image of 16 bits without its own max_val"):
         run(tmp_path / "in" / "a" / "2.png", "--output", tmp_path / "no.png", "--like", tmp_path / "in")
 
 
@@ -298,7 +298,7 @@ def test_broken_slice_does_not_count(tmp_path):
     folder = slices(tmp_path / "in", [1500, 500])
     content = (folder / "0.dcm").read_bytes()
     (folder / "0.dcm").write_bytes(content[:-500])
-    with pytest.raises(InputError, match="1 of 2 images could not be enlarged: .*0.dcm"):
+    with pytest.raises(InputError, match="1 of 2 images could not be upscaled: .*0.dcm"):
         run(folder, "--output", tmp_path / "out")
     assert [scale["max_val"] for scale in record(tmp_path / "out")["scales"].values()] == [511]
 

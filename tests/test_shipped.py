@@ -1,4 +1,4 @@
-"""The models that come with the package: found by name, checked by their digest, and what their cards promise."""
+"""The models that come with the package: loaded by name, checked by their digest, and as their cards state."""
 
 import hashlib
 import math
@@ -23,7 +23,7 @@ def made_up(tmp_path, monkeypatch):
     return path
 
 
-def test_shipped_model_is_found_by_name_and_enlarges(made_up):
+def test_shipped_model_is_loaded_by_name(made_up):
     assert shipped.names() == ["tiny-x2"] and shipped.path("tiny-x2") == made_up
     upscaler = upscalers.load("tiny-x2")
     assert (upscaler.name, upscaler.scale) == ("tiny-x2", 2)
@@ -31,7 +31,7 @@ def test_shipped_model_is_found_by_name_and_enlarges(made_up):
     np.testing.assert_array_equal(upscaler(lr, 2), runtime.Model(made_up)(lr))
 
 
-def test_file_that_was_changed_is_refused(made_up):
+def test_modified_file_is_refused(made_up):
     made_up.write_bytes(made_up.read_bytes() + b" ")
     with pytest.raises(InputError, match="install tfmisr again"):
         upscalers.load("tiny-x2")
@@ -40,7 +40,7 @@ def test_file_that_was_changed_is_refused(made_up):
         shipped.path("tiny-x2")
 
 
-def test_unknown_name_is_told_with_those_there_are(made_up):
+def test_unknown_name_is_refused_with_the_known_names(made_up):
     with pytest.raises(InputError, match=r"come with tfmisr \(tiny-x2\). Received: best-x8"):
         upscalers.load("best-x8")
 
@@ -51,14 +51,14 @@ def test_file_or_folder_of_that_name_is_not_taken_for_a_shipped_model(made_up, t
     assert not shipped.is_name("mine-x4") and shipped.is_name("mine-x3") and not shipped.is_name("bicubic")
 
 
-def test_without_any_nothing_is_known(tmp_path, monkeypatch):
+def test_no_shipped_models_no_names(tmp_path, monkeypatch):
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "none")
     assert shipped.names() == []
     with pytest.raises(InputError, match="none"):
         shipped.path("best-x4")
 
 
-def test_all_together_are_a_few_megabytes():
+def test_shipped_models_are_a_few_megabytes_in_total():
     assert sum(shipped.path(name).stat().st_size for name in shipped.names()) < MOST_BYTES
 
 
@@ -84,17 +84,17 @@ def test_shipped_model_reads_little_more_than_the_image(name, side):
 
 
 @pytest.mark.parametrize("name", shipped.names())
-def test_windows_of_a_shipped_model_leave_no_seam(name):
-    whole, cut = (runtime.Model(shipped.path(name), max_tile=side) for side in (128, 56))
+def test_tiles_of_a_shipped_model_leave_no_seam(name):
+    one_tile, tiled = (runtime.Model(shipped.path(name), max_tile=side) for side in (128, 56))
     rng = np.random.default_rng(0)
     edges = picture(110, 64) > 0.5 * rng.random((110, 64, 1), np.float32)  # letters on noise
     lr = np.where(edges, picture(110, 64), rng.random((110, 64, 1), np.float32))
-    assert len(list(cut.grid(110, 64))) > 2 and len(list(whole.grid(110, 64))) == 1
-    np.testing.assert_allclose(cut(lr), whole(lr), rtol=0, atol=1e-5)
+    assert len(list(tiled.grid(110, 64))) > 2 and len(list(one_tile.grid(110, 64))) == 1
+    np.testing.assert_allclose(tiled(lr), one_tile(lr), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", shipped.names())
-def test_shipped_model_sees_no_further_than_its_overlap(name):
+def test_receptive_field_of_a_shipped_model_is_within_its_overlap(name):
     model = runtime.Model(shipped.path(name))
     side, middle = 2 * model.overlap + 7, model.overlap + 3
     lr = np.random.default_rng(1).integers(0, 2, (side, side, 1)).astype(np.float32)
@@ -106,7 +106,7 @@ def test_shipped_model_sees_no_further_than_its_overlap(name):
 
 
 @pytest.mark.parametrize("name", shipped.names())
-def test_shipped_model_is_what_its_name_and_its_card_say(name):
+def test_shipped_model_matches_its_name_and_card(name):
     model = runtime.Model(shipped.path(name))
     assert model.card["name"] == name and name.endswith(f"-x{model.scale}")
     for field in ("modality", "licence", "training", "protocol", "scores", "intended_use", "limits"):

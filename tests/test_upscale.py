@@ -1,4 +1,4 @@
-"""python -m tfmisr.upscale on files of every depth, folders, and mistakes."""
+"""`python -m tfmisr.upscale` on files of every bit depth, folders, and user errors."""
 
 import errno
 import os
@@ -33,7 +33,7 @@ def noise(shape, top, dtype):
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("dtype,max_val", [(np.uint8, 255), (np.uint16, 65535)])
-def test_depth_and_channels_stay_what_they_are(tmp_path, suffix, channels, dtype, max_val):
+def test_bit_depth_and_channels_are_kept(tmp_path, suffix, channels, dtype, max_val):
     pixels = noise((20, 24, channels), max_val, dtype)
     images.write_image(tmp_path / f"in{suffix}", pixels, max_val)
     run("--model", "bicubic", "--scale", 2, tmp_path / f"in{suffix}", "--output", tmp_path / f"out{suffix}")
@@ -41,7 +41,7 @@ def test_depth_and_channels_stay_what_they_are(tmp_path, suffix, channels, dtype
     assert (out.pixels.shape, out.pixels.dtype, out.max_val) == ((40, 48, channels), dtype, max_val)
 
 
-def test_8_bit_result_equals_pillows_within_rounding(tmp_path):
+def test_8_bit_result_equals_pillow_up_to_rounding(tmp_path):
     pixels = 60 + noise((20, 24), 120, np.uint8)
     Image.fromarray(pixels).save(tmp_path / "in.png")
     run("--model", "bicubic", "--scale", 3, tmp_path / "in.png", "--output", tmp_path / "out.png")
@@ -50,7 +50,7 @@ def test_8_bit_result_equals_pillows_within_rounding(tmp_path):
     assert np.abs(difference).max() <= 1
 
 
-def test_16_bit_ramp_keeps_its_levels(tmp_path):
+def test_16_bit_ramp_keeps_its_gray_levels(tmp_path):
     ramp = np.linspace(20_000, 21_000, 64).astype(np.uint16)[None, :, None].repeat(16, 0)
     images.write_image(tmp_path / "in.png", ramp, 65535)
     run("--model", "bicubic", "--scale", 4, tmp_path / "in.png", "--output", tmp_path / "out.png")
@@ -66,8 +66,8 @@ def test_network_from_a_file_is_applied_in_tiles(tmp_path, size):
     pixels = noise((70, 90, 1), 65535, np.uint16)
     images.write_image(tmp_path / "in.png", pixels, 65535)
     run("--model", tmp_path / "net.keras", tmp_path / "in.png", "--output", tmp_path / "a.png", *size)
-    whole = np.asarray(network(pixels[None].astype(np.float32) / 65535, training=False))[0]
-    expected = np.rint(np.clip(whole, 0, 1) * 65535)
+    full = np.asarray(network(pixels[None].astype(np.float32) / 65535, training=False))[0]
+    expected = np.rint(np.clip(full, 0, 1) * 65535)
     out = images.read_images(tmp_path / "a.png")[0].pixels
     assert np.abs(out.astype(int) - expected).max() <= 1
 
@@ -84,17 +84,17 @@ def test_tflite_file_is_applied_without_tensorflow(tmp_path):
     arguments = ["--model", tmp_path / "net.tflite", tmp_path / "in.png", "--output", tmp_path / "out.png"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    whole = np.asarray(network(pixels[None].astype(np.float32) / 65535, training=False))[0]
+    full = np.asarray(network(pixels[None].astype(np.float32) / 65535, training=False))[0]
     out = images.read_images(tmp_path / "out.png")[0].pixels
-    assert np.abs(out.astype(int) - np.rint(np.clip(whole, 0, 1) * 65535)).max() <= 1
+    assert np.abs(out.astype(int) - np.rint(np.clip(full, 0, 1) * 65535)).max() <= 1
 
 
-def test_folder_keeps_its_structure_and_goes_on_after_a_bad_file(tmp_path, capsys):
+def test_folder_keeps_its_structure_and_continues_after_a_bad_file(tmp_path, capsys):
     (tmp_path / "in" / "a").mkdir(parents=True)
     for name in ("one.png", "a/two.png"):
         images.write_image(tmp_path / "in" / name, noise((16, 16, 1), 255, np.uint8), 255)
     (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    with pytest.raises(InputError, match="1 of 3 images could not be enlarged: .*bad.png"):
+    with pytest.raises(InputError, match="1 of 3 images could not be upscaled: .*bad.png"):
         run("--model", "nearest", "--scale", 2, tmp_path / "in", "--output", tmp_path / "out")
     written = sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*.png"))
     assert written == [pathlib.Path("a/two.png"), pathlib.Path("one.png")]
@@ -117,7 +117,7 @@ def test_folder_keeps_its_structure_and_goes_on_after_a_bad_file(tmp_path, capsy
         (("in.png", "--output", "out.png", "--scale", "6"), "scale must be 2, 3, 4 or 8. Received: 6"),
     ],
 )
-def test_mistake_is_told_and_leaves_nothing(tmp_path, monkeypatch, arguments, message):
+def test_user_error_is_reported_and_leaves_no_files(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     for folder in ("sub", "empty"):
         pathlib.Path(folder).mkdir()
@@ -130,7 +130,7 @@ def test_mistake_is_told_and_leaves_nothing(tmp_path, monkeypatch, arguments, me
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_dicom_becomes_a_png_of_its_own_depth(tmp_path, shared_data):
+def test_dicom_becomes_a_png_of_the_same_depth(tmp_path, shared_data):
     source = shared_data / "dicom" / "nema_MR1_UNC.dcm"
     run("--model", "bicubic", "--scale", 2, source, "--output", tmp_path / "out.png")
     image, out = images.read_images(source)[0], images.read_images(tmp_path / "out.png")[0]
@@ -145,7 +145,7 @@ def test_image_of_one_row_is_refused_by_a_network_in_one_line(tmp_path):
         run("--model", tmp_path / "net.keras", tmp_path / "in.png", "--output", tmp_path / "out.png")
 
 
-def test_files_of_a_folder_are_known_by_their_content(tmp_path):
+def test_file_types_in_a_folder_are_detected_by_content(tmp_path):
     (tmp_path / "in").mkdir()
     images.write_image(tmp_path / "a.png", noise((16, 16, 1), 255, np.uint8), 255)
     (tmp_path / "a.png").rename(tmp_path / "in" / "IM0001")
@@ -183,7 +183,7 @@ def folder_of_three(tmp_path):
     return ["--model", "bicubic", "--scale", 2, tmp_path / "in", "--output", tmp_path / "out"]
 
 
-def test_what_is_done_in_a_folder_is_not_done_again(tmp_path, capsys):
+def test_existing_results_in_a_folder_are_skipped(tmp_path, capsys):
     arguments = folder_of_three(tmp_path)
     run(*arguments)
     (tmp_path / "out" / "1.png").unlink()
@@ -198,29 +198,29 @@ def test_what_is_done_in_a_folder_is_not_done_again(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), MemoryError()])
-def test_folder_goes_on_after_a_file_that_the_system_refuses(tmp_path, monkeypatch, error):
+def test_folder_continues_after_an_error_of_the_operating_system(tmp_path, monkeypatch, error):
     from tfmisr.inference import batch
 
-    write = batch.BatchUpscaler._picture
+    write = batch.BatchUpscaler._write_image
 
-    def picture(self, source, target, intensities):
+    def write_image(self, source, target, intensities):
         if source.name == "1.png":
             raise error
         return write(self, source, target, intensities)
 
-    monkeypatch.setattr(batch.BatchUpscaler, "_picture", picture)
-    with pytest.raises(InputError, match="1 of 3 images could not be enlarged: .*1.png"):
+    monkeypatch.setattr(batch.BatchUpscaler, "_write_image", write_image)
+    with pytest.raises(InputError, match="1 of 3 images could not be upscaled: .*1.png"):
         run(*folder_of_three(tmp_path))
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["0.png", "2.png"]
 
 
-def test_full_disk_ends_the_folder(tmp_path, monkeypatch):
+def test_full_disk_stops_the_folder(tmp_path, monkeypatch):
     from tfmisr.inference import batch
 
     def full(self, source, target, intensities):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(batch.BatchUpscaler, "_picture", full)
+    monkeypatch.setattr(batch.BatchUpscaler, "_write_image", full)
     with pytest.raises(OSError, match="No space left"):
         run(*folder_of_three(tmp_path))
 
@@ -236,7 +236,7 @@ def test_unreadable_file_in_a_folder_is_one_failure(tmp_path, monkeypatch):
         return kind(path)
 
     monkeypatch.setattr(images, "file_kind", unreadable)
-    with pytest.raises(InputError, match="1 of 4 images could not be enlarged: .*IM0001"):
+    with pytest.raises(InputError, match="1 of 4 images could not be upscaled: .*IM0001"):
         run(*arguments)
     assert len(list((tmp_path / "out").glob("*.png"))) == 3
 
@@ -245,10 +245,10 @@ def die(source, target):
     os._exit(3)
 
 
-def test_killed_process_is_told_in_one_line(tmp_path):
+def test_killed_process_is_reported_in_one_line(tmp_path):
     from tfmisr.inference import batch
 
-    with pytest.raises(InputError, match="a process came to a sudden end"):
+    with pytest.raises(InputError, match="a process died unexpectedly"):
         list(batch.upscale_all(die, [(tmp_path / "a", tmp_path / "b")] * 3, 2))
 
 
@@ -261,7 +261,7 @@ def test_folder_of_another_model_or_scale_is_refused(tmp_path):
         run(*arguments, "--model", "lanczos")
 
 
-def test_folder_of_an_archive_made_on_a_mac_has_no_companions_among_its_images(tmp_path, capsys):
+def test_macos_resource_forks_are_not_images(tmp_path, capsys):
     arguments = folder_of_three(tmp_path)
     (tmp_path / "in" / "__MACOSX").mkdir()
     for name in ("._0.png", "__MACOSX/._1.png", "__MACOSX/2.png", ".DS_Store", "Thumbs.db"):
@@ -271,7 +271,7 @@ def test_folder_of_an_archive_made_on_a_mac_has_no_companions_among_its_images(t
     assert sorted(p.name for p in (tmp_path / "out").rglob("*")) == ["0.png", "1.png", "2.png", "upscale.json"]
 
 
-def test_output_in_a_new_folder_leaves_none_where_the_input_is_bad(tmp_path):
+def test_bad_input_leaves_no_new_output_folder(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     with pytest.raises(InputError, match="bad.png"):
         run("--model", "bicubic", tmp_path / "bad.png", "--output", tmp_path / "new" / "out.png")
@@ -279,7 +279,7 @@ def test_output_in_a_new_folder_leaves_none_where_the_input_is_bad(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="process groups of POSIX")
-def test_ctrl_c_with_several_processes_ends_at_once_and_leaves_nothing_half_written(tmp_path):
+def test_ctrl_c_with_several_processes_stops_at_once_and_leaves_no_partial_files(tmp_path):
     (tmp_path / "in").mkdir()
     for i in range(4):
         images.write_image(tmp_path / "in" / f"{i}.png", noise((1500, 1500, 1), 255, np.uint8), 255)
@@ -296,12 +296,12 @@ def test_ctrl_c_with_several_processes_ends_at_once_and_leaves_nothing_half_writ
     out, err = process.communicate()
     assert time.monotonic() - begin < 2
     assert process.returncode == 130
-    assert [line.partition(";")[0] for line in err.splitlines() if "enlarging" not in line] == ["error: interrupted"]
+    assert [line.partition(";")[0] for line in err.splitlines() if "upscaling" not in line] == ["error: interrupted"]
     written = {path.name for path in (tmp_path / "out").iterdir()} - {"upscale.json"}
     assert written == {line.rpartition("/")[2].partition(" ")[0] for line in out.splitlines()}
 
 
-def test_results_below_their_sources_are_no_sources(tmp_path):
+def test_results_below_their_sources_are_not_sources(tmp_path):
     folder_of_three(tmp_path)
     for _ in range(2):
         run("--model", "bicubic", tmp_path / "in", "--output", tmp_path / "in" / "out", "--overwrite")
@@ -316,7 +316,7 @@ def test_several_processes_give_the_same_files(tmp_path):
         assert (tmp_path / "two" / f"{i}.png").read_bytes() == (tmp_path / "out" / f"{i}.png").read_bytes()
 
 
-def test_another_tile_makes_another_instance(tmp_path, shared_data):
+def test_different_tile_gives_a_different_sop_instance_uid(tmp_path, shared_data):
     import pydicom
 
     source = shared_data / "ct" / "lungdx_Lung_Dx-A0001_1-08.dcm"
@@ -328,7 +328,7 @@ def test_another_tile_makes_another_instance(tmp_path, shared_data):
     assert found[3] not in found[:3]
 
 
-def test_slices_of_a_folder_have_one_series_date_also_after_a_break(tmp_path, shared_data):
+def test_slices_of_a_folder_share_a_series_date_after_an_interruption(tmp_path, shared_data):
     import shutil
 
     import pydicom
@@ -360,7 +360,7 @@ def nearest(page):
 
 
 @pytest.mark.parametrize("output", ["out.tif", "out"])
-def test_signed_multi_page_tiff_stays_what_it_is(tmp_path, capsys, output):
+def test_signed_multi_page_tiff_keeps_its_type(tmp_path, capsys, output):
     with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
         for page in signed_pages():
             writer.write(page)
@@ -376,7 +376,7 @@ def test_signed_multi_page_tiff_stays_what_it_is(tmp_path, capsys, output):
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16])
-def test_signed_tiff_to_png_tells_the_shift(tmp_path, capsys, dtype):
+def test_signed_tiff_to_png_reports_the_offset(tmp_path, capsys, dtype):
     lr = np.array([[-100, 0], [7, 100]], dtype)
     tifffile.imwrite(tmp_path / "in.tif", lr)
     run("--model", "nearest", "--scale", 2, tmp_path / "in.tif", "--output", tmp_path / "out.png")
@@ -386,7 +386,7 @@ def test_signed_tiff_to_png_tells_the_shift(tmp_path, capsys, dtype):
     np.testing.assert_array_equal(out[..., 0].astype(int) - 100, nearest(lr))
 
 
-def test_nothing_is_said_of_a_shift_that_is_none(tmp_path, capsys):
+def test_no_offset_is_reported_without_one(tmp_path, capsys):
     tifffile.imwrite(tmp_path / "in.tif", np.array([[3, 1000]], np.int16))
     run("--model", "nearest", "--scale", 2, tmp_path / "in.tif", "--output", tmp_path / "out.png")
     assert "shifted" not in capsys.readouterr().out

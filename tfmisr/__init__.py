@@ -1,17 +1,17 @@
 """Medical image super-resolution with TensorFlow and Keras.
 
-`import tfmisr` imports nothing else; what is used is imported when it is used (PEP 562). `docs/python.md` has examples.
+`import tfmisr` is instant: submodules are imported on first use (PEP 562). `docs/python.md` has examples.
 
-    load(name_or_path)          an upscaler, called with an array or the path of an image
-    fit(**fields)               one training run, as `python -m tfmisr.fit`
-    evaluate(models, ...)       scores of models and interpolations, as `python -m tfmisr.evaluate`
-    tune(**options)             a search of hyperparameters, as `python -m tfmisr.tune`
-    export(workdir, output)     `.tflite` files of a network, as `python -m tfmisr.export`
-    data.pairs(dataset)         a `tf.data.Dataset` of (LR, HR) for any Keras loop
+    load(name_or_path)          returns an upscaler, called with an array or the path of an image
+    fit(**fields)               trains a network, as `python -m tfmisr.fit`
+    evaluate(models, ...)       scores models and interpolations, as `python -m tfmisr.evaluate`
+    tune(**options)             searches hyperparameters, as `python -m tfmisr.tune`
+    export(workdir, output)     exports a network to `.tflite` files, as `python -m tfmisr.export`
+    data.pairs(dataset)         returns a `tf.data.Dataset` of (LR, HR) for any Keras training loop
     models, losses, metrics, degradations
 
-`fit`, `evaluate`, `tune` and `export` are the commands' modules, which can be called. A user's mistake raises
-`InputError`, a ValueError.
+`fit`, `evaluate`, `tune` and `export` are the commands' modules, which are callable. A user error raises `InputError`,
+a subclass of `ValueError`.
 """
 
 import importlib
@@ -25,9 +25,9 @@ from importlib.machinery import PathFinder
 from tfmisr import _moved
 
 if typing.TYPE_CHECKING:
-    from tfmisr import data, degradations, losses, metrics, models  # noqa: F401
-    from tfmisr.api import evaluate, export, fit, load, tune  # noqa: F401
-    from tfmisr.edge.errors import InputError  # noqa: F401
+    from tfmisr import data, degradations, losses, metrics, models
+    from tfmisr.api import evaluate, export, fit, load, tune
+    from tfmisr.edge.errors import InputError
 
 __version__ = "0.1.0"
 
@@ -50,7 +50,7 @@ _HOMES = {"InputError": "tfmisr.edge.errors", "load": "tfmisr.api"}
 class _Command(types.ModuleType):
     """A command's module that can be called: `tfmisr.fit(steps=100)` does what `python -m tfmisr.fit` does.
 
-    A function of the same name would be replaced by the module as soon as somebody imports that.
+    A function of the same name would be replaced by the module as soon as the module is imported.
     """
 
     def __call__(self, *args, **kwargs):
@@ -68,7 +68,7 @@ class _Command(types.ModuleType):
 
 
 def _make_callable(name: str) -> None:
-    """Makes the module of a command callable; `__main__`, as which a command is run, is left as it is."""
+    """Makes a command's module callable, except as `__main__`."""
     if name != "__main__":
         sys.modules[name].__class__ = _Command
 
@@ -85,17 +85,17 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    own = (name for name, value in globals().items() if getattr(value, "__name__", "").startswith("tfmisr."))
-    return sorted({*__all__, *own, *(name for name in globals() if name.startswith("__"))})
+    modules = (name for name, value in globals().items() if getattr(value, "__name__", "").startswith("tfmisr."))
+    return sorted({*__all__, *modules, *(name for name in globals() if name.startswith("__"))})
 
 
 _moved.install()
 
-# A wheel holds datasets/ and export/ inside tfmisr/ (see setup.cfg); in a checkout they stand beside it.
+# In a wheel datasets/ and export/ are inside tfmisr/ (see setup.cfg), in a checkout beside it.
 _root = pathlib.Path(__file__).resolve().parent.parent
-_places = [str(_root)] if (_root / "setup.cfg").is_file() else list(__path__)
+_search_path = [str(_root)] if (_root / "setup.cfg").is_file() else list(__path__)
 for _name in ("datasets", "export"):
-    if _spec := PathFinder.find_spec(f"{__name__}.{_name}", _places):
+    if _spec := PathFinder.find_spec(f"{__name__}.{_name}", _search_path):
         globals()[_name] = sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
 if "tfmisr.export" in sys.modules:
     _make_callable("tfmisr.export")

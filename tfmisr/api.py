@@ -1,8 +1,9 @@
-"""The commands from Python: the same names, defaults, checks and code; `InputError` in place of an exit status."""
+"""Python functions for the commands, with their names, defaults and checks; a user error raises `InputError`."""
 
 import importlib
 import os
 import typing
+from collections.abc import Sequence
 
 from tfmisr import cli, options
 from tfmisr.edge.errors import InputError
@@ -12,10 +13,10 @@ if typing.TYPE_CHECKING:
     from tfmisr.inference.array_upscaler import ArrayUpscaler
 
 
-def _run(command: str, given: dict):
+def _run(command: str, flags: dict):
     module = importlib.import_module(f"tfmisr.{command}")
     with cli.naming_extras(f"tfmisr.{command.partition('.')[0]}"):
-        return module.run(options.parsed(module._parser(), given))
+        return module.run(options.parsed(module._parser(), flags))
 
 
 def load(
@@ -26,91 +27,97 @@ def load(
     threads: int = 1,
     color: str = "refuse",
 ) -> "ArrayUpscaler":
-    """Returns an upscaler, to be called with an array or the path of an image.
+    """Loads an upscaler, to be called with an array or the path of an image.
 
     Args:
         name: A model that comes with tfmisr, a run's folder, a `.keras`, `.tflite` or `.npz` file, an interpolation or
-            a classical method; see `tfmisr.inference.upscalers.load`. `NAME+` takes the mean over eight orientations.
-        scale: Upsampling factor, for an interpolation or a classical method (default: 4); a network has its own.
-        tile: Side of all tiles in pixels of the input; see `python -m tfmisr.upscale --help`.
-        max_tile: Bound of tiles that are chosen for each image.
-        threads: Of a `.tflite` file.
-        color: What is done with color images where the network is for gray ones: `refuse`, or `luma`, which enlarges
-            their luma with the network and interpolates their colors.
+            a classical method; see `tfmisr.inference.upscalers.load`. `NAME+` applies geometric self-ensemble.
+        scale: Upsampling factor of an interpolation or a classical method (default: 4); that of a network is fixed.
+        tile: Side of all tiles in input pixels; see `python -m tfmisr.upscale --help`.
+        max_tile: Largest side of tiles that are chosen per image, overlap included.
+        threads: Number of threads, for a `.tflite` file.
+        color: Handling of color images by a network for gray images: `refuse`, or `luma`, which upscales their luma
+            with the network and interpolates their chroma.
 
     Raises:
-        InputError: No such model, or a scale that is not its own.
+        InputError: There is no such model, or it is for another scale.
     """
     from tfmisr import models, upscale
     from tfmisr.inference import batch
     from tfmisr.inference.array_upscaler import ArrayUpscaler
 
-    given = {"scale": scale, "tile": tile, "max_tile": max_tile, "threads": threads, "color": color}
-    checked = options.parsed(upscale._parser(), {"model": name, "inputs": ["-"], "output": "-", **given})
-    upscale.check(checked)
-    with cli.naming_extras(f"the model {checked.model}"):
-        found = batch.load(checked.model, checked.tile, checked.threads, checked.color, checked.max_tile)
-    if checked.scale is None:
-        checked.scale = found.scale or upscale.SCALE
-    models.check_scale(checked.scale)
-    if found.scale not in (None, checked.scale):
-        raise InputError(f"{found.name} enlarges {found.scale} times. Received: scale={checked.scale}")
-    return ArrayUpscaler(found, checked.scale)
+    flags = {"scale": scale, "tile": tile, "max_tile": max_tile, "threads": threads, "color": color}
+    arguments = options.parsed(upscale._parser(), {"model": name, "inputs": ["-"], "output": "-", **flags})
+    upscale.check(arguments)
+    with cli.naming_extras(f"the model {arguments.model}"):
+        upscaler = batch.load(arguments.model, arguments.tile, arguments.threads, arguments.color, arguments.max_tile)
+    if arguments.scale is None:
+        arguments.scale = upscaler.scale or upscale.SCALE
+    models.check_scale(arguments.scale)
+    if upscaler.scale not in (None, arguments.scale):
+        raise InputError(f"{upscaler.name} upscales by {upscaler.scale}. Received: scale={arguments.scale}")
+    return ArrayUpscaler(upscaler, arguments.scale)
 
 
-def fit(**fields) -> "TrainingRun":
-    """Trains a network and scores it beside the interpolations; the same call resumes an interrupted run.
+def fit(**fields: typing.Any) -> "TrainingRun":
+    """Trains a network and evaluates it against the interpolations; the same call resumes an interrupted run.
 
     Args:
-        **fields: Fields of `tfmisr.config.Config`, with `preset` or `config` as a start: the flags of
-            `python -m tfmisr.fit`, which explains them under `--help`.
+        **fields: Fields of `tfmisr.config.Config`, and `preset` or `config` for defaults: the flags of
+            `python -m tfmisr.fit`, documented in its `--help`.
+
+    Returns:
+        The run: configuration, training history and scores.
 
     Raises:
-        InputError: No such field, a value it cannot have, or data that cannot be used.
+        InputError: A field or its value is invalid, or the data cannot be used.
     """
     return _run("fit", fields)
 
 
-def evaluate(models, **flags) -> "Evaluation":
-    """Scores models and interpolations on the whole images of a split.
+def evaluate(models: str | os.PathLike | Sequence[str | os.PathLike], **flags: typing.Any) -> "Evaluation":
+    """Evaluates models and interpolations on the full images of a split.
 
     Args:
         models: One model or a list: names, folders of runs or files; see `tfmisr.inference.upscalers.load`.
-        **flags: The flags of `python -m tfmisr.evaluate`, which explains them under `--help`.
+        **flags: The flags of `python -m tfmisr.evaluate`, documented in its `--help`.
+
+    Returns:
+        The scores, with tables and figures.
 
     Raises:
-        InputError: No such model or option, or models that cannot be compared.
+        InputError: A model or option does not exist, or the models cannot be compared.
     """
     return _run("evaluate", {"models": models, **flags})
 
 
-def tune(**flags) -> "Search | None":
-    """Searches hyperparameters or runs a study, a process for each trial; the same call resumes it.
+def tune(**flags: typing.Any) -> "Search | None":
+    """Searches hyperparameters or runs a parameter study, one process per trial; the same call resumes it.
 
     Args:
-        **flags: The flags of `python -m tfmisr.tune`, which explains them under `--help`.
+        **flags: The flags of `python -m tfmisr.tune`, documented in its `--help`.
 
     Returns:
-        What was found; `None` in a process that the environment makes a worker of a chief elsewhere.
+        The result of the search; `None` in a worker process of a distributed search (`KERASTUNER_TUNER_ID`).
 
     Raises:
-        InputError: No such option, a value it cannot have, or no trial was completed.
+        InputError: An option or its value is invalid, or no trial was completed.
     """
     return _run("tune", flags)
 
 
-def export(workdir: str | os.PathLike, output: str | os.PathLike, **flags) -> "Exported":
-    """Writes a trained network as `.tflite` files with model cards and as a SavedModel, and compares them with it.
+def export(workdir: str | os.PathLike, output: str | os.PathLike, **flags: typing.Any) -> "Exported":
+    """Exports a trained network as `.tflite` files with model cards and as a SavedModel, and compares their outputs.
 
     Args:
         workdir: A run's folder, or a `.keras` file.
         output: Folder for the files.
-        **flags: The flags of `python -m tfmisr.export`, which explains them under `--help`.
+        **flags: The flags of `python -m tfmisr.export`, documented in its `--help`.
 
     Returns:
-        The files and the comparison; `failures` names the files that are over a limit.
+        The files and the comparison with Keras; `failures` lists the files that exceed a limit.
 
     Raises:
-        InputError: No such run or option, or data that cannot be used.
+        InputError: The run or an option does not exist, or the data cannot be used.
     """
     return _run("export.__main__", {"model": workdir, "output": output, **flags})

@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
     from tfmisr.inference import fitting, upscalers
 
     features = _feature_network(arguments, measures)
-    methods = _unique_names([classical.named(name) or upscalers.load(name) for name in arguments.models])
+    methods = _unique_names([classical.create(name) or upscalers.load(name) for name in arguments.models])
     trained = [u for u in methods if u.config]
     values = {key: _common_value(arguments, trained, key) for key in _INHERITED}
     scale = values["scale"]
@@ -125,7 +125,7 @@ def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
         )
     fields = {**values, "scale": scale}
     degradation = degradations.of(fields)
-    methods = [fitting.fitted(u, source, fields, arguments.seed) for u in methods]
+    methods = [fitting.fit_upscaler(u, source, fields, arguments.seed) for u in methods]
     result = scoring.evaluate(
         methods,
         source,

@@ -1,4 +1,4 @@
-"""python -m tfmisr.upscale: enlarges images with a trained network or an interpolation."""
+"""`python -m tfmisr.upscale`: upscales image files with a network, a classical method or an interpolation."""
 
 import argparse
 import dataclasses
@@ -11,17 +11,17 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import remove_orphaned_temporaries
 from tfmisr.edge.text import counted
 
-SCALE = 4  # of an interpolation, where none is given
-_WRITTEN = (".png", ".tif", ".tiff", ".dcm")
+SCALE = 4  # default of an interpolation
+_OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m tfmisr.upscale",
-        description="Enlarges images of any size, tile by tile: beside the image and its result, memory is bounded by "
-        "the tile. 8 and 16 bits stay what they are; "
+        description="Upscales images of any size tile by tile: beside the image and its result, memory is bounded by "
+        "the tile. The bit depth (8 or 16) is kept; "
         "a DICOM image becomes a derived DICOM image where --output ends in .dcm or is a folder, "
-        "else a PNG of its depth.",
+        "else a PNG of the same depth.",
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="PNG, JPEG, TIFF or DICOM files, or folders")
     parser.add_argument(
@@ -29,8 +29,8 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help=f"one that comes with tfmisr for chest radiographs ({', '.join(shipped.names())}), a run's folder, a "
         ".keras or .tflite file, an .npz file of python -m tfmisr.evaluate, nearest, bilinear, bicubic, lanczos, "
-        "back_projection or self_similarity; a network's name with + takes the mean over eight orientations, a little "
-        "better and eight times as slow",
+        "back_projection or self_similarity; a network's name with + applies geometric self-ensemble (the mean over "
+        "eight flips and rotations): slightly better, eight times as slow",
     )
     parser.add_argument(
         "--output",
@@ -41,59 +41,65 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--like",
         metavar="PATH",
-        help="folder or file of the series whose intensity scale is taken (default: that of the image's series among "
-        "the inputs; of a single image its own)",
+        help="folder or file of the series whose intensity scale is used (default: that of the image's series among "
+        "the inputs; for a single image that of the image)",
     )
-    parser.add_argument("--scale", type=int, metavar="S", help="for an interpolation (default: 4)")
+    parser.add_argument(
+        "--scale", type=int, metavar="S", help="upsampling factor of an interpolation or classical method (default: 4)"
+    )
     parser.add_argument(
         "--tile",
         type=int,
         metavar="N",
-        help="side of all tiles, input pixels (default: the .tflite file's own where it has one, else see --max_tile)",
+        help="side of all tiles, input pixels (default: that of a .tflite file if it is fixed, else see --max_tile)",
     )
     parser.add_argument(
         "--max_tile",
         type=int,
         metavar="N",
-        help="choose tiles for each image, evenly divided, of at most N*N input pixels, overlap included: memory grows "
-        "with N*N, work shrinks (default: 256 to 440, the more the further the network sees); not with --tile",
+        help="choose equal tiles for each image, of at most N*N input pixels, overlap included: a larger N takes more "
+        "memory and less computation (default: 256 to 440, growing with the receptive field); not with --tile",
     )
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a .tflite file (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads, for a .tflite file (default: 1)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="for several inputs (default: 1)")
     parser.add_argument(
         "--color",
         default="refuse",
         choices=("refuse", "luma"),
-        help="color images and a model of gray ones: refuse them (default), or enlarge their luma (Y of BT.601) with "
-        "the model and interpolate their colors (bicubic)",
+        help="color images and a model for gray images: refuse them (default), or upscale their luma (Y of BT.601) "
+        "with the model and interpolate their chroma (bicubic)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="for several inputs: do again what is done already")
+    parser.add_argument("--overwrite", action="store_true", help="for several inputs: replace existing results")
     return parser
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
     check(arguments)
     output = pathlib.Path(arguments.output).expanduser()
     jobs = _jobs(arguments.inputs, output)
     from tfmisr import models
-    from tfmisr.inference import batch, series_scales
+    from tfmisr.inference import batch, output_folder, series_scales
 
     fields = {key: getattr(arguments, key) for key in ("tile", "max_tile", "threads", "color")}
-    enlarger = batch.BatchUpscaler(arguments.model, arguments.scale or 0, **fields)
-    scale = (enlarger.upscaler.scale or SCALE) if arguments.scale is None else arguments.scale
+    upscaler = batch.BatchUpscaler(arguments.model, arguments.scale or 0, **fields)
+    scale = (upscaler.upscaler.scale or SCALE) if arguments.scale is None else arguments.scale
     models.check_scale(scale)
-    enlarger = dataclasses.replace(enlarger, scale=scale)
+    upscaler = dataclasses.replace(upscaler, scale=scale)
     remove_orphaned_temporaries(*{target.parent for _, target in jobs})
     if jobs[0][1] == output:
-        print(enlarger(*jobs[0], series_scales.like(jobs[0][0], arguments.like)))
+        print(upscaler(*jobs[0], series_scales.reference_scale(jobs[0][0], arguments.like)))
         return 0
-    return _folder(batch.recorded(output, enlarger), jobs, arguments)
+    return _upscale_folder(output_folder.bind(output, upscaler), jobs, arguments)
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Raises an `InputError` where a number of the flags is too small, or two exclude each other."""
+    """Checks flags whose range or combination the parser does not check.
+
+    Raises:
+        InputError: A number is too small, or two flags exclude each other.
+    """
     for name, least in (("tile", 16), ("max_tile", 16), ("threads", 1), ("processes", 1)):
         value = getattr(arguments, name)
         if value is not None and value < least:
@@ -102,60 +108,63 @@ def check(arguments: argparse.Namespace) -> None:
         raise InputError("expected --tile or --max_tile, received both")
 
 
-def _folder(enlarger, jobs, arguments) -> int:
-    """Does many images, going on after bad ones; those that are done already are left."""
-    from tfmisr.inference import series_scales
-    from tfmisr.inference.batch import RECORD, forget_empty, upscale_all
+def _upscale_folder(upscaler, jobs, arguments) -> int:
+    """Upscales many images, continues after failed ones and skips existing results."""
+    from tfmisr.inference import output_folder, series_scales
+    from tfmisr.inference.batch import upscale_all
     from tfmisr.progress import bar
 
-    left = [job for job in jobs if arguments.overwrite or not job[1].exists()]
-    if len(left) < len(jobs):
-        print(f"done already: {len(jobs) - len(left):,} of {counted(len(jobs), 'image')} (--overwrite does them again)")
-    left = series_scales.of_jobs(pathlib.Path(arguments.output).expanduser() / RECORD, jobs, left, arguments.like)
+    pending = [job for job in jobs if arguments.overwrite or not job[1].exists()]
+    if len(pending) < len(jobs):
+        count = len(jobs) - len(pending)
+        print(f"done already: {count:,} of {counted(len(jobs), 'image')} (--overwrite replaces them)")
+    record = pathlib.Path(arguments.output).expanduser() / output_folder.RECORD
+    pending = series_scales.with_scales(record, jobs, pending, arguments.like)
     failed = []
-    with bar(total=len(left), desc="enlarging", unit=" images") as shown:
-        say = shown.write if sys.stderr.isatty() else print
-        for source, done, error in upscale_all(enlarger, left, arguments.processes):
+    with bar(total=len(pending), desc="upscaling", unit=" images") as progress:
+        log = progress.write if sys.stderr.isatty() else print
+        for source, summary, error in upscale_all(upscaler, pending, arguments.processes):
             if error:
                 failed.append(source)
-            say(f"failed: {error}" if error else done)
-            shown.update(1)
+            log(f"failed: {error}" if error else summary)
+            progress.update(1)
     if failed:
         if len(failed) == len(jobs):
-            forget_empty(pathlib.Path(arguments.output).expanduser())
+            output_folder.remove_empty(pathlib.Path(arguments.output).expanduser())
         names = ", ".join(map(str, failed[:3])) + (f" and {len(failed) - 3:,} more" if len(failed) > 3 else "")
         raise InputError(
-            f"{len(failed):,} of {counted(len(jobs), 'image')} could not be enlarged: {names}; the reasons stand above"
+            f"{len(failed):,} of {counted(len(jobs), 'image')} could not be upscaled: {names}; "
+            "the reasons are printed above"
         )
     return 0
 
 
 def _jobs(inputs, output) -> list[tuple[pathlib.Path, pathlib.Path]]:
-    """Returns pairs of input and output file; a folder's files keep their places below it."""
+    """Returns pairs of input and output file; files of a folder keep their relative paths."""
     from tfmisr.edge.folders import image_files
 
-    found = []
+    sources = []
     for path in map(pathlib.Path, inputs):
         if path.is_dir():
-            # Results that lie below their sources are no sources.
+            # Results in a folder below their sources are not sources.
             files = image_files(path, lambda line: print(line, file=sys.stderr))
-            found += [(p, pathlib.Path(name)) for p, name in files if output.resolve() not in p.resolve().parents]
+            sources += [(p, pathlib.Path(name)) for p, name in files if output.resolve() not in p.resolve().parents]
         elif path.is_file():
-            found.append((path, pathlib.Path(path.name)))
+            sources.append((path, pathlib.Path(path.name)))
         else:
             raise InputError(f"expected an image or a folder at {path}, found nothing")
-    if not found:
+    if not sources:
         raise InputError(f"expected images (PNG, JPEG, TIFF, DICOM) in {', '.join(inputs)}, found none")
-    if output.suffix.lower() in _WRITTEN:
-        if len(found) > 1:
-            raise InputError(f"{len(found)} images need a folder as --output. Received: {output}")
-        return [(found[0][0], output)]
+    if output.suffix.lower() in _OUTPUT_SUFFIXES:
+        if len(sources) > 1:
+            raise InputError(f"{len(sources)} images need a folder as --output. Received: {output}")
+        return [(sources[0][0], output)]
     if output.suffix and not output.is_dir():
-        raise InputError(f"--output must end in {', '.join(_WRITTEN)}, or be a folder. Received: {output}")
-    return _distinct([(source, output / _written(source, name)) for source, name in found])
+        raise InputError(f"--output must end in {', '.join(_OUTPUT_SUFFIXES)}, or be a folder. Received: {output}")
+    return _require_distinct([(source, output / _output_name(source, name)) for source, name in sources])
 
 
-def _written(source: pathlib.Path, name: pathlib.Path) -> pathlib.Path:
+def _output_name(source: pathlib.Path, name: pathlib.Path) -> pathlib.Path:
     """Returns the name of a result in a folder: TIFF stays TIFF, DICOM becomes derived DICOM, the rest PNG."""
     from tfmisr.edge import images
 
@@ -165,16 +174,18 @@ def _written(source: pathlib.Path, name: pathlib.Path) -> pathlib.Path:
         suffix = {"DICOM": ".dcm", "TIFF": ".tif"}.get(images.file_kind(source), ".png")
     except InputError:
         suffix = ".png"
-    # DICOM files are often called by their UID, whose last number is no extension.
+    # DICOM files are often named by their UID, whose last number is not a suffix.
     return name.with_suffix(suffix) if name.suffix.lower() in images.EXTENSIONS else name.with_name(name.name + suffix)
 
 
-def _distinct(jobs):
-    seen = {}
+def _require_distinct(jobs):
+    source_of = {}
     for source, target in jobs:
-        if target in seen:
-            raise InputError(f"{seen[target]} and {source} would both be written to {target}; enlarge them apart")
-        seen[target] = source
+        if target in source_of:
+            raise InputError(
+                f"{source_of[target]} and {source} would both be written to {target}; upscale them separately"
+            )
+        source_of[target] = source
     return jobs
 
 

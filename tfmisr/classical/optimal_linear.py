@@ -1,79 +1,95 @@
-"""The linear filters, one for each phase of the enlarged image, that are nearest to the truth on training images.
+"""Least-squares linear filters, one for each sub-pixel position of the upscaled image (RAISR without classes).
 
-The least-squares problem has a closed form; nothing is trained by gradients. What comes out is a Keras network of one
-convolution and a shuffle, added to the bicubic interpolation, so it runs in tiles and exports as any other.
+The filters are the closed-form solution of the normal equations over training images. The result is a Keras network of
+one convolution and a pixel shuffle with a global bicubic residual, so it runs in tiles and exports like any other.
 
 Romano, Isidoro and Milanfar, RAISR: Rapid and Accurate Image Super Resolution, IEEE TCI 2017,
 https://arxiv.org/abs/1606.01299
 
-Departures: one class of pixels, where RAISR sorts them by their gradient; the filters work on the low-resolution
-grid and see all channels.
+Departures: one class of pixels, where RAISR hashes them by their gradient; the filters work on the low-resolution
+grid and on all channels.
 """
 
 import pathlib
+import typing
 
 import numpy as np
 
 from tfmisr.data import pipeline
+from tfmisr.degradations import Degradation
 from tfmisr.edge import resize
 from tfmisr.edge.files import atomic_write
 
+if typing.TYPE_CHECKING:
+    import keras
+
 KERNEL_SIZE = 11  # low-resolution pixels
-RIDGE = 1e-6  # of the mean square of an input
+RIDGE = 1e-6  # relative to the mean square of an input
 SETTINGS = {"kernel_size": KERNEL_SIZE, "ridge": RIDGE, "images": 256, "positions": 2**20}
 
 
-def fit(cache, scale: int, degradation, seed: int) -> np.ndarray:
-    """Returns the filters, to be added to the bicubic interpolation.
+def fit(cache: pipeline.PixelCache, scale: int, degradation: Degradation, seed: int) -> np.ndarray:
+    """Fits the filters that predict the residual of bicubic interpolation.
 
     Args:
         cache: `tfmisr.data.pipeline.PixelCache` of training images.
         scale: Upsampling factor.
-        degradation: `tfmisr.degradations.Degradation` that makes low resolution.
-        seed: Of the choice of positions, and of the degradation's noise.
+        degradation: Degradation model of the low-resolution images.
+        seed: Random seed of the sampled positions and of the degradation's noise.
 
     Returns:
         float32 array (11, 11, channels, scale**2 * channels), a convolution's kernel.
     """
     rng = np.random.default_rng([seed, 4])
-    chosen = np.unique(np.linspace(0, len(cache) - 1, SETTINGS["images"]).astype(int))
+    indices = np.unique(np.linspace(0, len(cache) - 1, SETTINGS["images"]).astype(int))
     gram, cross = 0.0, 0.0
-    for _, _, max_val, lr, hr in pipeline.pairs(cache, scale, degradation, chosen, seed):
-        x, y = samples(lr, hr.astype(np.float32) / max_val, scale, SETTINGS["positions"] // len(chosen), rng)
+    for _, _, max_val, lr, hr in pipeline.pairs(cache, scale, degradation, indices, seed):
+        x, y = samples(lr, hr.astype(np.float32) / max_val, scale, SETTINGS["positions"] // len(indices), rng)
         gram, cross = gram + x.T @ x, cross + x.T @ y
     return solve(gram, cross, cache.channels)
 
 
-def samples(lr: np.ndarray, hr: np.ndarray, scale: int, count: int, rng) -> tuple[np.ndarray, np.ndarray]:
-    """Returns low-resolution windows and what the interpolation lacks at their centres.
+def samples(
+    lr: np.ndarray, hr: np.ndarray, scale: int, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns low-resolution windows and the residual of bicubic interpolation at their centers.
 
     Args:
         lr: float32 array (height, width, channels).
-        hr: The truth, float32, `scale` times as large.
+        hr: Ground truth, float32, `scale` times as large.
         scale: Upsampling factor.
-        count: Number of positions at most.
-        rng: Draws them, each at most once.
+        count: Maximum number of positions.
+        rng: Draws the positions, without replacement.
 
     Returns:
-        float64 arrays (positions, channels * 121) and (positions, scale**2 * channels), phase by phase.
+        float64 arrays (positions, channels * 121) and (positions, scale**2 * channels), ordered by
+        sub-pixel position.
     """
     height, width, channels = lr.shape
     margin = KERNEL_SIZE // 2
     padded = np.pad(lr, ((margin, margin), (margin, margin), (0, 0)), "symmetric")
-    # Mirrored as in the network's interpolation, where Pillow's own edge differs.
+    # Mirrored as in the network's interpolation; Pillow handles edges differently.
     bicubic = resize.upscale(padded, scale)[margin * scale : -margin * scale, margin * scale : -margin * scale]
-    lacking = (hr - bicubic).reshape(height, scale, width, scale, channels).transpose(0, 2, 1, 3, 4)
-    places = rng.choice(height * width, min(count, height * width), replace=False)
-    rows, columns = np.divmod(places, width)
+    residual = (hr - bicubic).reshape(height, scale, width, scale, channels).transpose(0, 2, 1, 3, 4)
+    positions = rng.choice(height * width, min(count, height * width), replace=False)
+    rows, columns = np.divmod(positions, width)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (KERNEL_SIZE, KERNEL_SIZE), (0, 1))
-    x, y = windows[rows, columns], lacking[rows, columns]
-    return x.reshape(len(places), -1).astype(np.float64), y.reshape(len(places), -1).astype(np.float64)
+    x, y = windows[rows, columns], residual[rows, columns]
+    return x.reshape(len(positions), -1).astype(np.float64), y.reshape(len(positions), -1).astype(np.float64)
 
 
 def solve(gram: np.ndarray, cross: np.ndarray, channels: int) -> np.ndarray:
-    """Returns the convolution's kernel that solves the normal equations `gram @ kernel = cross`, with a ridge.
+    """Solves the normal equations `gram @ kernel = cross` with ridge regularization.
 
-    Where the data do not decide, as on a constant image, the ridge leaves the interpolation as it is.
+    For undetermined directions, as on a constant image, the ridge gives zero: bicubic interpolation unchanged.
+
+    Args:
+        gram: float64 array (channels * 121, channels * 121).
+        cross: float64 array (channels * 121, scale**2 * channels).
+        channels: Number of image channels.
+
+    Returns:
+        float32 array (11, 11, channels, scale**2 * channels), a convolution's kernel.
     """
     from scipy import linalg
 
@@ -83,8 +99,8 @@ def solve(gram: np.ndarray, cross: np.ndarray, channels: int) -> np.ndarray:
     return np.ascontiguousarray(kernel, np.float32)
 
 
-def build(kernel: np.ndarray):
-    """Returns the network with these filters.
+def build(kernel: np.ndarray) -> "keras.Model":
+    """Returns the network with the given filters.
 
     Args:
         kernel: float32 array (size, size, channels, scale**2 * channels).
@@ -111,6 +127,6 @@ def build(kernel: np.ndarray):
 
 
 def write(path: pathlib.Path, kernel: np.ndarray) -> None:
-    """Writes the network as a `.keras` file, whole or not at all."""
+    """Writes the network as a `.keras` file, atomically."""
     with atomic_write(path) as temporary:
         build(kernel).save(temporary)

@@ -1,4 +1,4 @@
-"""What `tfmisr.load` returns: an upscaler of arrays of any type, and of image files."""
+"""The upscaler that `tfmisr.load` returns: called with a NumPy array of any supported type, or an image file."""
 
 import dataclasses
 import os
@@ -11,20 +11,20 @@ from tfmisr.edge.upscaler import Upscaler
 
 
 class ArrayUpscaler:
-    """A network or interpolation at one scale: called with an image, returns it enlarged.
+    """A network or interpolation at one scale: called with an image, returns the upscaled image.
 
-    It wraps `tfmisr.edge.upscaler.Upscaler`, which takes float32 images alone and returns what the network computed.
+    It wraps `tfmisr.edge.upscaler.Upscaler`, which takes float32 images only and returns the unclipped output.
 
     Args:
-        upscaler: What enlarges.
-        scale: The factor, the upscaler's own where it has one.
+        upscaler: The network or interpolation.
+        scale: Upsampling factor; that of the upscaler where it is for one factor only.
 
     Attributes:
-        name: What tables call it.
+        name: Name in tables.
         scale: Upsampling factor.
-        channels: 1 or 3, which the network was made for; `None`: either.
-        parameters: Number of its weights.
-        config: Fields of the run that made it; empty where unknown.
+        channels: Number of image channels that the network takes, 1 or 3; `None`: either.
+        parameters: Number of weights.
+        config: Configuration of the run that trained it; empty if unknown.
     """
 
     def __init__(self, upscaler: Upscaler, scale: int):
@@ -32,34 +32,34 @@ class ArrayUpscaler:
         self.name, self.channels = upscaler.name, upscaler.channels
         self.parameters, self.config = upscaler.parameters, upscaler.config
 
-    def __call__(self, image, max_val: int | None = None):
-        """Returns the image enlarged.
+    def __call__(self, image: np.ndarray | str | os.PathLike, max_val: int | None = None) -> np.ndarray | list[Image]:
+        """Returns the upscaled image.
 
         Args:
             image: Array of shape (height, width), (height, width, 1) or (height, width, 3), uint8, uint16, or float in
                 [0, 1]; or the path of a PNG, JPEG, TIFF or DICOM file.
-            max_val: Pixel value of a uint8 or uint16 array that is full scale (white). Default: 255 of uint8; of uint16
-                the smallest `2**k - 1`, 255 or more, that holds the array's values, as `tfmisr.edge.images` has it for
-                files. Give it for slices of one scan.
+            max_val: Pixel value of a uint8 or uint16 array that is full scale (white). Default: 255 for uint8; for
+                uint16 the smallest `2**k - 1`, at least 255, that is no less than the array's maximum, as
+                `tfmisr.edge.images` does for files. Set it for slices of one scan.
 
         Returns:
-            Array with the same type and axes, `scale` times as high and wide: whole numbers up to `max_val`, or floats
-            in [0, 1] (computed in float32). Of a path: a list of `tfmisr.edge.images.Image`, one for each frame as
+            Array with the same type and axes, `scale` times as high and wide: integers up to `max_val`, or floats in
+            [0, 1] (computed in float32). For a path: a list of `tfmisr.edge.images.Image`, one per frame as
             `tfmisr.edge.images.read_images` returns them, with `pixels` and `max_val`. A derived DICOM image is
             written by `python -m tfmisr.upscale`.
 
         Raises:
-            InputError: Another type, shape or range, or another number of channels than the network's.
+            InputError: The type, shape, range or number of channels is not supported.
         """
         if isinstance(image, (str, os.PathLike)):
-            return self._file(image, max_val)
-        lr, full = arrays.to_unit(image, max_val)
-        sr = self._upscaler(lr, self.scale, full)
-        return arrays.like(np.clip(sr, 0, 1) if full is None else sr, image)
+            return self._upscale_file(image, max_val)
+        lr, full_scale = arrays.to_unit(image, max_val)
+        sr = self._upscaler(lr, self.scale, full_scale)
+        return arrays.like(np.clip(sr, 0, 1) if full_scale is None else sr, image)
 
-    def _file(self, path, max_val) -> list[Image]:
+    def _upscale_file(self, path, max_val) -> list[Image]:
         if max_val is not None:
-            raise arrays.InputError("max_val is for arrays; a file says its own")
+            raise arrays.InputError("max_val is for arrays; that of a file is read from the file")
         frames = read_images(path)
         return [dataclasses.replace(frame, pixels=self(frame.pixels, frame.max_val)) for frame in frames]
 

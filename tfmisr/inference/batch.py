@@ -1,4 +1,4 @@
-"""One image file after the other, enlarged and written: what `python -m tfmisr.upscale` does with its jobs."""
+"""Batch upscaling of image files, in one or several processes: the work of `python -m tfmisr.upscale`."""
 
 import concurrent.futures
 import concurrent.futures.process
@@ -8,7 +8,6 @@ import datetime
 import errno
 import functools
 import itertools
-import json
 import multiprocessing
 import pathlib
 import re
@@ -22,32 +21,30 @@ from tfmisr import cli
 from tfmisr.edge import series
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import FULL, remove_orphaned_temporaries, write_text
+from tfmisr.edge.files import FULL, remove_orphaned_temporaries
 from tfmisr.edge.levels import Scale
 from tfmisr.inference import luma, series_scales, upscalers
 
-RECORD = "upscale.json"
+_MULTI_FRAME_TARGETS = {"TIFF": "a .tif file", "DICOM": "a .dcm or .tif file"}
 
-_HOLDING_SEVERAL = {"TIFF": "a .tif file", "DICOM": "a .dcm or .tif file"}
-
-# With these the next image fares no better.
-_OF_ALL = (*FULL, errno.EROFS)
+# Errors of the file system: the next image would fail as well.
+_FATAL = (*FULL, errno.EROFS)
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchUpscaler:
-    """Enlarges files; may be sent to another process, where the network is loaded anew.
+    """Upscales files. It can be pickled for another process, which then loads the network itself.
 
     Args:
-        model: What `tfmisr.inference.upscalers.load` takes.
+        model: Name or path for `tfmisr.inference.upscalers.load`.
         scale: Upsampling factor.
         tile: Side of all tiles in low-resolution pixels, or `None`.
-        threads: Of a `.tflite` file.
-        color: What is done with color images where the model is for gray ones: `refuse`, or `luma`, of
-            `tfmisr.inference.luma`.
-        when: Start of the whole work in ISO format with a time zone: the same Series Date and Time (0008,0021) and
-            (0008,0031) for all slices. `None`: a single image, which has none.
-        max_tile: Bound of tiles that are chosen for each image, or `None`; see `tfmisr.inference.upscalers.load`.
+        threads: Number of threads of the LiteRT interpreter, for a `.tflite` file.
+        color: Handling of color images by a model for gray images: `refuse`, or `luma` (see
+            `tfmisr.inference.luma`).
+        when: Start of the batch in ISO format with a time zone: Series Date and Time (0008,0021) and (0008,0031) of
+            all slices. `None`: a single image, without them.
+        max_tile: Largest side of tiles that are chosen per image, or `None`; see `tfmisr.inference.upscalers.load`.
     """
 
     model: str
@@ -59,65 +56,66 @@ class BatchUpscaler:
     max_tile: int | None = None
 
     def __call__(self, source: pathlib.Path, target: pathlib.Path, scale: Scale | None = None) -> str:
-        """Writes `target`, whole or not at all, and returns what was done, for people.
+        """Upscales one file, writes the result atomically and returns a log line.
 
         Args:
-            source: An image.
-            target: File for the result.
-            scale: Intensity scale of its series; by default its own.
+            source: Image file.
+            target: Output file; the suffix `.dcm` makes it a derived DICOM image.
+            scale: Intensity scale of its series; default: that of the file.
 
         Raises:
-            InputError: The image cannot be read, enlarged or written.
+            InputError: The image cannot be read, upscaled or written.
         """
         cli.check_writable(target.parent)
         if target.exists() and target.samefile(source):
             raise InputError(f"--output would overwrite the input {source}")
-        write = self._derived if target.suffix.lower() == ".dcm" else self._picture
-        own = series.Survey()
-        return f"{source} -> {target} ({write(source, target, scale or own)}{series_scales.told(scale, own)})"
+        write = self._write_derived_dicom if target.suffix.lower() == ".dcm" else self._write_image
+        survey = series.Survey()
+        summary = write(source, target, scale or survey)
+        return f"{source} -> {target} ({summary}{series_scales.describe_scale(scale, survey)})"
 
     @property
     def upscaler(self) -> upscalers.Upscaler:
         """The loaded network or interpolation."""
         return _load(self.model, self.tile, self.threads, self.color, self.max_tile)
 
-    def _upscaled(self, lr, max_val=None):
+    def _upscale_array(self, lr, max_val=None):
         if self.upscaler.channels == 1 and lr.shape[-1] == 3:
             raise InputError(
-                f"{self.upscaler.name} is for gray images, this one is in color; --color luma enlarges its brightness "
-                "with the network and interpolates its colors, --model bicubic interpolates all"
+                f"{self.upscaler.name} is for gray images, this one is in color; --color luma upscales its luma "
+                "with the network and interpolates its chroma, --model bicubic interpolates all channels"
             )
         return self.upscaler(lr, self.scale, max_val)
 
-    def _picture(self, source, target, intensities):
+    def _write_image(self, source, target, intensities):
         from tfmisr.edge import images
 
         frames = images.iter_images(source, intensities)
         first = next(frames)
         tiff = target.suffix.lower() in (".tif", ".tiff")
         if first.count > 1 and not tiff:
-            own = "DICOM" if images.file_kind(source) == "DICOM" else "TIFF"
+            file_format = "DICOM" if images.file_kind(source) == "DICOM" else "TIFF"
             raise InputError(
-                f"{source} holds {first.count} images and {target.suffix} one; name {_HOLDING_SEVERAL[own]} as "
-                f"--output, or a folder, where {own} stays {own}"
+                f"{source} holds {first.count} images and {target.suffix} one; name "
+                f"{_MULTI_FRAME_TARGETS[file_format]} as --output, or a folder, where {file_format} stays {file_format}"
             )
-        enlarged = (self._enlarged(image, tiff) for image in itertools.chain([first], frames))
+        upscaled = (self._upscale_frame(image, tiff) for image in itertools.chain([first], frames))
         if first.count == 1:
-            enlarged = iter([next(enlarged)])  # an image that cannot be enlarged leaves no folder
+            upscaled = iter([next(upscaled)])  # an image that cannot be upscaled leaves no folder
         cli.require_writable(target.parent)
-        images.write_images(target, enlarged, first.max_val, first.count)
+        images.write_images(target, upscaled, first.max_val, first.count)
         height, width = (self.scale * side for side in first.pixels.shape[:2])
         pages = f", {first.count} pages" if first.count > 1 else ""
-        shifted = f"; values shifted by {-first.offset:+d}: PNG holds no negative values" if first.offset else ""
-        return f"{width}x{height}{pages}{'' if tiff else shifted}"
+        offset_note = f"; values shifted by {-first.offset:+d}: PNG holds no negative values" if first.offset else ""
+        return f"{width}x{height}{pages}{'' if tiff else offset_note}"
 
-    def _enlarged(self, image, tiff):
-        """Returns the enlarged pixels; in a TIFF those of a signed file are signed."""
+    def _upscale_frame(self, image, tiff):
+        """Returns the upscaled pixels; in a TIFF those of a signed file are signed."""
         lr = image.pixels.astype(np.float32) / np.float32(image.max_val)
-        sr = self._upscaled(lr, image.max_val)
+        sr = self._upscale_array(lr, image.max_val)
         return image.on_own_scale(sr) if tiff else sr.astype(image.pixels.dtype, copy=False)
 
-    def _derived(self, source, target, intensities):
+    def _write_derived_dicom(self, source, target, intensities):
         from tfmisr.edge import derived
 
         upscaler = self.upscaler
@@ -129,11 +127,11 @@ class BatchUpscaler:
             weights_sha256=upscaler.weights_sha256,
             scale=self.scale,
             ai=upscaler.parameters > 0,
-            # Rounding may differ from tile to tile, and other pixels need another UID (D-02).
+            # Rounding may depend on the tiles, and different pixels need a different UID (D-02).
             runtime=" ".join(f"{key} {side}" for key, side in sides.items() if side is not None),
         )
-        begun = datetime.datetime.fromisoformat(self.when) if self.when else None
-        image, report = derived.derive_with_report(source, self._upscaled, product, begun=begun, scale=intensities)
+        start = datetime.datetime.fromisoformat(self.when) if self.when else None
+        image, report = derived.derive_with_report(source, self._upscale_array, product, begun=start, scale=intensities)
         cli.require_writable(target.parent)
         derived.write(image, target)
         notes = "".join(f"; {remark}" for remark in report.remarks)
@@ -141,106 +139,89 @@ class BatchUpscaler:
 
 
 def load(model: str, tile: int | None, threads: int, color: str, max_tile: int | None) -> upscalers.Upscaler:
-    """Returns what `upscalers.load` does, for color images too where `color` is `luma`; see `BatchUpscaler`."""
+    """Loads an upscaler as `upscalers.load` does; with `color="luma"` it takes color images too.
+
+    Args:
+        model: Name or path.
+        tile: Side of all tiles in low-resolution pixels, or `None`.
+        threads: Number of threads, for a `.tflite` file.
+        color: `refuse` or `luma`; see `BatchUpscaler`.
+        max_tile: Largest side of tiles that are chosen per image, or `None`.
+
+    Raises:
+        InputError: There is no such model, or it takes color images and `color` is `luma`.
+    """
     upscaler = upscalers.load(model, tile, threads, max_tile)
     if color == "refuse":
         return upscaler
     if upscaler.channels != 1:
         raise InputError(f"--color {color} is for models of gray images, {upscaler.name} takes color: leave it out")
-    return luma.of_color(upscaler)
+    return luma.luma_upscaler(upscaler)
 
 
 _load = functools.lru_cache(maxsize=1)(load)
 
 
-def recorded(folder: pathlib.Path, enlarger: BatchUpscaler) -> BatchUpscaler:
-    """Ties a folder of results to one model and scale, in `upscale.json`, and returns the enlarger for it.
-
-    What is in the folder already may then be skipped, and all slices have one Series Date, that of the first start.
-
-    Raises:
-        InputError: The folder holds results of another model or scale.
-    """
-    upscaler = enlarger.upscaler
-    own = {
-        "model": upscaler.name,
-        "weights_sha256": upscaler.weights_sha256,
-        "scale": enlarger.scale,
-        "tile": enlarger.tile,
-        "max_tile": enlarger.max_tile,
-    }
-    path = folder / RECORD
-    if path.is_file():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            when = datetime.datetime.fromisoformat(found["when"]).isoformat()
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} cannot be read ({error}); choose another --output") from error
-        if differing := [key for key in own if found.get(key) != own[key]]:
-            key = differing[0]
-            raise InputError(
-                f"{folder} holds results of another {key}: {found.get(key)!r} there, {own[key]!r} here; "
-                "choose another --output"
-            )
-    else:
-        when = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        cli.require_writable(folder)
-        write_text(path, json.dumps({**own, "when": when, series_scales.KEY: {}}, indent=2) + "\n")
-    return dataclasses.replace(enlarger, when=when)
-
-
-def upscale_all(enlarger: BatchUpscaler, jobs: list[tuple], processes: int = 1) -> Iterator[tuple]:
-    """Does all jobs, each on its own; yields (input, what was done, the error or `None`) as they end.
+def upscale_all(upscaler: BatchUpscaler, jobs: list[tuple], processes: int = 1) -> Iterator[tuple]:
+    """Upscales all files; an error in one does not stop the others.
 
     Args:
-        enlarger: What is done to each.
-        jobs: Input file, output file, and, where it is not the file's own, the intensity scale of its series.
-        processes: Number of processes; each holds the network.
+        upscaler: Upscaler of the batch.
+        jobs: Tuples of input file, output file and, where the file has none of its own, the intensity scale of its
+            series.
+        processes: Number of processes; each loads the network.
+
+    Yields:
+        Tuples (input file, log line, error message or `None`) in order of completion.
+
+    Raises:
+        InputError: A process died.
+        OSError: The disk is full or read-only.
     """
     if processes == 1:
-        yield from (_attempt(enlarger, *job) for job in jobs)
+        yield from (_attempt(upscaler, *job) for job in jobs)
         return
     # TensorFlow does not survive a fork.
     context = multiprocessing.get_context("spawn")
-    before, ended = set(multiprocessing.active_children()), False
-    with concurrent.futures.ProcessPoolExecutor(processes, context, _deaf) as pool:
-        with _without_interrupts():
-            running = [pool.submit(_attempt, enlarger, *job) for job in jobs]
+    existing, completed = set(multiprocessing.active_children()), False
+    with concurrent.futures.ProcessPoolExecutor(processes, context, _ignore_interrupts) as pool:
+        with _interrupts_blocked():
+            futures = [pool.submit(_attempt, upscaler, *job) for job in jobs]
         try:
-            for done in concurrent.futures.as_completed(running):
-                yield done.result()
-            ended = True
+            for future in concurrent.futures.as_completed(futures):
+                yield future.result()
+            completed = True
         except concurrent.futures.process.BrokenProcessPool as error:
             raise InputError(
-                "a process came to a sudden end, perhaps for want of memory; start the same command again, "
+                "a process died unexpectedly, perhaps for lack of memory; run the same command again, "
                 "with fewer --processes"
             ) from error
         finally:
-            if not ended:  # what waits then fails with them; cancelling it would make the executor stumble
-                _kill(set(multiprocessing.active_children()) - before, {target.parent for _, target, *_ in jobs})
+            if not completed:  # pending futures fail with the processes; canceling them would break the executor
+                _kill(set(multiprocessing.active_children()) - existing, {target.parent for _, target, *_ in jobs})
 
 
-def _deaf():
-    """Leaves Ctrl-C, which a terminal sends to every process, to the one that ends the others."""
+def _ignore_interrupts():
+    """Ignores Ctrl-C, which a terminal sends to every process: the parent process ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cli.prepare_output()
 
 
 @contextlib.contextmanager
-def _without_interrupts():
-    """Puts Ctrl-C off, for this process and for those that it starts meanwhile, where the system can do that."""
+def _interrupts_blocked():
+    """Delays Ctrl-C for this process and for those it starts meanwhile, on systems with signal masks."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _kill(processes, folders):
-    """Ends processes within an image, which may take minutes, and removes what they had begun to write."""
+    """Kills processes in the middle of an image, which may take minutes, and removes their temporary files."""
     for process in processes:
         process.kill()
     for process in processes:
@@ -248,24 +229,24 @@ def _kill(processes, folders):
     remove_orphaned_temporaries(*folders)
 
 
-def forget_empty(folder: pathlib.Path) -> None:
-    """Removes a folder of results that holds no result, so that another model may be tried with it."""
-    if [path.name for path in folder.iterdir()] == [RECORD]:
-        (folder / RECORD).unlink()
-        folder.rmdir()
-
-
-def _attempt(enlarger, source, target, *scale):
+def _attempt(upscaler, source, target, *scale):
     try:
-        return source, enlarger(source, target, *scale), None
+        return source, upscaler(source, target, *scale), None
     except InputError as error:
         return source, "", str(error) if str(source) in str(error) else f"{source}: {error}"
     except MemoryError:
         return source, "", f"{source}: not enough memory"
     except OSError as error:
-        if error.errno in _OF_ALL:
+        if error.errno in _FATAL:
             raise
         return source, "", f"{source}: {error.strerror or type(error).__name__}"
 
 
-__getattr__ = renamed(__name__, Enlarger="BatchUpscaler", enlarge_all="upscale_all")
+__getattr__ = renamed(
+    __name__,
+    RECORD="tfmisr.inference.output_folder.RECORD",
+    Enlarger="BatchUpscaler",
+    enlarge_all="upscale_all",
+    forget_empty="tfmisr.inference.output_folder.remove_empty",
+    recorded="tfmisr.inference.output_folder.bind",
+)

@@ -1,4 +1,4 @@
-"""Fits classical methods, such as sparse coding, to the training images of a dataset before they are evaluated."""
+"""Fits classical methods, such as sparse coding, to the training images of a dataset before evaluation."""
 
 import dataclasses
 import typing
@@ -11,25 +11,25 @@ if typing.TYPE_CHECKING:
     from tfmisr.data.sources import Source
 
 
-def fitted(upscaler: Upscaler, source: "Source", fields: dict, seed: int = 0) -> Upscaler:
-    """Returns an upscaler for one scale and degradation; a method that learns is fitted to training images first.
+def fit_upscaler(upscaler: Upscaler, source: "Source", fields: dict, seed: int = 0) -> Upscaler:
+    """Returns an upscaler for one scale and degradation; a learning-based method is fitted to training images first.
 
     Args:
-        upscaler: Of `tfmisr.classical.named`; any other is returned as it is.
-        source: Dataset whose train split it may learn from.
-        fields: `scale` and those of `tfmisr.degradations.FIELDS`.
-        seed: Start of the random draws of learning.
+        upscaler: Result of `tfmisr.classical.create`; any other upscaler is returned unchanged.
+        source: Dataset whose train split is used for fitting.
+        fields: `scale` and the configuration fields in `tfmisr.degradations.FIELDS`.
+        seed: Random seed of the fit.
 
     Raises:
-        InputError: There are no training images.
+        InputError: The dataset has no train split.
     """
     method = upscaler.function
-    if not isinstance(method, classical.Method) or method.degradation:
+    if not isinstance(method, classical.ClassicalMethod) or method.degradation:
         return upscaler
     if method.name in classical.LEARNING and method.fitted is None:
         path = classical.fitted_file(method.name, source, fields, seed)
         upscaler = dataclasses.replace(upscalers.load(str(path)), name=upscaler.name)
-    if isinstance(upscaler.function, classical.Method):
+    if isinstance(upscaler.function, classical.ClassicalMethod):
         bound = dataclasses.replace(upscaler.function, degradation=degradations.of(fields))
         upscaler = dataclasses.replace(upscaler, function=bound)
     return upscaler

@@ -1,21 +1,28 @@
-"""Color images through a network for gray ones: it enlarges the luma, the colors are interpolated."""
+"""Color images with a network for gray images: the network upscales the luma, chroma is interpolated (bicubic).
+
+The usual practice of super-resolution papers since Yang et al., IEEE TIP 2010, with Y of ITU-R BT.601.
+"""
 
 import dataclasses
 
 import numpy as np
 
 from tfmisr.edge import resize
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.upscaler import Upscaler
 
-WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue in Y (ITU-R BT.601), full range, as JPEG and Pillow have it
+WEIGHTS = (0.299, 0.587, 0.114)  # of R, G and B in Y (ITU-R BT.601), full range as in JPEG (JFIF) and Pillow
 
 
-def of_color(upscaler: Upscaler) -> Upscaler:
-    """Returns an upscaler for gray and RGB images, made of one for gray images; a gray image is what it was.
+def luma_upscaler(upscaler: Upscaler) -> Upscaler:
+    """Returns an upscaler for gray and RGB images from one for gray images; results for gray images do not change.
 
-    With Y from the network and Cb and Cr from the bicubic interpolation, R is Y + 1.402 Cr. The interpolation is
-    linear and has R' = Y' + 1.402 Cr as well, so R = R' + (Y - Y'), and G and B alike: no chroma is ever made, and
+    With Y from the network and Cb and Cr from bicubic interpolation, R is Y + 1.402 Cr. The interpolation is linear
+    and has R' = Y' + 1.402 Cr as well, so R = R' + (Y - Y'), and likewise for G and B: chroma is never computed, and
     nothing is rounded in between.
+
+    Args:
+        upscaler: An upscaler with `channels == 1`.
     """
 
     def upscale(lr, scale, convert=None, dtype=np.float32):
@@ -27,3 +34,6 @@ def of_color(upscaler: Upscaler) -> Upscaler:
         return convert(sr).astype(dtype, copy=False) if convert else sr
 
     return dataclasses.replace(upscaler, name=f"{upscaler.name} (luma)", function=upscale, channels=None)
+
+
+__getattr__ = renamed(__name__, of_color="luma_upscaler")

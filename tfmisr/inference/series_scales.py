@@ -1,4 +1,7 @@
-"""The scale of each image that `python -m tfmisr.upscale` enlarges: one for a series, kept in `upscale.json`."""
+"""The intensity scale of each image in a batch of `python -m tfmisr.upscale`: one per series, kept in `upscale.json`.
+
+All slices of a series are mapped to [0, 1] by the same scale, so that gray levels stay comparable between slices.
+"""
 
 import collections
 import hashlib
@@ -6,6 +9,7 @@ import json
 import pathlib
 
 from tfmisr.edge import images, series
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
 from tfmisr.edge.levels import Scale
@@ -14,46 +18,46 @@ from tfmisr.progress import bar
 KEY = "scales"
 
 
-def of_jobs(record: pathlib.Path, jobs: list[tuple], left: list[tuple], like: str | None = None) -> list[tuple]:
-    """Returns the jobs that are left as (input, output, scale), `None` where a file has its own.
+def with_scales(record: pathlib.Path, jobs: list[tuple], pending: list[tuple], like: str | None = None) -> list[tuple]:
+    """Returns the pending jobs as (input, output, scale); the scale is `None` where a file has its own.
 
-    What the record holds of a series counts as long as the folder is used, so that slices which were added later
-    are enlarged like the first ones; a slice that such a scale does not cover is refused when it is read.
+    A series keeps the scale in the record for as long as the folder is used, so that slices which are added later are
+    upscaled like the first ones; a slice with values outside this scale is refused when it is read.
 
     Args:
         record: `upscale.json` in the folder of the results.
         jobs: All pairs of input and output file.
-        left: Those that are not done yet.
-        like: Folder or file that gives the scales instead of the jobs.
+        pending: Those that are not done yet.
+        like: Folder or file whose scales are used instead of those of the jobs.
 
     Raises:
-        InputError: The record, or `like`, does not go with the files.
+        InputError: The record, or `like`, does not match the files.
     """
     content = json.loads(record.read_text(encoding="utf-8"))
-    folder, other = record.parent, Like(like) if like else None
-    groups = {job: group for job, group in _groups(left) if group}
+    folder, reference = record.parent, ReferenceSeries(like) if like else None
+    groups = {job: group for job, group in _groups(pending) if group}
     if groups and KEY not in content:
         raise InputError(
-            f"{folder} holds results of an earlier version, where each file had an intensity scale of its own; "
+            f"{folder} holds results of an earlier version, where each file had its own intensity scale; "
             "choose another --output"
         )
-    known = _known(content.get(KEY, {}), record)
-    wanted = {_name(job, group, folder): group for job, group in groups.items()}
-    if other:
-        found = {name: other.scale(group) for name, group in wanted.items()}
-        _require_same(known, found, folder)
+    scales = _from_json(content.get(KEY, {}), record)
+    group_of = {_series_key(job, group, folder): group for job, group in groups.items()}
+    if reference:
+        new_scales = {key: reference.scale(group) for key, group in group_of.items()}
+        _require_same(scales, new_scales, folder)
     else:
-        found = _surveyed(jobs, groups, wanted.keys() - known.keys(), folder)
-    if found.keys() - known.keys():
-        known |= found
-        written = {name: scale and vars(scale) for name, scale in known.items()}
-        write_text(record, json.dumps({**content, KEY: written}, indent=2) + "\n")
-    return [(*job, known[_name(job, groups[job], folder)] if job in groups else None) for job in left]
+        new_scales = _survey(jobs, groups, group_of.keys() - scales.keys(), folder)
+    if new_scales.keys() - scales.keys():
+        scales |= new_scales
+        as_json = {key: scale and vars(scale) for key, scale in scales.items()}
+        write_text(record, json.dumps({**content, KEY: as_json}, indent=2) + "\n")
+    return [(*job, scales[_series_key(job, groups[job], folder)] if job in groups else None) for job in pending]
 
 
-def _known(written, record) -> dict:
+def _from_json(scales, record) -> dict:
     try:
-        return {name: value and Scale(**value) for name, value in written.items()}
+        return {key: fields and Scale(**fields) for key, fields in scales.items()}
     except (AttributeError, TypeError) as error:
         raise InputError(f"{record} cannot be read ({error}); choose another --output") from error
 
@@ -63,50 +67,50 @@ def _groups(jobs):
         yield job, images.group_of(job[0])
 
 
-def _name(job, group, folder) -> str:
-    """Returns what the record calls a series: a digest, since a UID or a folder may lead to a patient."""
+def _series_key(job, group, folder) -> str:
+    """Returns the key of a series in the record: a digest, since a UID or a folder name may identify a patient."""
     uid, channels, bits = group
     source, target = job
     depth = len(target.parent.relative_to(folder).parts) + 1
-    where = uid or "/".join(source.resolve().parent.parts[-depth:])
-    text = f"{'series' if uid else 'folder'} {where} {channels} {bits}"
+    identity = uid or "/".join(source.resolve().parent.parts[-depth:])
+    text = f"{'series' if uid else 'folder'} {identity} {channels} {bits}"
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def _surveyed(jobs, groups, missing, folder) -> dict:
-    """Returns the scales of the series that the record lacks; all files count, those that are done too."""
+def _survey(jobs, groups, missing, folder) -> dict:
+    """Returns the scales of the series that are not in the record, from all files, finished ones included."""
     if not missing:
         return {}
-    rest = [job for job in jobs if job not in groups]
-    scales = series.SeriesScales(images.survey, _shown)
-    for job, group in [*groups.items(), *_groups(rest)]:
-        if group and (name := _name(job, group, folder)) in missing:
-            scales.add(name, job[0])
-    return {name: scales[name] for name in missing}
+    other_jobs = [job for job in jobs if job not in groups]
+    scales = series.SeriesScales(images.survey, _with_progress)
+    for job, group in [*groups.items(), *_groups(other_jobs)]:
+        if group and (key := _series_key(job, group, folder)) in missing:
+            scales.add(key, job[0])
+    return {key: scales[key] for key in missing}
 
 
-def _shown(files):
+def _with_progress(files):
     return bar(files, desc="scale of a series", unit=" files", leave=False, disable=len(files) < 100)
 
 
-def _require_same(known, found, folder):
-    for name in known.keys() & found.keys():
-        if known[name] != found[name]:
+def _require_same(recorded, reference, folder):
+    for key in recorded.keys() & reference.keys():
+        if recorded[key] != reference[key]:
             raise InputError(
-                f"{folder} holds results of the same series over another intensity scale than --like gives; "
+                f"{folder} holds results of the same series on another intensity scale than that of --like; "
                 "choose another --output"
             )
 
 
-class Like:
-    """The series of a folder or a file, to take the scale from.
+class ReferenceSeries:
+    """The series in a folder or file whose intensity scale is used (`--like`).
 
     Args:
-        path: A folder, searched to the bottom for a Series Instance UID and only itself for files without one; or a
-            file of the series.
+        path: A folder or one file of the series. A folder is searched recursively for DICOM files of the Series
+            Instance UID (0020,000E); files without a UID are taken from the folder itself only.
 
     Raises:
-        InputError: Nothing is there.
+        InputError: The path does not exist.
     """
 
     def __init__(self, path: str):
@@ -116,22 +120,27 @@ class Like:
         self._scales = None
 
     def scale(self, group: series.Group) -> Scale:
-        """Returns the scale of the files that belong to a group.
+        """Returns the common scale of the files in a group.
+
+        Args:
+            group: Series Instance UID (or an empty string), number of channels and bits of a file.
 
         Raises:
-            InputError: There are none, or no scale fits them.
+            InputError: The group has no files, or no common scale.
         """
         if self._scales is None:
             self._read()
         if group not in self._counts:
-            what = "of the same Series Instance UID" if group[0] else f"of {group[2]} bits without a max_val of its own"
-            raise InputError(f"--like {self.path} holds no image {what}; give the folder of the image's series")
-        if (found := self._scales[group]) is None:
-            raise InputError(f"--like {self.path}: the images of the series are broken, or no one scale fits them")
-        return found
+            criterion = (
+                "with the same Series Instance UID" if group[0] else f"of {group[2]} bits without its own max_val"
+            )
+            raise InputError(f"--like {self.path} holds no image {criterion}; give the folder of the image's series")
+        if (scale := self._scales[group]) is None:
+            raise InputError(f"--like {self.path}: the images of the series cannot be read, or have no common scale")
+        return scale
 
     def _read(self):
-        self._scales, self._counts = series.SeriesScales(images.survey, _shown), collections.Counter()
+        self._scales, self._counts = series.SeriesScales(images.survey, _with_progress), collections.Counter()
         files = [self.path] if self.path.is_file() else sorted(p for p in self.path.rglob("*") if p.is_file())
         for path in bar(files, desc="headers", unit=" files", leave=False, disable=len(files) < 1000):
             group = images.group_of(path)
@@ -140,25 +149,38 @@ class Like:
                 self._counts[group] += 1
 
 
-def like(source: pathlib.Path, path: str | None) -> Scale | None:
-    """Returns the scale for a single image, `None` where it has its own or a fixed one."""
-    if path is None:
-        return None
-    other, group = Like(path), images.group_of(source)
-    return other.scale(group) if group else None
-
-
-def told(scale: Scale | None, own: series.Survey) -> str:
-    """Returns for people over which values an image was enlarged; empty where its type fixes them.
+def reference_scale(source: pathlib.Path, path: str | None) -> Scale | None:
+    """Returns the scale for a single image from the series at `path`.
 
     Args:
-        scale: That of its series.
-        own: Got the file's own where there is none.
+        source: The image.
+        path: Folder or file given as `--like`, or `None`.
+
+    Returns:
+        The scale; `None` where there is no `path`, or where the image's type fixes its scale.
     """
-    used = scale or own.scale()
+    if path is None:
+        return None
+    reference, group = ReferenceSeries(path), images.group_of(source)
+    return reference.scale(group) if group else None
+
+
+def describe_scale(scale: Scale | None, survey: series.Survey) -> str:
+    """Returns the intensity range of an upscaled image as text for the log; empty where its type fixes the range.
+
+    Args:
+        scale: Scale of its series, or `None`.
+        survey: Has collected the file's own scale where the series has none.
+    """
+    used = scale or survey.scale()
     if used is None:
         return ""
     values = f"from {used.shift} to {used.shift + used.max_val}" if used.shift else f"over {used.max_val}"
     if scale:
         return f", values {values}, the scale of its series"
-    return f", values {values}, the file's own scale; --like FOLDER_OR_FILE takes a series'"
+    return f", values {values}, the file's own scale; --like FOLDER_OR_FILE uses that of a series"
+
+
+__getattr__ = renamed(
+    __name__, of_jobs="with_scales", Like="ReferenceSeries", like="reference_scale", told="describe_scale"
+)

@@ -1,8 +1,12 @@
-"""Whatever enlarges an image, seen as one thing: an interpolation, a run's folder, a network's file."""
+"""Loads an upscaler by name or path: interpolations, classical methods, Keras networks, LiteRT models.
+
+The result is a `tfmisr.edge.upscaler.Upscaler`, the predictor that scoring, batches and studies share.
+"""
 
 import dataclasses
 import hashlib
 import pathlib
+import typing
 from collections.abc import Callable
 
 import numpy as np
@@ -15,22 +19,26 @@ from tfmisr.edge.files import printable
 from tfmisr.edge.upscaler import Upscaler
 from tfmisr.layers.receptive_field import receptive_radius_or_whole_image as receptive_radius
 
+if typing.TYPE_CHECKING:
+    import keras
+
 
 def load(name: str, tile: int | None = None, threads: int = 1, max_tile: int | None = None) -> Upscaler:
-    """Returns the upscaler that `name` says.
+    """Loads an upscaler.
 
     Args:
         name: `nearest`, `bilinear`, `bicubic` or `lanczos`, one of `tfmisr.edge.shipped.names()`, one of
-            `tfmisr.classical.METHODS` that does not learn or the file that one has learned, the folder of a run, a
-            `.keras` or a `.tflite` file; `NAME+` is the mean of a network over the eight orientations.
-        tile: Side of all tiles in low-resolution pixels; see `tfmisr.edge.tiling.upscale`. For a `.tflite` file, whose
-            own tile is the default, the overlap is part of it.
-        threads: Of a `.tflite` file.
-        max_tile: Tiles are chosen for each image, of at most `max_tile * max_tile` low-resolution pixels, overlap
-            included; the default where a file has no tile of its own. See `tfmisr.edge.tiling.fit`.
+            `tfmisr.classical.METHODS` that needs no training or the `.npz` file of a fitted one, the folder of a run,
+            a `.keras` or a `.tflite` file; `NAME+` is a network with geometric self-ensemble (the mean over the eight
+            flips and rotations).
+        tile: Side of all tiles in low-resolution pixels; see `tfmisr.edge.tiling.upscale`. For a `.tflite` file the
+            overlap is included, and the default is the tile in its card.
+        threads: Number of threads of the LiteRT interpreter, for a `.tflite` file.
+        max_tile: Tiles are chosen per image, of at most `max_tile * max_tile` low-resolution pixels, overlap
+            included; the default where a file has no fixed tile. See `tfmisr.edge.tiling.fit`.
 
     Raises:
-        InputError: There is no such thing, or both `tile` and `max_tile` are given.
+        InputError: There is no such model, or both `tile` and `max_tile` are given.
     """
     if name.endswith("+") and not pathlib.Path(name).expanduser().exists():
         return _self_ensemble(name[:-1], tile, threads, max_tile)
@@ -39,34 +47,34 @@ def load(name: str, tile: int | None = None, threads: int = 1, max_tile: int | N
     if name in classical.METHODS:
         return classical.load(name)
     if shipped.is_name(name):
-        return _edge(shipped.path(name), tile, threads, max_tile)
+        return _tflite(shipped.path(name), tile, threads, max_tile)
     path = _existing(name)
     if path.suffix == ".tflite":
-        return _edge(path, tile, threads, max_tile)
+        return _tflite(path, tile, threads, max_tile)
     if path.suffix == ".npz":
         return classical.read(path)
     return _network(path, tile, max_tile)
 
 
 def _self_ensemble(name, tile, threads, max_tile):
-    """Returns a network's mean over the eight orientations, under the network's name with `+`."""
+    """Returns a network with geometric self-ensemble (Timofte et al., CVPR 2016), named `NAME+`."""
     if name in (*resize.METHODS, *classical.METHODS) or name.endswith(".npz"):
-        raise InputError(f"+ is for networks, the mean over eight orientations. Received: {name}+")
+        raise InputError(f"+ is for networks (geometric self-ensemble). Received: {name}+")
     if shipped.is_name(name) or name.endswith(".tflite"):
         path = shipped.path(name) if shipped.is_name(name) else _existing(name)
-        found = _edge(path, tile, threads, max_tile, self_ensemble=True)
+        upscaler = _tflite(path, tile, threads, max_tile, self_ensemble=True)
     else:
-        found = _network(_existing(name), tile, max_tile, self_ensemble=True)
-    return dataclasses.replace(found, name=f"{found.name}+")
+        upscaler = _network(_existing(name), tile, max_tile, self_ensemble=True)
+    return dataclasses.replace(upscaler, name=f"{upscaler.name}+")
 
 
 def _existing(name) -> pathlib.Path:
     path = pathlib.Path(name).expanduser()
     if not path.exists():
-        known = [*shipped.names(), *resize.METHODS, *classical.METHODS]
+        names = [*shipped.names(), *resize.METHODS, *classical.METHODS]
         raise InputError(
-            f"model must be a run's folder, a .keras, .tflite or .npz file, or one of {', '.join(known)}. "
-            f"Received: {name}, where there is nothing{hint(name, known, 0.6)}"
+            f"model must be a run's folder, a .keras, .tflite or .npz file, or one of {', '.join(names)}. "
+            f"Received: {name}, where there is nothing{hint(name, names, 0.6)}"
         )
     if path.is_dir() and not (path / "model.keras").is_file():
         state = "is not finished; start its fit again" if (path / "checkpoints").is_dir() else "is no run"
@@ -74,7 +82,7 @@ def _existing(name) -> pathlib.Path:
     return path
 
 
-def _edge(path: pathlib.Path, tile, threads: int, max_tile, self_ensemble: bool = False) -> Upscaler:
+def _tflite(path: pathlib.Path, tile, threads: int, max_tile, self_ensemble: bool = False) -> Upscaler:
     from tfmisr.edge import runtime
 
     model = runtime.Model(path, threads, tile, self_ensemble, max_tile)
@@ -99,8 +107,10 @@ def _network(path: pathlib.Path, tile, max_tile, self_ensemble: bool = False) ->
 
     network = models.load(path)
     folder = path if path.is_dir() else path.parent
-    written = folder / "config.json"
-    fields = dataclasses.asdict(config.from_dict(config.read(written), str(written))) if written.is_file() else {}
+    config_file = folder / "config.json"
+    fields = {}
+    if config_file.is_file():
+        fields = dataclasses.asdict(config.from_dict(config.read(config_file), str(config_file)))
     label = path.stem if path.is_file() and path.name != "model.keras" else folder.resolve().name
     return Upscaler(
         printable(label),
@@ -114,41 +124,45 @@ def _network(path: pathlib.Path, tile, max_tile, self_ensemble: bool = False) ->
 
 
 def tiled(
-    network, tile: int | None = None, self_ensemble: bool = False, max_tile: int | None = None
+    network: "keras.Model", tile: int | None = None, self_ensemble: bool = False, max_tile: int | None = None
 ) -> Callable[..., np.ndarray]:
     """Returns a function that applies a Keras network to an image of any size in bounded memory.
 
     Args:
-        network: The network.
-        tile: Side of what is kept of a tile, in low-resolution pixels, the same for all images.
-        self_ensemble: Take the mean over the eight orientations of each tile.
-        max_tile: Tiles are chosen for each image, of at most `max_tile * max_tile` low-resolution pixels, overlap
-            included; the default, `tfmisr.edge.tiling.default_max_tile`, where there is no `tile`.
+        network: Fully convolutional super-resolution network.
+        tile: Side of a tile without its overlap, in low-resolution pixels, the same for all images.
+        self_ensemble: Apply geometric self-ensemble: the mean over the eight flips and rotations of each tile.
+        max_tile: Tiles are chosen per image, of at most `max_tile * max_tile` low-resolution pixels, overlap
+            included; default without `tile`: `tfmisr.edge.tiling.default_max_tile`.
+
+    Returns:
+        The `function` of a `tfmisr.edge.upscaler.Upscaler`.
 
     Raises:
-        InputError: Both `tile` and `max_tile` are given, or nothing of a tile would be kept.
+        InputError: Both `tile` and `max_tile` are given, or `max_tile` is no larger than twice the overlap.
     """
-    apply = _compiled(network)
-    enlarge = dihedral.self_ensemble(apply) if self_ensemble else apply
+    predict = _compiled(network)
+    if self_ensemble:
+        predict = dihedral.self_ensemble(predict)
     radius = receptive_radius(network)
-    most = _bound(radius, tile, max_tile)
+    max_side = _max_tile(radius, tile, max_tile)
 
     def upscale(lr, scale, convert=None, dtype=np.float32):
         height, width = lr.shape[:2]
         if min(height, width) < 2:
             raise InputError(f"a network needs images of at least 2x2 pixels. Received: {height}x{width}")
-        # A network that sees the whole image at once cannot be cut into tiles.
+        # A network whose receptive field is the full image cannot be tiled.
         if radius is None or (tile and max(height, width) <= tile):
             side, overlap = max(height, width), 0
         else:
-            side, overlap = tile or tiling.fit(height, width, radius, most), radius
-        return tiling.upscale(lambda x: enlarge(x[0])[None], lr, scale, side, overlap, convert, dtype)
+            side, overlap = tile or tiling.fit(height, width, radius, max_side), radius
+        return tiling.upscale(lambda x: predict(x[0])[None], lr, scale, side, overlap, convert, dtype)
 
     return upscale
 
 
-def _bound(radius, tile, max_tile):
-    """Returns the bound of tiles that are chosen for each image."""
+def _max_tile(radius, tile, max_tile):
+    """Returns the largest side of tiles that are chosen per image, overlap included."""
     if tile and max_tile:
         raise InputError(f"expected tile or max_tile, not both. Received: tile={tile}, max_tile={max_tile}")
     if max_tile and radius is not None and max_tile <= 2 * radius:
