@@ -3,7 +3,7 @@
 import pathlib
 
 import pytest
-from study_helpers import ANCHORS
+from reader_study_helpers import ANCHORS
 
 from tfmisr.edge.errors import InputError
 from tfmisr.reader_study import design

@@ -7,7 +7,7 @@ import sys
 import dicom_sources
 import numpy as np
 import pytest
-from study_helpers import ROOT, build, values
+from reader_study_helpers import ROOT, build, values
 
 from tfmisr import degradations
 from tfmisr.edge import images, resize
@@ -205,7 +205,7 @@ def test_pattern_tells_patients_of_files_apart(tmp_path):
 def test_files_need_no_tensorflow(tmp_path):
     program = (
         "import pathlib, sys; sys.path.insert(0, 'tests')\n"
-        "from study_helpers import build; from tfmisr.reader_study import app, store\n"
+        "from reader_study_helpers import build; from tfmisr.reader_study import app, store\n"
         f"store.Store(build(pathlib.Path({str(tmp_path)!r}))).database.close()\n"
         "assert not {'tensorflow', 'keras', 'tensorflow_datasets'} & set(sys.modules)"
     )

@@ -8,7 +8,7 @@ import dicom_sources
 import numpy as np
 import PIL.Image
 import pytest
-from study_helpers import build, kill, process, served, values
+from reader_study_helpers import build, kill, process, served, values
 
 from tfmisr.reader_study import building, design, verification, windowing
 from tfmisr.reader_study.store import Store

@@ -10,7 +10,7 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-import study_helpers
+import reader_study_helpers
 
 from tfmisr.edge.errors import InputError
 from tfmisr.reader_study import __main__ as study
@@ -189,7 +189,7 @@ def test_r24_plan_of_the_study_file_is_in_the_report(exported, found, tmp_path):
 
 
 def test_r24_refused_analysis_leaves_no_folder(tmp_path):
-    study_helpers.build(tmp_path)
+    reader_study_helpers.build(tmp_path)
     with pytest.raises(InputError, match="the study is open"):
         study.main(["analyse", str(tmp_path / "study"), "--output", str(tmp_path / "report")])
     assert not (tmp_path / "report").exists()
@@ -546,7 +546,7 @@ def test_r17_a_study_folder_is_exported_and_analysed(tmp_path):
     from tfmisr.reader_study import simulated
     from tfmisr.reader_study.store import Store
 
-    frozen = study_helpers.build(tmp_path)
+    frozen = reader_study_helpers.build(tmp_path)
     with Store(frozen) as store:
         for label in ("simulated-a", "simulated-b"):
             rng = np.random.default_rng(len(label))
@@ -556,5 +556,5 @@ def test_r17_a_study_folder_is_exported_and_analysed(tmp_path):
     assert study.main(["analyse", str(frozen.folder), "--output", str(output)]) == 0
     found = json.loads((output / "results.json").read_text())
     assert found["warning"] == STAMP and found["study"]["hash"] == frozen.hash
-    assert found["study"]["arms"] == list(study_helpers.ARMS) and found["study"]["reference"] == "caracal"
+    assert found["study"]["arms"] == list(reader_study_helpers.ARMS) and found["study"]["reference"] == "caracal"
     assert found["flow"][0]["analysed"] == 2 * 3 * 4

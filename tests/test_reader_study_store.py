@@ -9,7 +9,7 @@ import sqlite3
 
 import numpy as np
 import pytest
-from study_helpers import ARMS, Time, answer, build, checks, read_all
+from reader_study_helpers import ARMS, Time, answer, build, checks, read_all
 
 import tfmisr
 from tfmisr.edge.errors import InputError

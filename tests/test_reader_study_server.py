@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from study_helpers import ARMS, ROOT, Client, answer, build, checks, kill, process, served
+from reader_study_helpers import ARMS, ROOT, Client, answer, build, checks, kill, process, served
 
 from tfmisr.reader_study import frozen, security, verification
 from tfmisr.reader_study.store import Store
