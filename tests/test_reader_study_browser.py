@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 from reader_study_helpers import build, kill, process, served, values
 
-from tfmisr.reader_study import building, design, verification, windowing
+from tfmisr.reader_study import building, study_file, verification, windowing
 from tfmisr.reader_study.store import Store
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -130,7 +130,7 @@ def dicom_study(folder, *sources, **changes):
         ds.save_as(source / f"{number}.dcm", enforce_file_format=True)
     said = values(source, cases=1, training=0) | {"order": {"repeats": 0.0, "min_distance": 1}} | changes
     said["cases"] = {"files": ["*.dcm"], "count": len(sources), "training": 0}
-    return building.build(design.from_dict(said, "test", source), folder / "study")
+    return building.build(study_file.from_dict(said, "test", source), folder / "study")
 
 
 def found_at(pane, expected):

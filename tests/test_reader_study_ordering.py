@@ -132,5 +132,5 @@ def test_preferences_come_last_and_each_pair_stands_both_ways_round():
 
 
 def test_distances_without_a_place_are_told():
-    with pytest.raises(InputError, match="no place for 2 repetitions"):
+    with pytest.raises(InputError, match="no position for 2 repeats"):
         order(Plan(("c1", "c2"), (), ("a", "b"), (), 0, 0.5, 9, 1), "anna")

@@ -303,8 +303,8 @@ def test_pages_ask_no_third_party(anna):
     [
         (("--host", "0.0.0.0"), "can be reached from other computers; give --tls_certificate"),
         (("--host", "192.0.2.1"), "can be reached from other computers"),
-        (("--host", "0.0.0.0", "--insecure_http"), "--name must say by which name"),
-        (("--tls_key", "key.pem"), "--tls_certificate and --tls_key go together"),
+        (("--host", "0.0.0.0", "--insecure_http"), "--name must give the host name"),
+        (("--tls_key", "key.pem"), "--tls_certificate and --tls_key must be given together"),
         (("--tls_key", "no.pem", "--tls_certificate", "no.pem"), "certificate or key cannot be used: No such file"),
         (("--tls_key", "setup.cfg", "--tls_certificate", "setup.cfg"), "certificate or key cannot be used"),
         (("--host", "reading.example"), "--host must be an address"),
@@ -416,7 +416,7 @@ def test_commands_end_a_study(study, tmp_path):
     added = run("readers", study.folder, "--add", "anna", "ben", "--admin", "--url", "https://reading.example")
     names = [line.split("\t")[0] for line in added.stdout.splitlines()]
     assert names == ["anna", "ben", "progress"] and "https://reading.example/#" in added.stdout
-    assert "anna\t0 of 21\tnot begun" in run("readers", study.folder).stdout
+    assert "anna\t0 of 21\tnot started" in run("readers", study.folder).stdout
     assert run("readers", study.folder, "--add", "anna").returncode == 2
     assert run("readers", study.folder, "--reissue", "carl").returncode == 2
     assert run("verify", study.folder).returncode == 0
@@ -427,5 +427,5 @@ def test_commands_end_a_study(study, tmp_path):
     head = done.stdout.split()[-1]
     assert run("verify", study.folder, "--head", head).returncode == 0
     wrong = run("verify", study.folder, "--head", "0" * 64)
-    assert wrong.returncode == 1 and "its end was cut off" in wrong.stdout
+    assert wrong.returncode == 1 and "it was truncated" in wrong.stdout
     assert "expected a study at" in run("serve", tmp_path / "nowhere").stderr

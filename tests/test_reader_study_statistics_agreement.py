@@ -100,7 +100,7 @@ def test_r22_equal_answers_have_no_chance_corrected_agreement_but_full_raw_agree
     for found in (agreement.krippendorff_alpha(images, 5, range(6)), *icc.intraclass(images).values()):
         assert found.value is None and "all answers are equal" in found.note
     kappa = agreement.weighted_kappa(images[:, 0], images[:, 1], 5, range(6))
-    assert kappa.value is None and "no spread" in kappa.note
+    assert kappa.value is None and "no variation" in kappa.note
     assert agreement.gwet_ac2(images, 5, range(6)).value == 1
     assert agreement.raw_agreement(images, 5, range(6)).value == 1
 

@@ -14,7 +14,7 @@ import reader_study_helpers
 
 from tfmisr.edge.errors import InputError
 from tfmisr.reader_study import __main__ as study
-from tfmisr.reader_study.report import formats, page, table, tables, words
+from tfmisr.reader_study.report import formats, page, sentences, table, tables
 from tfmisr.reader_study.statistics import agreement, ratings, summary
 
 STAMP = "SIMULATED READERS"
@@ -54,7 +54,7 @@ def exported(tmp_path_factory):
 def report(exported, tmp_path_factory):
     """Its report."""
     folder = tmp_path_factory.mktemp("report")
-    assert study.main(["analyse", str(exported), "--output", str(folder)]) == 0
+    assert study.main(["analyze", str(exported), "--output", str(folder)]) == 0
     return folder
 
 
@@ -94,7 +94,7 @@ def described(exported, folder, change):
 def results(folder):
     found = ratings.read_study(folder / "study.json")
     answers = ratings.read_ratings(folder / "ratings.csv", found)
-    return summary.summarise(
+    return summary.summarize(
         found, answers, ratings.read_preferences(folder / "preferences.csv", found, answers.readers)
     )
 
@@ -148,7 +148,7 @@ def test_people_are_not_stamped_and_one_simulated_reader_among_them_is_enough(ex
 
     found = results(described(exported, tmp_path / "people", people))
     assert "warning" not in found and 'class="stamp"' not in page.page(found)
-    assert all("warning" not in table.as_csv(t, False).partition("\n")[0] for t in tables.every(found).values())
+    assert all("warning" not in table.as_csv(t, False).partition("\n")[0] for t in tables.all_tables(found).values())
     assert results(described(exported, tmp_path / "one", one))["warning"] == STAMP
 
 
@@ -165,7 +165,7 @@ def test_r18_counts_and_means_are_those_of_the_first_readings(exported, report):
 
 
 def test_r18_bootstrap_over_readers_and_cases_stands_on_the_page(found):
-    shown = tables.every(found)
+    shown = tables.all_tables(found)
     for name, ends in (("counts", {}), ("pairs", {"sign": True})):
         place = shown[name].header.index("bootstrap")
         records = [r for q in found["questions"].values() for r in _bootstrapped(q, name)]
@@ -184,19 +184,19 @@ def test_r24_plan_of_the_study_file_is_in_the_report(exported, found, tmp_path):
     plan = "First A & B, -0.5 at most."
     planned = results(described(exported, tmp_path, lambda values: values["analysis"].update(plan=plan)))
     assert planned["study"]["plan"] == plan
-    assert "<dt>The plan, as fixed in the study file</dt><dd>First A &amp; B, −0.5 at most.</dd>" in page.page(planned)
-    assert found["study"]["plan"] == "" and "The plan" not in page.page(found)
+    assert "<dt>Analysis plan, as fixed in the study file</dt><dd>First A &amp; B, −0.5 at most.</dd>" in page.page(planned)
+    assert found["study"]["plan"] == "" and "Analysis plan" not in page.page(found)
 
 
 def test_r24_refused_analysis_leaves_no_folder(tmp_path):
     reader_study_helpers.build(tmp_path)
     with pytest.raises(InputError, match="the study is open"):
-        study.main(["analyse", str(tmp_path / "study"), "--output", str(tmp_path / "report")])
+        study.main(["analyze", str(tmp_path / "study"), "--output", str(tmp_path / "report")])
     assert not (tmp_path / "report").exists()
 
 
 def test_strengths_of_preferences_stand_in_a_table(found):
-    shown = tables.every(found)["strengths"]
+    shown = tables.all_tables(found)["strengths"]
     arms = found["preferences"]["arms"]
     assert [row[0] for row in shown.rows] == list(arms)
     for row, record, arm in zip(shown.rows, shown.records, arms.values(), strict=True):
@@ -258,8 +258,8 @@ def test_r24_what_limits_the_numbers_stands_at_the_head(changes, said, exported,
     found = results(folder)
     assert len(found["study"]["cautions"]) == 1 and said in found["study"]["cautions"][0]
     text = page.page(found)
-    assert text.index(html.escape(said)) < text.index("In short")
-    assert study.main(["analyse", str(folder), "--output", str(tmp_path / "report")]) == 0
+    assert text.index(html.escape(said)) < text.index("Summary")
+    assert study.main(["analyze", str(folder), "--output", str(tmp_path / "report")]) == 0
     assert said in capsys.readouterr().out
 
 
@@ -272,7 +272,7 @@ def test_r24_nothing_is_cautioned_of_without_a_reason(exported, found, tmp_path)
 
 @pytest.mark.parametrize("broken", [{"readers": 3}, {"broken": 3}, {"readers": [{"trials": 3}]}])
 def test_odd_notes_of_an_export_are_refused(broken, exported, tmp_path):
-    with pytest.raises(InputError, match="missing or odd"):
+    with pytest.raises(InputError, match="missing or invalid"):
         results(described(exported, tmp_path, lambda values: values.update({"export": broken})))
 
 
@@ -297,7 +297,7 @@ def test_r19_all_pairs_of_all_questions_are_one_family(found):
 def test_r19_the_page_says_what_is_not_done(report):
     text = (report / "report.html").read_text(encoding="utf-8")
     assert "Answers of several readers to one case are not independent" in text
-    assert "training block are left out" in text and "agreement within a reader only" in text
+    assert "training block is excluded" in text and "intra-reader agreement only" in text
 
 
 def test_r20_reference_and_margin_come_from_the_study_file(exported, found, tmp_path):
@@ -305,7 +305,7 @@ def test_r20_reference_and_margin_come_from_the_study_file(exported, found, tmp_
     assert [(v["arm"], v["reference"], v["margin"]) for v in verdicts] == [("low", "truth", 0.5), ("net", "truth", 0.5)]
     without = results(described(exported, tmp_path, lambda v: v["analysis"].update(margins={})))
     assert without["questions"]["quality"]["noninferiority"] == []
-    assert "fixes no margin" in page.page(without)
+    assert "has no non-inferiority margin" in page.page(without)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_r20_reference_and_margin_come_from_the_study_file(exported, found, tmp_
         ((-2.6, -1.2), 0.086, None, "shows no difference, p 0.086"),
         ((-1.0, 0.2), 0.03, "Scored higher, after Holm's adjustment: truth over low.", "shows truth over low, p 0.030"),
         ((-2.6, -1.2), 0.03, "Scored higher, after Holm's adjustment: truth over low.", None),
-        ((-1.0, 0.2), 0.086, "No difference was shown, which does not show that there is none: low and truth.", None),
+        ((-1.0, 0.2), 0.086, "No significant difference, which does not show equivalence: low and truth.", None),
     ],
 )
 def test_verdict_and_test_of_one_pair_are_one_statement(found, ends, p_holm, listed, beside):
@@ -324,12 +324,14 @@ def test_verdict_and_test_of_one_pair_are_one_statement(found, ends, p_holm, lis
     question["pairs"] = [pair | {"p_value": 0.01, "odds_ratio": 0.2, "note": ""}]
     question["noninferiority"] = [row for row in question["noninferiority"] if row["arm"] == "low"]
     question["noninferiority"][0]["difference"] |= dict(zip(("low", "high"), ends, strict=True))
-    sentences = next(iter(words.findings(found).values()))
-    assert [s for s in sentences if s.startswith(("Scored higher", "No difference"))] == ([listed] if listed else [])
+    texts = next(iter(sentences.findings(found).values()))
+    assert [text for text in texts if text.startswith(("Scored higher", "No significant"))] == (
+        [listed] if listed else []
+    )
     reason = tables.noninferiority(found).rows[0][-1]
-    assert any(reason in sentence for sentence in sentences)
+    assert any(reason in text for text in texts)
     # Three pairs of the other question and this one.
-    assert reason.partition("adjusted for 4 tests as the interval is not, ")[2] == (beside or "")
+    assert reason.partition("which unlike the interval is adjusted for 4 tests, ")[2] == (beside or "")
 
 
 def test_report_is_one_file_that_loads_nothing(report):
@@ -363,7 +365,7 @@ def test_names_from_the_study_cannot_become_markup(exported, tmp_path):
     found = results(folder)
     text = page.page(found)
     assert evil not in text and "<b>" not in text and "&lt;script&gt;" in text
-    assert ",'=$x_$ <b>," in table.as_csv(tables.every(found)["means"], True)  # no formula for a spreadsheet
+    assert ",'=$x_$ <b>," in table.as_csv(tables.all_tables(found)["means"], True)  # no formula for a spreadsheet
 
 
 def test_odds_ratios_are_written_with_what_there_is():
@@ -376,7 +378,7 @@ def test_same_answers_give_the_same_report_in_any_order(exported, report, tmp_pa
     lines = (exported / "ratings.csv").read_text().splitlines()
     shutil.copytree(exported, tmp_path / "turned")
     (tmp_path / "turned" / "ratings.csv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
-    study.main(["analyse", str(tmp_path / "turned"), "--output", str(tmp_path / "report")])
+    study.main(["analyze", str(tmp_path / "turned"), "--output", str(tmp_path / "report")])
     for name in ("report.html", "means.csv", "agreement.csv"):
         assert (tmp_path / "report" / name).read_bytes() == (report / name).read_bytes(), name
 
@@ -408,7 +410,7 @@ PAGES = ("one reader", "one answer", "training only", "an arm nobody judged", "n
 def test_r22_degenerate_studies_give_a_report_with_sentences(what, exported, tmp_path):
     found = results(changed(exported, tmp_path, {**ONLY_ONE, **SCORES}[what]))
     text = json.dumps(found, allow_nan=False)
-    shown = " ".join(part for t in tables.every(found).values() for row in t.rows for part in row)
+    shown = " ".join(part for t in tables.all_tables(found).values() for row in t.rows for part in row)
     shown += page.page(found) if what in PAGES else ""
     assert not re.search(r"\b(nan|inf|None)\b", shown)
     wanted = {
@@ -459,8 +461,8 @@ def test_wrong_answers_are_refused_with_row_and_value(column, value, message, ex
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda v: v.pop("arms"), "missing or odd"),
-        (lambda v: v["arms"].append({"name": "net"}), "names that differ"),
+        (lambda v: v.pop("arms"), "missing or invalid"),
+        (lambda v: v["arms"].append({"name": "net"}), "different names"),
         (lambda v: v["analysis"]["margins"].update(quality=-1), "margin above 0"),
         (lambda v: v["questions"][0].update(anchors=["one"]), "2 to 100 anchors"),
     ],
@@ -472,14 +474,14 @@ def test_wrong_studies_are_refused(change, message, exported, tmp_path):
 
 def test_folders_without_an_export_are_refused(exported, tmp_path):
     with pytest.raises(InputError, match="export or build"):
-        study.main(["analyse", str(tmp_path / "nothing"), "--output", str(tmp_path / "r")])
+        study.main(["analyze", str(tmp_path / "nothing"), "--output", str(tmp_path / "r")])
     broken = changed(exported, tmp_path / "broken", lambda r: r)
     (broken / "ratings.csv").write_text("study_hash,reader\n")
     with pytest.raises(InputError, match="expected columns session, position"):
-        study.main(["analyse", str(broken), "--output", str(tmp_path / "r")])
+        study.main(["analyze", str(broken), "--output", str(tmp_path / "r")])
     (broken / "study.json").write_text("{")
     with pytest.raises(InputError, match="expected JSON"):
-        study.main(["analyse", str(broken), "--output", str(tmp_path / "r")])
+        study.main(["analyze", str(broken), "--output", str(tmp_path / "r")])
     assert not (tmp_path / "r").exists()
 
 
@@ -553,7 +555,7 @@ def test_r17_a_study_folder_is_exported_and_analysed(tmp_path):
             simulated.read(store, label, lambda trial, rng=rng: {key: int(rng.integers(2, 6)) for key in store.keys})
         store.close_study()
     output = tmp_path / "report"
-    assert study.main(["analyse", str(frozen.folder), "--output", str(output)]) == 0
+    assert study.main(["analyze", str(frozen.folder), "--output", str(output)]) == 0
     found = json.loads((output / "results.json").read_text())
     assert found["warning"] == STAMP and found["study"]["hash"] == frozen.hash
     assert found["study"]["arms"] == list(reader_study_helpers.ARMS) and found["study"]["reference"] == "caracal"
