@@ -184,7 +184,9 @@ def test_r24_plan_of_the_study_file_is_in_the_report(exported, found, tmp_path):
     plan = "First A & B, -0.5 at most."
     planned = results(described(exported, tmp_path, lambda values: values["analysis"].update(plan=plan)))
     assert planned["study"]["plan"] == plan
-    assert "<dt>Analysis plan, as fixed in the study file</dt><dd>First A &amp; B, −0.5 at most.</dd>" in page.page(planned)
+    assert "<dt>Analysis plan, as fixed in the study file</dt><dd>First A &amp; B, −0.5 at most.</dd>" in page.page(
+        planned
+    )
     assert found["study"]["plan"] == "" and "Analysis plan" not in page.page(found)
 
 

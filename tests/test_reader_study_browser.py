@@ -145,7 +145,7 @@ def found_at(pane, expected):
 
 
 def expected_screen(study, trial, window):
-    shown = study.shown(trial.case)
+    shown = study.presentation(trial.case)
     numbers = study.pixels(trial.case, trial.arms[0]).astype(np.float64)
     padding = (numbers >= shown.padding[0]) & (numbers <= shown.padding[1]) if shown.padding else None
     stored = (numbers + shown.offset) * shown.slope + shown.intercept
@@ -176,15 +176,18 @@ def test_every_pixel_is_windowed_as_numpy_does_it(renderer, page, tmp_path):
         assert store.displays(1)[0]["renderer"] == renderer and store.displays(1)[0]["windowing_exact"]
         for trial in store.trials(1)[:8]:
             page.press("o")
-            assert found_at(page.panes()[0], expected_screen(study, trial, study.shown(trial.case).window)) is not None
+            assert (
+                found_at(page.panes()[0], expected_screen(study, trial, study.presentation(trial.case).window))
+                is not None
+            )
             page.press("w", "w", "w", "d", "d")
             changed = page.panes()[0]
             page.answer("4", "3")
             *_, kept = list(store.commits(1))[-1]
             window = windowing.Window(
-                kept["window_center"], kept["window_width"], study.shown(trial.case).window.function
+                kept["window_center"], kept["window_width"], study.presentation(trial.case).window.function
             )
-            assert window != study.shown(trial.case).window
+            assert window != study.presentation(trial.case).window
             assert found_at(changed, expected_screen(study, trial, window)) is not None
         assert len({trial.case for trial in store.trials(1)[:8]}) == 4
     assert page.complaints() == []
@@ -206,7 +209,7 @@ def test_image_enlarged_without_smoothing_has_each_pixel_as_a_square_in_both_ren
             page.press("o", "+")
             pictures.append(page.panes()[0])
         trial = store.waiting(1)[0]
-    small = expected_screen(study, trial, study.shown(trial.case).window)
+    small = expected_screen(study, trial, study.presentation(trial.case).window)
     place = (np.arange(120) + 0.5) / 1.25  # 96 pixels are 120 on the screen, 64 are 80
     expected = small[place[:80].astype(int)][:, place.astype(int)]
     assert np.unique(expected).size > 100

@@ -95,7 +95,12 @@ class _Loader:
         vars(module).update(self._kept)
 
     def get_code(self, name: str):
-        """Returns the code of the module, for `python -m`."""
+        """Returns the code of the module for `python -m`, which alone calls this, after a line on stderr.
+
+        A `DeprecationWarning` is not shown by default, and who types a command need not know Python's switches.
+        """
+        old, new = (module.removesuffix(".__main__") for module in (name, self._found.name))
+        print(f"python -m {old} is now python -m {new}", file=sys.stderr)
         return self._found.loader.get_code(self._found.name)
 
 
