@@ -257,7 +257,7 @@ def test_whole_study_by_keyboard_with_reload_and_another_browser(new_page, tmp_p
         page.begin()
         assert page.text("block") == "Training"
         page.press("4", Keys.ENTER)
-        page.until(lambda: page.text("hint") == "This question has no answer yet.")
+        page.until(lambda: page.text("hint") == "Please answer this question first.")
         assert store.last(1) is None
         page.press("2", Keys.ENTER)
         page.until(lambda: page.shown("note"))
@@ -453,18 +453,18 @@ def test_browser_asks_this_server_alone_and_keeps_no_token_in_its_address(page, 
 
 
 #
-def test_office_sees_progress_and_wrong_links_see_nothing(page, tmp_path):
+def test_coordinator_sees_progress_and_wrong_links_see_nothing(page, tmp_path):
     with Store(build(tmp_path)) as store, served(store) as url:
         store.add_reader("anna")
         page.driver.get(f"{url}/admin#{store.new_admin()}")
         page.until(lambda: page.shown("progress"))
         assert "anna 0 of 17 0 not yet" in page.text("progress")
         page.open(url, "wrong" * 8)
-        assert "not valid" in page.text("message")
+        assert "no longer valid" in page.text("message")
 
 
 #
-def test_office_page_goes_on_when_the_server_is_back(page, tmp_path):
+def test_coordinator_page_continues_when_the_server_is_back(page, tmp_path):
     with Store(build(tmp_path)) as store, served(store) as url:
         page.driver.get(f"{url}/admin#{store.new_admin()}")
         page.until(lambda: page.shown("progress"))

@@ -135,21 +135,21 @@ def test_another_browser_goes_on_where_the_first_one_stopped(anna, url):
 
 
 #
-def test_display_check_is_taken_and_shown_to_the_office(anna, store, url):
+def test_display_check_is_taken_and_shown_to_the_coordinator(anna, store, url):
     assert anna.ask("POST", "/api/display", checks())[0] == 200
     assert anna.ask("POST", "/api/display", {**checks(), "ambient": "x"})[0] == 400
-    office = Client(url, store.new_admin())
-    found = office.get("/api/admin")
+    coordinator = Client(url, store.new_admin())
+    found = coordinator.get("/api/admin")
     assert found["readers"][0]["display"]["ambient"] == "dimmed"
     assert (found["readers"][0]["answered"], found["closed_at"]) == (0, None)
     assert not any(arm in json.dumps(found) for arm in ARMS)
 
 
 #
-def test_office_and_readers_have_doors_of_their_own(anna, store, url):
-    office = Client(url, store.new_admin())
+def test_coordinator_and_readers_have_separate_tokens(anna, store, url):
+    coordinator = Client(url, store.new_admin())
     assert anna.ask("GET", "/api/admin")[0] == 401
-    assert office.ask("GET", "/api/state")[0] == 401
+    assert coordinator.ask("GET", "/api/state")[0] == 401
     for token in ("", "x", anna.token[:-1], anna.token + "x", anna.token.lower()):
         assert Client(url, token).ask("GET", "/api/state")[0] == 401
         assert Client(url, token).ask("POST", "/api/answer", {})[0] == 401
@@ -222,7 +222,7 @@ def test_chunks_without_a_length_are_refused(anna):
 
 
 #
-def test_page_is_told_what_is_listed_here_and_nothing_more(anna):
+def test_page_gets_what_is_listed_here_and_nothing_more(anna):
     state = anna.get("/api/state")
     assert set(state) == {
         *("title", "instructions", "questions", "preference", "interpolation", "break_minutes", "allow_back", "phase"),
