@@ -57,7 +57,7 @@ def build(folder, **changes):
 
 
 class Time:
-    """A clock that goes only when it is told to."""
+    """A clock that tests advance."""
 
     def __init__(self):
         self.now = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
@@ -172,7 +172,7 @@ class Client:
 
 
 def checks() -> dict:
-    """Returns what a page says about its screen."""
+    """Returns a page's display check."""
     return {
         "dark_square": True,
         "bright_square": False,

@@ -22,7 +22,7 @@ STAMP = "SIMULATED READERS"
 
 @pytest.fixture(scope="module", autouse=True)
 def few_resamples():
-    """What intervals of agreement cost is no matter here."""
+    """Few resamples: the precision of the intervals of agreement does not matter here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(agreement, "RESAMPLES", 50)
         yield
@@ -130,14 +130,14 @@ def test_simulated_readers_are_stamped_on_every_page_table_and_file(report):
     assert '@top-center { content: "SIMULATED READERS"' in text  # of each printed page
 
 
-def test_simulated_export_says_so_in_every_row(exported):
+def test_simulated_export_is_marked_in_every_row(exported):
     assert json.loads((exported / "study.json").read_text())["simulated"] is True
     for name in ("ratings.csv", "preferences.csv"):
         for row in rows(exported / name):
             assert row["reader"].startswith("simulated-") and STAMP in row["software_version"]
 
 
-def test_people_are_not_stamped_and_one_simulated_reader_among_them_is_enough(exported, tmp_path):
+def test_report_is_stamped_if_and_only_if_a_reader_is_simulated(exported, tmp_path):
     def people(values):
         del values["simulated"]
         values["title"] = "A study"
@@ -164,7 +164,7 @@ def test_r18_counts_and_means_are_those_of_the_first_readings(exported, report):
         assert sum(int(row[f"score_{i}"]) for i in range(1, 6)) == int(row["answers"])
 
 
-def test_r18_bootstrap_over_readers_and_cases_stands_on_the_page(found):
+def test_r18_bootstrap_over_readers_and_cases_is_on_the_page(found):
     shown = tables.all_tables(found)
     for name, ends in (("counts", {}), ("pairs", {"sign": True})):
         place = shown[name].header.index("bootstrap")
@@ -207,7 +207,7 @@ def test_strengths_of_preferences_stand_in_a_table(found):
     assert "strengths.csv" in page.page(found)
 
 
-def test_r04_training_counts_for_nothing(exported, found, tmp_path):
+def test_r04_training_is_excluded(exported, found, tmp_path):
     spoiled = changed(exported, tmp_path, lambda r: {**r, "score": "1"} if r["training"] == "1" else r)
     assert results(spoiled)["questions"] == found["questions"]
 
@@ -225,7 +225,7 @@ def test_second_reading_without_its_flag_is_a_repeat(exported, found, tmp_path):
     assert results(unflagged)["questions"] == found["questions"]
 
 
-def test_repeat_without_its_first_reading_counts_for_nothing(exported, tmp_path):
+def test_repeat_without_its_first_reading_is_excluded(exported, tmp_path):
     again = next(row for row in rows(exported / "ratings.csv") if row["repeat"] == "1")
     image = [again[key] for key in ("reader", "case", "arm")]
     same = [row for row in rows(exported / "ratings.csv") if [row[key] for key in ("reader", "case", "arm")] == image]
@@ -255,7 +255,7 @@ def test_r24_flow_adds_up(found):
         ({"patients": 4}, "The 6 cases are of 4 patients"),
     ],
 )
-def test_r24_what_limits_the_numbers_stands_at_the_head(changes, said, exported, tmp_path, capsys):
+def test_r24_limitations_are_at_the_head_of_the_report(changes, said, exported, tmp_path, capsys):
     folder = described(exported, tmp_path / "described", lambda values: values.update(changes))
     found = results(folder)
     assert len(found["study"]["cautions"]) == 1 and said in found["study"]["cautions"][0]
@@ -296,7 +296,7 @@ def test_r19_all_pairs_of_all_questions_are_one_family(found):
     assert smallest["p_holm"] == pytest.approx(min(1, 6 * smallest["p_value"]))
 
 
-def test_r19_the_page_says_what_is_not_done(report):
+def test_r19_the_page_states_what_is_not_computed(report):
     text = (report / "report.html").read_text(encoding="utf-8")
     assert "Answers of several readers to one case are not independent" in text
     assert "training block is excluded" in text and "intra-reader agreement only" in text
@@ -370,7 +370,7 @@ def test_names_from_the_study_cannot_become_markup(exported, tmp_path):
     assert ",'=$x_$ <b>," in table.as_csv(tables.all_tables(found)["means"], True)  # no formula for a spreadsheet
 
 
-def test_odds_ratios_are_written_with_what_there_is():
+def test_odds_ratios_are_formatted_with_and_without_limits():
     assert formats.ratio_text({"mean": 2.345, "low": 0.5, "high": 1e9}) == "2.35 (0.5 to > 999)"
     assert formats.ratio_text({"mean": 2.345, "low": None, "high": None}) == "2.35"
     assert formats.ratio_text({"mean": None, "low": None, "high": None}) == "–"
@@ -398,14 +398,14 @@ SCORES = {
     "one arm always best": lambda r: {**r, "score": "5" if r["arm"] == "truth" else r["score"]},
     "arms apart": lambda r: {**r, "score": {"low": "1", "net": "3", "truth": "5"}[r["arm"]]},
     "one answer in three missing": lambda r: None if len(r["arm"]) * int(r["position"]) % 3 == 0 else r,
-    "an arm nobody judged": lambda r: None if r["arm"] == "net" else r,
+    "an arm nobody rated": lambda r: None if r["arm"] == "net" else r,
     "an unanswered question": lambda r: None if r["question"] == "usefulness" else r,
     "no times": lambda r: {**r, "active_ms": ""},
 }
 
 
 # Drawing takes the most time, and meets nothing new in the others.
-PAGES = ("one reader", "one answer", "training only", "an arm nobody judged", "no times")
+PAGES = ("one reader", "one answer", "training only", "an arm nobody rated", "no times")
 
 
 @pytest.mark.parametrize("what", [*ONLY_ONE, *SCORES])
@@ -454,10 +454,10 @@ def wrong(column, value, at=3):
     ],
 )
 def test_wrong_answers_are_refused_with_row_and_value(column, value, message, exported, tmp_path):
-    # Row 4 of the file; training rows may name cases that are not judged, so one of the study proper.
-    judged = changed(exported, tmp_path, lambda r: r if r["training"] == "0" else None)
+    # Row 4 of the file; training rows may name cases that are not analyzed, so one of the others.
+    rated = changed(exported, tmp_path, lambda r: r if r["training"] == "0" else None)
     with pytest.raises(InputError, match=message):
-        results(changed(judged, tmp_path / "wrong", wrong(column, value)))
+        results(changed(rated, tmp_path / "wrong", wrong(column, value)))
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_every_pixel_is_windowed_as_numpy_does_it(renderer, page, tmp_path):
 
 
 #
-def test_image_enlarged_without_smoothing_has_each_pixel_as_a_square_in_both_renderers(new_page, tmp_path):
+def test_nearest_magnification_shows_each_pixel_as_a_square_in_both_renderers(new_page, tmp_path):
     noise = np.random.default_rng(0).integers(0, 4096, (64, 96)).astype(np.uint16)
     kinds = {"BitsStored": 12, "Modality": "CR", "WindowCenter": 2048, "WindowWidth": 4096}
     sources = [dicom_sources.ct(noise, **kinds) for _ in range(2)]
@@ -219,7 +219,7 @@ def test_image_enlarged_without_smoothing_has_each_pixel_as_a_square_in_both_ren
 
 
 #
-def test_smooth_enlargement_is_bilinear_at_full_depth_in_both_renderers(new_page, tmp_path):
+def test_smooth_magnification_is_bilinear_at_full_depth_in_both_renderers(new_page, tmp_path):
     pixels = dicom_sources.smooth(48, 64, 0, 4000, np.uint16)
     kinds = {"BitsStored": 12, "Modality": "CR", "WindowCenter": 2000, "WindowWidth": 60}
     study = dicom_study(tmp_path, dicom_sources.ct(pixels, **kinds), dicom_sources.ct(pixels, **kinds))
@@ -318,7 +318,7 @@ def test_panes_stay_together_under_wheel_and_drag(page, tmp_path):
 
 #
 @pytest.mark.parametrize("width,height,ratio", [(1366, 768, 1), (1280, 720, 1.5), (3840, 2160, 1), (1920, 1080, 2)])
-def test_canvas_has_the_screens_own_pixels_and_all_is_in_sight(width, height, ratio, page, tmp_path):
+def test_canvas_has_physical_screen_pixels_and_the_layout_fits_the_window(width, height, ratio, page, tmp_path):
     study = build(tmp_path, display={"panes": ["lr", "rated"]})
     page.size(width, height, ratio)
     with Store(study) as store, served(store) as url:
@@ -381,7 +381,7 @@ def test_time_in_another_tab_is_idle(page, tmp_path):
 
 
 #
-def test_last_answer_can_be_taken_back_where_allowed(page, tmp_path):
+def test_last_answer_can_be_revised_if_allowed(page, tmp_path):
     with Store(build(tmp_path, training=0, reading={"allow_back": True})) as store, served(store) as url:
         page.open(url, store.add_reader("anna"))
         page.begin()
@@ -395,7 +395,7 @@ def test_last_answer_can_be_taken_back_where_allowed(page, tmp_path):
 
 
 #
-def test_server_killed_under_the_page_loses_nothing_and_the_page_goes_on(page, tmp_path):
+def test_killed_server_loses_no_answer_and_the_page_continues(page, tmp_path):
     study = build(tmp_path, training=0)
     with Store(study) as store:
         token = store.add_reader("anna")
@@ -432,7 +432,7 @@ def test_two_readers_at_once_in_two_browsers(new_page, tmp_path):
 
 
 #
-def test_browser_asks_this_server_alone_and_keeps_no_token_in_its_address(page, tmp_path):
+def test_browser_contacts_this_server_only_and_removes_the_token_from_the_address(page, tmp_path):
     with Store(build(tmp_path)) as store, served(store) as url:
         token = store.add_reader("anna")
         page.open(url, token)
@@ -529,14 +529,14 @@ def test_two_panes_are_redrawn_within_a_frame(side, page, tmp_path):
 
 
 #
-def test_redraw_time_of_the_readers_own_screen_is_kept(page, tmp_path):
+def test_redraw_time_of_the_readers_display_is_stored(page, tmp_path):
     with Store(build(tmp_path)) as store, served(store) as url:
         page.open(url, store.add_reader("anna"))
         page.begin()
         assert store.displays(1)[0]["redraw_ms"] > 0
 
 
-def test_lost_graphics_card_is_replaced_by_the_plain_canvas(page, tmp_path):
+def test_lost_webgl_context_is_replaced_by_the_2d_canvas(page, tmp_path):
     with Store(build(tmp_path)) as store, served(store) as url:
         page.open(url, store.add_reader("anna"), "webgl2")
         page.begin()

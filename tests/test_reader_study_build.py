@@ -1,4 +1,4 @@
-"""Frozen studies: every arm on one grid, in files of one size, under one hash; and nothing of a patient."""
+"""Frozen studies: arms resampled to a common grid, pixel files of one length, one hash, and no patient data."""
 
 import json
 import subprocess
@@ -45,7 +45,7 @@ def test_changed_study_or_pixel_is_found(tmp_path):
 
 
 # R-02
-def test_all_bodies_of_a_case_are_equally_long_and_files_tell_nothing(tmp_path):
+def test_all_pixel_files_of_a_case_have_one_length_and_no_revealing_name(tmp_path):
     study = build(tmp_path, display={"panes": ["lr", "rated", "truth"]})
     assert {path.stat().st_size for path in (study.folder / "pixels").iterdir()} == {32 * 40 * 2}
     names = " ".join(path.name for path in study.folder.rglob("*"))
@@ -53,7 +53,7 @@ def test_all_bodies_of_a_case_are_equally_long_and_files_tell_nothing(tmp_path):
     assert "secret" not in (study.folder / "study.json").read_text()
 
 
-def test_arms_are_what_they_say(tmp_path):
+def test_images_of_arms_are_those_of_their_models(tmp_path):
     study = build(tmp_path, cases=2, training=0)
     for case in study.plan.cases:
         truth = stored(study, case, "caracal")
@@ -104,12 +104,12 @@ def test_dicom_keeps_stored_values_window_and_polarity(tmp_path):
     assert shown.window == Window(40.0, 400.0, SIGMOID)
     assert (shown.slope, shown.intercept, shown.inverted, shown.offset) == (1.0, -1024.0, False, -32768)
     truth = dicom_sources.values(ds)[0, ..., 0].astype(np.int64)
-    # What networks never see, beyond -1024 to 3071 HU, is cut off in all arms alike.
+    # Values outside the network range, -1024 to 3071 HU, are clipped in all arms.
     assert np.array_equal(stored(study, "case-001", "caracal"), np.clip(truth, 0, 4095))
 
 
 # R-07
-def test_monochrome1_is_shown_inverted_and_made_from_bright_bones(tmp_path):
+def test_monochrome1_is_displayed_inverted_and_upscaled_from_bright_bones(tmp_path):
     pixels = dicom_sources.smooth(low=0, high=4000, dtype=np.uint16)
     ds = dicom_sources.ct(pixels, BitsStored=12, PhotometricInterpretation="MONOCHROME1", Modality="CR")
     ds.WindowCenter, ds.WindowWidth, ds.VOILUTFunction = "1000", "0.5", LINEAR_EXACT
@@ -152,7 +152,7 @@ def test_nothing_of_a_patient_is_in_the_study(tmp_path):
         (dicom_sources.ct(BurnedInAnnotation="YES"), r"Burned In Annotation \(0028,0301\) is YES: readers would see"),
     ],
 )
-def test_image_that_cannot_be_shown_is_named(ds, expected, tmp_path):
+def test_image_that_cannot_be_displayed_is_an_input_error(ds, expected, tmp_path):
     with pytest.raises(InputError, match=expected):
         dicom_study(tmp_path, ds)
     assert not (tmp_path / "study").exists()
@@ -196,7 +196,7 @@ def test_cases_of_one_patient_are_counted(tmp_path):
 
 
 # R-01
-def test_pattern_tells_patients_of_files_apart(tmp_path):
+def test_pattern_identifies_the_patients_of_files(tmp_path):
     study = patients_of(tmp_path, "a", "b", "c", patient_pattern="(p[0-9])_", training=0)
     assert study.values["patients"] == 2
 
@@ -214,7 +214,7 @@ def test_files_need_no_tensorflow(tmp_path):
 
 
 # R-04
-def test_distances_without_a_place_are_told_before_the_work(tmp_path):
+def test_infeasible_distances_are_an_error_before_any_computation(tmp_path):
     with pytest.raises(InputError, match="no position for 6 repeats"):
         build(tmp_path, order={"repeats": 0.5, "repeat_distance": 30})
     assert not (tmp_path / "study").exists()
@@ -241,7 +241,7 @@ def test_study_that_cannot_be_built_leaves_nothing(changes, expected, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
-def test_built_study_is_not_built_over(tmp_path):
+def test_built_study_is_not_overwritten(tmp_path):
     study = build(tmp_path)
     before = json.loads((study.folder / "study.json").read_text())
     with pytest.raises(InputError, match="frozen once it is built"):

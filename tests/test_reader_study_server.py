@@ -1,4 +1,4 @@
-"""The server as pages see it: what it refuses, what it tells, and what survives when it is killed."""
+"""The server: requests it refuses, content it sends, and durability of answers when it is killed."""
 
 import concurrent.futures
 import http.client
@@ -102,7 +102,7 @@ def test_crawl_of_a_whole_reading_finds_no_arm_and_equal_lengths(anna, store):
 
 
 # R-02
-def test_image_of_another_reader_or_of_nobody_is_not_there(anna, store, url):
+def test_image_of_another_reader_or_of_none_is_not_found(anna, store, url):
     ben = Client(url, store.add_reader("ben"))
     token = ben.get("/api/state")["trial"]["panes"][0][1]
     assert ben.ask("GET", f"/image/{token}")[0] == 200
@@ -127,7 +127,7 @@ def test_second_answer_is_a_conflict(anna):
 
 
 # R-13
-def test_another_browser_goes_on_where_the_first_one_stopped(anna, url):
+def test_another_browser_resumes_where_the_first_one_stopped(anna, url):
     for _ in range(4):
         anna.commit(anna.get("/api/state")["trial"]["token"])
     state = Client(url, anna.token).get("/api/state")
@@ -135,7 +135,7 @@ def test_another_browser_goes_on_where_the_first_one_stopped(anna, url):
 
 
 # R-10
-def test_display_check_is_taken_and_shown_to_the_coordinator(anna, store, url):
+def test_display_check_is_stored_and_shown_to_the_coordinator(anna, store, url):
     assert anna.ask("POST", "/api/display", checks())[0] == 200
     assert anna.ask("POST", "/api/display", {**checks(), "ambient": "x"})[0] == 400
     coordinator = Client(url, store.new_admin())
@@ -195,7 +195,7 @@ def test_rebound_name_gets_not_even_a_page(anna):
         (b"\xff\xfe", 400),
     ],
 )
-def test_body_that_is_no_answer_is_refused(anna, body, status):
+def test_invalid_answer_is_refused(anna, body, status):
     assert anna.ask("POST", "/api/answer", body)[0] == status
 
 
@@ -311,7 +311,7 @@ def test_pages_ask_no_third_party(anna):
         (("--port", "70000"), "port must be 0 to 65535. Received: 70000"),
     ],
 )
-def test_address_that_is_not_safe_is_refused(study, arguments, expected):
+def test_unsafe_address_is_refused(study, arguments, expected):
     command = [sys.executable, "-m", "tfmisr.reader_study", "serve", str(study.folder), *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and expected in done.stderr and "Traceback" not in done.stderr
@@ -319,7 +319,7 @@ def test_address_that_is_not_safe_is_refused(study, arguments, expected):
 
 # R-16
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
-def test_https_serves_and_says_so(study, tmp_path):
+def test_https_is_served_and_printed(study, tmp_path):
     with Store(study) as store:
         token = store.add_reader("anna")
     pair = [str(tmp_path / name) for name in ("certificate.pem", "key.pem")]

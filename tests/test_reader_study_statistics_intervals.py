@@ -49,7 +49,7 @@ def test_missing_answers_widen_the_interval_a_little():
     np.testing.assert_allclose(found.error, whole.error, rtol=0.1)
 
 
-def test_cases_that_nobody_judged_change_nothing():
+def test_cases_without_ratings_change_nothing():
     more = np.hstack([TABLE, np.full((3, 2), N)])
     assert over_readers_and_cases(more) == over_readers_and_cases(TABLE)
 
@@ -92,7 +92,7 @@ def test_interval_ends_where_the_scale_does():
 
 
 def test_bootstrap_draws_readers_and_cases():
-    # One reader says 1 and the other 5: a redrawn study has both or one of them.
+    # One reader gives 1 and the other 5: a bootstrap sample has both or one of them.
     assert bootstrap(np.array([[1.0] * 8, [5.0] * 8])) == (1, 5)
     assert bootstrap(np.full((2, 2), N)) == (None, None)
     assert bootstrap(TABLE, seed=1) == bootstrap(TABLE, seed=1)
@@ -155,6 +155,6 @@ def test_r05_more_readers_and_more_cases_narrow_the_interval():
     assert simulate_sample_size(assumptions, 3, 10, 60) == small
 
 
-def test_r05_arms_that_are_equal_are_seldom_told_apart_but_often_noninferior():
+def test_r05_equal_arms_are_seldom_significant_but_often_noninferior():
     found = simulate_sample_size(Assumptions((0.0, 0.0)), 6, 40, 100, margin=0.5)
     assert found.power < 0.12 and found.below > 0.5

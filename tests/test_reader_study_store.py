@@ -1,4 +1,4 @@
-"""Readers and answers in the database: nothing is lost, nothing is changed unseen, nothing is told too early."""
+"""Readers and answers in the database: durability, integrity checks, and blinding until the export."""
 
 import collections
 import csv
@@ -79,7 +79,7 @@ def test_only_hashes_of_tokens_are_kept(store):
 
 
 @pytest.mark.parametrize("label", ["", " x", "a/b", "a\nb", "<b>", "x" * 41, "simulated-1", "anna"])
-def test_label_that_nobody_can_have_is_refused(store, label):
+def test_inadmissible_label_is_refused(store, label):
     with pytest.raises(InputError):
         store.add_reader(label)
 
@@ -207,7 +207,7 @@ def test_second_session_is_refused_before_its_day(tmp_path, clock):
 
 
 # R-02
-def test_page_is_told_nothing_of_case_arm_or_repetition(store, reader):
+def test_page_gets_neither_case_nor_arm_nor_repeat_flag(store, reader):
     forbidden = ("armadillo", "buffalo", "caracal", "case-", "repeat", store.study.hash)
     for trial in store.trials(reader):
         state = screens.state(store, reader)
@@ -298,7 +298,7 @@ def test_audit_log_is_only_added_to(store):
 
 
 # R-15
-def test_noted_hash_tells_that_the_end_was_cut_off(store, reader):
+def test_earlier_hash_reveals_a_truncated_audit_log(store, reader):
     read_all(store, reader, 2)
     _, noted = store.audit_head()
     read_all_from(store, reader, 2)
@@ -416,12 +416,12 @@ def test_changed_answers_are_not_exported_unless_forced(store, reader, tmp_path)
 def test_simulated_readers_are_called_so_in_every_row(store, tmp_path):
     rng = np.random.default_rng(0)
 
-    def judge(trial):
+    def answer_of(trial):
         return {key: int(rng.integers(1, 6)) for key in store.keys}
 
-    simulated.answer_all_trials(store, "simulated-1", judge)
+    simulated.answer_all_trials(store, "simulated-1", answer_of)
     with pytest.raises(InputError, match="begins with simulated-"):
-        simulated.answer_all_trials(store, "carl", judge)
+        simulated.answer_all_trials(store, "carl", answer_of)
     store.close_study()
     exporting.export(store, tmp_path / "out")
     with open(tmp_path / "out" / "ratings.csv", newline="") as file:
@@ -433,7 +433,7 @@ def test_simulated_readers_are_called_so_in_every_row(store, tmp_path):
     assert verification.integrity_errors(store) == []
 
 
-def test_simulated_readers_have_times_of_their_own(store):
+def test_simulated_readers_have_different_times(store):
     for label in ("simulated-1", "simulated-2"):
         simulated.answer_all_trials(store, label, lambda trial: dict.fromkeys(store.keys, 3))
     one, other = ([kept["active_ms"] for _, _, kept in store.commits(number)] for number, _ in store.readers()[1:])
