@@ -73,7 +73,7 @@ def test_edge_imports_neither_tensorflow_nor_the_rest_of_the_package():
         ),
         (("upscale", "a.png"), "the following arguments are required: --model, --output (see"),
         (("evaluate", "bicubic", "--split", "tset"), "did you mean test?"),
-        (("study", "analyze", "x"), "did you mean analyse?"),
+        (("reader_study", "analize", "x"), "did you mean analyze?"),
         (("study", "build", "x", "--outptu", "y"), "unknown flag --outptu; did you mean --output?"),
         (("export", "best-x4", "--output", "x"), "a .tflite file already: "),
         (("export", "best-x4"), "a .tflite file already: "),

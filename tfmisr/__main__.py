@@ -19,7 +19,7 @@ COMMANDS = {
     "reader_study": "a blinded reader study in a browser",
     "dicom_check": "checks a derived DICOM image against its source",
 }
-OLD_COMMANDS = ("study",)  # of the previous release, for one more
+OLD_COMMANDS = {"study": "reader_study"}  # of the previous release, for one more, and today's
 
 
 def usage() -> str:
@@ -52,9 +52,12 @@ def call(arguments: list[str]) -> int | None:
         return 0
     if name not in (*COMMANDS, *OLD_COMMANDS):
         raise InputError(f"unknown command {name}{hint(name, COMMANDS, 0.5)} (see tfmisr --help)")
+    if name in OLD_COMMANDS:
+        print(f"tfmisr {name} is now tfmisr {OLD_COMMANDS[name]}", file=sys.stderr)
+        name = OLD_COMMANDS[name]
     module = f"tfmisr.{name}"
     sys.argv = [sys.argv[0], *rest]
-    is_package = name in ("export", "models", "reader_study", *OLD_COMMANDS)
+    is_package = name in ("export", "models", "reader_study")
     return importlib.import_module(f"{module}.__main__" if is_package else module).main()
 
 

@@ -49,7 +49,9 @@ MODULES = {
     "tfmisr.models.cost": "tfmisr.models._cost",
     "tfmisr.report": "tfmisr.evaluation",
     "tfmisr.study": "tfmisr.reader_study",
-    "tfmisr.study.statistics.invented": "tfmisr.reader_study.statistics.hallucinated",
+    "tfmisr.study.commands.analyse": "tfmisr.reader_study.commands.analyze",
+    "tfmisr.study.report.words": "tfmisr.reader_study.report.sentences",
+    "tfmisr.study.statistics.invented": "tfmisr.reader_study.statistics.simulated_export",
     "tfmisr.tuning.studies": "tfmisr.tuning.parameter_studies",
     "tfmisr.tuning.study_plots": "tfmisr.tuning.parameter_study_plots",
     "tfmisr.tuning.study_report": "tfmisr.tuning.parameter_study_report",
@@ -101,7 +103,12 @@ class _Loader:
         vars(module).update(self._kept)
 
     def get_code(self, name: str):
-        """Returns the code of the module, for `python -m`."""
+        """Returns the code of the module for `python -m`, which alone calls this, after a line on stderr.
+
+        A `DeprecationWarning` is not shown by default, and who types a command need not know Python's switches.
+        """
+        old, new = (module.removesuffix(".__main__") for module in (name, self._found.name))
+        print(f"python -m {old} is now python -m {new}", file=sys.stderr)
         return self._found.loader.get_code(self._found.name)
 
 

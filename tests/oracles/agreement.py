@@ -1,4 +1,4 @@
-"""Prints the numbers that tests/test_study_statistics_agreement.py expects; run once in an environment of its own.
+"""Prints the expected values of tests/test_reader_study_statistics_agreement.py; run once in a separate environment.
 
 pingouin 0.6.1, krippendorff 0.9.0, irrCAC 0.4.4, scikit-learn 1.9.1, Python 3.11. The first two are GPL.
 """

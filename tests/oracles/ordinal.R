@@ -1,4 +1,4 @@
-# The numbers that tests/test_study_statistics_ordinal.py expects of the mixed model; run once:
+# The numbers that tests/test_reader_study_statistics_ordinal.py expects of the mixed model; run once:
 #   Rscript tests/oracles/ordinal.R
 # R 4.2.2, ordinal 2022.11.16, MASS 7.3-58.2 (Debian 12: r-cran-ordinal, r-cran-mass).
 library(ordinal)

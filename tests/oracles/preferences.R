@@ -1,4 +1,4 @@
-# The numbers that tests/test_study_statistics_preferences.py expects of the Bradley-Terry model; run once:
+# The numbers that tests/test_reader_study_statistics_preferences.py expects of the Bradley-Terry model; run once:
 #   Rscript tests/oracles/preferences.R
 # R 4.2.2, BradleyTerry2 1.1-2 (Debian 12: r-cran-bradleyterry2). Ties are Davidson's and checked by hand there.
 library(BradleyTerry2)

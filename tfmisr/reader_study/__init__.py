@@ -1,1 +1,1 @@
-"""Reader study: readers judge images in a browser without knowing what made them."""
+"""Blinded multi-reader multi-case (MRMC) study: readers rate images in a browser without knowing which arm they see."""

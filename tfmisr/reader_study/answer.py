@@ -1,6 +1,7 @@
-"""What a reader's page sends for one trial, and the rules that it must keep."""
+"""A reader's answer to one trial, as the reading page sends it, and its validation."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from tfmisr.edge.errors import InputError
 from tfmisr.reader_study.rules import CATEGORIES, PREFERENCE
@@ -9,21 +10,24 @@ CHOICES = ("left", "right", "none")
 
 
 class Refused(Exception):
-    """An answer that is not taken: it is there already, it is not its turn, or the study is closed."""
+    """The server refuses an answer: the trial is already answered or not the next one, or the study is closed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a reader says of one trial.
+    """A reader's answer to one trial.
 
     Attributes:
-        values: Question to score, 1 to 5; or `preference` to `left`, `right` or `none`.
-        submission: Text of the sender's own; the same answer sent twice has the same.
-        elapsed_ms: From showing the images to sending.
-        first_input_ms: From showing the images to the first key or click.
-        idle_ms: Of `elapsed_ms`, while the page was hidden or nobody moved.
-        window_center: At the end.
-        window_width: At the end.
+        values: Question key to score, 1 to 5; or `preference` to `left`, `right` or `none`.
+        submission: Idempotency key of 8 to 64 characters, chosen by the page: a retransmission carries the same one.
+        elapsed_ms: Milliseconds from image display to submission.
+        first_input_ms: Milliseconds from image display to the first key press or click.
+        idle_ms: Milliseconds of `elapsed_ms` in which the page was hidden or without input.
+        window_center: Window Center at submission.
+        window_width: Window Width at submission.
+
+    Raises:
+        InputError: A time, the window or the submission key is out of range.
     """
 
     values: dict[str, int | str]
@@ -40,21 +44,21 @@ class Answer:
         if not all(type(n) in (int, float) and abs(n) < 1e10 for n in numbers):
             raise InputError("times and window must be numbers")
         if min(times) < 0 or max(times) != self.elapsed_ms:
-            raise InputError("times must lie between 0 and the whole time")
+            raise InputError("times must lie between 0 and the elapsed time")
         if not isinstance(self.submission, str) or not 8 <= len(self.submission) <= 64:
-            raise InputError("submission must be a text of 8 to 64 letters")
+            raise InputError("submission must be text of 8 to 64 characters")
 
 
-def check_values(values, questions: list[str], preference: bool) -> None:
+def check_values(values: object, questions: Sequence[str], preference: bool) -> None:
     """Checks that every question is answered, and nothing else.
 
     Args:
-        values: Of an `Answer`.
-        questions: Keys of the questions that are asked of one image.
-        preference: Two images were compared instead.
+        values: `Answer.values`.
+        questions: Keys of the rating questions.
+        preference: Whether the trial is a paired comparison; then only the preference is expected.
 
     Raises:
-        InputError: An answer is missing or impossible.
+        InputError: An answer is missing, unexpected or out of range.
     """
     keys = {PREFERENCE} if preference else set(questions)
     if not isinstance(values, dict) or set(values) != keys:

@@ -1,7 +1,9 @@
-"""The web application: one page for readers, one for the study's office, and the little that they ask for."""
+"""The web application (Starlette): the readers' page, the study coordinator's page, and their JSON API."""
 
 import json
 import mimetypes
+import typing
+from collections.abc import Callable
 from importlib import resources
 
 from starlette.applications import Starlette
@@ -17,7 +19,7 @@ from tfmisr.reader_study.answer import Answer, Refused
 from tfmisr.reader_study.security import Guard
 from tfmisr.reader_study.store import Store
 
-_ANSWER = (
+_ANSWER_FIELDS = (
     *("values", "submission", "elapsed_ms", "first_input_ms", "idle_ms"),
     *("window_center", "window_width"),
 )
@@ -27,9 +29,9 @@ def create(store: Store, hosts: tuple[str, ...], secure: bool = False) -> Guard:
     """Returns the ASGI application of a study.
 
     Args:
-        store: Of the study; opened and closed by the caller.
-        hosts: Names that the server is called by, without port.
-        secure: Served by HTTPS.
+        store: Store of the study; the caller opens and closes it.
+        hosts: Host names of the server, without port.
+        secure: Whether the server uses HTTPS.
     """
     routes = [
         Route("/", _static("index.html")),
@@ -48,27 +50,27 @@ def create(store: Store, hosts: tuple[str, ...], secure: bool = False) -> Guard:
     return Guard(app, hosts, secure)
 
 
-def _pages():
+def _pages() -> list[str]:
     return sorted(entry.name for entry in (resources.files("tfmisr.reader_study") / "page").iterdir())
 
 
-def _static(name):
-    # Read once: what is served is the list above and nothing that a path could reach.
+def _static(name: str) -> Callable[[Request], Response]:
+    # Read once at the start: only the files listed in the routes can be requested, whatever the path.
     body = (resources.files("tfmisr.reader_study") / "page" / name).read_bytes()
-    kind = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0]
+    media_type = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0]
 
     def serve(request: Request) -> Response:
-        return Response(body, media_type=kind)
+        return Response(body, media_type=media_type)
 
     return serve
 
 
-def _token(request) -> str:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token if kind == "Bearer" else ""
+def _token(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token if scheme == "Bearer" else ""
 
 
-def _reader(request) -> int:
+def _reader(request: Request) -> int:
     reader = request.app.state.store.reader_of(_token(request))
     if reader is None:
         raise HTTPException(401, "expected the token of a reader")
@@ -82,18 +84,18 @@ def _state(request: Request) -> Response:
 
 def _image(request: Request) -> Response:
     store, reader = request.app.state.store, _reader(request)
-    name = store.image(reader, request.path_params["token"])
-    if name is None:
+    digest = store.image(reader, request.path_params["token"])
+    if digest is None:
         raise HTTPException(404, "there is no such image")
-    return Response(store.study.body(name), media_type="application/octet-stream")
+    return Response(store.study.body(digest), media_type="application/octet-stream")
 
 
 async def _display(request: Request) -> Response:
     content = await _content(request)
-    return await run_in_threadpool(_keep_display, request, content)
+    return await run_in_threadpool(_store_display, request, content)
 
 
-def _keep_display(request, content):
+def _store_display(request: Request, content: typing.Any) -> Response:
     reader = _reader(request)
     request.app.state.store.record_display(reader, screens.display_check(content))
     return JSONResponse({})
@@ -101,23 +103,24 @@ def _keep_display(request, content):
 
 async def _answer(request: Request) -> Response:
     content = await _content(request)
-    return await run_in_threadpool(_keep_answer, request, content)
+    return await run_in_threadpool(_store_answer, request, content)
 
 
-def _keep_answer(request, content):
+def _store_answer(request: Request, content: typing.Any) -> Response:
     reader = _reader(request)
-    if not isinstance(content, dict) or set(content) != {"trial", *_ANSWER} or not isinstance(content["trial"], str):
-        raise InputError(f"expected {', '.join(('trial', *_ANSWER))}")
-    answer = Answer(**{name: content[name] for name in _ANSWER})
+    fields = ("trial", *_ANSWER_FIELDS)
+    if not isinstance(content, dict) or set(content) != set(fields) or not isinstance(content["trial"], str):
+        raise InputError(f"expected {', '.join(fields)}")
+    answer = Answer(**{name: content[name] for name in _ANSWER_FIELDS})
     request.app.state.store.commit(reader, content["trial"], answer)
     return JSONResponse({})
 
 
-async def _content(request):
+async def _content(request: Request) -> typing.Any:
     try:
-        # Python's own reading of NaN and Infinity is no JSON; they are refused where numbers are checked.
+        # Python's parser accepts NaN and Infinity; the checks of each number reject them.
         content = json.loads(await request.body())
-        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair can be neither kept nor sent
+        json.dumps(content, ensure_ascii=False).encode()  # a lone surrogate can be neither stored nor sent
         return content
     except (ValueError, RecursionError) as error:
         raise InputError("expected JSON") from error
@@ -126,7 +129,7 @@ async def _content(request):
 def _admin(request: Request) -> Response:
     store = request.app.state.store
     if not store.is_admin(_token(request)):
-        raise HTTPException(401, "expected the token of the study's office")
+        raise HTTPException(401, "expected the token of the study coordinator")
     rows, head = store.audit_head()
     displays = {label: (store.displays(number) or [None])[-1] for number, label in store.readers()}
     return JSONResponse(
@@ -141,13 +144,13 @@ def _admin(request: Request) -> Response:
     )
 
 
-def _failed(request, error):
+def _failed(request: Request, error: HTTPException) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code)
 
 
-def _mistake(request, error):
+def _mistake(request: Request, error: InputError) -> Response:
     return JSONResponse({"error": str(error)}, 400)
 
 
-def _refused(request, error):
+def _refused(request: Request, error: Refused) -> Response:
     return JSONResponse({"error": str(error)}, 409)

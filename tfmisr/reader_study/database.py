@@ -1,9 +1,10 @@
-"""The SQLite file of a study: its tables, and transactions that are on the disk when they end."""
+"""The SQLite database of a study: schema, and transactions that are durable on disk when they end."""
 
 import contextlib
 import datetime
 import sqlite3
 import threading
+import typing
 from collections.abc import Callable, Iterator
 
 import tfmisr
@@ -42,14 +43,21 @@ CREATE TABLE IF NOT EXISTS displays (
 
 
 class Database:
-    """The database of a study, made where there is none yet. May be used from several threads and processes.
+    """The database of a study, created on first use. Several threads and processes may use it at the same time.
 
     Args:
         study: The frozen study.
-        now: Returns the present time with its zone.
+        now: Returns the current time with its time zone; UTC by default.
+
+    Attributes:
+        study: The frozen study.
+        path: Path of the SQLite file.
+        now: See above.
+        lock: Serializes the threads of this process.
+        connection: The open connection.
 
     Raises:
-        InputError: The file is no database, or belongs to another study.
+        InputError: The file is not a database, or belongs to another study.
     """
 
     def __init__(self, study: Study, now: Callable[[], datetime.datetime] | None = None):
@@ -72,15 +80,15 @@ class Database:
 
     def _prepare(self):
         self.connection.execute("PRAGMA journal_mode = WAL")
-        # With NORMAL, the default of many, a power cut takes the last commits.
+        # With NORMAL a power failure can lose the last transactions: https://sqlite.org/pragma.html#pragma_synchronous
         self.connection.execute("PRAGMA synchronous = FULL")
         self.connection.execute("PRAGMA foreign_keys = ON")
         self.connection.executescript(_SCHEMA + audit.SCHEMA)
-        with self.write(COMMAND_LINE) as say:
+        with self.write(COMMAND_LINE) as log:
             known = self.meta("study")
             if known is None:
                 self.set("study", self.study.hash)
-                say("created", {"study": self.study.hash, "software": tfmisr.__version__})
+                log("created", {"study": self.study.hash, "software": tfmisr.__version__})
             elif known != self.study.hash:
                 raise InputError(f"{self.path} belongs to another study than the study.json beside it")
 
@@ -90,7 +98,14 @@ class Database:
 
     @contextlib.contextmanager
     def write(self, actor: str) -> Iterator[Callable[[str, dict], None]]:
-        """A transaction; gives a function that adds an event and its details to the audit log."""
+        """Runs a transaction, which is rolled back on any exception.
+
+        Args:
+            actor: Label of the reader, or `command line`, for the audit log.
+
+        Yields:
+            A function that appends an event and its details to the audit log within the transaction.
+        """
         with self.lock:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -102,24 +117,24 @@ class Database:
                 raise
             self.connection.execute("COMMIT")
 
-    def execute(self, query: str, *values) -> sqlite3.Cursor:
-        """Runs a statement within `write`."""
+    def execute(self, query: str, *values: typing.Any) -> sqlite3.Cursor:
+        """Executes a statement with its parameters; call it within `write`."""
         return self.connection.execute(query, values)
 
-    def rows(self, query: str, *values) -> list[tuple]:
-        """Returns what a query finds."""
+    def rows(self, query: str, *values: typing.Any) -> list[tuple]:
+        """Returns the rows of a query with its parameters."""
         with self.lock:
             return self.connection.execute(query, values).fetchall()
 
     def meta(self, key: str) -> str | None:
-        """Returns one of the few single values, or `None`."""
-        found = self.rows("SELECT value FROM meta WHERE key = ?", key)
-        return found[0][0] if found else None
+        """Returns a value of the table `meta`, or `None` without such a key."""
+        rows = self.rows("SELECT value FROM meta WHERE key = ?", key)
+        return rows[0][0] if rows else None
 
     def set(self, key: str, value: str) -> None:
-        """Sets one of them, within `write`."""
+        """Sets a value of the table `meta`; call it within `write`."""
         self.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, value)
 
     def time(self, earlier_ms: float = 0.0) -> str:
-        """Returns the time so many milliseconds ago in ISO format."""
+        """Returns the current time, or the time `earlier_ms` milliseconds ago, in ISO 8601 format."""
         return (self.now() - datetime.timedelta(milliseconds=earlier_ms)).isoformat(timespec="milliseconds")

@@ -1,28 +1,27 @@
-"""The study file: what is judged, how, by which rules; read strictly and checked before anything is computed."""
+"""The design of a reader study: cases, arms, questions, order, display and analysis plan, as one table each."""
 
 import dataclasses
 import itertools
-import math
 import pathlib
 
-from tfmisr.edge.errors import InputError, hint
+from tfmisr.edge.deprecation import renamed
 from tfmisr.reader_study import rules
 
 
 @dataclasses.dataclass(frozen=True)
 class Cases:
-    """`[cases]`: which images. Relative paths count from the study file.
+    """`[cases]`: which images. Relative paths are relative to the study file's folder.
 
     Attributes:
-        count: Judged cases.
-        training: Cases of the training block, other ones.
-        dataset: Dataset's name or folder, as `python -m tfmisr.fit` takes it; or
-        files: Image files; `*` in a name stands for many.
+        count: Number of analyzed cases.
+        training: Number of further cases for the training block.
+        dataset: Dataset's name or folder, as `python -m tfmisr.fit` takes it; excludes `files`.
+        files: Image files, or patterns with `*`; excludes `dataset`.
         split: Split of the dataset.
-        data_dir: Where prepared datasets are kept.
+        data_dir: Folder of the prepared datasets.
         manual_dir: Folders with the dataset's source files.
-        patient_pattern: For files and for a folder of images: regular expression with one group, the patient's part of
-            a file's name; without it the Patient ID (0010,0020) of DICOM files counts.
+        patient_pattern: For `files` and for a folder of images: regular expression with one group that matches the
+            patient in a file's name. Without it the Patient ID (0010,0020) of DICOM files identifies the patient.
     """
 
     count: int
@@ -37,7 +36,14 @@ class Cases:
 
 @dataclasses.dataclass(frozen=True)
 class Degradation:
-    """`[degradation]`: how the low-resolution image is made; see `tfmisr.degradations.make`."""
+    """`[degradation]`: how the low-resolution image is generated; see `tfmisr.degradations.make`.
+
+    Attributes:
+        degradation: Name of the downsampling.
+        blur_sigma: Standard deviation of the Gaussian blur, in pixels of the reference.
+        noise_std: Standard deviation of the noise, in units of the intensity range [0, 1].
+        quantize_lr: Whether the low-resolution image is rounded to the gray levels of its source.
+    """
 
     degradation: str = "bicubic"
     blur_sigma: float = 0.0
@@ -47,25 +53,29 @@ class Degradation:
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """`[[arms]]`: something that makes an image.
+    """`[[arms]]`: one way to obtain the high-resolution image.
 
     Attributes:
-        name: For the analysis; no reader ever sees it.
-        model: What `tfmisr.inference.upscalers.load` takes, or `truth`: the image itself, a hidden anchor.
+        name: Label for the analysis; readers never see it.
+        model: An upscaler as `tfmisr.inference.upscalers.load` takes it; or `reference` (before: `truth`, which still
+            works and which is stored): the full-resolution image itself, as a hidden anchor.
     """
 
     name: str
     model: str
 
+    def __post_init__(self):
+        object.__setattr__(self, "model", rules.stored_name(self.model))
+
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """`[[questions]]`: asked of every image, answered by 1 to 5.
+    """`[[questions]]`: asked about every image, answered on an ordinal scale from 1 to 5.
 
     Attributes:
         key: One lower-case word, for the tables.
-        text: What the reader is asked.
-        anchors: What 1, 2, 3, 4 and 5 mean.
+        text: The question as the reader sees it.
+        anchors: Verbal anchors of 1, 2, 3, 4 and 5.
     """
 
     key: str
@@ -75,11 +85,11 @@ class Question:
 
 @dataclasses.dataclass(frozen=True)
 class Preference:
-    """`[preference]`: two images of one case side by side, after the ratings; left, right or none is better.
+    """`[preference]`: paired comparison of two images of one case, after the ratings; left, right or none is better.
 
     Attributes:
-        text: What the reader is asked.
-        pairs: Which arms against which; all by default.
+        text: The question as the reader sees it.
+        pairs: Compared pairs of arms; all pairs by default.
     """
 
     text: str
@@ -88,14 +98,14 @@ class Preference:
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """`[order]`.
+    """`[order]`: constraints on each reader's randomized order.
 
     Attributes:
-        repeats: Share of the judged images that come a second time, for each reader's agreement with themselves.
-        repeat_distance: Trials at least between the two.
-        min_distance: Trials at least from one image of a case to the next.
-        sessions: The arms of a case are spread over so many sessions.
-        washout_days: Days from the end of a session to the next one.
+        repeats: Share of the rated images that are shown a second time, for intra-reader agreement.
+        repeat_distance: Minimum number of trials between a trial and its repeat.
+        min_distance: Minimum number of trials between two images of one case.
+        sessions: Number of sessions over which the arms of a case are spread.
+        washout_days: Minimum number of days between two sessions.
     """
 
     repeats: float = 0.15
@@ -107,26 +117,29 @@ class Order:
 
 @dataclasses.dataclass(frozen=True)
 class Display:
-    """`[display]`.
+    """`[display]`: layout of the reading page.
 
     Attributes:
-        panes: What stands side by side: `rated`, and `lr` (the low-resolution source, pixels as squares) and `truth`
-            (the full-resolution image) as references.
-        interpolation: `smooth` or `nearest` between pixels, for all readers alike.
+        panes: Images side by side: `rated`, and beside it `lr` (low-resolution source, pixels as squares) and
+            `reference` (before: `truth`, which still works and which is stored; the full-resolution image).
+        interpolation: `smooth` (bilinear) or `nearest` between pixels, the same for all readers.
     """
 
     panes: tuple[str, ...] = ("rated",)
     interpolation: str = "smooth"
 
+    def __post_init__(self):
+        object.__setattr__(self, "panes", tuple(map(rules.stored_name, self.panes)))
+
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """`[reading]`.
+    """`[reading]`: rules of the reading sessions.
 
     Attributes:
-        allow_back: The last answer may be changed; the old one stays in the audit log.
-        minimum_seconds: Answers that took less are marked `too_fast`.
-        break_minutes: Reading time after which a break is proposed; 0: never.
+        allow_back: Whether the last answer may be revised; the audit log keeps the previous one.
+        minimum_seconds: Answers given in less time are flagged `too_fast`.
+        break_minutes: Reading time after which the page suggests a break; 0: never.
     """
 
     allow_back: bool = False
@@ -136,13 +149,13 @@ class Reading:
 
 @dataclasses.dataclass(frozen=True)
 class Analysis:
-    """`[analysis]`: fixed before the first answer.
+    """`[analysis]`: the analysis plan, fixed before the first answer.
 
     Attributes:
-        reference: Arm that the others are compared with; the `truth` by default.
-        primary: Question of the primary comparison; the first by default.
-        margins: Question to non-inferiority margin, in categories.
-        plan: Anything else that is planned, in words.
+        reference: Name of the arm that the others are compared with; by default the one whose model is `reference`.
+        primary: Key of the question of the primary endpoint; the first question by default.
+        margins: Question key to non-inferiority margin, in points of the scale.
+        plan: Further plans in prose.
     """
 
     reference: str | None = None
@@ -153,10 +166,26 @@ class Analysis:
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """A whole study file.
+    """A complete study file.
 
     Attributes:
-        folder: Where relative paths count from; not part of the study.
+        title: Title, as readers see it.
+        cases: `[cases]`.
+        arms: `[[arms]]`, two or more.
+        questions: `[[questions]]`, one or more.
+        scale: Upsampling factor: 2, 3, 4 or 8.
+        seed: Seed of case selection, noise and randomization.
+        instructions: Instructions, as readers see them; paragraphs are separated by empty lines.
+        degradation: `[degradation]`.
+        preference: `[preference]`, or `None` without paired comparisons.
+        order: `[order]`.
+        display: `[display]`.
+        reading: `[reading]`.
+        analysis: `[analysis]`.
+        folder: Folder that relative paths are relative to; not part of the study.
+
+    Raises:
+        InputError: A value that no study can have; see `tfmisr.reader_study.rules.check`.
     """
 
     title: str
@@ -179,134 +208,20 @@ class Design:
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        """The pairs of arms that are put side by side."""
+        """The pairs of arms that are compared side by side; empty without paired comparisons."""
         if self.preference is None:
             return ()
         return self.preference.pairs or tuple(itertools.combinations([arm.name for arm in self.arms], 2))
 
     @property
     def reference(self) -> str | None:
-        """Name of the arm that the others are compared with."""
-        truth = next((arm.name for arm in self.arms if arm.model == rules.TRUTH), None)
-        return self.analysis.reference or truth
+        """Name of the reference arm, or `None` without one."""
+        hidden_anchor = next((arm.name for arm in self.arms if arm.model == rules.STORED_REFERENCE), None)
+        return self.analysis.reference or hidden_anchor
 
 
-def read(path) -> Design:
-    """Reads a study file (TOML).
-
-    Raises:
-        InputError: No such file, no TOML, or something in it that no study can have.
-    """
-    path = pathlib.Path(path)
-    try:
-        values = _toml().loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"expected a study file at {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"{path} is no TOML file: {error}") from error
-    return from_dict(values, str(path), path.parent)
-
-
-def _toml():
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        try:
-            import tomli as tomllib
-        except ModuleNotFoundError as error:
-            raise InputError("reading a study file needs tomli. Run: pip install 'tfmisr[study]'") from error
-    return tomllib
-
-
-def from_dict(values: dict, where: str, folder=pathlib.Path()) -> Design:
-    """Returns the design that a study file's values say.
-
-    Args:
-        values: As TOML gives them.
-        where: Where they come from, for the error.
-        folder: Where relative paths count from.
-
-    Raises:
-        InputError: An unknown, missing or impossible value.
-    """
-    values = dict(values)
-    for name, kind in _TABLES.items():
-        if name in values:
-            values[name] = _table(kind, values[name], f"{where}: [{name}]")
-    for name, kind in _LISTS.items():
-        if not isinstance(values.get(name), list) or not values[name]:
-            raise InputError(f"{where}: expected at least one [[{name}]]. Received: {values.get(name)!r}")
-        values[name] = tuple(_table(kind, v, f"{where}: [[{name}]] {i}") for i, v in enumerate(values[name], 1))
-    known = {field.name for field in dataclasses.fields(Design)} - {"folder"}
-    _check_names(values, known, where)
-    _check_present(Design, values, where)
-    return Design(**values, folder=pathlib.Path(folder))
-
-
-_TABLES = {
-    "cases": Cases,
-    "degradation": Degradation,
-    "preference": Preference,
-    "order": Order,
-    "display": Display,
-    "reading": Reading,
-    "analysis": Analysis,
-}
-_LISTS = {"arms": Arm, "questions": Question}
-
-
-def _table(kind, values, where):
-    if not isinstance(values, dict):
-        raise InputError(f"{where} must be a table. Received: {values!r}")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    _check_names(values, fields, where)
-    _check_present(kind, values, where)
-    return kind(**{name: _value(fields[name].type, value, f"{where} {name}") for name, value in values.items()})
-
-
-def _check_names(values, known, where):
-    for name in values:
-        if name not in known:
-            raise InputError(f"{where} has what no study has: {name}{hint(name, known)}")
-
-
-def _check_present(kind, values, where):
-    for field in dataclasses.fields(kind):
-        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if needed and field.name not in values:
-            raise InputError(f"{where}: expected {field.name}, found none")
-
-
-def _value(kind, value, where):
-    if kind == tuple[str, ...] and _strings(value):
-        return tuple(value)
-    if kind == tuple[tuple[str, str], ...] and isinstance(value, list):
-        if all(_strings(pair) and len(pair) == 2 for pair in value):
-            return tuple(map(tuple, value))
-    if kind == dict[str, float] and isinstance(value, dict) and all(map(_finite, value.values())):
-        return {key: float(number) for key, number in value.items()}
-    if kind is float and _finite(value):
-        return float(value)
-    if kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if kind is bool and isinstance(value, bool) or kind in (str, str | None) and isinstance(value, str):
-        return value
-    raise InputError(f"{where} must be {_SAID.get(kind, 'text')}. Received: {value!r}")
-
-
-_SAID = {
-    tuple[str, ...]: "a list of texts",
-    tuple[tuple[str, str], ...]: "a list of pairs of arms",
-    dict[str, float]: "a table of numbers",
-    float: "a number",
-    int: "a whole number",
-    bool: "true or false",
-}
-
-
-def _strings(value):
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _finite(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+__getattr__ = renamed(
+    __name__,
+    read="tfmisr.reader_study.study_file.read",
+    from_dict="tfmisr.reader_study.study_file.from_dict",
+)

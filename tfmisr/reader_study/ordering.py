@@ -1,30 +1,37 @@
-"""In which order a reader sees what: a pure function of the study's seed and the reader's label (R-03, R-04).
+"""Randomization: each reader's order of trials, a pure function of the study's seed and the reader's label.
 
-Judged trials come in rounds. In a round each case comes once, and the arms are dealt to the cases so that each comes
-equally often, and twice only after the others have come once as far as the distances allow. Arms, cases and rounds are
-shuffled for each reader, so at every place every arm is equally likely.
+Requirements R-03 and R-04. It is a restricted (blocked) randomization. The rated trials form rounds; a round shows each
+case once and balances the arms over the cases. Within a round an arm is repeated only after all others, as far as the
+minimum distance between images of one case allows. Arms, cases and rounds are shuffled for each reader, so every arm is
+equally likely at every position.
+
+Reference:
+    Moher et al., CONSORT 2010 Explanation and Elaboration, item 8b, https://doi.org/10.1136/bmj.c869
 """
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from tfmisr.edge.errors import InputError
 
-_TRIES = 50
+_ATTEMPTS = 50
+
+_Arms = tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One screen.
+    """One trial: the images that a reader sees at a time.
 
     Attributes:
-        case: The case's name.
-        arms: The arm to judge, or the left and the right one of a preference.
-        session: From 1.
-        training: Is not analysed.
-        repeat: Comes for the second time.
+        case: Name of the case.
+        arms: The rated arm, or the left and the right arm of a paired comparison.
+        session: Session, from 1.
+        training: Whether the trial belongs to the training block, which is not analyzed.
+        repeat: Whether the trial is a repeat, for intra-reader agreement.
     """
 
     case: str
@@ -36,18 +43,18 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What there is to be ordered.
+    """What the randomization is based on.
 
     Attributes:
-        cases: Names of the judged cases.
+        cases: Names of the analyzed cases.
         training: Names of the cases of the training block.
         arms: Names of the arms.
-        pairs: Pairs of arms for preferences.
-        seed: Of the study.
-        repeats: Share of the judged trials that come a second time.
-        repeat_distance: Trials at least from a trial to its repetition.
-        min_distance: Trials at least from one of a case to the next one of it.
-        sessions: Parts with about equally many rounds.
+        pairs: Pairs of arms for paired comparisons.
+        seed: Seed of the study.
+        repeats: Share of the rated trials that are repeated.
+        repeat_distance: Minimum number of trials from a trial to its repeat.
+        min_distance: Minimum number of trials between two images of one case.
+        sessions: Number of sessions, with nearly equal numbers of rounds.
     """
 
     cases: tuple[str, ...]
@@ -62,43 +69,49 @@ class Plan:
 
 
 def order(plan: Plan, reader: str) -> list[Trial]:
-    """Returns all trials of a reader: the training block, then session by session, preferences at the very end.
+    """Returns all trials of a reader: the training block, the rated trials by session, then the paired comparisons.
+
+    Args:
+        plan: What the randomization is based on.
+        reader: Label of the reader.
 
     Raises:
-        InputError: The distances leave no place for the repetitions.
+        InputError: The distances leave no position for the repeats.
     """
     digest = hashlib.sha256(f"{plan.seed}/{reader}".encode()).digest()
     rng = np.random.default_rng(list(digest))
     trials = _training(plan, rng)
     rounds = _rounds(plan, [(arm,) for arm in plan.arms], rng)
-    judged = []
-    for session, chosen in enumerate(np.array_split(np.arange(len(rounds)), plan.sessions), 1):
-        judged += [dataclasses.replace(trial, session=session) for index in chosen for trial in rounds[index]]
+    rated = []
+    for session, indices in enumerate(np.array_split(np.arange(len(rounds)), plan.sessions), 1):
+        rated += [dataclasses.replace(trial, session=session) for index in indices for trial in rounds[index]]
     for session in range(1, plan.sessions + 1):
-        judged = _with_repeats(plan, judged, session, rng)
-    trials += judged
+        rated = _with_repeats(plan, rated, session, rng)
+    trials += rated
     previous = trials[-plan.min_distance :]
-    for group in _rounds(plan, _sided(plan, rng), rng, previous):
+    for group in _rounds(plan, _both_orders(plan), rng, previous):
         trials += [dataclasses.replace(trial, session=plan.sessions) for trial in group]
     return trials
 
 
-def _training(plan, rng):
+def _training(plan: Plan, rng: np.random.Generator) -> list[Trial]:
     pairs = [(case, arm) for case in plan.training for arm in plan.arms]
     return [Trial(pairs[i][0], (pairs[i][1],), training=True) for i in rng.permutation(len(pairs))]
 
 
-def _sided(plan, rng):
-    """Returns each pair both ways round, as one item of which a case gets one way: see `_rounds`."""
+def _both_orders(plan: Plan) -> list[tuple[_Arms, _Arms]]:
+    """Returns each pair in both left-right orders, as one item; `_rounds` assigns one of the two to a case."""
     return [(pair, pair[::-1]) for pair in plan.pairs]
 
 
-def _rounds(plan, items, rng, previous=()):
-    """Returns a round for each item; over all rounds each case meets each item once.
+def _rounds(plan: Plan, items: Sequence, rng: np.random.Generator, previous: Sequence[Trial] = ()) -> list[list[Trial]]:
+    """Returns one round for each item; over all rounds each case is combined with each item once, cyclically.
 
     Args:
-        items: Tuples of arms; or tuples of the two ways round of a pair, of which half of the cases get one.
-        previous: Trials that come right before.
+        plan: What the randomization is based on.
+        items: Tuples of arms; or the two left-right orders of a pair, of which half of the cases get one.
+        rng: Random generator.
+        previous: Trials right before the first round.
     """
     if not items:
         return []
@@ -108,73 +121,81 @@ def _rounds(plan, items, rng, previous=()):
     flips = rng.permutation(len(cases)) % 2
     rounds, before = [], list(previous)
     for number, step in enumerate(steps):
-        dealt = {case: items[(rank + step) % len(items)] for rank, case in enumerate(cases)}
+        assigned = {case: items[(rank + step) % len(items)] for rank, case in enumerate(cases)}
         if isinstance(items[0][0], tuple):
-            dealt = {case: item[(flips[i] + number) % 2] for i, (case, item) in enumerate(dealt.items())}
-        found = _arranged(dealt, [trial.case for trial in before], plan.min_distance, rng)
-        rounds.append([Trial(case, dealt[case]) for case in found])
+            assigned = {case: item[(flips[i] + number) % 2] for i, (case, item) in enumerate(assigned.items())}
+        order = _case_order(assigned, [trial.case for trial in before], plan.min_distance, rng)
+        rounds.append([Trial(case, assigned[case]) for case in order])
         before += rounds[-1]
     return rounds
 
 
-def _arranged(dealt, before, distance, rng):
-    """Returns the cases of a round in an order in which what they are dealt comes in turn as far as it can.
+def _case_order(assigned: dict[str, _Arms], before: list[str], distance: int, rng: np.random.Generator) -> list[str]:
+    """Returns the cases of a round in random order, the arms in turn as far as the distance allows.
 
-    A case that came less than `distance` trials ago has to wait; there is always another one, as `distance` is at
-    most the number of cases.
+    A case that was shown less than `distance` trials ago is not eligible; there is always an eligible one, as
+    `distance` is at most the number of cases.
+
+    Args:
+        assigned: Case to the arms that it shows in this round.
+        before: Cases of the trials before the round.
+        distance: Minimum number of trials between two images of one case.
+        rng: Random generator.
     """
-    row = before[len(before) - min(len(before), distance - 1) :]
-    left, turn, found = list(dealt), set(), []
-    while left:
-        recent = set(row[max(0, len(row) - distance + 1) :])
-        allowed = [case for case in left if case not in recent]
-        fresh = [case for case in allowed if dealt[case] not in turn]
-        if not fresh:
-            turn = set()
-            fresh = allowed
-        case = fresh[rng.integers(len(fresh))]
-        turn.add(dealt[case])
-        left.remove(case)
-        row.append(case)
-        found.append(case)
-    return found
+    sequence = before[len(before) - min(len(before), distance - 1) :]
+    remaining, shown_arms, order = list(assigned), set(), []
+    while remaining:
+        recent = set(sequence[max(0, len(sequence) - distance + 1) :])
+        eligible = [case for case in remaining if case not in recent]
+        preferred = [case for case in eligible if assigned[case] not in shown_arms]
+        if not preferred:
+            shown_arms = set()
+            preferred = eligible
+        case = preferred[rng.integers(len(preferred))]
+        shown_arms.add(assigned[case])
+        remaining.remove(case)
+        sequence.append(case)
+        order.append(case)
+    return order
 
 
-def _with_repeats(plan, judged, session, rng):
-    """Returns all judged trials with the repetitions of one session put in."""
-    own = [trial for trial in judged if trial.session == session]
-    count = int(len(own) * plan.repeats + 0.5)
-    for _ in range(_TRIES):
-        row = _inserted(plan, judged, own, count, rng)
-        if row is not None:
-            return row
+def _with_repeats(plan: Plan, rated: list[Trial], session: int, rng: np.random.Generator) -> list[Trial]:
+    """Returns all rated trials with the repeats of one session inserted."""
+    of_session = [trial for trial in rated if trial.session == session]
+    count = int(len(of_session) * plan.repeats + 0.5)
+    for _ in range(_ATTEMPTS):
+        trials = _insert_repeats(plan, rated, of_session, count, rng)
+        if trials is not None:
+            return trials
     raise InputError(
-        f"no place for {count} repetitions at least {plan.repeat_distance} trials later among {len(own)} trials; "
+        f"no position for {count} repeats at least {plan.repeat_distance} trials later among {len(of_session)} trials; "
         "lower [order] repeats, repeat_distance or min_distance"
     )
 
 
-def _inserted(plan, judged, own, count, rng):
-    """Returns the trials with repetitions put in, the arms in turn, or `None` where there was no place."""
+def _insert_repeats(
+    plan: Plan, rated: list[Trial], of_session: list[Trial], count: int, rng: np.random.Generator
+) -> list[Trial] | None:
+    """Returns the trials with repeats inserted, the arms in turn, or `None` if there was no admissible position."""
     arms = [plan.arms[i] for i in rng.permutation(len(plan.arms))]
-    row, chosen = list(judged), set()
+    trials, repeated = list(rated), set()
     for number in range(count):
         arm = arms[number % len(arms)]
-        originals = [t for t in own if t.arms == (arm,) and t not in chosen]
+        originals = [t for t in of_session if t.arms == (arm,) and t not in repeated]
         shuffled = (originals[i] for i in rng.permutation(len(originals)))
-        trial, places = next(((t, p) for t in shuffled if (p := _places(plan, row, t))), (None, None))
+        trial, positions = next(((t, p) for t in shuffled if (p := _positions(plan, trials, t))), (None, None))
         if trial is None:
             return None
-        chosen.add(trial)
-        row.insert(places[rng.integers(len(places))], dataclasses.replace(trial, repeat=True))
-    return row
+        repeated.add(trial)
+        trials.insert(positions[rng.integers(len(positions))], dataclasses.replace(trial, repeat=True))
+    return trials
 
 
-def _places(plan, row, trial):
-    """Returns where in its session a repetition of a trial may be put in, at a distance from other sessions, too."""
-    first = row.index(trial) + plan.repeat_distance
-    last = max(i for i, other in enumerate(row) if other.session == trial.session)
+def _positions(plan: Plan, trials: list[Trial], trial: Trial) -> list[int]:
+    """Returns where in its session a repeat may be inserted; the distance also holds to trials of other sessions."""
+    first = trials.index(trial) + plan.repeat_distance
+    last = max(i for i, other in enumerate(trials) if other.session == trial.session)
     near = plan.min_distance - 1
-    taken = [i for i, other in enumerate(row) if other.case == trial.case]
-    # What stands at `i` is `at - i` before the place, or `i - at + 1` after it.
-    return [at for at in range(first, last + 2) if all(at - i > near or i - at + 1 > near for i in taken)]
+    same_case = [i for i, other in enumerate(trials) if other.case == trial.case]
+    # The trial at `i` is `at - i` trials before the inserted one, or `i - at + 1` after it.
+    return [at for at in range(first, last + 2) if all(at - i > near or i - at + 1 > near for i in same_case)]

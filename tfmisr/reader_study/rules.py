@@ -1,22 +1,34 @@
-"""What a study must keep to be one: its words, its numbers, its arms, and its blinding."""
+"""Validation of a study's design: texts, numeric ranges, arms, and blinding."""
 
 import itertools
 import re
+import typing
 
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError, hint
 
-PANES = ("lr", "rated", "truth")
+if typing.TYPE_CHECKING:
+    from tfmisr.reader_study.design import Design
+
+# The full-resolution image, as an arm's model and as a pane: its name in study files, and the one that frozen studies
+# store and that study files of earlier releases have.
+REFERENCE, STORED_REFERENCE = "reference", "truth"
+PANES = ("lr", "rated", STORED_REFERENCE)
 INTERPOLATIONS = ("smooth", "nearest")
-TRUTH = "truth"
 PREFERENCE = "preference"
 CATEGORIES = 5
 
 
-def check(design) -> None:
-    """Checks a `tfmisr.reader_study.design.Design`.
+def stored_name(name: str) -> str:
+    """Returns the name under which a frozen study stores a model or a pane: `truth` for `reference`."""
+    return STORED_REFERENCE if name == REFERENCE else name
+
+
+def check(design: "Design") -> None:
+    """Checks a design.
 
     Raises:
-        InputError: Something that no study can have.
+        InputError: A value that no study can have.
     """
     _check_texts(design)
     _check_numbers(design)
@@ -24,10 +36,10 @@ def check(design) -> None:
     _check_blinding(design)
 
 
-def _check_texts(design):
+def _check_texts(design: "Design") -> None:
     for name in ("title", "instructions"):
         if not isinstance(getattr(design, name), str):
-            raise InputError(f"{name} must be text. Received: {getattr(design, name)!r}")
+            raise InputError(f"{name} must be a string. Received: {getattr(design, name)!r}")
     for name in ("scale", "seed"):
         if type(getattr(design, name)) is not int:
             raise InputError(f"{name} must be a whole number. Received: {getattr(design, name)!r}")
@@ -40,19 +52,19 @@ def _check_texts(design):
                 f"question {question.key} must have {CATEGORIES} anchors, for 1 to 5. Received: {len(question.anchors)}"
             )
     if len(set(keys)) < len(keys):
-        raise InputError(f"each question needs its own key. Received: {', '.join(keys)}")
+        raise InputError(f"questions must have different keys. Received: {', '.join(keys)}")
 
 
-def _check_numbers(design):
+def _check_numbers(design: "Design") -> None:
     cases, order, reading = design.cases, design.order, design.reading
     if design.scale not in (2, 3, 4, 8):
         raise InputError(f"scale must be 2, 3, 4 or 8. Received: {design.scale}")
     if bool(cases.dataset) == bool(cases.files):
         raise InputError("[cases] must have either dataset or files")
     if cases.files and (cases.data_dir or cases.manual_dir):
-        raise InputError("[cases] data_dir and manual_dir go with dataset, not with files")
+        raise InputError("[cases] data_dir and manual_dir apply to dataset, not to files")
     _check_pattern(cases.patient_pattern)
-    at_least = {
+    lower_bounds = {
         "seed": (design.seed, 0),
         "[cases] count": (cases.count, 2),
         "[cases] training": (cases.training, 0),
@@ -64,9 +76,9 @@ def _check_numbers(design):
         "[degradation] blur_sigma": (design.degradation.blur_sigma, 0),
         "[degradation] noise_std": (design.degradation.noise_std, 0),
     }
-    for name, (value, least) in at_least.items():
-        if value < least:
-            raise InputError(f"{name} must be at least {least}. Received: {value}")
+    for name, (value, bound) in lower_bounds.items():
+        if value < bound:
+            raise InputError(f"{name} must be at least {bound}. Received: {value}")
     if order.min_distance > cases.count:
         raise InputError(
             f"[order] min_distance must be at most {cases.count}, the number of cases. Received: {order.min_distance}"
@@ -79,12 +91,12 @@ def _check_numbers(design):
         )
     display = design.display
     if "rated" not in display.panes or len(set(display.panes)) < len(display.panes) or set(display.panes) - set(PANES):
-        raise InputError(f"[display] panes must hold rated, and lr and truth if wanted. Received: {display.panes}")
+        raise InputError(f"[display] panes must be rated, and optionally lr and reference. Received: {display.panes}")
     if display.interpolation not in INTERPOLATIONS:
         raise InputError(f"[display] interpolation must be smooth or nearest. Received: {display.interpolation}")
 
 
-def _check_pattern(pattern):
+def _check_pattern(pattern: str | None) -> None:
     try:
         groups = 1 if pattern is None else re.compile(pattern).groups
     except re.error as error:
@@ -95,30 +107,30 @@ def _check_pattern(pattern):
         raise InputError(f"[cases] patient_pattern must have one group, as in '(.+)_[0-9]+'. Received: {pattern}")
 
 
-def _check_arms(design):
+def _check_arms(design: "Design") -> None:
     names = [arm.name for arm in design.arms]
     if len(names) < 2 or len({name.lower() for name in names}) < len(names) or not all(n.strip() for n in names):
-        raise InputError(f"a study needs two arms or more, each with its own name. Received: {', '.join(names)}")
+        raise InputError(f"a study needs two or more arms with different names. Received: {', '.join(names)}")
     for pair in design.pairs:
         if pair[0] == pair[1]:
-            raise InputError(f"[preference] pairs must be of two arms. Received: {pair[0]} twice")
+            raise InputError(f"[preference] pairs must be of two different arms. Received: {pair[0]} twice")
     analysis = design.analysis
-    said = {*itertools.chain(*design.pairs), *({analysis.reference} - {None})}
-    for name in sorted(said - set(names)):
+    referenced = {*itertools.chain(*design.pairs), *({analysis.reference} - {None})}
+    for name in sorted(referenced - set(names)):
         raise InputError(f"expected one of the arms {', '.join(names)}. Received: {name}{hint(name, names)}")
     keys = [question.key for question in design.questions]
     for key in sorted({*analysis.margins, *({analysis.primary} - {None})} - set(keys)):
-        close = hint(key, keys)
-        raise InputError(f"[analysis]: expected one of the questions {', '.join(keys)}. Received: {key}{close}")
+        suggestion = hint(key, keys)
+        raise InputError(f"[analysis]: expected one of the questions {', '.join(keys)}. Received: {key}{suggestion}")
     for key, margin in analysis.margins.items():
         if margin <= 0:
             raise InputError(f"[analysis] margins {key} must be above 0. Received: {margin}")
 
 
-def _check_blinding(design):
-    """Raises where a text for readers holds an arm's name (R-02)."""
+def _check_blinding(design: "Design") -> None:
+    """Raises `InputError` if a text for readers contains an arm's name, which would end the blinding (R-02)."""
     texts = [design.title, design.instructions, *(q.text for q in design.questions)]
-    texts += [question.key for question in design.questions]  # the page's source holds it
+    texts += [question.key for question in design.questions]  # visible in the page's source
     texts += [anchor for question in design.questions for anchor in question.anchors]
     texts += [design.preference.text] if design.preference else []
     for arm in design.arms:
@@ -126,3 +138,6 @@ def _check_blinding(design):
         for text in texts:
             if re.search(pattern, text, re.IGNORECASE):
                 raise InputError(f"readers would see the arm's name {arm.name} in {text[:60]!r}; rename the arm")
+
+
+__getattr__ = renamed(__name__, TRUTH="STORED_REFERENCE")

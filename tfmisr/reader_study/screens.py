@@ -1,25 +1,35 @@
-"""What a reader's page is told, and nothing more: no arm, no case, no file, no hint of a repetition (R-02)."""
+"""The state that the server sends to a reader's page: no arm, case, file name or repeat flag, for the blinding (R-02).
+
+It also validates the display check, which the page sends.
+"""
 
 import dataclasses
+import typing
 
 from tfmisr.edge.errors import InputError
 from tfmisr.reader_study.store import Store, Trial
 
 AMBIENT = ("dark", "dimmed", "office")
 CALIBRATED = ("yes", "no", "unknown")
-_LONGEST = 300
+_MAX_USER_AGENT = 300  # characters
 
 
 def state(store: Store, reader: int) -> dict:
-    """Returns the screen that a reader has to see next.
+    """Returns the state of a reader's page.
 
-    Its `phase` is `reading`, `waiting` (for the next session), `done` or `closed`.
+    Args:
+        store: Store of the study.
+        reader: Number of the reader.
+
+    Returns:
+        Texts of the study and, among others, `phase` (`reading`, `waiting` for the next session, `done` or `closed`),
+        the current trial `trial`, the next one of the session `next` and the revisable one `previous` (or `None`).
     """
     values, waiting, last = store.study.values, store.waiting(reader), store.last(reader)
     trials = store.trials(reader)
     session = waiting[0].session if waiting else trials[-1].session
-    own = [trial for trial in trials if trial.session == session]
-    ahead = sum(trial.position >= waiting[0].position for trial in own) if waiting else 0
+    of_session = [trial for trial in trials if trial.session == session]
+    remaining = sum(trial.position >= waiting[0].position for trial in of_session) if waiting else 0
     due = store.not_before(reader)
     phase = "closed" if store.closed_at() else "waiting" if due else "reading" if waiting else "done"
     screens = waiting if phase == "reading" else []
@@ -35,15 +45,15 @@ def state(store: Store, reader: int) -> dict:
         "not_before": due and due.isoformat(),
         "session": session,
         "sessions": values["order"]["sessions"],
-        "done": len(own) - ahead,
-        "total": len(own),
+        "done": len(of_session) - remaining,
+        "total": len(of_session),
         "trial": _screen(store, screens[0]) if screens else None,
         "next": _screen(store, screens[1]) if len(screens) > 1 and screens[1].session == session else None,
         "previous": _previous(store, last, screens),
     }
 
 
-def _preference(values):
+def _preference(values: dict) -> dict | None:
     return values["preference"] and {key: values["preference"][key] for key in ("key", "text")}
 
 
@@ -53,50 +63,50 @@ def _screen(store: Store, trial: Trial) -> dict:
         "training": trial.training,
         "preference": len(trial.arms) == 2,
         "panes": store.panes(trial),
-        "shown": dataclasses.asdict(store.study.shown(trial.case)),
+        "shown": dataclasses.asdict(store.study.presentation(trial.case)),
     }
 
 
-def _previous(store, last, screens):
-    """Returns the last answered screen with its answers, where the study lets readers go back to it."""
+def _previous(store: Store, last: Trial | None, screens: list[Trial]) -> dict | None:
+    """Returns the last answered trial with its answers, if the study lets readers revise it."""
     if not screens or not last or not store.study.values["reading"]["allow_back"] or last.session != screens[0].session:
         return None
     return {**_screen(store, last), "answers": store.answers(last)}
 
 
-def display_check(content) -> dict:
-    """Returns what a page said about the screen, checked (R-10).
+def display_check(content: typing.Any) -> dict:
+    """Validates and returns a page's display check (R-10).
 
     Raises:
-        InputError: Something is missing, unknown or impossible.
+        InputError: A field is missing, unknown or out of range.
     """
     if not isinstance(content, dict) or set(content) != set(_DISPLAY):
         raise InputError(f"expected {', '.join(_DISPLAY)}")
-    for name, fits in _DISPLAY.items():
-        if not fits(content[name]):
-            raise InputError(f"{name} is impossible")
+    for name, is_valid in _DISPLAY.items():
+        if not is_valid(content[name]):
+            raise InputError(f"{name} is out of range")
     return content
 
 
-def _number(value):
+def _is_number(value: typing.Any) -> bool:
     return type(value) in (int, float) and 0 <= value < 1e6
 
 
-def _flag(value):
+def _is_flag(value: typing.Any) -> bool:
     return isinstance(value, bool)
 
 
 _DISPLAY = {
-    "dark_square": _flag,
-    "bright_square": _flag,
+    "dark_square": _is_flag,
+    "bright_square": _is_flag,
     "ambient": AMBIENT.__contains__,
     "calibrated": CALIBRATED.__contains__,
-    "screen_width": _number,
-    "screen_height": _number,
-    "device_pixel_ratio": _number,
-    "color_depth": _number,
+    "screen_width": _is_number,
+    "screen_height": _is_number,
+    "device_pixel_ratio": _is_number,
+    "color_depth": _is_number,
     "renderer": ("webgl2", "canvas").__contains__,
-    "windowing_exact": _flag,
-    "redraw_ms": _number,
-    "user_agent": lambda value: isinstance(value, str) and len(value) <= _LONGEST,
+    "windowing_exact": _is_flag,
+    "redraw_ms": _is_number,
+    "user_agent": lambda value: isinstance(value, str) and len(value) <= _MAX_USER_AGENT,
 }

@@ -1,7 +1,10 @@
-"""What every request must fulfil, and what every response says, whatever the page (R-02, R-16)."""
+"""ASGI middleware: rejects foreign requests (DNS rebinding, CSRF, large bodies), sets security headers (R-02, R-16)."""
 
 import json
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
+
+ASGIApplication = Callable[[dict, Callable, Callable], Awaitable[None]]
 
 MAX_BODY = 65_536  # bytes
 
@@ -20,19 +23,20 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses requests for other hosts, from other sites and with large bodies; adds the headers.
+    """ASGI middleware that rejects requests for other hosts, from other origins or with large bodies; adds `HEADERS`.
 
     Args:
         app: An ASGI application.
-        hosts: Names that the server is called by, without port: another one is a sign of DNS rebinding.
-        secure: Served by HTTPS.
+        hosts: Host names of the server, without port; any other one is a sign of DNS rebinding.
+        secure: Whether the server uses HTTPS.
     """
 
-    def __init__(self, app, hosts: tuple[str, ...], secure: bool = False):
+    def __init__(self, app: ASGIApplication, hosts: tuple[str, ...], secure: bool = False):
         self.app, self.hosts, self.secure = app, {host.lower() for host in hosts}, secure
         self.headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        """Handles one request; see the ASGI specification, https://asgi.readthedocs.io."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -52,25 +56,26 @@ class Guard:
         await send_with_headers({"type": "http.response.start", "status": status, "headers": headers})
         await send_with_headers({"type": "http.response.body", "body": body})
 
-    def _refusal(self, scope) -> tuple[int, str] | None:
+    def _refusal(self, scope: dict) -> tuple[int, str] | None:
+        """Returns status and text of the response to an inadmissible request, else `None`."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
-        if _name(host) not in self.hosts:
-            return 421, "this server has another name"
+        if _host_name(host) not in self.hosts:
+            return 421, "this server does not answer to this host name"
         if scope["method"] in ("GET", "HEAD"):
             return None
         if headers.get(b"origin") != f"{'https' if self.secure else 'http'}://{host}":
-            return 403, "expected a request of this site's own pages"
+            return 403, "expected a request from this site's own pages"
         if headers.get(b"content-type", "").partition(";")[0].strip().lower() != "application/json":
             return 415, "expected JSON"
         length = headers.get(b"content-length", "")
-        # Of a body in chunks a length that is given too says nothing.
+        # With chunked transfer encoding a Content-Length header is not reliable (RFC 9112, 6.3).
         if not length.isascii() or not length.isdigit() or b"transfer-encoding" in headers:
-            return 411, "expected a length"
-        return (413, "too long") if int(length) > MAX_BODY else None
+            return 411, "expected a Content-Length"
+        return (413, "the request is too long") if int(length) > MAX_BODY else None
 
 
-def _name(host: str) -> str | None:
+def _host_name(host: str) -> str | None:
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:

@@ -1,78 +1,82 @@
-"""Is everything as it was written? Audit log, orders, answers, display checks and pixels against one another (R-15)."""
+"""Integrity verification: compares audit log, orders, answers, display checks and pixels with one another (R-15)."""
 
 import json
 
+from tfmisr.edge.deprecation import renamed
 from tfmisr.reader_study import audit, ordering
-from tfmisr.reader_study.store import KEPT, Store
+from tfmisr.reader_study.store import LOGGED_COLUMNS, Store
 
 
-def broken(store: Store, noted: str | None = None) -> list[str]:
-    """Returns one line for each thing that was changed.
+def integrity_errors(store: Store, expected_hash: str | None = None) -> list[str]:
+    """Returns one line for each part of the study that was changed by other means than this program.
 
     Args:
-        store: Of the study.
-        noted: A hash of the audit log that was noted elsewhere.
+        store: Store of the study.
+        expected_hash: A hash that was once the last one of the audit log, kept elsewhere.
     """
     database = store.database
     with database.lock:
-        found = audit.broken(database.connection, store.study.hash)
+        errors = audit.integrity_errors(database.connection, store.study.hash)
         try:
             rows = audit.rows(database.connection)
-            found += _readers(store, rows) + _orders(store) + _answers(store, rows) + _displays(store, rows)
-            found += _closing(store, rows)
+            errors += _readers(store, rows) + _orders(store) + _answers(store, rows) + _displays(store, rows)
+            errors += _closing(store, rows)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            found.append(f"the database holds what this program does not write: {error!r}")
-        if noted and not database.rows("SELECT 1 FROM audit WHERE hash = ?", noted):
-            found.append(f"the audit log does not hold {noted}: its end was cut off, or it is another log")
-    return found + [f"pixels {name} were changed" for name in store.study.changed_pixels()]
+            errors.append(f"the database has content that this program does not write: {error!r}")
+        if expected_hash and not database.rows("SELECT 1 FROM audit WHERE hash = ?", expected_hash):
+            errors.append(f"the audit log does not contain {expected_hash}: it was truncated, or it is another log")
+    return errors + [f"pixels {name} were changed" for name in store.study.changed_pixels()]
 
 
-def _of(rows, event):
+def _of_event(rows: list[dict], event: str) -> list[dict]:
     return [row for row in rows if row["event"] == event]
 
 
-def _closing(store, rows):
-    logged = [row["details"]["closed_at"] for row in _of(rows, "closed")]
+def _closing(store: Store, rows: list[dict]) -> list[str]:
+    logged = [row["details"]["closed_at"] for row in _of_event(rows, "closed")]
     at = store.closed_at()
     if at and not logged:
         return ["the study was closed, but not by this program"]
-    return ["the study was opened again or closed at another time"] if logged and at != logged[-1] else []
+    return ["the study was reopened, or its closing time was changed"] if logged and at != logged[-1] else []
 
 
-def _readers(store, rows):
-    logged = {(row["details"]["label"], row["details"]["simulated"]) for row in _of(rows, "reader")}
+def _readers(store: Store, rows: list[dict]) -> list[str]:
+    logged = {(row["details"]["label"], row["details"]["simulated"]) for row in _of_event(rows, "reader")}
     labels = {label for label, _ in logged ^ {(row["label"], row["simulated"]) for row in store.progress()}}
-    return [f"reader {label} was renamed, added, removed or made a simulated one or none" for label in sorted(labels)]
+    return [f"reader {label} was added, removed, renamed or flagged as simulated or not" for label in sorted(labels)]
 
 
-def _orders(store):
-    found = []
+def _orders(store: Store) -> list[str]:
+    errors = []
     for number, label in store.readers():
         trials = store.trials(number)
-        plain = [ordering.Trial(t.case, t.arms, t.session, t.training, t.repeat) for t in trials]
-        if plain != ordering.order(store.study.plan, label):
-            found.append(f"the order of {label} was changed")
+        stored_order = [ordering.Trial(t.case, t.arms, t.session, t.training, t.repeat) for t in trials]
+        if stored_order != ordering.order(store.study.plan, label):
+            errors.append(f"the order of {label} was changed")
             continue
         for trial in trials:
             digests = store.database.rows("SELECT role, digest FROM panes WHERE trial = ? ORDER BY place", trial.id)
             if digests != store.study.panes(trial.case, trial.arms):
-                found.append(f"the images of {label}'s trial {trial.position} were changed")
-    return found
+                errors.append(f"the images of {label}'s trial {trial.position} were changed")
+    return errors
 
 
-def _answers(store, rows):
+def _answers(store: Store, rows: list[dict]) -> list[str]:
     logged = {}
-    for row in _of(rows, "answer"):
+    for row in _of_event(rows, "answer"):
         details = dict(row["details"])
         logged[row["actor"], details.pop("position"), details.pop("version")] = details
-    query = f"SELECT label, position, version, {', '.join(KEPT)} FROM commits "
+    query = f"SELECT label, position, version, {', '.join(LOGGED_COLUMNS)} FROM commits "
     query += "JOIN trials ON trials.id = trial JOIN readers ON readers.id = reader"
-    kept = {row[:3]: dict(zip(KEPT, row[3:], strict=True)) for row in store.database.rows(query)}
-    different = sorted(key for key in logged.keys() | kept.keys() if logged.get(key) != kept.get(key))
+    stored = {row[:3]: dict(zip(LOGGED_COLUMNS, row[3:], strict=True)) for row in store.database.rows(query)}
+    different = sorted(key for key in logged.keys() | stored.keys() if logged.get(key) != stored.get(key))
     return [f"the answer of {label} to trial {position} was changed" for label, position, _ in different]
 
 
-def _displays(store, rows):
-    logged = sorted((row["actor"], json.dumps(row["details"], sort_keys=True)) for row in _of(rows, "display"))
+def _displays(store: Store, rows: list[dict]) -> list[str]:
+    logged = sorted((row["actor"], json.dumps(row["details"], sort_keys=True)) for row in _of_event(rows, "display"))
     query = "SELECT label, content FROM displays JOIN readers ON readers.id = reader"
     return [] if logged == sorted(store.database.rows(query)) else ["a display check was changed"]
+
+
+__getattr__ = renamed(__name__, broken="integrity_errors")

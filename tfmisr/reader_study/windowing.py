@@ -1,7 +1,7 @@
-"""The VOI LUT functions of DICOM (PS3.3 C.11.2.1), as the page's viewer.js computes them.
+"""The VOI LUT functions of DICOM (PS3.3 C.11.2.1), with the arithmetic of the page's window.js.
 
-The viewer windows every one of the 65,536 possible stored values once and looks pixels up, in 64-bit floating point on
-both sides, so that the two agree in every pixel.
+The page windows each of the 65,536 possible stored values once into a lookup table. Both sides use 64-bit floating
+point, so that they agree in every pixel.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ FUNCTIONS = (LINEAR, LINEAR_EXACT, SIGMOID)
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """A window in the units after Rescale Slope (0028,1053) and Intercept (0028,1052).
+    """A VOI window, in units after Rescale Slope (0028,1053) and Rescale Intercept (0028,1052).
 
     Attributes:
         center: Window Center (0028,1050).
@@ -28,16 +28,19 @@ class Window:
 
 
 def apply(values: np.ndarray, window: Window, y_max: float = 255.0) -> np.ndarray:
-    """Returns float64 brightness in [0, `y_max`], not rounded.
+    """Applies a VOI LUT function.
 
     Args:
-        values: After rescale slope and intercept.
-        window: What is to be seen of them.
-        y_max: Brightness of the highest values.
+        values: Values after rescale, any shape.
+        window: Window to apply.
+        y_max: Output of the highest values.
+
+    Returns:
+        float64 array in [0, `y_max`], same shape, not rounded.
     """
     x = np.asarray(values, np.float64)
     if window.function == SIGMOID:
-        # Beyond 700 the exponential overflows, and the result is 0 anyway.
+        # Above 709 the exponential overflows; from 700 on the result is 0 to double precision.
         exponent = np.minimum(-4 * (x - window.center) / window.width, 700.0)
         return y_max / (1 + np.exp(exponent))
     center, width = window.center, window.width
@@ -49,14 +52,16 @@ def apply(values: np.ndarray, window: Window, y_max: float = 255.0) -> np.ndarra
     return np.where(x <= low, 0.0, np.where(x > high, y_max, ramp))
 
 
-def to_screen(values: np.ndarray, window: Window, inverted: bool = False, padding: np.ndarray | None = None):
-    """Returns the uint8 values of a canvas.
+def to_screen(
+    values: np.ndarray, window: Window, inverted: bool = False, padding: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns the uint8 display values, same shape.
 
     Args:
-        values: After rescale slope and intercept.
-        window: What is to be seen of them.
-        inverted: The lowest values are bright: MONOCHROME1.
-        padding: Where there is no image: black, whatever the polarity.
+        values: Values after rescale, any shape.
+        window: Window to apply.
+        inverted: Whether the lowest values are displayed bright: MONOCHROME1.
+        padding: Boolean mask of Pixel Padding, which is displayed black for either polarity.
     """
     screen = np.floor(apply(values, window) + 0.5)
     screen = 255 - screen if inverted else screen

@@ -1,7 +1,7 @@
-"""One file a sub-command of `python -m tfmisr.reader_study`, found by its name.
+"""The sub-commands of `python -m tfmisr.reader_study`, one module each, found by its name.
 
-Each has `add_parser(subparsers)`, which gives the sub-command its arguments, and `run(arguments) -> int`, its exit
-status. It imports what is heavy inside functions: `--help` reads them all.
+Each module has `add_parser(subparsers)`, which returns the sub-command's argument parser, and `run(arguments) -> int`,
+which returns the exit status. Slow imports are inside functions, because `--help` imports every module.
 """
 
 import pkgutil

@@ -1,19 +1,22 @@
-"""The sub-command `close`: no more answers."""
+"""The sub-command `close`: ends data collection."""
+
+import argparse
 
 
-def add_parser(subparsers):
-    """Adds the sub-command's parser and returns it."""
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the parser of the sub-command and returns it."""
     parser = subparsers.add_parser(
         "close",
-        help="end the reading for good",
-        description="Closes a study: no answer is taken any more, and it can be exported. There is no way back.",
+        help="end data collection permanently",
+        description="Closes a study: the server accepts no more answers, and the ratings can be exported. This cannot "
+        "be undone.",
     )
-    parser.add_argument("folder", metavar="DIR", help="the study, as build has written it")
+    parser.add_argument("folder", metavar="DIR", help="folder of the study, as build wrote it")
     return parser
 
 
-def run(arguments) -> int:
-    """Runs the sub-command; see `--help`."""
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the sub-command and returns its exit status; see `--help`."""
     from tfmisr.reader_study.frozen import Study
     from tfmisr.reader_study.store import Store
 

@@ -1,21 +1,27 @@
-"""The sub-command `readers`: who reads, and their personal links."""
+"""The sub-command `readers`: adds readers and makes their personal links."""
+
+import argparse
 
 from tfmisr.edge.errors import InputError
 from tfmisr.reader_study.commands.serve import PORT
 
 
-def add_parser(subparsers):
-    """Adds the sub-command's parser and returns it."""
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the parser of the sub-command and returns it."""
     parser = subparsers.add_parser(
         "readers",
-        help="add readers, list them, give out links",
-        description="Without options: lists the readers. A link is shown once, when it is made: only a hash of it is "
-        "kept. Whoever has it can read in that reader's name.",
+        help="add readers, list them, make links",
+        description="Without options, lists the readers. A link is printed once, when it is made: the database stores "
+        "only its hash. Anyone who has a link can read as that reader.",
     )
-    parser.add_argument("folder", metavar="DIR", help="the study, as build has written it")
-    parser.add_argument("--add", nargs="+", default=[], metavar="NAME", help="add readers and show their links")
-    parser.add_argument("--reissue", nargs="+", default=[], metavar="NAME", help="new links; the old ones end")
-    parser.add_argument("--admin", action="store_true", help="new link to the page of progress; the old one ends")
+    parser.add_argument("folder", metavar="DIR", help="folder of the study, as build wrote it")
+    parser.add_argument("--add", nargs="+", default=[], metavar="NAME", help="add readers and print their links")
+    parser.add_argument("--reissue", nargs="+", default=[], metavar="NAME", help="make new links, invalidate the old")
+    parser.add_argument(
+        "--admin",
+        action="store_true",
+        help="make a new link to the study coordinator's admin page, invalidate the old",
+    )
     parser.add_argument(
         "--url",
         default=f"http://127.0.0.1:{PORT}",
@@ -24,8 +30,8 @@ def add_parser(subparsers):
     return parser
 
 
-def run(arguments) -> int:
-    """Runs the sub-command; see `--help`."""
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the sub-command and returns its exit status; see `--help`."""
     from tfmisr.reader_study.frozen import Study
     from tfmisr.reader_study.store import Store
 
@@ -41,5 +47,5 @@ def run(arguments) -> int:
             print(f"progress\t{url}/admin#{store.new_admin()}")
         if not (arguments.add or arguments.reissue or arguments.admin):
             for row in store.progress():
-                print(f"{row['label']}\t{row['answered']} of {row['trials']}\t{row['last_at'] or 'not begun'}")
+                print(f"{row['label']}\t{row['answered']} of {row['trials']}\t{row['last_at'] or 'not started'}")
     return 0

@@ -1,37 +1,42 @@
-"""The sub-command `serve`: the web page of a study."""
+"""The sub-command `serve`: runs the web server of a study."""
 
+import argparse
 import contextlib
 import ipaddress
 import socket
+import typing
 
 from tfmisr.edge.errors import InputError
+
+if typing.TYPE_CHECKING:
+    import uvicorn
 
 PORT = 8765
 
 
-def add_parser(subparsers):
-    """Adds the sub-command's parser and returns it."""
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the parser of the sub-command and returns it."""
     parser = subparsers.add_parser(
         "serve",
-        help="serve the web page on which readers judge",
-        description="Serves the reading page, by default to this computer alone. Ctrl+C ends it; no answer is lost.",
+        help="serve the web page on which readers rate images",
+        description="Serves the reading page, by default only to this computer. Ctrl+C stops it; no answer is lost.",
     )
-    parser.add_argument("folder", metavar="DIR", help="the study, as build has written it")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=PORT, metavar="N", help=f"0: any free one (default: {PORT})")
-    parser.add_argument("--name", action="append", default=[], help="name that readers call this server by; repeatable")
+    parser.add_argument("folder", metavar="DIR", help="folder of the study, as build wrote it")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=PORT, metavar="N", help=f"0: any free port (default: {PORT})")
+    parser.add_argument("--name", action="append", default=[], help="host name of this server in links; repeatable")
     parser.add_argument("--tls_certificate", metavar="FILE", help="certificate chain (PEM), for HTTPS")
     parser.add_argument("--tls_key", metavar="FILE", help="its private key (PEM)")
     parser.add_argument(
         "--insecure_http",
         action="store_true",
-        help="serve another address than this computer's own without TLS: links and answers can be read on the way",
+        help="listen on a public address without TLS: others on the network can read links and answers",
     )
     return parser
 
 
-def run(arguments) -> int:
-    """Runs the sub-command; see `--help`."""
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the sub-command and returns its exit status; see `--help`."""
     hosts = _hosts(arguments)
     try:
         import uvicorn
@@ -51,7 +56,7 @@ def run(arguments) -> int:
             app.create(store, hosts, secure),
             ssl_certfile=arguments.tls_certificate,
             ssl_keyfile=arguments.tls_key,
-            # No log of requests: their times and addresses say who reads when.
+            # No access log: times and addresses would reveal who reads when.
             access_log=False,
             log_level="warning",
             server_header=False,
@@ -61,23 +66,24 @@ def run(arguments) -> int:
         _load(config)
         port = listener.getsockname()[1]
         scheme = "https" if secure else "http"
-        print(f"serving study {study.hash[:12]} at {scheme}://{_called(hosts[0])}:{port}; Ctrl+C ends it", flush=True)
+        url = f"{scheme}://{_url_host(hosts[0])}:{port}"
+        print(f"serving study {study.hash[:12]} at {url}; Ctrl+C stops it", flush=True)
         if not store.labels():
             print(f"no readers yet: python -m tfmisr.reader_study readers {arguments.folder} --add NAME...", flush=True)
-        # uvicorn ends in order, and then passes the Ctrl+C on.
+        # uvicorn shuts down gracefully, then raises the KeyboardInterrupt again.
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
     return 0
 
 
-def _hosts(arguments) -> tuple[str, ...]:
-    """Returns the names that requests may be for, the one to show first.
+def _hosts(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Returns the admissible host names of requests, the one to print first.
 
     Raises:
-        InputError: The address is not safe as it is asked for.
+        InputError: The flags do not fit together, or the address is public and without TLS.
     """
     if (arguments.tls_certificate is None) != (arguments.tls_key is None):
-        raise InputError("--tls_certificate and --tls_key go together")
+        raise InputError("--tls_certificate and --tls_key must be given together")
     if not 0 <= arguments.port < 65536:
         raise InputError(f"port must be 0 to 65535. Received: {arguments.port}")
     host = arguments.host
@@ -92,31 +98,31 @@ def _hosts(arguments) -> tuple[str, ...]:
     if arguments.tls_certificate is None and not arguments.insecure_http:
         raise InputError(
             f"{host} can be reached from other computers; give --tls_certificate and --tls_key "
-            "(or --insecure_http, in a network that is closed)"
+            "(or --insecure_http, in an isolated network)"
         )
     if address.is_unspecified and not arguments.name:
-        raise InputError(f"with --host {host}, --name must say by which name readers call this server")
+        raise InputError(f"with --host {host}, --name must give the host name of this server in links")
     return (*arguments.name, *(() if address.is_unspecified else (host,)))
 
 
-def _load(config):
+def _load(config: "uvicorn.Config") -> None:
     try:
         config.load()
     except OSError as error:  # ssl.SSLError is one
         raise InputError(f"certificate or key cannot be used: {error.strerror or error}") from error
 
 
-def _called(host):
+def _url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _listening(arguments):
+def _listening(arguments: argparse.Namespace) -> socket.socket:
     family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((arguments.host, arguments.port))
-        listener.listen()  # so that nobody is turned away between the line that says so and the server's start
+        listener.listen()  # so that connections queue between the printed line and the server's start
     except OSError as error:
         listener.close()
         raise InputError(f"cannot serve on {arguments.host}:{arguments.port}: {error.strerror}; try --port") from error

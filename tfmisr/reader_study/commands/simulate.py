@@ -1,35 +1,40 @@
-"""The sub-command `simulate`: how many readers and cases a study needs, and readers that are no people."""
+"""The sub-command `simulate`: sample size (readers and cases) by simulation, and exports of simulated readers."""
 
 import argparse
-import csv
 import dataclasses
-import io
 import json
 import math
 import pathlib
+import typing
+from collections.abc import Callable, Sequence
 
 from tfmisr import cli
 from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.files import atomic_write, write_text
+from tfmisr.reader_study.csv_export import csv_text
+
+if typing.TYPE_CHECKING:
+    from tfmisr.reader_study.statistics.simulation import Assumptions, SampleSize
 
 _TERMS = ("reader", "case", "reader:arm", "case:arm")
-_SPREAD = (0.5, 0.8, 0.3, 0.5)
+_DEVIATIONS = (0.5, 0.8, 0.3, 0.5)
 _THRESHOLDS = (-2.0, -0.5, 1.0, 2.5)
 _LARGEST = 100_000
-_WANTED = {
-    "half_width_most": "a half width, in four of five studies, of",
+# Column of the table to the words for its target.
+_TARGETS = {
+    "half_width_most": "a half width, in four of five studies, of at most",
     "power": "a power of",
-    "below_margin": "non-inferiority shown in a share of",
+    "below_margin": "a power to show non-inferiority of",
 }
 
 
-def add_parser(subparsers):
-    """Adds the sub-command's parser and returns it."""
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the parser of the sub-command and returns it."""
     parser = subparsers.add_parser(
         "simulate",
-        help="sample size by simulation, or a made-up export",
-        description="`size` finds how many readers and cases a study needs; `export` writes what `study export` "
-        "writes, of simulated readers, and says so in every file.",
+        help="sample size by simulation, or an export of simulated readers",
+        description="`size` finds how many readers and cases a study needs; `export` writes the files of the "
+        "sub-command export for simulated readers, marked as such in every file.",
     )
     parts = parser.add_subparsers(metavar="WHAT", dest="what", required=True)
     _add_size(parts)
@@ -37,15 +42,15 @@ def add_parser(subparsers):
     return parser
 
 
-def run(arguments) -> int:
-    """Runs the sub-command; see `--help`."""
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the sub-command and returns its exit status; see `--help`."""
     return _size(arguments) if arguments.what == "size" else _export(arguments)
 
 
-def _add_size(parts):
+def _add_size(parts: argparse._SubParsersAction) -> None:
     parser = parts.add_parser(
         "size",
-        help="readers and cases for a wanted precision, power or non-inferiority",
+        help="readers and cases for a required precision, power or non-inferiority",
         description="Simulates studies of two arms from an ordinal mixed model and reports, for each number of readers "
         "and cases, the 95 %% interval of the difference in mean score over readers and cases.",
     )
@@ -56,41 +61,42 @@ def _add_size(parts):
         "--readers", type=int, nargs="+", default=[3, 4, 5, 6, 8, 10], metavar="N", help="default: 3 to 10"
     )
     parser.add_argument("--cases", type=int, nargs="+", default=[10, 20, 40, 80], metavar="N", help="default: 10 to 80")
-    wanted = parser.add_mutually_exclusive_group()
-    wanted.add_argument(
-        "--half_width", type=float, metavar="X", help="wanted half width in points, in four of five studies"
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument(
+        "--half_width", type=float, metavar="X", help="required half width in points, in four of five studies"
     )
-    wanted.add_argument("--power", type=float, metavar="P", help="wanted share of studies that find the difference")
-    wanted.add_argument(
-        "--noninferior", type=float, metavar="P", help="wanted share of studies that show non-inferiority"
-    )
+    target.add_argument("--power", type=float, metavar="P", help="required power to find the difference")
+    target.add_argument("--noninferior", type=float, metavar="P", help="required power to show non-inferiority")
     parser.add_argument(
-        "--margin", type=float, default=0.5, metavar="X", help="of non-inferiority, in points (default: 0.5)"
+        "--margin", type=float, default=0.5, metavar="X", help="non-inferiority margin, in points (default: 0.5)"
     )
     parser.add_argument(
         "--studies", type=int, default=300, metavar="N", help="simulated studies of each size (default: 300)"
     )
     _add_assumptions(parser)
     parser.add_argument(
-        "--effect", type=float, metavar="X", help="log odds ratio between the arms (default: 1; of a pilot, its own)"
+        "--effect", type=float, metavar="X", help="log odds ratio between the arms (default: 1, or the pilot's)"
     )
     parser.add_argument("--pilot", metavar="FILE", help="results.json of a study to take the assumptions from")
-    parser.add_argument("--question", metavar="NAME", help="its question (default: the primary one)")
+    parser.add_argument("--question", metavar="NAME", help="question of the pilot (default: the primary one)")
     parser.add_argument(
-        "--pair", nargs=2, metavar="ARM", help="its arms, the second compared with the first (default: first, last)"
+        "--pair",
+        nargs=2,
+        metavar="ARM",
+        help="arms of the pilot, the second compared with the first (default: first, last)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
 
 
-def _add_assumptions(parser):
-    spread = " ".join(f"{t}={s}" for t, s in zip(_TERMS, _SPREAD, strict=True))
+def _add_assumptions(parser: argparse.ArgumentParser) -> None:
+    default = " ".join(f"{t}={s}" for t, s in zip(_TERMS, _DEVIATIONS, strict=True))
     parser.add_argument(
         "--spread",
         type=_term,
         nargs="+",
         default=[],
         metavar="TERM=SD",
-        help=f"standard deviations on the logit scale (default: {spread}; of a pilot, its own)",
+        help=f"standard deviations on the logit scale (default: {default}, or the pilot's)",
     )
     parser.add_argument(
         "--thresholds",
@@ -101,15 +107,19 @@ def _add_assumptions(parser):
     )
 
 
-def _add_export(parts):
+def _add_export(parts: argparse._SubParsersAction) -> None:
     parser = parts.add_parser(
         "export",
         help="a complete export of simulated readers",
-        description="Writes study.json, ratings.csv and perhaps preferences.csv of readers that are no people.",
+        description="Writes study.json, ratings.csv and, on request, preferences.csv of simulated readers.",
     )
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write; files there are replaced")
+    parser.add_argument("--output", required=True, metavar="DIR", help="output folder; existing files are replaced")
     parser.add_argument(
-        "--arms", nargs="+", default=["bicubic", "cnn", "gan", "truth"], metavar="NAME", help="the last is the truth"
+        "--arms",
+        nargs="+",
+        default=["bicubic", "cnn", "gan", "reference"],
+        metavar="NAME",
+        help="names of the arms; the last is the reference",
     )
     parser.add_argument(
         "--effects", type=float, nargs="+", metavar="X", help="log odds ratio of each arm (default: 0, 1, 2, ...)"
@@ -118,14 +128,14 @@ def _add_export(parts):
     parser.add_argument("--cases", type=int, default=20, metavar="N", help="default: 20")
     parser.add_argument("--training", type=int, default=2, metavar="N", help="training cases (default: 2)")
     parser.add_argument(
-        "--repeats", type=float, default=0.15, metavar="X", help="share of images judged twice (default: 0.15)"
+        "--repeats", type=float, default=0.15, metavar="X", help="share of images rated twice (default: 0.15)"
     )
     parser.add_argument("--preferences", action="store_true", help="also every pair of arms side by side")
     _add_assumptions(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N")
 
 
-def _term(text):
+def _term(text: str) -> tuple[str, float]:
     name, _, value = text.partition("=")
     try:
         number = float(value)
@@ -138,24 +148,25 @@ def _term(text):
     return name, number
 
 
-def _size(arguments) -> int:
+def _size(arguments: argparse.Namespace) -> int:
     _check_size(arguments)
     from tfmisr.reader_study.report import plots
-    from tfmisr.reader_study.statistics.simulation import size_of_study
+    from tfmisr.reader_study.statistics.simulation import simulate_sample_size
 
     output = pathlib.Path(arguments.output)
     cli.check_writable(output)
-    assumptions = _pilot(arguments) if arguments.pilot else _stated((0.0, _effect(arguments)), arguments)
-    wanted, target, column = _wanted(arguments)
+    effect = 1.0 if arguments.effect is None else arguments.effect
+    assumptions = _pilot(arguments) if arguments.pilot else _stated((0.0, effect), arguments)
+    is_sufficient, target, column = _target(arguments)
     margin = arguments.margin if column == "below_margin" else None
     rows = []
     for readers in sorted(set(arguments.readers)):
         for cases in sorted(set(arguments.cases)):
-            found = size_of_study(assumptions, readers, cases, arguments.studies, margin, arguments.seed)
-            rows.append(_row(found))
-    smallest = min((row for row in rows if wanted(row)), key=lambda row: row["readings"], default=None)
+            size = simulate_sample_size(assumptions, readers, cases, arguments.studies, margin, arguments.seed)
+            rows.append(_row(size))
+    smallest = min((row for row in rows if is_sufficient(row)), key=lambda row: row["readings"], default=None)
     cli.require_writable(output)
-    write_text(output / "sample_size.csv", _table(rows))
+    write_text(output / "sample_size.csv", csv_text(list(rows[0]), rows))
     facts = {"simulated": True, "assumptions": dataclasses.asdict(assumptions), "studies": arguments.studies}
     facts |= {"seed": arguments.seed, "wanted": {column: target}, "smallest": smallest}
     write_text(output / "sample_size.json", json.dumps(facts, indent=1) + "\n")
@@ -163,11 +174,11 @@ def _size(arguments) -> int:
     title = f"Simulated studies; true difference {mean[1] - mean[0]:+.2f} points"
     with atomic_write(output / "sample_size.png") as temporary:
         plots.sizes(rows, column, target, title).savefig(temporary, format="png")
-    _say(rows, column, target, smallest, mean[1] - mean[0], output)
+    _print_sizes(rows, column, target, smallest, mean[1] - mean[0], output)
     return 0
 
 
-def _check_size(arguments):
+def _check_size(arguments: argparse.Namespace) -> None:
     for name in ("readers", "cases"):
         values = getattr(arguments, name)
         if not all(2 <= n <= _LARGEST for n in values):
@@ -185,11 +196,11 @@ def _check_size(arguments):
         if value is not None and not 0 < value < 100:
             raise InputError(f"--{name} must be above 0. Received: {value}")
     if (arguments.question or arguments.pair) and not arguments.pilot:
-        raise InputError("--question and --pair choose from a pilot; give --pilot FILE")
+        raise InputError("--question and --pair select from a pilot; give --pilot FILE")
 
 
-def _wanted(arguments):
-    """Returns whether a row will do, the number it is judged by, and that number's column."""
+def _target(arguments: argparse.Namespace) -> tuple[Callable[[dict], bool], float, str]:
+    """Returns whether a row meets the target, the target, and its column."""
     if arguments.power is not None:
         return lambda row: row["power"] >= arguments.power, arguments.power, "power"
     if arguments.noninferior is not None:
@@ -198,27 +209,29 @@ def _wanted(arguments):
     return lambda row: row["half_width_most"] <= target, target, "half_width_most"
 
 
-def _effect(arguments):
-    return 1.0 if arguments.effect is None else arguments.effect
-
-
-def _stated(effects, arguments, thresholds=_THRESHOLDS, spread=None):
+def _stated(
+    effects: Sequence[float],
+    arguments: argparse.Namespace,
+    thresholds: Sequence[float] = _THRESHOLDS,
+    deviations: dict[str, float] | None = None,
+) -> "Assumptions":
+    """Returns the given assumptions, with the flags' thresholds and standard deviations in their place."""
     from tfmisr.reader_study.statistics.simulation import Assumptions
 
     thresholds = tuple(arguments.thresholds or thresholds)
     if list(thresholds) != sorted(set(thresholds)) or not all(map(math.isfinite, (*thresholds, *effects))):
         raise InputError(f"--thresholds must increase. Received: {' '.join(map(str, thresholds))}")
-    spread = dict(zip(_TERMS, _SPREAD, strict=True)) if spread is None else spread
-    return Assumptions(tuple(effects), thresholds, {**spread, **dict(arguments.spread)})
+    deviations = dict(zip(_TERMS, _DEVIATIONS, strict=True)) if deviations is None else deviations
+    return Assumptions(tuple(effects), thresholds, {**deviations, **dict(arguments.spread)})
 
 
-def _pilot(arguments):
-    """Returns the assumptions that a study's ordinal model with effects within arms amounts to."""
+def _pilot(arguments: argparse.Namespace) -> "Assumptions":
+    """Returns the estimates of a pilot study's ordinal model with reader:arm and case:arm terms as assumptions."""
     path = pathlib.Path(arguments.pilot)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        questions = found["questions"]
-        name = arguments.question or found["study"]["primary"] or next(iter(questions))
+        results = json.loads(path.read_text(encoding="utf-8"))
+        questions = results["questions"]
+        name = arguments.question or results["study"]["primary"] or next(iter(questions))
         if name not in questions:
             close = hint(name, questions)
             raise InputError(f"expected one of the pilot's questions {', '.join(questions)}. Received: {name}{close}")
@@ -238,43 +251,36 @@ def _pilot(arguments):
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"expected the results.json of a study at {path}; missing or odd: {error!r}") from error
+        raise InputError(f"expected the results.json of a study at {path}; missing or invalid: {error!r}") from error
 
 
-def _row(size):
-    row = dataclasses.asdict(size)
+def _row(size: "SampleSize") -> dict:
+    row = {"simulated": 1, **dataclasses.asdict(size)}
     below = row.pop("below")
-    row = {"simulated": 1, **row}
     return row if below is None else {**row, "below_margin": below}
 
 
-def _table(rows):
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _say(rows, column, target, smallest, difference, output):
+def _print_sizes(
+    rows: list[dict], column: str, target: float, smallest: dict | None, difference: float, output: pathlib.Path
+) -> None:
     print(f"simulated studies; true difference {difference:+.2f} points")
     print(f"{'readers':>8}{'cases':>8}{'readings':>10}{'half width':>12}{'in 4 of 5':>12}{'power':>8}")
     for row in rows:
         ends = f"{row['half_width']:>12.2f}{row['half_width_most']:>12.2f}{row['power']:>8.2f}"
         print(f"{row['readers']:>8}{row['cases']:>8}{row['readings']:>10}{ends}")
-    what = f"{_WANTED[column]} {target:g}"
+    what = f"{_TARGETS[column]} {target:g}"
     if smallest:
         size = f"{smallest['readers']} readers and {smallest['cases']} cases"
         print(f"smallest of these with {what}: {size}, {smallest['readings']} readings")
     else:
-        print(f"none of these reaches {what}; try more readers first: few readers cannot be replaced by cases")
+        print(f"none of these reaches {what}; try more readers first: more cases cannot make up for few readers")
     print(f"table, plot and assumptions in {output}")
 
 
-def _export(arguments) -> int:
-    for name, least in (("readers", 1), ("cases", 1), ("training", 0), ("seed", 0)):
-        if not least <= getattr(arguments, name) <= _LARGEST:
-            raise InputError(f"--{name} must be {least} or more. Received: {getattr(arguments, name)}")
+def _export(arguments: argparse.Namespace) -> int:
+    for name, bound in (("readers", 1), ("cases", 1), ("training", 0), ("seed", 0)):
+        if not bound <= getattr(arguments, name) <= _LARGEST:
+            raise InputError(f"--{name} must be {bound} or more. Received: {getattr(arguments, name)}")
     if not 0 <= arguments.repeats <= 1:
         raise InputError(f"--repeats must be 0 to 1. Received: {arguments.repeats}")
     if len(arguments.arms) < 2 or len(set(arguments.arms)) < len(arguments.arms):
@@ -284,11 +290,11 @@ def _export(arguments) -> int:
         raise InputError(f"--effects must be one number an arm, {len(arguments.arms)}. Received: {len(effects)}")
     if arguments.thresholds and len(arguments.thresholds) != 4:
         raise InputError(f"--thresholds must be 4, between 5 categories. Received: {len(arguments.thresholds)}")
-    from tfmisr.reader_study.statistics import hallucinated
+    from tfmisr.reader_study.statistics import simulated_export
     from tfmisr.reader_study.statistics.ratings import SIMULATED
 
     keys = ("readers", "cases", "training", "repeats", "preferences", "seed")
-    made = hallucinated.Invented(tuple(arguments.arms), **{key: getattr(arguments, key) for key in keys})
-    written = hallucinated.write(made, _stated(effects, arguments), arguments.output)
-    print(f"{SIMULATED}: wrote {', '.join(map(str, written))}")
+    study = simulated_export.SimulatedStudy(tuple(arguments.arms), **{key: getattr(arguments, key) for key in keys})
+    paths = simulated_export.write(study, _stated(effects, arguments), arguments.output)
+    print(f"{SIMULATED}: wrote {', '.join(map(str, paths))}")
     return 0

@@ -1,30 +1,32 @@
-"""The sub-command `verify`: is everything as it was written?"""
+"""The sub-command `verify`: checks the integrity of a study."""
+
+import argparse
 
 
-def add_parser(subparsers):
-    """Adds the sub-command's parser and returns it."""
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the parser of the sub-command and returns it."""
     parser = subparsers.add_parser(
         "verify",
-        help="find what was changed by other means",
+        help="check the integrity of a study",
         description="Checks audit log, orders, answers and images against their hashes and one another. Exit status 0: "
-        "all as it was written, 1: something was changed. Note the last hash elsewhere: who can write the files can "
-        "also compute hashes.",
+        "intact, 1: changed by other means than this program. Keep the last hash elsewhere: anyone who can write to "
+        "the files can also recompute hashes.",
     )
-    parser.add_argument("folder", metavar="DIR", help="the study, as build has written it")
-    parser.add_argument("--head", metavar="HASH", help="a last hash that was noted earlier: is it still in the log?")
+    parser.add_argument("folder", metavar="DIR", help="folder of the study, as build wrote it")
+    parser.add_argument("--head", metavar="HASH", help="an earlier last hash: check that the audit log contains it")
     return parser
 
 
-def run(arguments) -> int:
-    """Runs the sub-command; see `--help`."""
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the sub-command and returns its exit status; see `--help`."""
     from tfmisr.reader_study import verification
     from tfmisr.reader_study.frozen import Study
     from tfmisr.reader_study.store import Store
 
     with Store(Study(arguments.folder)) as store:
-        found = verification.broken(store, arguments.head)
+        errors = verification.integrity_errors(store, arguments.head)
         rows, head = store.audit_head()
-    for line in found:
+    for line in errors:
         print(line)
     print(f"audit log: {rows} rows, last hash {head}")
-    return 1 if found else 0
+    return 1 if errors else 0

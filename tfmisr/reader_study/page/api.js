@@ -1,16 +1,16 @@
-// The server, with the token of the personal link. It is kept for this tab alone and never sent in an address.
+// Requests to the server, with the token of the personal link: stored for this tab only, never part of a request's URL.
 
-const KEPT = "token";
+const TOKEN_KEY = "token";
 
-// Takes the token out of the address, so that it is neither seen nor copied with it.
+// Removes the token from the address bar, so that nobody sees or copies it, and returns whether there is a token.
 export function enter() {
-  const given = location.hash.slice(1);
-  if (given) {
+  const token = location.hash.slice(1);
+  if (token) {
     sessionStorage.clear();
-    sessionStorage.setItem(KEPT, given);
+    sessionStorage.setItem(TOKEN_KEY, token);
     history.replaceState(null, "", location.pathname + location.search);
   }
-  return Boolean(sessionStorage.getItem(KEPT));
+  return Boolean(sessionStorage.getItem(TOKEN_KEY));
 }
 
 export class Failure extends Error {
@@ -21,16 +21,16 @@ export class Failure extends Error {
 }
 
 async function call(path, options = {}) {
-  const headers = {Authorization: `Bearer ${sessionStorage.getItem(KEPT)}`, ...options.headers};
-  let answer;
+  const headers = {Authorization: `Bearer ${sessionStorage.getItem(TOKEN_KEY)}`, ...options.headers};
+  let response;
   try {
-    answer = await fetch(path, {...options, headers, cache: "no-store"});
+    response = await fetch(path, {...options, headers, cache: "no-store"});
   } catch {
-    throw new Failure(0, "The server does not answer.");
+    throw new Failure(0, "The server does not respond.");
   }
-  if (answer.ok) return answer;
-  const said = await answer.json().catch(() => ({}));
-  throw new Failure(answer.status, said.error ?? "The server has failed.");
+  if (response.ok) return response;
+  const content = await response.json().catch(() => ({}));
+  throw new Failure(response.status, content.error ?? "The server reported an error.");
 }
 
 export async function get(path) {
@@ -42,25 +42,25 @@ export async function post(path, content) {
   return (await call(path, {method: "POST", headers, body: JSON.stringify(content)})).json();
 }
 
-// Numbers come little-endian.
+// Returns `count` 16-bit numbers, which the server sends in little-endian byte order.
 export async function image(token, count) {
   const body = await (await call(`/image/${token}`)).arrayBuffer();
-  if (body.byteLength !== 2 * count) throw new Failure(500, "An image came incomplete.");
+  if (body.byteLength !== 2 * count) throw new Failure(500, "An image is incomplete.");
   if (new Uint8Array(Uint16Array.of(1).buffer)[0]) return new Uint16Array(body);
   const view = new DataView(body);
   return Uint16Array.from({length: count}, (_, i) => view.getUint16(2 * i, true));
 }
 
-// Calls again while the server cannot be reached; `told` learns of each failure, and of the end of them with null.
-export async function patiently(action, told) {
+// Retries with exponential backoff while the server cannot be reached; calls `onFailure` with each failure, then null.
+export async function withRetries(action, onFailure) {
   for (let wait = 500; ; wait = Math.min(8000, wait * 2)) {
     try {
       const result = await action();
-      told(null);
+      onFailure(null);
       return result;
     } catch (failure) {
       if (failure.status && failure.status < 500) throw failure;
-      told(failure);
+      onFailure(failure);
       await new Promise((done) => setTimeout(done, wait));
     }
   }

@@ -1,6 +1,6 @@
-// How long a trial took, and how much of that the reader was away: page hidden, window not in front, nothing moved.
+// Reading time of a trial, and its idle time: page hidden, window without focus, or no input for a minute.
 
-const AWAY_AFTER = 60000; // ms without a key, a click or a movement
+const IDLE_AFTER = 60000; // ms without a key, a click or a movement
 
 export class Clock {
   constructor() {
@@ -14,7 +14,7 @@ export class Clock {
   }
 
   start() {
-    this.begun = this.last = performance.now();
+    this.startedAt = this.last = performance.now();
     this.active = 0;
     this.first = null;
     this.present = !document.hidden && document.hasFocus();
@@ -22,7 +22,7 @@ export class Clock {
 
   touch(input) {
     const now = performance.now();
-    if (this.present) this.active += Math.min(now - this.last, AWAY_AFTER);
+    if (this.present) this.active += Math.min(now - this.last, IDLE_AFTER);
     this.last = now;
     if (input) this.first ??= now;
     this.present = !document.hidden && document.hasFocus();
@@ -30,10 +30,10 @@ export class Clock {
 
   read() {
     this.touch(false);
-    const elapsed = this.last - this.begun;
+    const elapsed = this.last - this.startedAt;
     return {
       elapsed_ms: elapsed,
-      first_input_ms: Math.min(elapsed, (this.first ?? this.last) - this.begun),
+      first_input_ms: Math.min(elapsed, (this.first ?? this.last) - this.startedAt),
       idle_ms: Math.min(elapsed, Math.max(0, elapsed - this.active)),
     };
   }

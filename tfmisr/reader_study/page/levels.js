@@ -1,6 +1,6 @@
-// Smaller copies of an image at full bit depth: without them an image that is shown reduced would alias.
+// Mipmaps at full bit depth: without them a minified image would alias.
 
-// Returns [{data, width, height}], each half as large as the one before, padding left out of the means.
+// Returns [{data, width, height}], each level half the size of the previous one; means exclude padding.
 export function levelsOf(data, width, height, padding) {
   const levels = [{data, width, height}];
   while (Math.min(width, height) > 128) {
@@ -20,11 +20,11 @@ function halved(finer, width, height, padding) {
       out[at] = (data[from] + data[from + 1] + data[from + row] + data[from + row + 1] + 2) >> 2;
     }
   }
-  if (padding) mendPadding(finer, out, width, height, padding);
+  if (padding) restorePadding(finer, out, width, height, padding);
   return out;
 }
 
-function mendPadding({data, width: row}, out, width, height, [low, high]) {
+function restorePadding({data, width: row}, out, width, height, [low, high]) {
   for (let y = 0, at = 0; y < height; y++) {
     for (let x = 0, from = 2 * y * row; x < width; x++, from += 2, at++) {
       const four = [data[from], data[from + 1], data[from + row], data[from + row + 1]];
@@ -34,7 +34,7 @@ function mendPadding({data, width: row}, out, width, height, [low, high]) {
   }
 }
 
-// Returns which of them to draw at a scale of screen pixels to image pixels: the one at or just above its size.
+// Returns the level to draw at a scale of screen pixels per image pixel: the smallest one that is not magnified.
 export function levelFor(scale, levels) {
   return Math.max(0, Math.min(levels.length - 1, Math.floor(-Math.log2(scale) + 1e-9)));
 }

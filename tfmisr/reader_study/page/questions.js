@@ -1,4 +1,4 @@
-// The questions beside the images: radio buttons, so that keyboards and screen readers know them.
+// The questions beside the images: radio buttons, which are accessible to keyboards and screen readers.
 
 const CHOICES = [
   ["left", "Left"],
@@ -42,7 +42,7 @@ export class Questions {
     for (const set of this.sets) set.classList.toggle("current", set === this.current);
   }
 
-  // Answers the marked question with its option of that number, and goes on to the next one.
+  // Selects the option with this number for the current question, and moves to the next question.
   press(number) {
     const set = this.current;
     const input = set.querySelectorAll("input")[number - 1];
@@ -52,7 +52,7 @@ export class Questions {
     return true;
   }
 
-  // Takes an answer away: that of the marked question, else the last one. Returns whether there was one.
+  // Clears the answer of the current question, else the last answer. Returns whether there was one.
   clear() {
     const answered = this.sets.filter((set) => set.querySelector("input:checked"));
     const set = answered.includes(this.current) ? this.current : answered.at(-1);
@@ -69,7 +69,7 @@ function fieldset({key, text, anchors}, given) {
   legend.textContent = text;
   set.append(legend);
   const options = anchors ? anchors.map((anchor, i) => [String(i + 1), anchor]) : CHOICES;
-  options.forEach(([value, said], i) => {
+  options.forEach(([value, caption], i) => {
     const label = document.createElement("label");
     const input = Object.assign(document.createElement("input"), {type: "radio", name: key, value});
     if (anchors) input.dataset.number = "yes";
@@ -77,7 +77,7 @@ function fieldset({key, text, anchors}, given) {
     const number = document.createElement("kbd");
     number.textContent = String(i + 1);
     const words = document.createElement("span");
-    words.textContent = said;
+    words.textContent = caption;
     label.append(input, number, words);
     set.append(label);
   });

@@ -1,17 +1,17 @@
-// Draws an image of 16-bit numbers on a plain canvas, where there is no WebGL 2 in hardware.
+// Draws an image of 16-bit numbers on a 2D canvas, for computers without hardware WebGL 2.
 
-// The colour of each number, made once for all panes that are drawn with one table.
-const made = new WeakMap();
+// Lookup table of gray levels to its RGBA colors, cached for all panes that share the table.
+const cache = new WeakMap();
 
-function coloured(table) {
-  const colours = new Uint32Array(table.length);
-  for (let i = 0; i < table.length; i++) colours[i] = 0xff000000 | (table[i] * 0x010101);
-  return colours;
+function rgbaTable(table) {
+  const colors = new Uint32Array(table.length);
+  for (let i = 0; i < table.length; i++) colors[i] = 0xff000000 | (table[i] * 0x010101);
+  return colors;
 }
 
-function coloursOf(table) {
-  if (!made.has(table)) made.set(table, coloured(table));
-  return made.get(table);
+function colorsOf(table) {
+  if (!cache.has(table)) cache.set(table, rgbaTable(table));
+  return cache.get(table);
 }
 
 export class Raster {
@@ -29,16 +29,16 @@ export class Raster {
   draw(table, view) {
     const {width, height} = this.canvas;
     const key = JSON.stringify([width, height, view]);
-    // A change of the window alone looks the numbers up again, and interpolates nothing.
+    // If only the window changed, the interpolated numbers are reused.
     if (key !== this.view) {
       this.view = key;
       this.resample(width, height, view);
     }
     const {pixels, numbers} = this;
     const {top, bottom, left, right} = this.inside;
-    const colours = coloursOf(table);
+    const colors = colorsOf(table);
     for (let y = top; y < bottom; y++) {
-      for (let at = y * width + left, end = y * width + right; at < end; at++) pixels[at] = colours[numbers[at]];
+      for (let at = y * width + left, end = y * width + right; at < end; at++) pixels[at] = colors[numbers[at]];
     }
     this.context.putImageData(this.image, 0, 0);
   }
@@ -50,12 +50,12 @@ export class Raster {
       this.numbers = new Uint16Array(width * height);
     }
     const from = this.levels[level];
-    const columns = places(width, x, scale, this.levels[0].width, from.width);
-    const rows = places(height, y, scale, this.levels[0].height, from.height);
+    const columns = samplePositions(width, x, scale, this.levels[0].width, from.width);
+    const rows = samplePositions(height, y, scale, this.levels[0].height, from.height);
     this.pixels.fill(0xff000000);
     this.inside = {left: columns.start, right: columns.end, top: rows.start, bottom: rows.end};
     (smoothly ? bilinear : nearest)(from, columns, rows, this.numbers, width);
-    if (smoothly && this.padding) mendPadding(from, columns, rows, this.numbers, width, this.padding);
+    if (smoothly && this.padding) restorePadding(from, columns, rows, this.numbers, width, this.padding);
   }
 
   read(width, height) {
@@ -66,25 +66,25 @@ export class Raster {
   }
 }
 
-// Returns where the screen's pixels along one axis lie in the image: the nearest pixel, the two around, and the weight.
-function places(length, origin, scale, whole, size) {
-  const found = {near: new Int32Array(length), first: new Int32Array(length), second: new Int32Array(length)};
-  found.part = new Float32Array(length);
-  found.start = length;
-  found.end = 0;
+// Returns for the screen's pixels along one axis the nearest image pixel, the two neighbors, and the linear weight.
+function samplePositions(length, origin, scale, fullSize, size) {
+  const positions = {near: new Int32Array(length), first: new Int32Array(length), second: new Int32Array(length)};
+  positions.part = new Float32Array(length);
+  positions.start = length;
+  positions.end = 0;
   for (let i = 0; i < length; i++) {
-    let place = (i + 0.5 - origin) / scale;
-    if (place < 0 || place >= whole) continue;
-    found.start = Math.min(found.start, i);
-    found.end = i + 1;
-    place *= size / whole;
-    const corner = Math.floor(place - 0.5);
-    found.near[i] = Math.min(Math.floor(place), size - 1);
-    found.first[i] = Math.max(corner, 0);
-    found.second[i] = Math.min(corner + 1, size - 1);
-    found.part[i] = place - 0.5 - corner;
+    let position = (i + 0.5 - origin) / scale;
+    if (position < 0 || position >= fullSize) continue;
+    positions.start = Math.min(positions.start, i);
+    positions.end = i + 1;
+    position *= size / fullSize;
+    const corner = Math.floor(position - 0.5);
+    positions.near[i] = Math.min(Math.floor(position), size - 1);
+    positions.first[i] = Math.max(corner, 0);
+    positions.second[i] = Math.min(corner + 1, size - 1);
+    positions.part[i] = position - 0.5 - corner;
   }
-  return found;
+  return positions;
 }
 
 function nearest(from, columns, rows, out, width) {
@@ -95,7 +95,7 @@ function nearest(from, columns, rows, out, width) {
   }
 }
 
-// First down the columns of the image, then along the row of the screen: two numbers a pixel instead of four.
+// Separable: first along the image's columns, then along the screen's row; two reads per pixel instead of four.
 function bilinear(from, columns, rows, out, width) {
   const {first, second, part, start, end} = columns;
   const {data} = from;
@@ -113,8 +113,8 @@ function bilinear(from, columns, rows, out, width) {
   }
 }
 
-// Next to padding nothing is mixed: the nearest pixel stands, as in webgl.js.
-function mendPadding(from, columns, rows, out, width, [low, high]) {
+// Next to padding the nearest pixel is used without interpolation, as in webgl.js.
+function restorePadding(from, columns, rows, out, width, [low, high]) {
   const {near, first, second} = columns;
   const {data} = from;
   const isPadding = (at) => data[at] >= low && data[at] <= high;

@@ -1,4 +1,4 @@
-// The reading: what is seen when, and what a key does.
+// The reading page: sequence of screens, and keyboard control.
 
 import * as api from "./api.js";
 import {Clock} from "./clock.js";
@@ -7,7 +7,7 @@ import {Questions} from "./questions.js";
 import {Viewer} from "./viewer.js";
 
 const $ = (id) => document.getElementById(id);
-const asked = new URLSearchParams(location.search).get("renderer");
+const requestedRenderer = new URLSearchParams(location.search).get("renderer");
 const note = $("note");
 const viewer = new Viewer($("panes"), "canvas", showStatus);
 const questions = new Questions($("answers"));
@@ -15,9 +15,9 @@ const clock = new Clock();
 const images = new Map(); // token -> promise of its pixels
 
 let state = null;
-let trial = null; // what is on the screen
+let trial = null; // the displayed one
 let busy = true;
-let sinceBreak = 0; // ms of reading
+let sinceBreak = 0; // ms of reading time
 
 function show(id) {
   scrollTo(0, 0);
@@ -36,7 +36,7 @@ function paragraphs(holder, text) {
 }
 
 function pressed(button) {
-  button.focus({preventScroll: true}); // long instructions begin at their beginning
+  button.focus({preventScroll: true}); // long instructions stay scrolled to the top
   return new Promise((done) => button.addEventListener("click", done, {once: true}));
 }
 
@@ -50,7 +50,7 @@ async function welcome() {
 
 async function checkDisplay() {
   show("display");
-  const found = display.prepare($("display"), viewer.wanted);
+  const measured = display.prepare($("display"), viewer.rendererName);
   const form = $("display").querySelector("form");
   form.querySelector("input").focus({preventScroll: true});
   await new Promise((done) =>
@@ -59,10 +59,10 @@ async function checkDisplay() {
       done();
     }, {once: true}),
   );
-  await api.patiently(() => api.post("/api/display", {...display.answersOf(form), ...found}), unreachable);
+  await api.withRetries(() => api.post("/api/display", {...display.answersOf(form), ...measured}), unreachable);
 }
 
-// A word to the reader over the images; returns when it is put away.
+// Shows a modal message over the images; resolves when it is closed.
 async function say(title, lines) {
   $("note-title").textContent = title;
   paragraphs(note.querySelector("div"), lines.join("\n\n"));
@@ -77,7 +77,7 @@ note.addEventListener("cancel", (event) => {
 
 function unreachable(failure) {
   document.body.classList.toggle("unreachable", Boolean(failure));
-  hint(failure ? `${failure.message} Your answer is kept; trying again.` : "");
+  hint(failure ? `${failure.message} Your answer is not lost; retrying.` : "");
 }
 
 function hint(text) {
@@ -92,14 +92,14 @@ function showStatus() {
 
 function fetched(token, shown) {
   if (!images.has(token)) {
-    const load = () => api.patiently(() => api.image(token, shown.width * shown.height), unreachable);
+    const load = () => api.withRetries(() => api.image(token, shown.width * shown.height), unreachable);
     images.set(token, load());
   }
   return images.get(token);
 }
 
-// Fetches the next images while these are judged, so that no image takes longer to appear than another.
-function keepImages() {
+// Prefetches the next images during the current trial, so that load times do not differ between images.
+function prefetchImages() {
   const needed = [state.trial, state.next, state.previous].filter(Boolean);
   const tokens = new Set(needed.flatMap(({panes}) => panes.map(([, token]) => token)));
   for (const token of images.keys()) if (!tokens.has(token)) images.delete(token);
@@ -119,25 +119,25 @@ async function open(next, given) {
   viewer.drawNow();
   clock.start();
   busy = false;
-  keepImages();
+  prefetchImages();
 }
 
 async function proceed() {
-  state = await api.patiently(() => api.get("/api/state"), unreachable);
+  state = await api.withRetries(() => api.get("/api/state"), unreachable);
   if (state.phase === "reading") return open(state.trial);
   if (state.phase === "waiting") {
     const day = new Date(state.not_before).toLocaleString();
-    return message("This session is done", `The next session can begin on ${day}. Open your link again then.`);
+    return message("Session complete", `The next session can start on ${day}. Please open your link again then.`);
   }
-  if (state.phase === "closed") return message("The study is closed", "No more readings are taken. Thank you.");
-  return message("All done", "Every image has been judged, and every answer is saved. Thank you.");
+  if (state.phase === "closed") return message("The study is closed", "No more answers are accepted. Thank you.");
+  return message("All done", "You have rated all images, and all answers are saved. Thank you.");
 }
 
 async function save() {
   if (busy) return;
   if (questions.missing) {
     questions.focus(questions.missing);
-    hint("This question has no answer yet.");
+    hint("Please answer this question first.");
     return;
   }
   busy = true;
@@ -145,11 +145,11 @@ async function save() {
   const window = {window_center: viewer.window.center, window_width: viewer.window.width};
   const answer = {trial: trial.token, values: questions.answers, submission: crypto.randomUUID?.() ?? unique(), ...times, ...window};
   try {
-    await api.patiently(() => api.post("/api/answer", answer), unreachable);
+    await api.withRetries(() => api.post("/api/answer", answer), unreachable);
     await afterwards(times.elapsed_ms - times.idle_ms);
   } catch (failure) {
     if (failure.status !== 409) throw failure;
-    await say("Not saved", [`The server says: ${failure.message}. Your link may be open in another window, too.`]);
+    await say("Not saved", [`The server says: ${failure.message}. Your link may be open in another window.`]);
   }
   await proceed();
 }
@@ -159,22 +159,22 @@ async function afterwards(active) {
   sinceBreak += active;
   if (state.break_minutes && sinceBreak >= 60000 * state.break_minutes && state.done + 1 < state.total) {
     await say("Time for a break", [
-      `You have read for ${Math.round(sinceBreak / 60000)} minutes. Everything is saved: rest your eyes, and go on when you like.`,
+      `You have read for ${Math.round(sinceBreak / 60000)} minutes. Everything is saved. Rest your eyes, and continue when you like.`,
     ]);
     sinceBreak = 0;
   }
 }
 
-// What the given numbers stand for; nothing of what made the image.
+// Training feedback: the anchors of the given answers, but nothing about the arm.
 function feedback() {
   const given = questions.answers;
   const lines = state.questions.map(
     ({key, text, anchors}) => `${text}${/[?:.!]$/.test(text) ? "" : ":"} ${given[key]}, ${anchors[given[key] - 1]}`,
   );
-  return say("Training: this is what you said", [...lines, "Training images are not analysed."]);
+  return say("Training: your answers", [...lines, "Training images are not analyzed."]);
 }
 
-// Only where there is no crypto.randomUUID: plain HTTP to another computer.
+// For pages without crypto.randomUUID: plain HTTP to another computer.
 function unique() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -217,7 +217,7 @@ async function run(action) {
   try {
     await action();
   } catch (failure) {
-    message("This page cannot go on", failure.status === 401 ? "Your link is not valid any more. Please ask for a new one." : failure.message);
+    message("This page cannot continue", failure.status === 401 ? "Your link is no longer valid. Please ask for a new one." : failure.message);
   }
 }
 
@@ -231,14 +231,14 @@ document.querySelector(".tools").addEventListener("click", (event) => {
 window.addEventListener("beforeunload", (event) => {
   if (document.body.classList.contains("unreachable")) event.preventDefault();
 });
-// Another link opened in this tab.
+// Another link was opened in this tab.
 window.addEventListener("hashchange", () => location.reload());
 
 run(async () => {
-  if (!api.enter()) return message("Please open your personal link", "It was sent to you by the study's office.");
-  state = await api.patiently(() => api.get("/api/state"), unreachable);
+  if (!api.enter()) return message("Please open your personal link", "The study coordinator sent it to you.");
+  state = await api.withRetries(() => api.get("/api/state"), unreachable);
   document.title = state.title;
-  viewer.wanted = display.renderer(asked);
+  viewer.rendererName = display.renderer(requestedRenderer);
   if (state.phase === "reading" && !sessionStorage.getItem("ready")) {
     await welcome();
     await checkDisplay();

@@ -1,4 +1,4 @@
-// Images side by side, all with the same window, zoom and place; drawn pixel by pixel on the screen's own grid.
+// Images side by side with linked window, zoom and pan, drawn on the screen's physical pixel grid.
 
 import {levelFor, levelsOf} from "./levels.js";
 import {Raster} from "./raster.js";
@@ -12,25 +12,25 @@ const NAMES = {
   left: "Left",
   right: "Right",
 };
-const LARGEST = 32; // screen pixels to an image pixel
+const MAX_SCALE = 32; // screen pixels per image pixel
 
-// `wanted` is "webgl2", where there is one, or "canvas".
-function rendererFor(canvas, wanted) {
-  if (wanted === "webgl2") {
+// `name` is "webgl2" or "canvas", which is also the fallback.
+function rendererFor(canvas, name) {
+  if (name === "webgl2") {
     try {
       return new WebGL(canvas);
     } catch {
-      // The plain canvas is always there.
+      // Every browser has the 2D canvas.
     }
   }
   return new Raster(canvas);
 }
 
 export class Viewer {
-  constructor(holder, wanted, onchange) {
-    Object.assign(this, {holder, wanted, onchange, panes: [], window: null, shown: null});
+  constructor(holder, rendererName, onchange) {
+    Object.assign(this, {holder, rendererName, onchange, panes: [], window: null, shown: null});
     this.observer = new ResizeObserver(() => this.resized());
-    window.addEventListener("resize", () => this.resized()); // also when moved to a screen with other pixels
+    window.addEventListener("resize", () => this.resized()); // also when moved to a screen with another pixel ratio
     holder.addEventListener("pointerdown", (event) => this.drag(event));
     holder.addEventListener("wheel", (event) => this.wheel(event), {passive: false});
     holder.addEventListener("dblclick", (event) => this.toggle(event));
@@ -41,7 +41,7 @@ export class Viewer {
     return this.panes[0]?.renderer instanceof WebGL ? "webgl2" : "canvas";
   }
 
-  // Shows images: [{role, data}] of one size, and how: see tfmisr/reader_study/frozen.py.
+  // Shows images [{role, data}] of one size; for `shown` see Presentation in tfmisr/reader_study/frozen.py.
   show(images, shown, smoothly) {
     Object.assign(this, {shown, smoothly});
     if (this.panes.length !== images.length) this.rebuild(images.length);
@@ -59,7 +59,7 @@ export class Viewer {
     this.observer.disconnect();
     this.holder.replaceChildren();
     this.panes = Array.from({length: count}, () => this.pane());
-    for (const pane of this.panes) this.fitCanvas(pane); // when all are there: each takes room from the others
+    for (const pane of this.panes) this.fitCanvas(pane); // when all exist: they share the width
   }
 
   pane() {
@@ -69,13 +69,13 @@ export class Viewer {
     element.append(canvas, label);
     element.setAttribute("role", "img");
     this.holder.append(element);
-    const pane = {element, canvas, label, renderer: rendererFor(canvas, this.wanted)};
+    const pane = {element, canvas, label, renderer: rendererFor(canvas, this.rendererName)};
     canvas.addEventListener("webglcontextlost", () => this.fallBack(pane));
     this.observer.observe(element);
     return pane;
   }
 
-  // The plain canvas instead, when WebGL fails or is lost.
+  // Switches to the 2D canvas when WebGL fails or its context is lost.
   fallBack(pane) {
     const canvas = document.createElement("canvas");
     pane.canvas.replaceWith(canvas);
@@ -89,11 +89,11 @@ export class Viewer {
     try {
       pane.renderer.load(pane.levels, this.shown.padding);
     } catch {
-      this.fallBack(pane); // larger than the graphics card takes
+      this.fallBack(pane); // larger than the maximum texture size
     }
   }
 
-  // Lays the canvas on the screen's own pixels, which the edges of its pane may cut, so that no browser scales it.
+  // Aligns the canvas with the screen's physical pixels, so that the browser does not resample it.
   fitCanvas({element, canvas}) {
     const box = element.getBoundingClientRect();
     for (const [from, to, side] of [["left", "right", "width"], ["top", "bottom", "height"]]) {
@@ -136,20 +136,20 @@ export class Viewer {
     const [atX, atY] = [screenX ?? width / 2, screenY ?? height / 2];
     const [x, y] = [(atX - this.x) / this.scale, (atY - this.y) / this.scale];
     const smallest = Math.min(1, width / this.shown.width, height / this.shown.height) / 2;
-    this.scale = Math.min(LARGEST, Math.max(smallest, scale));
+    this.scale = Math.min(MAX_SCALE, Math.max(smallest, scale));
     this.place(atX, atY, x, y);
     this.fitted = false;
-    this.keepInSight();
+    this.keepVisible();
   }
 
   move(x, y) {
     this.x += Math.round(x);
     this.y += Math.round(y);
     this.fitted = false;
-    this.keepInSight();
+    this.keepVisible();
   }
 
-  keepInSight() {
+  keepVisible() {
     const {width, height} = this.panes[0].canvas;
     const margin = Math.round(Math.min(width, height) / 8);
     this.x = Math.min(width - margin, Math.max(margin - Math.round(this.shown.width * this.scale), this.x));
@@ -157,7 +157,7 @@ export class Viewer {
     this.redraw();
   }
 
-  // `brighter` and `softer` count in hundredths of the width at the start.
+  // `brighter` and `softer` are in hundredths of the initial window width.
   changeWindow(brighter, softer) {
     const {window, shown} = this;
     const step = shown.window.width / 100;
@@ -182,21 +182,21 @@ export class Viewer {
     this.onchange?.(this);
   }
 
-  // Returns the median time of a redraw with a new window, in milliseconds, all pixels really drawn.
+  // Returns the median time of a redraw with a new window, in milliseconds, including the readback of a pixel.
   measure() {
-    const found = [];
-    const kept = {...this.window};
+    const times = [];
+    const initialWindow = {...this.window};
     const end = performance.now() + 300;
     for (let i = 0; i < 3 || (i < 15 && performance.now() < end); i++) {
-      const begun = performance.now();
+      const start = performance.now();
       this.changeWindow(i % 2 ? 1 : -1, 0);
       this.drawNow();
       for (const pane of this.panes) pane.renderer.read(1, 1);
-      found.push(performance.now() - begun);
+      times.push(performance.now() - start);
     }
-    this.window = kept;
+    this.window = initialWindow;
     this.changeWindow(0, 0);
-    return found.sort((a, b) => a - b)[found.length >> 1];
+    return times.sort((a, b) => a - b)[times.length >> 1];
   }
 
   point(event) {
@@ -240,7 +240,7 @@ export class Viewer {
     this.holder.addEventListener("pointercancel", ended, {once: true});
   }
 
-  // Does what a key says, and returns whether it says anything here.
+  // Performs the action of a key, and returns whether it has one.
   key(key) {
     const step = Math.round(this.panes[0].canvas.width / 16);
     const actions = {
@@ -265,10 +265,10 @@ export class Viewer {
   }
 }
 
-// Draws all 65,536 numbers once and reads the screen values back.
-export function selfTest(wanted) {
+// Draws all 65,536 pixel values once and compares the values read back with the lookup table.
+export function selfTest(rendererName) {
   const canvas = Object.assign(document.createElement("canvas"), {width: 256, height: 256});
-  const renderer = rendererFor(canvas, wanted);
+  const renderer = rendererFor(canvas, rendererName);
   const numbers = Uint16Array.from({length: 65536}, (_, i) => i);
   const shown = {offset: 0, slope: 1, intercept: 0, inverted: false, padding: null};
   const table = lookup(shown, {center: 30000, width: 40000, function: "LINEAR"});

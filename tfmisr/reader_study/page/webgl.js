@@ -1,4 +1,4 @@
-// Draws an image of 16-bit numbers with WebGL 2: numbers in an R16UI texture, looked up in a table after interpolation.
+// Draws an image of 16-bit numbers with WebGL 2: an R16UI texture, interpolated first, then windowed by a lookup table.
 
 const VERTEX = `#version 300 es
 void main() {
@@ -13,27 +13,27 @@ uniform usampler2D image;
 uniform sampler2D table;
 uniform vec2 origin;      // of the image, in screen pixels from the top left
 uniform float bottom;     // height of the canvas
-uniform float scale;      // screen pixels to an image pixel
-uniform vec2 whole;       // size of the image
+uniform float scale;      // screen pixels per image pixel
+uniform vec2 fullSize;    // of the image
 uniform int level;
 uniform bool smoothly;
 uniform uvec2 padding;
-out vec4 colour;
+out vec4 color;
 
 bool isPadding(uint v) { return v >= padding.x && v <= padding.y; }
 
 void main() {
-  vec2 place = (vec2(gl_FragCoord.x, bottom - gl_FragCoord.y) - origin) / scale;
-  if (any(lessThan(place, vec2(0.0))) || any(greaterThanEqual(place, whole))) {
-    colour = vec4(0.0, 0.0, 0.0, 1.0);
+  vec2 position = (vec2(gl_FragCoord.x, bottom - gl_FragCoord.y) - origin) / scale;
+  if (any(lessThan(position, vec2(0.0))) || any(greaterThanEqual(position, fullSize))) {
+    color = vec4(0.0, 0.0, 0.0, 1.0);
     return;
   }
   ivec2 size = textureSize(image, level);
-  place *= vec2(size) / whole;
+  position *= vec2(size) / fullSize;
   ivec2 last = size - 1;
-  uint value = texelFetch(image, min(ivec2(place), last), level).r;
+  uint value = texelFetch(image, min(ivec2(position), last), level).r;
   if (smoothly) {
-    vec2 corner = place - 0.5;
+    vec2 corner = position - 0.5;
     ivec2 a = clamp(ivec2(floor(corner)), ivec2(0), last);
     ivec2 b = clamp(ivec2(floor(corner)) + 1, ivec2(0), last);
     vec2 part = corner - floor(corner);
@@ -48,12 +48,12 @@ void main() {
     }
   }
   float shade = texelFetch(table, ivec2(value & 255u, value >> 8), 0).r;
-  colour = vec4(vec3(shade), 1.0);
+  color = vec4(vec3(shade), 1.0);
 }`;
 
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 
-// Whether WebGL 2 runs on a graphics card. In software it is slower than a plain canvas.
+// Whether WebGL 2 runs on a graphics card. A software implementation is slower than the 2D canvas.
 export function inHardware() {
   const gl = document.createElement("canvas").getContext("webgl2", {failIfMajorPerformanceCaveat: true});
   if (!gl) return false;
@@ -68,12 +68,12 @@ export class WebGL {
     this.gl = canvas.getContext("webgl2", {alpha: false, antialias: false, depth: false});
     if (!this.gl) throw new Error("no WebGL 2");
     this.canvas = canvas;
-    this.program = this.compiled();
+    this.program = this.compile();
     this.table = this.texture(1);
     this.gl.texStorage2D(this.gl.TEXTURE_2D, 1, this.gl.R8, 256, 256);
   }
 
-  compiled() {
+  compile() {
     const gl = this.gl;
     const program = gl.createProgram();
     for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
@@ -109,7 +109,7 @@ export class WebGL {
     gl.texStorage2D(gl.TEXTURE_2D, levels.length, gl.R16UI, width, height);
     levels.forEach((level, number) =>
       gl.texSubImage2D(gl.TEXTURE_2D, number, 0, 0, level.width, level.height, gl.RED_INTEGER, gl.UNSIGNED_SHORT, level.data));
-    this.set("2f", "whole", width, height);
+    this.set("2f", "fullSize", width, height);
     this.set("2ui", "padding", ...(padding ?? [1, 0]));
     this.set("1i", "image", 0);
     this.set("1i", "table", 1);
@@ -135,7 +135,7 @@ export class WebGL {
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
-  // Returns RGBA from the bottom row up, after all drawing is done.
+  // Returns RGBA rows from the top, after all drawing is finished.
   read(width, height) {
     const pixels = new Uint8Array(width * height * 4);
     this.gl.readPixels(0, this.canvas.height - height, width, height, this.gl.RGBA, this.gl.UNSIGNED_BYTE, pixels);

@@ -15,7 +15,7 @@ function brightness({center, width, function: name}) {
   return name === "LINEAR" ? ramp(center - 0.5, width - 1) : ramp(center, width);
 }
 
-// Returns the screen value, 0 to 255, of each of the 65,536 numbers that a pixel can be.
+// Returns the display value, 0 to 255, of each of the 65,536 possible pixel values.
 export function lookup(shown, window) {
   const table = new Uint8Array(65536);
   const {offset, slope, intercept, inverted} = shown;

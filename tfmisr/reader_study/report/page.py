@@ -1,11 +1,13 @@
-"""The report as one HTML file that needs nothing else: no script, no font, no picture from anywhere."""
+"""The report as one self-contained HTML file: no script, no external font, no external image."""
 
 import html
 import re
+from collections.abc import Iterator
 
-from tfmisr.reader_study.report import plots, tables, words
+from tfmisr.reader_study.report import plots, sentences, tables
+from tfmisr.reader_study.report.table import Table
 
-_WIDE = 7  # columns
+_WIDE = 7  # columns; wider tables put intervals on a second line
 _STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1c2024; --dim: #5b636d; --line: #9aa1a9; --rule: #d9dde1;
   --soft: #f4f6f8; --accent: #2c6ca3; --warn: #8a4b00; --warn-paper: #fff1db; }
@@ -65,23 +67,22 @@ dl.methods dd { margin: 0.1rem 0 0; }
   thead { display: table-header-group; }
   @page { margin: 1.4cm; } }
 """
-# At the head of each printed page.
+# At the head of every printed page.
 _STAMPED = '@page { @top-center { content: "%s"; font: bold 9pt sans-serif; color: #8a4b00; } }'
-# Nothing but its own style: a name from a study file can do no harm even if it got through as markup.
+# Only inline styles are allowed: a text from a study file is harmless even if it were interpreted as markup.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def page(results: dict) -> str:
-    """Returns the HTML text.
+    """Returns the report as HTML.
 
     Args:
         results: Content of results.json.
     """
-    found = tables.every(results)
     study, warning = results["study"], results.get("warning")
-    stamp = f'<div class="stamp" role="note">{warning}: no person has given these answers</div>' if warning else ""
+    stamp = f'<div class="stamp" role="note">{warning}: no person gave these answers</div>' if warning else ""
     style = _STYLE + (_STAMPED % warning if warning else "")
-    sections = [(title, body) for title, body in _sections(results, found) if body]
+    sections = [(title, body) for title, body in _sections(results, tables.all_tables(results)) if body]
     links = " ".join(f'<a href="#s{i}">{title}</a>' for i, (title, _) in enumerate(sections))
     bodies = "".join(f'<section id="s{i}"><h2>{title}</h2>{body}</section>' for i, (title, body) in enumerate(sections))
     title = html.escape(study["title"])
@@ -96,59 +97,61 @@ def page(results: dict) -> str:
     )
 
 
-def _sections(results, found):
-    show = {name: _table(table, results.get("warning")) for name, table in found.items()}
+def _sections(results: dict, tables_by_name: dict[str, Table]) -> Iterator[tuple[str, str]]:
+    """Yields title and HTML of each section; the HTML is empty if there is no content."""
+    markup = {name: _table(table, results.get("warning")) for name, table in tables_by_name.items()}
     several = len(results["study"]["readers"]) > 1
-    yield "In short", _findings(results)
+    yield "Summary", _findings(results)
     yield (
         "Mean scores",
-        show["means"] + _figure(plots.means(results), "Bars: 95 % over readers and cases. Dots: readers."),
+        markup["means"] + _figure(plots.means(results), "Bars: 95 % over readers and cases. Dots: readers."),
     )
-    yield "All scores", _figure(plots.distributions(results), "Numbers in the bars: answers.") + show["counts"]
-    yield "Arms against each other", show["pairs"] + show["model"]
-    yield "Non-inferiority", _noninferiority(results, show)
-    yield "Agreement between readers", show["agreement"] + show.get("reader_pairs", "") if several else ""
-    yield "Agreement within readers", show.get("within_reader", "<p>No image came twice.</p>")
-    compared = show.get("preferences", "") + show.get("strengths", "")
-    yield "Preferences", _figure(plots.strengths(results), "Bars: 95 %.") + compared
-    yield "Readers", show["by_reader"]
-    yield "Reading times", _figure(plots.times(results), "") + show["times"]
-    yield "Flow of answers", show["flow"]
+    distributions = _figure(plots.distributions(results), "Numbers in the bars: answers.")
+    yield "Score distributions", distributions + markup["counts"]
+    yield "Pairwise comparisons of arms", markup["pairs"] + markup["model"]
+    yield "Non-inferiority", _noninferiority(results, markup)
+    yield "Inter-reader agreement", markup["agreement"] + markup.get("reader_pairs", "") if several else ""
+    yield "Intra-reader agreement", markup.get("within_reader", "<p>No image was rated twice.</p>")
+    preferences = markup.get("preferences", "") + markup.get("strengths", "")
+    yield "Preferences", _figure(plots.strengths(results), "Bars: 95 %.") + preferences
+    yield "Readers", markup["by_reader"]
+    yield "Reading times", _figure(plots.times(results), "") + markup["times"]
+    yield "Flow of answers", markup["flow"]
     yield "Questions", _questions(results)
     yield "Methods", _methods(results)
     yield "Versions", _versions(results)
 
 
-def _findings(results):
+def _findings(results: dict) -> str:
     parts = []
-    for title, sentences in words.findings(results).items():
-        points = "".join(f"<li>{_escaped(sentence)}</li>" for sentence in sentences)
+    for title, texts in sentences.findings(results).items():
+        points = "".join(f"<li>{_escaped(text)}</li>" for text in texts)
         parts.append(f'<h3>{html.escape(title)}</h3><ul class="findings">{points}</ul>')
     return "".join(parts)
 
 
-def _facts(results):
-    parts = "".join(f"<div><dt>{title}</dt><dd>{value}</dd></div>" for title, value in words.facts(results))
+def _facts(results: dict) -> str:
+    parts = "".join(f"<div><dt>{title}</dt><dd>{value}</dd></div>" for title, value in sentences.facts(results))
     return f'<dl class="facts">{parts}</dl>'
 
 
-def _cautions(study):
+def _cautions(study: dict) -> str:
     points = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in study["cautions"])
     return f'<ul class="cautions">{points}</ul>' if points else ""
 
 
-def _noninferiority(results, show):
-    if "noninferiority" in show:
+def _noninferiority(results: dict, markup: dict[str, str]) -> str:
+    if "noninferiority" in markup:
         return (
-            _figure(plots.noninferiority(results), "Blue: non-inferior, orange: inferior, grey: inconclusive.")
-            + show["noninferiority"]
+            _figure(plots.noninferiority(results), "Blue: non-inferior, orange: inferior, gray: inconclusive.")
+            + markup["noninferiority"]
         )
     if results["study"]["reference"] is None:
         return "<p>The study has no reference arm.</p>"
-    return "<p>The study file fixes no margin; without one there is no verdict.</p>"
+    return "<p>The study file has no non-inferiority margin; without one there is no verdict.</p>"
 
 
-def _questions(results):
+def _questions(results: dict) -> str:
     parts = []
     for name, question in results["questions"].items():
         anchors = ", ".join(f"{i} {html.escape(text)}" for i, text in enumerate(question["anchors"], 1))
@@ -158,12 +161,12 @@ def _questions(results):
     return "".join(parts)
 
 
-def _methods(results):
-    parts = "".join(f"<dt>{title}</dt><dd>{_escaped(text)}</dd>" for title, text in words.methods(results))
+def _methods(results: dict) -> str:
+    parts = "".join(f"<dt>{title}</dt><dd>{_escaped(text)}</dd>" for title, text in sentences.methods(results))
     return f'<dl class="methods">{parts}</dl>'
 
 
-def _versions(results):
+def _versions(results: dict) -> str:
     parts = [
         f"{html.escape(name)} {html.escape(', '.join(value) if isinstance(value, list) else value)}"
         for name, value in results["versions"].items()
@@ -172,20 +175,20 @@ def _versions(results):
     return f'<p class="dim">{"; ".join(parts)}; seed {seed}. The same numbers: results.json and the CSV files.</p>'
 
 
-def _escaped(text):
-    """A hyphen before a number is a minus, and a percent sign stays with its number."""
+def _escaped(text: str) -> str:
+    """Escapes HTML; a hyphen before a number becomes a minus sign, the space before a percent sign non-breaking."""
     return re.sub(r"(?<![\w-])-(?=\d)", "−", html.escape(text)).replace(" %", " %")
 
 
-def _figure(svg, caption):
+def _figure(svg: str, caption: str) -> str:
     return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>" if svg else ""
 
 
-def _table(table, warning):
-    kinds = [" class=text" if title in tables.TEXTS else "" for title in table.header]
-    titles = zip(kinds, table.header, strict=True)
-    head = "".join(f'<th scope="col"{kind}>{_escaped(title)}</th>' for kind, title in titles)
-    rows = "".join(f"<tr>{''.join(map(_cell, kinds, row, range(len(row))))}</tr>" for row in table.rows)
+def _table(table: Table, warning: str | None) -> str:
+    classes = [" class=text" if title in tables.TEXTS else "" for title in table.header]
+    titles = zip(classes, table.header, strict=True)
+    head = "".join(f'<th scope="col"{css}>{_escaped(title)}</th>' for css, title in titles)
+    rows = "".join(f"<tr>{''.join(map(_cell, classes, row, range(len(row))))}</tr>" for row in table.rows)
     wide = " class=wide" if len(table.header) > _WIDE else ""
     stamp = f"<strong>{warning}.</strong> " if warning else ""
     note = f'<p class="note">{_escaped(table.note)}</p>' if table.note else ""
@@ -196,7 +199,7 @@ def _table(table, warning):
     )
 
 
-def _cell(kind, text, place):
-    """The interval of a number is dimmed, and stands below it where a table is wide."""
+def _cell(css_class: str, text: str, column: int) -> str:
+    """Returns a cell; the style sheet dims intervals, and puts them on a second line in wide tables."""
     text = re.sub(r" (\([^()]* to [^()]*\))$", r" <span class=ends>\1</span>", _escaped(text))
-    return f"<td{kind}>{text}</td>" if place else f'<th scope="row">{text}</th>'
+    return f"<td{css_class}>{text}</td>" if column else f'<th scope="row">{text}</th>'

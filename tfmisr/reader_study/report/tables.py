@@ -1,66 +1,67 @@
-"""The report's tables, from results.json: words for the page, plain numbers for the CSV files."""
+"""The report's tables, from results.json: formatted text for the page, unrounded numbers for the CSV files."""
 
+from collections.abc import Iterator
+
+from tfmisr.edge.deprecation import renamed
 from tfmisr.reader_study.report.agreement import agreement, reader_pairs, within_reader
 from tfmisr.reader_study.report.formats import NONE, bootstrap, interval, number, p_text, percent, ratio_text
+from tfmisr.reader_study.report.sentences import because, number_of_tests
 from tfmisr.reader_study.report.table import Table, notes
-from tfmisr.reader_study.report.words import because, tested
 
-# Columns of words, which stand at the left of their column and may wrap.
+# Columns of prose, which are left-aligned and may wrap.
 TEXTS = ("verdict", "because", "arms", "standard deviations", "thresholds")
 
 
-def every(results: dict) -> dict[str, Table]:
-    """Returns all tables that the study has something for, by name."""
+def all_tables(results: dict) -> dict[str, Table]:
+    """Returns all tables with content by name.
+
+    Args:
+        results: Content of results.json.
+    """
     makers = (means, counts, pairs, noninferiority, model, agreement, reader_pairs, within_reader)
-    found = [make(results) for make in (*makers, by_reader, preferences, strengths, times, flow)]
-    return {table.name: table for table in found if table.records}
+    tables = (make(results) for make in (*makers, by_reader, preferences, strengths, times, flow))
+    return {table.name: table for table in tables if table.records}
 
 
 def means(results: dict) -> Table:
-    """The paper's Table 3, with what it rests on."""
+    """Mean score of each arm with N and 95 % interval."""
     questions = results["questions"]
     header = ["arm", *(part for name in questions for part in (f"{name}: mean (95 %)", "N"))]
     rows = []
     for arm in results["study"]["arms"]:
-        found = [q["arms"][arm] for q in questions.values()]
-        rows.append([arm, *(part for f in found for part in (interval(f), str(f["answers"])))])
+        by_question = [q["arms"][arm] for q in questions.values()]
+        rows.append([arm, *(part for mean in by_question for part in (interval(mean), str(mean["answers"])))])
     keys = ("answers", "readers", "cases", "mean", "low", "high", "error", "freedom", "sd", "median")
     records = [
-        {"question": name, "arm": arm, **{k: f[k] for k in (*keys, "bootstrap_low", "bootstrap_high", "note")}}
+        {"question": name, "arm": arm, **{k: mean[k] for k in (*keys, "bootstrap_low", "bootstrap_high", "note")}}
         for name, q in questions.items()
-        for arm, f in q["arms"].items()
+        for arm, mean in q["arms"].items()
     ]
-    caption = (
-        "Mean score of each arm, 1 to the top of the scale, with its 95 % interval over readers and cases; N answers."
-    )
-    return Table("means", caption, header, rows, records, notes(f["note"] for f in records))
+    caption = "Mean score of each arm with its 95 % interval over readers and cases; N: number of answers."
+    return Table("means", caption, header, rows, records, notes(record["note"] for record in records))
 
 
 def counts(results: dict) -> Table:
-    """How often each score was given."""
+    """Number of answers by score and arm."""
     top = max(q["scale"] for q in results["questions"].values())
     rows, records = [], []
     for name, question in results["questions"].items():
-        for arm, found in question["arms"].items():
-            total = sum(found["counts"])
-            shares = [f"{c} ({c / total:.0%})" if total else NONE for c in found["counts"]]
+        for arm, scores_of_arm in question["arms"].items():
+            counts_of_arm = scores_of_arm["counts"]
+            total = sum(counts_of_arm)
+            shares = [f"{c} ({c / total:.0%})" if total else NONE for c in counts_of_arm]
             shares += [""] * (top - len(shares))
-            rows.append(
-                [
-                    f"{name}: {arm}",
-                    *(*shares, str(total), _median(found), number(found["mean"]), number(found["sd"])),
-                    bootstrap(found),
-                ]
-            )
-            scores = {f"score_{i}": c for i, c in enumerate(found["counts"], 1)}
+            moments = _median(scores_of_arm), number(scores_of_arm["mean"]), number(scores_of_arm["sd"])
+            rows.append([f"{name}: {arm}", *shares, str(total), *moments, bootstrap(scores_of_arm)])
+            scores = {f"score_{i}": c for i, c in enumerate(counts_of_arm, 1)}
             records.append({"question": name, "arm": arm, **scores, "answers": total})
     header = ["question and arm", *map(str, range(1, top + 1)), "N", "median", "mean", "SD", "bootstrap"]
-    caption = "How often each score was given. Bootstrap: 95 % interval of the mean, readers and cases redrawn."
+    caption = "Number of answers by score. Bootstrap: 95 % interval of the mean, over readers and cases."
     return Table("counts", caption, header, rows, records)
 
 
 def pairs(results: dict) -> Table:
-    """Every pair of arms: difference, primary test, effect sizes."""
+    """Every pair of arms: difference, primary test and effect sizes."""
     header = ["pair", "difference (95 %)", "bootstrap", "odds ratio (95 %)", "p", "p, Holm"]
     header += ["higher score", "rank-biserial", "Wilcoxon: p, Holm"]
     rows, records = [], []
@@ -83,14 +84,14 @@ def pairs(results: dict) -> Table:
             records.append(_pair_record(name, pair))
     note = "* " + notes(p["note"] for p in records) if any(r["odds_ratio"] is None for r in records) else ""
     caption = (
-        "All pairs of arms. Bootstrap: 95 % interval of the difference, readers and cases redrawn. Odds ratio, p and "
-        "its Holm adjustment over all pairs and questions are those of the primary test; higher score: how probable it "
-        "is that a reader scores the first arm's image of a case higher, a draw counting half. Wilcoxon: over cases."
+        "All pairs of arms. Bootstrap: 95 % interval of the difference, over readers and cases. Odds ratio, p and its "
+        "Holm adjustment over all pairs and questions: primary test. Higher score: probability that a reader scores "
+        "the first arm's image of a case higher, ties counting half. Wilcoxon: over cases."
     )
     return Table("pairs", caption, header, rows, records, note)
 
 
-def _pair_record(name, pair):
+def _pair_record(name: str, pair: dict) -> dict:
     difference, wilcoxon, common = pair["difference"], pair["wilcoxon"], pair["common_language"]
     record = {"question": name, **{k: pair[k] for k in ("first", "second", "test", "p_value", "p_holm")}}
     record |= {"odds_ratio": pair["odds_ratio"], "odds_ratio_low": pair["low"], "odds_ratio_high": pair["high"]}
@@ -102,16 +103,16 @@ def _pair_record(name, pair):
 
 
 def noninferiority(results: dict) -> Table:
-    """The verdict on every arm against the reference."""
+    """The non-inferiority verdict on every arm against the reference."""
     rows, records = [], []
     for name, question in results["questions"].items():
         for row in question["noninferiority"]:
-            found, reason = row["difference"], because(row, question, tested(results))
-            cells = interval(found, sign=True), f"{row['margin']:g}", row["verdict"], reason
+            difference, reason = row["difference"], because(row, question, number_of_tests(results))
+            cells = interval(difference, sign=True), f"{row['margin']:g}", row["verdict"], reason
             rows.append([f"{name}: {row['arm']}", *cells])
-            ends = {key: found[key] for key in ("mean", "low", "high")}
-            ends |= {key: row[key] for key in ("reference", "margin", "verdict")}
-            records.append({"question": name, "arm": row["arm"], **ends, "reason": reason})
+            values = {key: difference[key] for key in ("mean", "low", "high")}
+            values |= {key: row[key] for key in ("reference", "margin", "verdict")}
+            records.append({"question": name, "arm": row["arm"], **values, "reason": reason})
     reference = results["study"]["reference"]
     caption = f"Non-inferiority to {reference}: the lower end of the 95 % interval is a one-sided 97.5 % bound."
     header = ["question and arm", f"difference to {reference} (95 %)", "margin", "verdict", "because"]
@@ -119,34 +120,34 @@ def noninferiority(results: dict) -> Table:
 
 
 def model(results: dict) -> Table:
-    """What the ordinal mixed model estimates, without and with effects within arms."""
+    """Estimates of the ordinal mixed model, without and with random effects within arms."""
     rows, records = [], []
     for name, question in results["questions"].items():
-        found = question["model"]
-        models = {"": found, ", with effects within arms": found.get("within_arms")}
-        for kind, fit in models.items():
+        primary = question["model"]
+        models = {"": primary, ", with effects within arms": primary.get("within_arms")}
+        for suffix, fit in models.items():
             if fit and "log_odds" in fit:
-                rows.append([name + kind, *_parameters(fit)])
-                records += [{"question": name, "model": f"primary{kind}", **r} for r in _terms(fit)]
-        if not found["fitted"]:
+                rows.append([name + suffix, *_parameters(fit)])
+                records += [{"question": name, "model": f"primary{suffix}", **r} for r in _terms(fit)]
+        if not primary["fitted"]:
             rows.append([name, NONE, NONE, NONE])
-            records.append({"question": name, "model": "none", "term": found["note"], "value": None})
+            records.append({"question": name, "model": "none", "term": primary["note"], "value": None})
     caption = (
-        "The ordinal mixed model on the logit scale: arms as log odds ratios to the first, standard deviations of what "
-        "varies at random, thresholds. With effects within arms it says how differently readers and cases take to an "
-        "arm; a next study is planned from that."
+        "The ordinal mixed model on the logit scale: log odds ratios of the arms to the first, standard deviations of "
+        "the random effects, thresholds. The model with effects within arms estimates the reader-by-arm and "
+        "case-by-arm interactions, for the sample size of a next study."
     )
     note = notes(q["model"]["note"] for q in results["questions"].values())
     return Table("model", caption, ["question", "arms", "standard deviations", "thresholds"], rows, records, note)
 
 
-def _parameters(fit):
+def _parameters(fit: dict) -> Iterator[str]:
     yield ", ".join(f"{arm} {number(value, sign=True)}" for arm, value in fit["log_odds"].items())
     yield ", ".join(f"{term} {number(value)}" for term, value in fit["deviations"].items())
     yield ", ".join(map(number, fit["thresholds"]))
 
 
-def _terms(fit):
+def _terms(fit: dict) -> list[dict]:
     terms = {f"log odds of {arm}": value for arm, value in fit["log_odds"].items()}
     terms |= {f"standard deviation of {term}": value for term, value in fit["deviations"].items()}
     terms |= {f"threshold {i}": value for i, value in enumerate(fit["thresholds"], 1)}
@@ -154,76 +155,77 @@ def _terms(fit):
 
 
 def by_reader(results: dict) -> Table:
-    """Each reader's own means."""
+    """Mean score by reader and arm."""
     arms = results["study"]["arms"]
     rows, records = [], []
     for name, question in results["questions"].items():
-        for reader, found in question["readers"].items():
-            rows.append([f"{name}: {reader}", *(number(found[arm]) for arm in arms)])
-            records += [{"question": name, "reader": reader, "arm": arm, "mean": found[arm]} for arm in arms]
-    return Table(
-        "by_reader", "Mean score that each reader gave each arm.", ["question and reader", *arms], rows, records
-    )
+        for reader, mean_of in question["readers"].items():
+            rows.append([f"{name}: {reader}", *(number(mean_of[arm]) for arm in arms)])
+            records += [{"question": name, "reader": reader, "arm": arm, "mean": mean_of[arm]} for arm in arms]
+    return Table("by_reader", "Mean score by reader and arm.", ["question and reader", *arms], rows, records)
 
 
 def preferences(results: dict) -> Table:
-    """Who was preferred over whom."""
-    found = results["preferences"]
-    if not found:
+    """Paired comparisons: how often each arm was preferred over another."""
+    comparisons = results["preferences"]
+    if not comparisons:
         return Table("preferences", "", [], [], [])
     rows = []
-    for pair in found["pairs"]:
+    for pair in comparisons["pairs"]:
         cells = [str(pair[key]) for key in ("first_preferred", "second_preferred", "none")]
         rows.append([f"{pair['first']} – {pair['second']}", *cells])
     header = ["pair", "first preferred", "second preferred", "neither"]
-    placed = f"The left image was preferred {found['left']} times, the right one {found['right']} times."
-    ties = f" Between equals {found['ties'] / (2 + found['ties']):.0%} would be neither." if found["ties"] else ""
-    note = placed + ties + (f" {found['note'].capitalize()}." if found["note"] else "")
-    return Table("preferences", "How often one arm was preferred over another.", header, rows, found["pairs"], note)
+    note = f"The left image was preferred {comparisons['left']} times, the right one {comparisons['right']} times."
+    if ties := comparisons["ties"]:
+        note += f" Between equal arms {ties / (2 + ties):.0%} of the answers would be neither."
+    if comparisons["note"]:
+        note += f" {comparisons['note'].capitalize()}."
+    caption = "How often one arm was preferred over another."
+    return Table("preferences", caption, header, rows, comparisons["pairs"], note)
 
 
 def strengths(results: dict) -> Table:
-    """Bradley and Terry's strengths."""
-    found = results["preferences"]
-    arms = found["arms"] if found else {}
+    """Strengths of the Bradley-Terry model."""
+    comparisons = results["preferences"]
+    arms = comparisons["arms"] if comparisons else {}
     rows = [[arm, interval({**parts, "mean": parts["log_strength"]}, sign=True)] for arm, parts in arms.items()]
     records = [{"arm": arm, **parts} for arm, parts in arms.items()]
-    caption = (
-        "Strengths after Bradley and Terry, their mean 0: the difference of two is the log odds of being preferred."
-    )
+    caption = "Bradley-Terry strengths with mean 0: the difference of two is the log odds of being preferred."
     return Table("strengths", caption, ["arm", "log strength (95 %)"], rows, records)
 
 
 def times(results: dict) -> Table:
-    """Reading times."""
+    """Reading times, over all and by arm and reader."""
     groups = {"all": {"all images": results["times"]["all"]}}
     groups |= {key: results["times"][key] for key in ("by arm", "by reader")}
     rows, records = [], []
     for parts in groups.values():
-        for name, found in parts.items():
-            middle = f"{number(found['quarter'], 1)} to {number(found['three_quarters'], 1)}"
-            rows.append(
-                [name, str(found["images"]), number(found["median"], 1), middle, number(found["total"] / 60, 1)]
-            )
-            records.append({"group": name, **found})
-    caption = "Reading time an image in seconds, breaks and other windows left out; repeats included, training not."
-    return Table("times", caption, ["images of", "N", "median", "middle half", "total, minutes"], rows, records)
+        for name, seconds in parts.items():
+            quartiles = f"{number(seconds['quarter'], 1)} to {number(seconds['three_quarters'], 1)}"
+            cells = number(seconds["median"], 1), quartiles, number(seconds["total"] / 60, 1)
+            rows.append([name, str(seconds["images"]), *cells])
+            records.append({"group": name, **seconds})
+    caption = "Reading time per image in seconds, without idle time; repeats included, training excluded."
+    return Table("times", caption, ["images of", "N", "median", "quartiles", "total, minutes"], rows, records)
 
 
 def flow(results: dict) -> Table:
-    """What became of the answers."""
+    """Flow of answers, by use."""
     titles = {
         "answers": "answers",
-        "training": "training, not used",
-        "repeats": "repeats, for agreement within readers only",
-        "analysed": "analysed",
+        "training": "training, excluded",
+        "repeats": "repeats, for intra-reader agreement only",
+        "analysed": "analyzed",
         "missing": "missing",
-        "too_fast": "too fast, kept",
+        "too_fast": "too fast, included",
     }
     rows = [[part["question"], *(str(part[key]) for key in titles)] for part in results["flow"]]
-    caption = "What became of the answers. Missing: images of the study that a reader has not judged."
+    caption = "Flow of answers. Missing: images of the study that a reader has not rated."
     return Table("flow", caption, ["question", *titles.values()], rows, results["flow"])
 
 
-def _median(found):
-    return NONE if found["median"] is None else f"{found['median']:g}"
+def _median(scores: dict) -> str:
+    return NONE if scores["median"] is None else f"{scores['median']:g}"
+
+
+__getattr__ = renamed(__name__, every="all_tables")

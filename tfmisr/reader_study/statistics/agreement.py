@@ -1,28 +1,32 @@
-"""Agreement on an ordinal scale: weighted kappa, Krippendorff's alpha, Gwet's AC2, exact and nearly equal answers.
+"""Inter-reader agreement on an ordinal scale: weighted kappa, Krippendorff's alpha, Gwet's AC2, raw agreement.
 
-All of them are functions of sums over images, so an interval redraws cases, each with all of its images, by weighting.
+Each measure is a function of sums over images. So the intervals are percentile intervals of a cluster bootstrap over
+cases, each with all of its images, computed with multinomial weights.
 """
 
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from tfmisr.reader_study.statistics.icc import Coefficient
 
 RESAMPLES = 2000
-# An interval rests on the redrawn studies for which the measure is defined; with fewer of them there is none.
-_DEFINED = 0.5
+# Minimum share of resamples for which the measure must be defined; below it there is no interval.
+_MIN_DEFINED = 0.5
 
 
-def weighted_kappa(first, second, scale: int, cases, seed: int = 0) -> Coefficient:
+def weighted_kappa(
+    first: npt.ArrayLike, second: npt.ArrayLike, scale: int, cases: npt.ArrayLike, seed: int = 0
+) -> Coefficient:
     """Returns the quadratic weighted kappa of two lists of answers.
 
     Args:
-        first: Answers from 1 to `scale`.
-        second: The other answers to the same images.
+        first: Answers (n,) from 1 to `scale`.
+        second: The other answers (n,) to the same images.
         scale: Number of categories.
-        cases: The case of each image: what is redrawn for the interval.
-        seed: Of the interval's draws.
+        cases: The case of each image (n,), the unit of resampling.
+        seed: Seed of the bootstrap.
 
     Reference:
         Cohen, Weighted Kappa, Psychological Bulletin 1968, https://doi.org/10.1037/h0026256
@@ -30,18 +34,20 @@ def weighted_kappa(first, second, scale: int, cases, seed: int = 0) -> Coefficie
     first, second = np.asarray(first, np.int64) - 1, np.asarray(second, np.int64) - 1
     tables = np.zeros((len(first), scale, scale))
     tables[np.arange(len(first)), first, second] = 1
-    return _coefficient(tables, cases, _kappa, "no spread in the answers: agreement by chance is not defined", seed)
+    return _coefficient(tables, cases, _kappa, "no variation in the answers: chance agreement is not defined", seed)
 
 
-def krippendorff_alpha(ratings, scale: int, cases, level: str = "ordinal", seed: int = 0) -> Coefficient:
+def krippendorff_alpha(
+    ratings: npt.ArrayLike, scale: int, cases: npt.ArrayLike, level: str = "ordinal", seed: int = 0
+) -> Coefficient:
     """Returns Krippendorff's alpha; answers may be missing.
 
     Args:
-        ratings: Array (images, readers) of 1 to `scale`, nan where there is no answer.
+        ratings: Array (images, readers) of 1 to `scale`, nan without an answer.
         scale: Number of categories.
-        cases: The case of each image.
-        level: `nominal`, `ordinal` or `interval`.
-        seed: Of the interval's draws.
+        cases: The case of each image (images,), the unit of resampling.
+        level: Level of measurement: `nominal`, `ordinal` or `interval`.
+        seed: Seed of the bootstrap.
 
     Reference:
         Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011, https://repository.upenn.edu/asc_papers/43
@@ -55,19 +61,19 @@ def krippendorff_alpha(ratings, scale: int, cases, level: str = "ordinal", seed:
         pairs,
         np.asarray(cases)[several],
         lambda tables: _alpha(tables, level),
-        "all answers are equal: readers agree fully, but no image differs from another",
+        "all answers are equal: the readers agree, but the images do not differ",
         seed,
     )
 
 
-def gwet_ac2(ratings, scale: int, cases, seed: int = 0) -> Coefficient:
-    """Returns Gwet's AC2 with quadratic weights, which high agreement in one category does not pull down.
+def gwet_ac2(ratings: npt.ArrayLike, scale: int, cases: npt.ArrayLike, seed: int = 0) -> Coefficient:
+    """Returns Gwet's AC2 with quadratic weights, which is robust to high prevalence of one category (kappa paradox).
 
     Args:
-        ratings: Array (images, readers) of 1 to `scale`, nan where there is no answer.
+        ratings: Array (images, readers) of 1 to `scale`, nan without an answer.
         scale: Number of categories.
-        cases: The case of each image.
-        seed: Of the interval's draws.
+        cases: The case of each image (images,), the unit of resampling.
+        seed: Seed of the bootstrap.
 
     Reference:
         Gwet, Computing inter-rater reliability and its variance in the presence of high agreement, British Journal
@@ -83,8 +89,18 @@ def gwet_ac2(ratings, scale: int, cases, seed: int = 0) -> Coefficient:
     return _coefficient(parts, cases, lambda sums: _ac2(sums, weights), "no image with two answers", seed)
 
 
-def raw_agreement(ratings, scale: int, cases, within: int = 0, seed: int = 0) -> Coefficient:
-    """Returns the share of pairs of answers to one image that differ by no more than `within`."""
+def raw_agreement(
+    ratings: npt.ArrayLike, scale: int, cases: npt.ArrayLike, within: int = 0, seed: int = 0
+) -> Coefficient:
+    """Returns the share of pairs of answers to one image that differ by at most `within`.
+
+    Args:
+        ratings: Array (images, readers) of 1 to `scale`, nan without an answer.
+        scale: Number of categories.
+        cases: The case of each image (images,), the unit of resampling.
+        within: Largest difference that counts as agreement, in points of the scale.
+        seed: Seed of the bootstrap.
+    """
     counts = _counts(ratings, scale)
     steps = np.abs(np.subtract.outer(np.arange(scale), np.arange(scale)))
     near = (counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(scale))[:, steps <= within].sum(
@@ -103,10 +119,10 @@ def raw_agreement(ratings, scale: int, cases, within: int = 0, seed: int = 0) ->
 
 
 def few_categories(counts: np.ndarray) -> str:
-    """Returns a warning where answers crowd in one category, so that kappa and ICC say little; else an empty text.
+    """Returns a warning if one category prevails, so that kappa and ICC are not informative; else an empty text.
 
     Args:
-        counts: How often each category was chosen.
+        counts: Number of answers in each category.
     """
     counts = np.asarray(counts, np.float64)
     if not counts.sum():
@@ -117,13 +133,27 @@ def few_categories(counts: np.ndarray) -> str:
     if shares[most] < 0.6 and used > 2:
         return ""
     return (
-        f"{shares[most]:.0%} of the answers are {most + 1}, and {used} of {len(counts)} categories hold 5 % or more: "
-        "ICC, kappa and alpha are low in such data even where readers agree; read AC2 and the raw agreement with them"
+        f"{shares[most]:.0%} of the answers are {most + 1}, and {used} of {len(counts)} categories have 5 % or more: "
+        "ICC, kappa and alpha are low in such data even if readers agree; interpret them with AC2 and raw agreement"
     )
 
 
-def _coefficient(parts, cases, measure: Callable, undefined: str, seed: int) -> Coefficient:
-    """Returns a measure of the sum of `parts`, and its percentile interval over redrawn cases."""
+def _coefficient(
+    parts: np.ndarray,
+    cases: npt.ArrayLike,
+    measure: Callable[[np.ndarray], np.ndarray],
+    undefined: str,
+    seed: int,
+) -> Coefficient:
+    """Returns a measure of the sum of `parts`, and its percentile interval of a bootstrap over cases.
+
+    Args:
+        parts: Array (images, ...): what each image contributes to the sums.
+        cases: The case of each image (images,).
+        measure: From sums (n, ...) to values (n,).
+        undefined: Note if the measure is not defined.
+        seed: Seed of the bootstrap.
+    """
     images = len(parts)
     if not images:
         return Coefficient(None, None, None, 0, "no image with two answers")
@@ -136,57 +166,58 @@ def _coefficient(parts, cases, measure: Callable, undefined: str, seed: int) -> 
     if len(names) == 1:
         return Coefficient(value, None, None, images, "one case: no interval")
     drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
-    found = measure(np.tensordot(drawn.astype(np.float64), by_case, axes=1))
-    found = found[~np.isnan(found)]
-    if len(found) < _DEFINED * RESAMPLES:
-        return Coefficient(value, None, None, images, "too little spread for an interval")
-    if np.ptp(found) <= 1e-12:  # as 0 of 7 or 7 of 7: an interval without width would look like certainty
-        return Coefficient(value, None, None, images, "all cases say the same: no interval by redrawing them")
-    low, high = np.quantile(found, (0.025, 0.975))
+    values = measure(np.tensordot(drawn.astype(np.float64), by_case, axes=1))
+    values = values[~np.isnan(values)]
+    if len(values) < _MIN_DEFINED * RESAMPLES:
+        return Coefficient(value, None, None, images, "too little variation for an interval")
+    if np.ptp(values) <= 1e-12:  # such as 0 of 7 or 7 of 7: an interval of width 0 would look like certainty
+        return Coefficient(value, None, None, images, "all cases give the same value: no interval by resampling")
+    low, high = np.quantile(values, (0.025, 0.975))
     return Coefficient(value, float(min(low, value)), float(max(high, value)), images)
 
 
-def _counts(ratings, scale):
+def _counts(ratings: npt.ArrayLike, scale: int) -> np.ndarray:
     """Returns how many readers gave each image each score: (images, scale)."""
     ratings = np.asarray(ratings, np.float64)
     return (ratings[:, :, None] == np.arange(1, scale + 1)).sum(axis=1).astype(np.float64)
 
 
-def _quadratic(scale):
+def _quadratic(scale: int) -> np.ndarray:
     steps = np.subtract.outer(np.arange(scale), np.arange(scale))
     return 1 - steps**2 / max(scale - 1, 1) ** 2
 
 
-def _ratio(part, whole):
-    """Returns `part / whole`, nan where `whole` is nothing but rounding."""
-    there = whole > 1e-12
-    return np.where(there, part / np.where(there, whole, 1.0), np.nan)
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Returns the quotient, nan if the denominator is 0 up to rounding."""
+    is_positive = denominator > 1e-12
+    return np.where(is_positive, numerator / np.where(is_positive, denominator, 1.0), np.nan)
 
 
-def _kappa(tables):
-    away = 1 - _quadratic(tables.shape[1])
+def _kappa(tables: np.ndarray) -> np.ndarray:
+    disagreement = 1 - _quadratic(tables.shape[1])
     total = tables.sum(axis=(1, 2))
-    seen = (tables * away).sum(axis=(1, 2)) / total
-    chance = (tables.sum(axis=2)[:, :, None] * tables.sum(axis=1)[:, None, :] * away).sum(axis=(1, 2)) / total**2
-    return 1 - _ratio(seen, chance)
+    observed = (tables * disagreement).sum(axis=(1, 2)) / total
+    margins = tables.sum(axis=2)[:, :, None] * tables.sum(axis=1)[:, None, :]
+    expected = (margins * disagreement).sum(axis=(1, 2)) / total**2
+    return 1 - _ratio(observed, expected)
 
 
-def _alpha(tables, level):
+def _alpha(tables: np.ndarray, level: str) -> np.ndarray:
     totals = tables.sum(axis=2)
     if level == "nominal":
         distance = np.broadcast_to(1 - np.eye(tables.shape[1]), tables.shape)
     else:
-        # The ordinal place of a category is the middle of its answers among all answers in order.
-        places = np.cumsum(totals, axis=1) - totals / 2
+        # The ordinal value of a category is the mean rank of its answers.
+        ranks = np.cumsum(totals, axis=1) - totals / 2
         if level == "interval":
-            places = np.broadcast_to(np.arange(tables.shape[1], dtype=np.float64), totals.shape)
-        distance = (places[:, :, None] - places[:, None, :]) ** 2
-    seen = (tables * distance).sum(axis=(1, 2))
-    chance = (totals[:, :, None] * totals[:, None, :] * distance).sum(axis=(1, 2))
-    return 1 - (totals.sum(axis=1) - 1) * _ratio(seen, chance)
+            ranks = np.broadcast_to(np.arange(tables.shape[1], dtype=np.float64), totals.shape)
+        distance = (ranks[:, :, None] - ranks[:, None, :]) ** 2
+    observed = (tables * distance).sum(axis=(1, 2))
+    expected = (totals[:, :, None] * totals[:, None, :] * distance).sum(axis=(1, 2))
+    return 1 - (totals.sum(axis=1) - 1) * _ratio(observed, expected)
 
 
-def _ac2(sums, weights):
+def _ac2(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
     agreeing, several, shares, images = sums[:, 0], sums[:, 1], sums[:, 2:-1], sums[:, -1:]
     scale = weights.shape[0]
     shares = shares / images

@@ -1,4 +1,4 @@
-"""Two arms against each other: tests that respect readers and cases, effect sizes, and many tests at once."""
+"""Comparison of two arms: Wilcoxon's test over cases, effect sizes, and Holm's adjustment for multiple tests."""
 
 import dataclasses
 
@@ -13,11 +13,11 @@ class Wilcoxon:
     """Wilcoxon's signed-rank test over cases, and its effect size.
 
     Attributes:
-        p_value: Two-sided, from the normal approximation with Pratt's zeros; None where there is nothing to rank.
-        rank_biserial: From -1 to 1: the ranks in favour of the first arm less those against, as a share.
+        p_value: Two-sided, from the normal approximation with Pratt's zeros; `None` without differences.
+        rank_biserial: Rank-biserial correlation, -1 to 1: favorable minus unfavorable share of the rank sum.
         cases: Number of cases.
-        zeros: Cases without a difference; they keep their ranks (Pratt), as they speak for equality.
-        note: Why something is missing.
+        zeros: Number of cases without a difference; they keep their ranks (Pratt).
+        note: Why a value is missing.
     """
 
     p_value: float | None
@@ -28,17 +28,20 @@ class Wilcoxon:
 
 
 def holm(p_values: list[float | None]) -> list[float | None]:
-    """Returns p values adjusted for their number, in the same order; None stays None and is not counted.
+    """Returns Holm-adjusted p values in the same order; `None` stays `None` and is not counted as a test.
+
+    Args:
+        p_values: p values of one family of tests.
 
     Reference:
         Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 1979,
         https://www.jstor.org/stable/4615733
     """
-    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    ascending = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
     highest = 0.0
-    for place, (p, i) in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - place) * p))
+    for rank, (p, i) in enumerate(ascending):
+        highest = max(highest, min(1.0, (len(ascending) - rank) * p))
         adjusted[i] = highest
     return adjusted
 
@@ -46,12 +49,11 @@ def holm(p_values: list[float | None]) -> list[float | None]:
 def case_averaged_wilcoxon(differences: np.ndarray) -> Wilcoxon:
     """Returns Wilcoxon's test of the differences between two arms, averaged over readers within each case.
 
-    Answers of several readers to one case are not independent. Taken one by one they would count a case as often as
-    there are readers and give p values that are far too small; so they are averaged, and there is no way around it.
-    The result is about cases, for these readers.
+    Answers of several readers to one case are not independent: taken as separate observations they would give p values
+    that are far too small. So they are averaged first. The result generalizes to other cases, not to other readers.
 
     Args:
-        differences: Array (readers, cases) of score differences, nan where one of the two is missing.
+        differences: Array (readers, cases) of score differences, nan if one of the two scores is missing.
 
     Reference:
         Pratt, Remarks on Zeros and Ties in the Wilcoxon Signed Rank Procedures, JASA 1959,
@@ -60,7 +62,7 @@ def case_averaged_wilcoxon(differences: np.ndarray) -> Wilcoxon:
     """
     differences = np.asarray(differences, np.float64)
     differences = differences[:, ~np.isnan(differences).all(axis=0)]
-    # Averages of different numbers of readers that are equal must be tied.
+    # Rounded, so that equal means over different numbers of readers are ties.
     means = np.round(np.nanmean(differences, axis=0), 9) if differences.size else np.zeros(0)
     zeros, cases = int((means == 0).sum()), len(means)
     if zeros == cases:
@@ -70,15 +72,15 @@ def case_averaged_wilcoxon(differences: np.ndarray) -> Wilcoxon:
     share = (up - down) / (up + down)
     if cases < 2:
         return Wilcoxon(None, share, cases, zeros, "one case: no test over cases")
-    found = scipy.stats.wilcoxon(means, zero_method="pratt", method="approx")
-    return Wilcoxon(float(found.pvalue), share, cases, zeros)
+    test = scipy.stats.wilcoxon(means, zero_method="pratt", method="approx")
+    return Wilcoxon(float(test.pvalue), share, cases, zeros)
 
 
 def common_language(differences: np.ndarray) -> Interval:
-    """Returns how probable it is that the first arm's image gets the higher score, a draw counting half.
+    """Returns the common language effect size: the probability of a higher score for the first arm, ties counting half.
 
     Args:
-        differences: Array (readers, cases) of score differences, nan where one of the two is missing.
+        differences: Array (readers, cases) of score differences, nan if one of the two scores is missing.
 
     Reference:
         McGraw and Wong, A Common Language Effect Size Statistic, Psychological Bulletin 1992,

@@ -1,4 +1,4 @@
-"""Intraclass correlations of readers who all judged the same images."""
+"""Intraclass correlation coefficients (Shrout and Fleiss) of readers who all rated the same images."""
 
 import dataclasses
 
@@ -13,11 +13,11 @@ class Coefficient:
     """A measure of agreement.
 
     Attributes:
-        value: None where it is not defined.
-        low: Lower end of the interval, None where there is none.
-        high: Upper end.
-        images: Number of images that it rests on.
-        note: Why something is missing; empty in the ordinary case.
+        value: The coefficient, `None` if it is not defined.
+        low: Lower limit of the interval, `None` without one.
+        high: Upper limit.
+        images: Number of images it is computed from.
+        note: Why value or interval is missing; usually empty.
     """
 
     value: float | None
@@ -28,18 +28,18 @@ class Coefficient:
 
 
 def intraclass(ratings: np.ndarray, confidence: float = 0.95) -> dict[str, Coefficient]:
-    """Returns the four intraclass correlations of Shrout and Fleiss for crossed designs.
+    """Returns the four intraclass correlation coefficients of Shrout and Fleiss for crossed designs.
 
-    (2, .) take readers for a sample of all readers and count their different levels as disagreement, (3, .) do not;
-    (., 1) is for one reader's score, (., k) for the mean of all of them. Images that not everybody judged are left
-    out. Intervals come from the F distribution.
+    ICC(2, .) treats readers as a random sample and counts their systematic differences as disagreement; ICC(3, .)
+    treats them as fixed and does not. ICC(., 1) is for the score of one reader, ICC(., k) for the mean of all. Images
+    that not all readers rated are left out. The intervals come from the F distribution.
 
     Args:
-        ratings: Array (images, readers), nan where there is no answer.
-        confidence: Coverage of the intervals.
+        ratings: Array (images, readers), nan without an answer.
+        confidence: Confidence level of the intervals.
 
     Returns:
-        `FORMS` to coefficients.
+        Name of the coefficient, one of `FORMS`, to the coefficient.
 
     Reference:
         Shrout and Fleiss, Intraclass Correlations, Psychological Bulletin 1979,
@@ -50,57 +50,67 @@ def intraclass(ratings: np.ndarray, confidence: float = 0.95) -> dict[str, Coeff
     ratings = np.asarray(ratings, np.float64)
     ratings = ratings[~np.isnan(ratings).any(axis=1)]
     images, readers = ratings.shape
-    why = _undefined(ratings)
-    if why:
-        return {form: Coefficient(None, None, None, images, why) for form in FORMS}
-    found = _ShroutFleiss(*_mean_squares(ratings), images, readers, (1 - confidence) / 2).all()
-    return {form: Coefficient(*map(_bounded, ends), images) for form, ends in found.items()}
+    reason = _reason_undefined(ratings)
+    if reason:
+        return {form: Coefficient(None, None, None, images, reason) for form in FORMS}
+    estimates = _ShroutFleiss(*_mean_squares(ratings), images, readers, (1 - confidence) / 2).all()
+    return {form: Coefficient(*map(_clipped, limits), images) for form, limits in estimates.items()}
 
 
-def _undefined(ratings):
+def _reason_undefined(ratings: np.ndarray) -> str:
     images, readers = ratings.shape
     if readers < 2:
-        return "one reader: nothing to agree with"
+        return "one reader: no agreement between readers"
     if images < 2:
-        return "fewer than two images that everybody judged"
+        return "fewer than two images that all readers rated"
     if ratings.min() == ratings.max():
-        return "all answers are equal: readers agree fully, but no image differs from another"
+        return "all answers are equal: the readers agree, but the images do not differ"
     if np.ptp(ratings.sum(axis=1)) == 0:
-        return "all images have the same mean score: there is nothing to tell apart"
+        return "all images have the same mean score: no variance between images"
     return ""
 
 
-def _mean_squares(ratings):
-    """Returns the mean squares of images, readers and the rest."""
+def _mean_squares(ratings: np.ndarray) -> tuple[float, float, float]:
+    """Returns the mean squares of images (BMS), readers (JMS) and the residual (EMS)."""
     images, readers = ratings.shape
-    middle = ratings.mean()
+    grand_mean = ratings.mean()
     by_image, by_reader = ratings.mean(axis=1), ratings.mean(axis=0)
-    rest = ratings - by_image[:, None] - by_reader + middle
+    residual = ratings - by_image[:, None] - by_reader + grand_mean
     return (
-        readers * float(((by_image - middle) ** 2).sum()) / (images - 1),
-        images * float(((by_reader - middle) ** 2).sum()) / (readers - 1),
-        float((rest**2).sum()) / ((images - 1) * (readers - 1)),
+        readers * float(((by_image - grand_mean) ** 2).sum()) / (images - 1),
+        images * float(((by_reader - grand_mean) ** 2).sum()) / (readers - 1),
+        float((residual**2).sum()) / ((images - 1) * (readers - 1)),
     )
 
 
-def _bounded(value):
-    """Estimates and ends below -1, which averages can reach, say no more than -1."""
+def _clipped(value: float) -> float:
+    """Clips to [-1, 1]: estimates for the mean of readers can lie below -1."""
     return min(max(value, -1.0), 1.0)
 
 
 class _ShroutFleiss:
-    """Shrout and Fleiss' coefficients with McGraw and Wong's intervals: (value, low, high) each."""
+    """Shrout and Fleiss' coefficients with McGraw and Wong's intervals: (value, low, high) each.
 
-    def __init__(self, images_square, readers_square, rest_square, images, readers, tail):
-        self.bms, self.jms, self.ems = images_square, readers_square, rest_square
+    Args:
+        bms: Mean square of images.
+        jms: Mean square of readers.
+        ems: Residual mean square.
+        images: Number of images, n.
+        readers: Number of readers, k.
+        tail: Probability in each tail of the intervals.
+    """
+
+    def __init__(self, bms: float, jms: float, ems: float, images: int, readers: int, tail: float):
+        self.bms, self.jms, self.ems = bms, jms, ems
         self.n, self.k, self.tail = images, readers, tail
 
-    def all(self):
+    def all(self) -> dict[str, tuple[float, ...]]:
+        """Returns the name of each coefficient in `FORMS` to its (value, low, high)."""
         return dict(zip(FORMS, (*self._absolute(), *self._consistent()), strict=True))
 
     def _consistent(self):
         k = self.k
-        if self.ems <= 1e-12 * self.bms:  # readers differ by constants only
+        if self.ems <= 1e-12 * self.bms:  # readers differ by constants at most
             return (1.0,) * 3, (1.0,) * 3
         ratio = self.bms / self.ems
         degrees = self.n - 1, (self.n - 1) * (k - 1)
@@ -131,6 +141,6 @@ class _ShroutFleiss:
         )
 
     def _average(self, single):
-        """Spearman and Brown's step from one reader to the mean of `k`, with a pole at `-1 / (k - 1)`."""
+        """Spearman-Brown formula from one reader to the mean of `k`, with a pole at `-1 / (k - 1)`."""
         below = 1 + (self.k - 1) * single
         return float(self.k * single / below) if below > 0 else -1.0

@@ -1,9 +1,9 @@
-"""What each reader and each case contributes to the arms' effects in the ordinal model, and the error that follows.
+"""Pseudo-values of the arms' effects in the ordinal model, for standard errors over readers and cases.
 
-The model's own standard error takes all answers for independent, given one effect a reader and one a case. Readers and
-cases also differ in how they take to an arm, and with few readers that cannot be estimated well enough to be put into
-the model. So the error comes from the spread of the contributions over readers and cases, as with a mean difference: it
-is Dorfman, Berbaum and Metz' analysis of pseudo-values, with the model's one-step pseudo-values.
+The model-based standard error assumes that answers are independent given one random effect per reader and one per case.
+In fact there are reader-by-arm and case-by-arm interactions, and few readers do not suffice to estimate their variances
+in the model. So the standard error is computed from the variation of pseudo-values over readers and cases, as for a
+mean difference: the analysis of Dorfman, Berbaum and Metz, with one-step (influence function) pseudo-values.
 
 Reference:
     Dorfman, Berbaum and Metz, Receiver Operating Characteristic Rating Analysis, Investigative Radiology 1992,
@@ -13,24 +13,26 @@ Reference:
 """
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import csr_matrix, diags, hstack
 from scipy.special import expit
 
+from tfmisr.edge.deprecation import renamed
 from tfmisr.reader_study.statistics.ordinal import Fit
 
 
-def contributions(fit: Fit, arms, readers, cases) -> np.ndarray:
-    """Returns one-step pseudo-values of the arms' effects, less their mean.
+def pseudovalues(fit: Fit, arms: npt.ArrayLike, readers: npt.ArrayLike, cases: npt.ArrayLike) -> np.ndarray:
+    """Returns one-step pseudo-values of the arms' effects, relative to the estimates.
 
     Args:
-        fit: The model without effects within arms.
-        arms: Index of the arm of each answer, as the model was fitted to.
-        readers: Index of the reader.
-        cases: Index of the case.
+        fit: The model without reader:arm and case:arm terms.
+        arms: Index of the arm of each answer (n,), as the model was fitted to.
+        readers: Index of the reader of each answer (n,).
+        cases: Index of the case of each answer (n,).
 
     Returns:
-        Array (arms, readers, cases); the first arm's are 0; nan where the reader has no answer to the case. The
-        variance of the effects is that of the means of these.
+        Array (arms, readers, cases); 0 for the first arm, nan if the reader has no answer to the case. The variance of
+        an effect is that of the mean of its pseudo-values.
     """
     arms, readers, cases = (np.asarray(v) for v in (arms, readers, cases))
     columns, precision = _columns(fit, arms, readers, cases)
@@ -47,36 +49,40 @@ def contributions(fit: Fit, arms, readers, cases) -> np.ndarray:
     return values.reshape(-1, *shape)
 
 
-def _columns(fit, arms, readers, cases):
-    """Returns the design of `eta` by answer and column, and each parameter's prior precision, 0 for fixed ones."""
-    parts = [_ones(arms)[:, 1:]]
+def _columns(fit: Fit, arms: np.ndarray, readers: np.ndarray, cases: np.ndarray) -> tuple[csr_matrix, np.ndarray]:
+    """Returns the design matrix of the linear predictor, and each parameter's prior precision, 0 for fixed effects."""
+    parts = [_indicator(arms)[:, 1:]]
     precision = [np.zeros(len(fit.thresholds) + parts[0].shape[1])]
     for term, index in (("reader", readers), ("case", cases)):
         if fit.deviations.get(term):
-            parts.append(_ones(index))
+            parts.append(_indicator(index))
             precision.append(np.full(parts[-1].shape[1], fit.deviations[term] ** -2))
     return hstack(parts, format="csr"), np.concatenate(precision)
 
 
-def _rows(fit, columns):
-    """Returns the gradient of each answer's log likelihood, and minus the sum of its second derivatives."""
+def _rows(fit: Fit, columns: csr_matrix) -> tuple[csr_matrix, csr_matrix]:
+    """Returns the gradient of each answer's log likelihood, and the observed information of all answers."""
     padded = np.concatenate([[-np.inf], fit.thresholds, [np.inf]])
     upper, lower = padded[fit.levels + 1], padded[fit.levels]
     above, below = expit(upper - fit.linear), expit(lower - fit.linear)
     gap = np.exp(lower - upper)
     odds = gap / -np.expm1(lower - upper)
-    bend = odds * (1 + odds)
-    place = _ones(fit.levels, len(padded) - 1)
-    by_upper, by_lower = hstack([place[:, :-1], -columns], "csr"), hstack([place[:, 1:], -columns], "csr")
+    curvature = odds * (1 + odds)
+    category = _indicator(fit.levels, len(padded) - 1)
+    by_upper, by_lower = hstack([category[:, :-1], -columns], "csr"), hstack([category[:, 1:], -columns], "csr")
     gradient = diags(1 - above + odds) @ by_upper - diags(below + odds) @ by_lower
     step = by_upper - by_lower
     information = (
         by_upper.T @ diags(above * (1 - above)) @ by_upper + by_lower.T @ diags(below * (1 - below)) @ by_lower
     )
-    return gradient.tocsr(), information + step.T @ diags(bend) @ step
+    return gradient.tocsr(), information + step.T @ diags(curvature) @ step
 
 
-def _ones(index, count=None):
+def _indicator(index: np.ndarray, count: int | None = None) -> csr_matrix:
+    """Returns the indicator (dummy) matrix of an index: (len(index), count)."""
     rows = np.arange(len(index))
     shape = len(index), int(index.max()) + 1 if count is None else count
     return csr_matrix((np.ones(len(index)), (rows, index)), shape=shape)
+
+
+__getattr__ = renamed(__name__, contributions="pseudovalues")

@@ -1,19 +1,18 @@
-"""Reads what `python -m tfmisr.reader_study export` wrote, strictly: study.json, ratings.csv, preferences.csv."""
+"""Reads an export of `python -m tfmisr.reader_study export` strictly: study.json, ratings.csv, preferences.csv."""
 
-import csv
 import dataclasses
-import json
 import math
+import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
+from tfmisr.reader_study.statistics.columns import Rows, flags, indices, numbers, read_json, read_table
 
 SIMULATED = "SIMULATED READERS"
-# A study of 50 readers and 10,000 images has a ratings.csv of some 200 MB.
-_LARGEST_TABLE, _LARGEST_STUDY = 2**30, 2**26
 _CHOICES = {"left": 1, "right": -1, "none": 0}
 _RATING = ("reader", "session", "position", "case", "arm", "question", "score", "repeat", "training", "active_ms")
 _PREFERENCE = ("reader", "session", "position", "case", "arm_left", "arm_right", "choice", "repeat", "training")
@@ -21,7 +20,15 @@ _PREFERENCE = ("reader", "session", "position", "case", "arm_left", "arm_right",
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """A question, answered by 1 to `scale`; `margin` is its non-inferiority margin in points, None without."""
+    """A question.
+
+    Attributes:
+        name: Key of the question.
+        text: The question as the reader sees it.
+        scale: Number of categories; answers are 1 to `scale`.
+        anchors: Verbal anchors of the categories.
+        margin: Non-inferiority margin in points of the scale, or `None`.
+    """
 
     name: str
     text: str
@@ -32,20 +39,20 @@ class Question:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """What study.json says.
+    """The content of study.json that the analysis needs.
 
     Attributes:
-        title: Of the study.
-        hash: Of the frozen study.
-        simulated: Whether any reader is no person.
-        arms: Their names.
-        reference: Index of the arm that the others may not be inferior to, or None.
-        cases: Names of the judged cases, without those of the training.
-        questions: With their margins.
-        primary: Name of the question that the study was planned for, or None.
-        seed: Of all draws.
-        cautions: Sentences about the export that whoever reads the numbers must know.
-        plan: What the study file says about the analysis in words.
+        title: Title of the study.
+        hash: Hash of the frozen study.
+        simulated: Whether any reader is simulated.
+        arms: Names of the arms.
+        reference: Index of the reference arm, or `None`.
+        cases: Names of the analyzed cases, without those of the training block.
+        questions: The questions with their margins.
+        primary: Name of the question of the primary endpoint, or `None`.
+        seed: Seed of all resampling.
+        cautions: Sentences about limitations of the export, for the head of the report.
+        plan: Analysis plan of the study file in prose.
     """
 
     title: str
@@ -63,17 +70,22 @@ class Study:
 
 @dataclasses.dataclass(frozen=True)
 class Ratings:
-    """The answers, one row each, as arrays of one length; names are indices into the lists of the study.
+    """The ratings as columns: arrays (n,) of the same length.
 
     Attributes:
-        readers: Names of the readers, sorted.
-        reader, case, arm, question: Indices.
-        score: From 1.
-        session, position: Where in the reader's order.
-        active_ms: Reading time without breaks, nan where it is not known.
-        too_fast: Whether it was below the study's minimum.
-        repeat, training: Flags.
-        versions: Names of the software versions that took the answers.
+        readers: Labels of the readers, sorted.
+        reader: Index into `readers`.
+        case: Index into `Study.cases`; -1 for cases of the training block.
+        arm: Index into `Study.arms`.
+        question: Index into `Study.questions`.
+        score: Score, from 1.
+        session: Session, from 1.
+        position: Position in the reader's order, from 1.
+        active_ms: Reading time without idle time, in milliseconds; nan if unknown.
+        too_fast: Whether the reading time was below the study's minimum.
+        repeat: Whether the trial was a repeat.
+        training: Whether the trial belonged to the training block.
+        versions: Software versions that recorded the answers.
     """
 
     readers: tuple[str, ...]
@@ -93,7 +105,16 @@ class Ratings:
 
 @dataclasses.dataclass(frozen=True)
 class Preferences:
-    """The answers to the pairwise question: `choice` is 1 for the left image, -1 for the right, 0 for none."""
+    """The paired comparisons as columns: arrays (n,) of the same length.
+
+    Attributes:
+        reader: Index of the reader.
+        case: Index of the case.
+        left: Index of the arm on the left.
+        right: Index of the arm on the right.
+        choice: 1: left preferred, -1: right preferred, 0: none.
+        excluded: Number of rows that were left out: training and repeats.
+    """
 
     reader: np.ndarray
     case: np.ndarray
@@ -103,142 +124,151 @@ class Preferences:
     excluded: int
 
 
-def read_study(path) -> Study:
+def read_study(path: str | os.PathLike) -> Study:
     """Reads study.json.
 
     Raises:
-        InputError: It is missing, larger than a study can be, or not as `export` writes it.
+        InputError: The file is missing, too large, or not as `export` writes it.
     """
     path = pathlib.Path(path)
-    found = _json(path)
+    values = read_json(path)
     try:
-        planned = found.get("analysis") or {}
-        arms = tuple(str(arm["name"]) for arm in found["arms"])
+        analysis = values.get("analysis") or {}
+        arms = tuple(str(arm["name"]) for arm in values["arms"])
         study = Study(
-            title=str(found["title"]),
-            hash=str(found["hash"]),
-            simulated=_simulated(found),
+            title=str(values["title"]),
+            hash=str(values["hash"]),
+            simulated=_is_simulated(values),
             arms=arms,
-            reference=_reference(found["arms"], planned.get("reference")),
-            cases=tuple(str(case["id"]) for case in found["cases"] if not case["training"]),
-            questions=tuple(_question(q, planned.get("margins") or {}) for q in found["questions"]),
-            primary=planned.get("primary"),
-            seed=int(found.get("seed") or 0),
-            cautions=tuple(_cautions(found)),
-            plan=str(planned.get("plan") or ""),
+            reference=_reference(values["arms"], analysis.get("reference")),
+            cases=tuple(str(case["id"]) for case in values["cases"] if not case["training"]),
+            questions=tuple(_question(q, analysis.get("margins") or {}) for q in values["questions"]),
+            primary=analysis.get("primary"),
+            seed=int(values.get("seed") or 0),
+            cautions=tuple(_cautions(values)),
+            plan=str(analysis.get("plan") or ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"expected the study.json of `study export` at {path}; missing or odd: {error!r}") from error
+        raise InputError(f"expected the study.json of an export at {path}; missing or invalid: {error!r}") from error
     _check_study(study, path)
     return study
 
 
-def read_ratings(path, study: Study) -> Ratings:
+def read_ratings(path: str | os.PathLike, study: Study) -> Ratings:
     """Reads ratings.csv.
 
+    Args:
+        path: The file.
+        study: The study that the ratings belong to.
+
     Raises:
-        InputError: A column is missing, or a row names something the study does not have.
+        InputError: A column is missing, or a row has a name that is not in the study or a score off the scale.
     """
-    rows = _table(path, _RATING)
+    rows = read_table(path, _RATING)
     if not rows:
         raise InputError(f"expected ratings in {path}, which has a header only; export again after readers answered")
-    _same_study(rows, study, path)
+    _check_same_study(rows, study, path)
     names = [q.name for q in study.questions]
     scales = [q.scale for q in study.questions]
     readers = tuple(sorted({row["reader"] for row in rows}))
-    question = _indices(rows, "question", names, path)
-    score = _numbers(rows, "score", path)
-    wrong = np.flatnonzero((score < 1) | (score > np.array(scales)[question]))
-    if len(wrong):
-        row = rows[wrong[0]]
-        raise InputError(f"expected a score on the scale in row {wrong[0] + 2} of {path}. Received: {row['score']!r}")
+    question = indices(rows, "question", names, path)
+    score = numbers(rows, "score", path)
+    off_scale = np.flatnonzero((score < 1) | (score > np.array(scales)[question]))
+    if len(off_scale):
+        text = rows[off_scale[0]]["score"]
+        raise InputError(f"expected a score on the scale in row {off_scale[0] + 2} of {path}. Received: {text!r}")
     return Ratings(
         readers=readers,
-        reader=_indices(rows, "reader", readers, path),
-        case=_indices(rows, "case", study.cases, path, training="training"),
-        arm=_indices(rows, "arm", study.arms, path),
+        reader=indices(rows, "reader", readers, path),
+        case=indices(rows, "case", study.cases, path, training="training"),
+        arm=indices(rows, "arm", study.arms, path),
         question=question,
         score=score.astype(np.int64),
-        session=_numbers(rows, "session", path),
-        position=_numbers(rows, "position", path),
-        active_ms=_numbers(rows, "active_ms", path, empty=math.nan),
-        too_fast=_flags(rows, "too_fast", path),
-        repeat=_flags(rows, "repeat", path),
-        training=_flags(rows, "training", path),
+        session=numbers(rows, "session", path),
+        position=numbers(rows, "position", path),
+        active_ms=numbers(rows, "active_ms", path, empty=math.nan),
+        too_fast=flags(rows, "too_fast", path),
+        repeat=flags(rows, "repeat", path),
+        training=flags(rows, "training", path),
         versions=tuple(sorted({row.get("software_version") or "unknown" for row in rows})),
     )
 
 
-def read_preferences(path, study: Study, readers: tuple[str, ...]) -> Preferences | None:
-    """Reads preferences.csv; None where there is none, or nobody answered.
+def read_preferences(path: str | os.PathLike, study: Study, readers: tuple[str, ...]) -> Preferences | None:
+    """Reads preferences.csv; returns `None` if there is no such file or no answer.
+
+    Args:
+        path: The file.
+        study: The study that the preferences belong to.
+        readers: Labels of the readers of the ratings.
 
     Raises:
-        InputError: As `read_ratings`.
+        InputError: As for `read_ratings`.
     """
     if not pathlib.Path(path).is_file():
         return None
-    rows = _table(path, _PREFERENCE)
-    _same_study(rows, study, path)
+    rows = read_table(path, _PREFERENCE)
+    _check_same_study(rows, study, path)
     kept = [row for row in rows if row["training"] != "1" and row["repeat"] != "1"]
     if not kept:
         return None
     readers = tuple(sorted({*readers, *(row["reader"] for row in kept)}))
     return Preferences(
-        reader=_indices(kept, "reader", readers, path),
-        case=_indices(kept, "case", study.cases, path),
-        left=_indices(kept, "arm_left", study.arms, path),
-        right=_indices(kept, "arm_right", study.arms, path),
-        choice=np.array([1, -1, 0])[_indices(kept, "choice", list(_CHOICES), path)],
+        reader=indices(kept, "reader", readers, path),
+        case=indices(kept, "case", study.cases, path),
+        left=indices(kept, "arm_left", study.arms, path),
+        right=indices(kept, "arm_right", study.arms, path),
+        choice=np.array([1, -1, 0])[indices(kept, "choice", list(_CHOICES), path)],
         excluded=len(rows) - len(kept),
     )
 
 
-def _simulated(found):
-    """Readers that are no people are marked in the list of readers; a whole made-up study is marked at its top."""
-    readers = (found.get("export") or {}).get("readers") or []
-    return bool(found.get("simulated")) or any(reader.get("simulated") for reader in readers)
+def _is_simulated(values: dict) -> bool:
+    """A built study marks single readers as simulated, `simulate export` the whole study."""
+    readers = (values.get("export") or {}).get("readers") or []
+    return bool(values.get("simulated")) or any(reader.get("simulated") for reader in readers)
 
 
-def _cautions(found):
-    """Yields what `export` and `build` noted that limits the numbers."""
-    export = found.get("export") or {}
+def _cautions(values: dict) -> Iterator[str]:
+    """Yields the limitations that `export` and `build` recorded."""
+    export = values.get("export") or {}
     if export.get("forced"):
         yield "The study was open when its answers were exported: these are not its final numbers."
-    if broken := list(export.get("broken") or []):
-        count = counted(len(broken), "finding")
-        yield f"Something was changed by other means than this program ({count}): {broken[0]}."
+    if errors := list(export.get("broken") or []):
+        count = counted(len(errors), "finding")
+        yield f"The study was changed by other means than this program ({count}): {errors[0]}."
     rows = export.get("readers") or []
     parts = [(reader["label"], reader.get("answered", 0), reader.get("trials", 0)) for reader in rows]
-    late = [f"{label} ({answered} of {trials})" for label, answered, trials in parts if answered < trials]
-    if late:
-        yield f"Readers who have not finished: {', '.join(late)}. Who has no answer is in no number here."
-    cases = sum(not case["training"] for case in found["cases"])
-    if (patients := int(found.get("patients") or cases)) < cases:
+    unfinished = [f"{label} ({answered} of {trials})" for label, answered, trials in parts if answered < trials]
+    if unfinished:
+        yield f"Readers who have not finished: {', '.join(unfinished)}. Readers without answers are not included."
+    cases = sum(not case["training"] for case in values["cases"])
+    if (patients := int(values.get("patients") or cases)) < cases:
         yield (
-            f"The {cases} cases are of {counted(patients, 'patient')}: intervals and tests take cases as independent, "
-            "which makes them too narrow and too small."
+            f"The {cases} cases are of {counted(patients, 'patient')}: intervals and tests assume independent cases, "
+            "so intervals are too narrow and p values too small."
         )
 
 
-def _reference(arms, name):
-    """Returns the place of the named arm, or else of the ground truth."""
+def _reference(arms: list[dict], name: str | None) -> int | None:
+    """Returns the index of the named arm, else of the one that is the full-resolution image."""
     for i, arm in enumerate(arms):
         if arm["name"] == name if name else arm.get("truth"):
             return i
     return None
 
 
-def _question(found, margins):
-    name, margin = str(found["key"]), margins.get(found["key"])
-    anchors = tuple(map(str, found["anchors"]))
-    return Question(name, str(found["text"]), len(anchors), anchors, None if margin is None else float(margin))
+def _question(values: dict, margins: dict) -> Question:
+    name, margin = str(values["key"]), margins.get(values["key"])
+    anchors = tuple(map(str, values["anchors"]))
+    return Question(name, str(values["text"]), len(anchors), anchors, None if margin is None else float(margin))
 
 
-def _check_study(study, path):
-    names = [q.name for q in study.questions]
-    for what, found in (("arms", study.arms), ("cases", study.cases), ("questions", names)):
-        if not found or len(set(found)) < len(found):
-            raise InputError(f"expected `{what}` with names that differ in {path}. Received: {list(found)[:8]}")
+def _check_study(study: Study, path: pathlib.Path) -> None:
+    question_names = [q.name for q in study.questions]
+    for key, names in (("arms", study.arms), ("cases", study.cases), ("questions", question_names)):
+        if not names or len(set(names)) < len(names):
+            raise InputError(f"expected `{key}` with different names in {path}. Received: {list(names)[:8]}")
     for q in study.questions:
         if q.margin is not None and not 0 < q.margin < 100:
             raise InputError(f"expected a margin above 0 for question {q.name} in {path}. Received: {q.margin}")
@@ -246,78 +276,10 @@ def _check_study(study, path):
             raise InputError(f"expected 2 to 100 anchors of question {q.name} in {path}. Received: {q.scale}")
 
 
-def _json(path):
-    try:
-        if path.stat().st_size > _LARGEST_STUDY:
-            raise InputError(f"expected a study.json below {_LARGEST_STUDY >> 20} MiB at {path}")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"expected a study.json at {path}; run: python -m tfmisr.reader_study export") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"expected JSON at {path}: {error}") from error
-
-
-def _table(path, columns):
-    path = pathlib.Path(path)
-    try:
-        if path.stat().st_size > _LARGEST_TABLE:
-            raise InputError(f"expected a table below {_LARGEST_TABLE >> 20} MiB at {path}")
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(f"expected columns {', '.join(missing)} in {path}; export the study again")
-            rows = list(reader)
-    except FileNotFoundError as error:
-        raise InputError(f"expected a table at {path}; run: python -m tfmisr.reader_study export") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"expected a table in UTF-8 at {path}: {error}") from error
-    broken = next((i for i, row in enumerate(rows) if None in row or None in row.values()), None)
-    if broken is not None:
-        raise InputError(f"expected as many values as columns in row {broken + 2} of {path}")
-    return rows
-
-
-def _same_study(rows, study, path):
+def _check_same_study(rows: Rows, study: Study, path: str | os.PathLike) -> None:
     others = {row["study_hash"] for row in rows if "study_hash" in row} - {study.hash}
     if others:
         raise InputError(
             f"expected answers of study {study.hash[:12]} only in {path}; answers of different studies are not pooled. "
             f"Received: {sorted(others)[0][:12]!r}"
         )
-
-
-def _indices(rows, column, names, path, training=None):
-    """Returns each value's place among the names; in training rows, where allowed, an unknown name is -1."""
-    places = {name: i for i, name in enumerate(names)}
-    result = np.array([places.get(row[column], -1) for row in rows], np.int64)
-    for i in np.flatnonzero(result < 0):
-        if training is None or rows[i][training] != "1":
-            raise InputError(f"expected a known {column} in row {i + 2} of {path}. Received: {rows[i][column]!r}")
-    return result
-
-
-def _numbers(rows, column, path, empty=None):
-    """Returns a column; of whole numbers, or where something stands for an empty field, of any finite ones."""
-    result = np.empty(len(rows))
-    for i, row in enumerate(rows):
-        text = row[column]
-        if not text and empty is not None:
-            result[i] = empty
-            continue
-        try:
-            result[i] = float(text)
-        except ValueError:
-            result[i] = math.nan
-        if not math.isfinite(result[i]) or (empty is None and not result[i].is_integer()):
-            kind = "whole number" if empty is None else "number"
-            raise InputError(f"expected a {kind} in column {column}, row {i + 2} of {path}. Received: {text!r}")
-    return result
-
-
-def _flags(rows, column, path):
-    texts = [row.get(column, "0") for row in rows]
-    wrong = next((i for i, text in enumerate(texts) if text not in ("0", "1", "")), None)
-    if wrong is not None:
-        raise InputError(f"expected 0 or 1 in column {column}, row {wrong + 2} of {path}. Received: {texts[wrong]!r}")
-    return np.array([text == "1" for text in texts])

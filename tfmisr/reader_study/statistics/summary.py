@@ -1,14 +1,16 @@
-"""All results of a study in one dictionary, results.json: numbers, and sentences where there are none."""
+"""All results of a study as one dictionary, results.json: numbers, or a sentence for why there is no number."""
 
 import dataclasses
 import itertools
 import math
 import platform
+import typing
 
 import numpy as np
 import scipy
 
 import tfmisr
+from tfmisr.edge.deprecation import renamed
 from tfmisr.reader_study.statistics import (
     agreement,
     comparisons,
@@ -18,28 +20,31 @@ from tfmisr.reader_study.statistics import (
     primary,
     selection,
 )
-from tfmisr.reader_study.statistics.icc import Coefficient, intraclass
-from tfmisr.reader_study.statistics.ratings import SIMULATED, Preferences, Ratings, Study
+from tfmisr.reader_study.statistics.ordinal import Fit
+from tfmisr.reader_study.statistics.preferences import Strengths
+from tfmisr.reader_study.statistics.ratings import SIMULATED, Preferences, Question, Ratings, Study
+from tfmisr.reader_study.statistics.selection import Selection
+from tfmisr.reader_study.statistics.summary_agreement import agreement_results
 
 FORMAT = 1
 
 
-def summarise(study: Study, ratings: Ratings, compared: Preferences | None = None) -> dict:
+def summarize(study: Study, ratings: Ratings, compared: Preferences | None = None) -> dict:
     """Returns the content of results.json.
 
-    No value is nan or infinite: what is not defined is None, with a sentence beside it.
+    No value is nan or infinite: an undefined one is `None`, and a note gives the reason.
 
     Args:
-        study: From study.json.
-        ratings: From ratings.csv.
-        compared: From preferences.csv, or None.
+        study: Content of study.json.
+        ratings: Content of ratings.csv.
+        compared: Content of preferences.csv, or `None`.
     """
-    chosen = [selection.select(study, ratings, i) for i in range(len(study.questions))]
+    selections = [selection.select(study, ratings, i) for i in range(len(study.questions))]
     questions = {
-        question.name: _question(study, ratings, question, part)
-        for question, part in zip(study.questions, chosen, strict=True)
+        question.name: _question(study, ratings, question, selected)
+        for question, selected in zip(study.questions, selections, strict=True)
     }
-    _adjust(questions)
+    _adjust_p_values(questions)
     result = {
         **({"warning": SIMULATED} if study.simulated else {}),
         "format": FORMAT,
@@ -50,10 +55,10 @@ def summarise(study: Study, ratings: Ratings, compared: Preferences | None = Non
         "preferences": _preferences(study, compared),
         "versions": _versions(ratings),
     }
-    return _finite(result)
+    return _to_json(result)
 
 
-def _study(study, ratings):
+def _study(study: Study, ratings: Ratings) -> dict:
     return {
         "title": study.title,
         "hash": study.hash,
@@ -69,7 +74,7 @@ def _study(study, ratings):
     }
 
 
-def _versions(ratings):
+def _versions(ratings: Ratings) -> dict:
     return {
         "tfmisr": tfmisr.__version__,
         "python": platform.python_version(),
@@ -79,50 +84,55 @@ def _versions(ratings):
     }
 
 
-def _question(study, ratings, question, chosen):
-    tested = primary.test_pairs(chosen.scores)
-    used = chosen.scores[~np.isnan(chosen.scores)].astype(np.int64)
+def _question(study: Study, ratings: Ratings, question: Question, selected: Selection) -> dict:
+    scores = selected.scores
+    tested = primary.test_pairs(scores)
+    answers = scores[~np.isnan(scores)].astype(np.int64)
     return {
         "text": question.text,
         "scale": question.scale,
         "margin": question.margin,
         "anchors": list(question.anchors),
-        "arms": {name: _arm(chosen.scores[i], question.scale, study.seed) for i, name in enumerate(study.arms)},
-        "readers": _readers(study, ratings, chosen.scores),
-        "model": _model(study, tested, chosen.scores),
-        "pairs": [_pair(study, chosen.scores, pair) for pair in tested.pairs],
-        "noninferiority": _noninferiority(study, question, chosen.scores),
-        "agreement": _agreement(study, ratings, question.scale, chosen),
-        "warnings": list(filter(None, [agreement.few_categories(np.bincount(used, minlength=question.scale + 1)[1:])])),
+        "arms": {name: _arm(scores[i], question.scale, study.seed) for i, name in enumerate(study.arms)},
+        "readers": _readers(study, ratings, scores),
+        "model": _model(study, tested, scores),
+        "pairs": [_pair(study, scores, pair) for pair in tested.pairs],
+        "noninferiority": _noninferiority(study, question, scores),
+        "agreement": agreement_results(study, ratings, question.scale, selected),
+        "warnings": list(filter(None, [agreement.few_categories(_counts(answers, question.scale))])),
     }
 
 
-def _arm(scores, scale, seed):
-    """One arm's answers: counts, moments, and the mean with its interval, which ends where the scale does."""
+def _counts(answers: np.ndarray, scale: int) -> np.ndarray:
+    return np.bincount(answers.astype(np.int64), minlength=scale + 1)[1:]
+
+
+def _arm(scores: np.ndarray, scale: int, seed: int) -> dict:
+    """Returns one arm's counts, moments, and mean with its interval, clipped to the scale."""
     answers = scores[~np.isnan(scores)]
     low, high = intervals.bootstrap(scores, seed=seed)
     return {
         **dataclasses.asdict(intervals.over_readers_and_cases(scores).within(1, scale)),
         "sd": float(answers.std(ddof=1)) if len(answers) > 1 else None,
         "median": float(np.median(answers)) if len(answers) else None,
-        "counts": np.bincount(answers.astype(np.int64), minlength=scale + 1)[1:].tolist(),
+        "counts": _counts(answers, scale).tolist(),
         "bootstrap_low": low,
         "bootstrap_high": high,
     }
 
 
-def _readers(study, ratings, scores):
+def _readers(study: Study, ratings: Ratings, scores: np.ndarray) -> dict:
     return {
         reader: {name: _mean(scores[i, j]) for i, name in enumerate(study.arms)}
         for j, reader in enumerate(ratings.readers)
     }
 
 
-def _mean(values):
+def _mean(values: np.ndarray) -> float | None:
     return None if np.isnan(values).all() else float(np.nanmean(values))
 
 
-def _model(study, tested, scores):
+def _model(study: Study, tested: primary.Primary, scores: np.ndarray) -> dict:
     if tested.fit is None:
         return {"fitted": False, "note": tested.note}
     names = [study.arms[i] for i in tested.arms]
@@ -135,7 +145,7 @@ def _model(study, tested, scores):
     }
 
 
-def _fit(names, fit):
+def _fit(names: list[str], fit: Fit) -> dict:
     return {
         "thresholds": fit.thresholds.tolist(),
         "log_odds": dict(zip(names, fit.effects.tolist(), strict=True)),
@@ -145,7 +155,7 @@ def _fit(names, fit):
     }
 
 
-def _pair(study, scores, pair):
+def _pair(study: Study, scores: np.ndarray, pair: primary.PairTest) -> dict:
     differences = scores[pair.first] - scores[pair.second]
     low, high = intervals.bootstrap(differences, seed=study.seed)
     names = {"first": study.arms[pair.first], "second": study.arms[pair.second]}
@@ -162,8 +172,8 @@ def _pair(study, scores, pair):
     }
 
 
-def _adjust(questions):
-    """Holm over all pairs of all questions: they are one family of tests."""
+def _adjust_p_values(questions: dict[str, dict]) -> None:
+    """Adds Holm-adjusted p values; all pairs of all questions are one family of tests."""
     pairs = [pair for question in questions.values() for pair in question["pairs"]]
     for pair, adjusted in zip(pairs, comparisons.holm([pair["p_value"] for pair in pairs]), strict=True):
         pair["p_holm"] = adjusted
@@ -171,7 +181,7 @@ def _adjust(questions):
         pair["wilcoxon"]["p_holm"] = adjusted
 
 
-def _noninferiority(study, question, scores):
+def _noninferiority(study: Study, question: Question, scores: np.ndarray) -> list[dict]:
     if study.reference is None or question.margin is None:
         return []
     result = []
@@ -179,7 +189,7 @@ def _noninferiority(study, question, scores):
         if i == study.reference:
             continue
         difference = intervals.over_readers_and_cases(scores[i] - scores[study.reference])
-        verdict = noninferiority.judge(difference, question.margin)
+        verdict = noninferiority.evaluate(difference, question.margin)
         result.append(
             {
                 "arm": name,
@@ -192,71 +202,14 @@ def _noninferiority(study, question, scores):
     return result
 
 
-def _agreement(study, ratings, scale, chosen):
-    arms, readers, cases = chosen.scores.shape
-    images = chosen.scores.transpose(0, 2, 1).reshape(arms * cases, readers)
-    case = np.tile(np.arange(cases), arms)
-    by_arm = {
-        name: _measures(chosen.scores[i].T, scale, np.arange(cases), study.seed) for i, name in enumerate(study.arms)
-    }
-    pairs = itertools.combinations(range(readers), 2)
-    return {
-        "all images": _measures(images, scale, case, study.seed),
-        "by arm": by_arm,
-        "reader pairs": [
-            {
-                "first": ratings.readers[i],
-                "second": ratings.readers[j],
-                **_two(images[:, [i, j]], scale, case, study.seed),
-            }
-            for i, j in pairs
-        ],
-        "within reader": _within(ratings, scale, chosen, study.seed),
-    }
-
-
-def _measures(images, scale, case, seed):
-    found = {
-        **intraclass(images),
-        "alpha": agreement.krippendorff_alpha(images, scale, case, seed=seed),
-        "AC2": agreement.gwet_ac2(images, scale, case, seed=seed),
-        "exact": agreement.raw_agreement(images, scale, case, seed=seed),
-        "within 1": agreement.raw_agreement(images, scale, case, within=1, seed=seed),
-    }
-    return {name: dataclasses.asdict(value) for name, value in found.items()}
-
-
-def _two(images, scale, case, seed):
-    both = ~np.isnan(images).any(axis=1)
-    if not both.any():
-        empty = dataclasses.asdict(Coefficient(None, None, None, 0, "no image that both judged"))
-        return {"images": 0, "kappa": empty, "exact": empty, "within 1": empty}
-    images, case = images[both], case[both]
-    found = {
-        "kappa": agreement.weighted_kappa(images[:, 0], images[:, 1], scale, case, seed),
-        "exact": agreement.raw_agreement(images, scale, case, seed=seed),
-        "within 1": agreement.raw_agreement(images, scale, case, within=1, seed=seed),
-    }
-    return {"images": int(both.sum()), **{name: dataclasses.asdict(value) for name, value in found.items()}}
-
-
-def _within(ratings, scale, chosen, seed):
-    result = []
-    for i, reader in enumerate(ratings.readers):
-        own = chosen.reader == i
-        pairs = np.stack([chosen.first[own], chosen.again[own]], axis=1).astype(np.float64)
-        result.append({"reader": reader, **_two(pairs, scale, chosen.case[own], seed)})
-    return result
-
-
-def _times(study, ratings):
+def _times(study: Study, ratings: Ratings) -> dict:
     seconds, arm, reader = selection.reading_times(study, ratings)
-    by_arm = {name: _spread(seconds[arm == i]) for i, name in enumerate(study.arms)}
-    by_reader = {name: _spread(seconds[reader == i]) for i, name in enumerate(ratings.readers)}
-    return {"all": _spread(seconds), "by arm": by_arm, "by reader": by_reader}
+    by_arm = {name: _quartiles(seconds[arm == i]) for i, name in enumerate(study.arms)}
+    by_reader = {name: _quartiles(seconds[reader == i]) for i, name in enumerate(ratings.readers)}
+    return {"all": _quartiles(seconds), "by arm": by_arm, "by reader": by_reader}
 
 
-def _spread(seconds):
+def _quartiles(seconds: np.ndarray) -> dict:
     if not len(seconds):
         return {"images": 0, "median": None, "quarter": None, "three_quarters": None, "total": 0.0}
     quarter, median, three_quarters = np.quantile(seconds, (0.25, 0.5, 0.75))
@@ -269,13 +222,13 @@ def _spread(seconds):
     }
 
 
-def _preferences(study, compared):
+def _preferences(study: Study, compared: Preferences | None) -> dict | None:
     if compared is None:
         return None
-    # Where only some arms were put side by side, the others have no strength.
+    # Arms without paired comparisons have no strength.
     used = np.unique([compared.left, compared.right])
     first, second = (np.searchsorted(used, side) for side in (compared.left, compared.right))
-    found = preferences.strengths(first, second, compared.choice, len(used), compared.reader, compared.case)
+    fit = preferences.strengths(first, second, compared.choice, len(used), compared.reader, compared.case)
     left, right = int((compared.choice > 0).sum()), int((compared.choice < 0).sum())
     names = [study.arms[i] for i in used]
     return {
@@ -284,34 +237,37 @@ def _preferences(study, compared):
         "left": left,
         "right": right,
         "none": len(compared.choice) - left - right,
-        "ties": found.ties,
-        "note": found.note,
-        "arms": {name: _strength(found, i) for i, name in enumerate(names)},
-        "pairs": [_duel(found, names, i, j) for i, j in itertools.combinations(range(len(names)), 2)],
+        "ties": fit.ties,
+        "note": fit.note,
+        "arms": {name: _strength(fit, i) for i, name in enumerate(names)},
+        "pairs": [_paired_counts(fit, names, i, j) for i, j in itertools.combinations(range(len(names)), 2)],
     }
 
 
-def _duel(found, names, i, j):
+def _paired_counts(fit: Strengths, names: list[str], i: int, j: int) -> dict:
     return {
         "first": names[j],
         "second": names[i],
-        "first_preferred": int(found.wins[j, i]),
-        "second_preferred": int(found.wins[i, j]),
-        "none": int(found.tied[i, j]),
+        "first_preferred": int(fit.wins[j, i]),
+        "second_preferred": int(fit.wins[i, j]),
+        "none": int(fit.tied[i, j]),
     }
 
 
-def _strength(found, arm):
-    parts = {"log_strength": found.log_strength, "low": found.low, "high": found.high}
+def _strength(fit: Strengths, arm: int) -> dict:
+    parts = {"log_strength": fit.log_strength, "low": fit.low, "high": fit.high}
     return {name: None if values is None else float(values[arm]) for name, values in parts.items()}
 
 
-def _finite(value):
-    """Returns the same with plain numbers, and None for what is not finite; JSON knows neither nan nor infinity."""
+def _to_json(value: typing.Any) -> typing.Any:
+    """Returns plain Python numbers, `None` for those that are not finite: JSON has neither nan nor infinity."""
     if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: _to_json(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [_to_json(part) for part in value]
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value
+
+
+__getattr__ = renamed(__name__, summarise="summarize")

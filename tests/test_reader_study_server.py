@@ -1,4 +1,4 @@
-"""The server as pages see it: what it refuses, what it tells, and what survives when it is killed."""
+"""The server: requests it refuses, content it sends, and durability of answers when it is killed."""
 
 import concurrent.futures
 import http.client
@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from study_helpers import ARMS, ROOT, Client, answer, build, checks, kill, process, served
+from reader_study_helpers import ARMS, ROOT, Client, answer, build, checks, kill, process, served
 
 from tfmisr.reader_study import frozen, security, verification
 from tfmisr.reader_study.store import Store
@@ -102,7 +102,7 @@ def test_crawl_of_a_whole_reading_finds_no_arm_and_equal_lengths(anna, store):
 
 
 # R-02
-def test_image_of_another_reader_or_of_nobody_is_not_there(anna, store, url):
+def test_image_of_another_reader_or_of_none_is_not_found(anna, store, url):
     ben = Client(url, store.add_reader("ben"))
     token = ben.get("/api/state")["trial"]["panes"][0][1]
     assert ben.ask("GET", f"/image/{token}")[0] == 200
@@ -127,7 +127,7 @@ def test_second_answer_is_a_conflict(anna):
 
 
 # R-13
-def test_another_browser_goes_on_where_the_first_one_stopped(anna, url):
+def test_another_browser_resumes_where_the_first_one_stopped(anna, url):
     for _ in range(4):
         anna.commit(anna.get("/api/state")["trial"]["token"])
     state = Client(url, anna.token).get("/api/state")
@@ -135,21 +135,21 @@ def test_another_browser_goes_on_where_the_first_one_stopped(anna, url):
 
 
 # R-10
-def test_display_check_is_taken_and_shown_to_the_office(anna, store, url):
+def test_display_check_is_stored_and_shown_to_the_coordinator(anna, store, url):
     assert anna.ask("POST", "/api/display", checks())[0] == 200
     assert anna.ask("POST", "/api/display", {**checks(), "ambient": "x"})[0] == 400
-    office = Client(url, store.new_admin())
-    found = office.get("/api/admin")
+    coordinator = Client(url, store.new_admin())
+    found = coordinator.get("/api/admin")
     assert found["readers"][0]["display"]["ambient"] == "dimmed"
     assert (found["readers"][0]["answered"], found["closed_at"]) == (0, None)
     assert not any(arm in json.dumps(found) for arm in ARMS)
 
 
 # R-16
-def test_office_and_readers_have_doors_of_their_own(anna, store, url):
-    office = Client(url, store.new_admin())
+def test_coordinator_and_readers_have_separate_tokens(anna, store, url):
+    coordinator = Client(url, store.new_admin())
     assert anna.ask("GET", "/api/admin")[0] == 401
-    assert office.ask("GET", "/api/state")[0] == 401
+    assert coordinator.ask("GET", "/api/state")[0] == 401
     for token in ("", "x", anna.token[:-1], anna.token + "x", anna.token.lower()):
         assert Client(url, token).ask("GET", "/api/state")[0] == 401
         assert Client(url, token).ask("POST", "/api/answer", {})[0] == 401
@@ -195,7 +195,7 @@ def test_rebound_name_gets_not_even_a_page(anna):
         (b"\xff\xfe", 400),
     ],
 )
-def test_body_that_is_no_answer_is_refused(anna, body, status):
+def test_invalid_answer_is_refused(anna, body, status):
     assert anna.ask("POST", "/api/answer", body)[0] == status
 
 
@@ -222,7 +222,7 @@ def test_chunks_without_a_length_are_refused(anna):
 
 
 # R-02
-def test_page_is_told_what_is_listed_here_and_nothing_more(anna):
+def test_page_gets_what_is_listed_here_and_nothing_more(anna):
     state = anna.get("/api/state")
     assert set(state) == {
         *("title", "instructions", "questions", "preference", "interpolation", "break_minutes", "allow_back", "phase"),
@@ -303,15 +303,15 @@ def test_pages_ask_no_third_party(anna):
     [
         (("--host", "0.0.0.0"), "can be reached from other computers; give --tls_certificate"),
         (("--host", "192.0.2.1"), "can be reached from other computers"),
-        (("--host", "0.0.0.0", "--insecure_http"), "--name must say by which name"),
-        (("--tls_key", "key.pem"), "--tls_certificate and --tls_key go together"),
+        (("--host", "0.0.0.0", "--insecure_http"), "--name must give the host name"),
+        (("--tls_key", "key.pem"), "--tls_certificate and --tls_key must be given together"),
         (("--tls_key", "no.pem", "--tls_certificate", "no.pem"), "certificate or key cannot be used: No such file"),
         (("--tls_key", "setup.cfg", "--tls_certificate", "setup.cfg"), "certificate or key cannot be used"),
         (("--host", "reading.example"), "--host must be an address"),
         (("--port", "70000"), "port must be 0 to 65535. Received: 70000"),
     ],
 )
-def test_address_that_is_not_safe_is_refused(study, arguments, expected):
+def test_unsafe_address_is_refused(study, arguments, expected):
     command = [sys.executable, "-m", "tfmisr.reader_study", "serve", str(study.folder), *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and expected in done.stderr and "Traceback" not in done.stderr
@@ -319,7 +319,7 @@ def test_address_that_is_not_safe_is_refused(study, arguments, expected):
 
 # R-16
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
-def test_https_serves_and_says_so(study, tmp_path):
+def test_https_is_served_and_printed(study, tmp_path):
     with Store(study) as store:
         token = store.add_reader("anna")
     pair = [str(tmp_path / name) for name in ("certificate.pem", "key.pem")]
@@ -416,7 +416,7 @@ def test_commands_end_a_study(study, tmp_path):
     added = run("readers", study.folder, "--add", "anna", "ben", "--admin", "--url", "https://reading.example")
     names = [line.split("\t")[0] for line in added.stdout.splitlines()]
     assert names == ["anna", "ben", "progress"] and "https://reading.example/#" in added.stdout
-    assert "anna\t0 of 21\tnot begun" in run("readers", study.folder).stdout
+    assert "anna\t0 of 21\tnot started" in run("readers", study.folder).stdout
     assert run("readers", study.folder, "--add", "anna").returncode == 2
     assert run("readers", study.folder, "--reissue", "carl").returncode == 2
     assert run("verify", study.folder).returncode == 0
@@ -427,5 +427,5 @@ def test_commands_end_a_study(study, tmp_path):
     head = done.stdout.split()[-1]
     assert run("verify", study.folder, "--head", head).returncode == 0
     wrong = run("verify", study.folder, "--head", "0" * 64)
-    assert wrong.returncode == 1 and "its end was cut off" in wrong.stdout
+    assert wrong.returncode == 1 and "it was truncated" in wrong.stdout
     assert "expected a study at" in run("serve", tmp_path / "nowhere").stderr

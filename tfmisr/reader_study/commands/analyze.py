@@ -1,5 +1,6 @@
-"""The sub-command `analyse`: from the ratings to the report."""
+"""The sub-command `analyze`: from the exported ratings to the statistical report."""
 
+import argparse
 import json
 import pathlib
 
@@ -9,24 +10,24 @@ from tfmisr.edge.files import write_text
 from tfmisr.edge.text import counted
 
 
-def add_parser(subparsers):
-    """Adds the sub-command's parser and returns it."""
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the parser of the sub-command and returns it."""
     parser = subparsers.add_parser(
-        "analyse",
-        help="compute the results and write the report",
+        "analyze",
+        help="compute the statistics and write the report",
         description="Writes report.html, results.json and the tables as CSV: mean scores with intervals over readers "
         "and cases, the ordinal mixed model of all pairs of arms, non-inferiority, agreement, reading times.",
     )
     parser.add_argument(
-        "folder", metavar="DIR", help="what export has written, or the study itself, which is exported first"
+        "folder", metavar="DIR", help="folder of an export, or of a study, which is then exported first"
     )
-    parser.add_argument("--output", required=True, metavar="REPORT", help="folder to write; files there are replaced")
-    parser.add_argument("--force", action="store_true", help="export though the study is open or was changed")
+    parser.add_argument("--output", required=True, metavar="REPORT", help="output folder; existing files are replaced")
+    parser.add_argument("--force", action="store_true", help="export although the study is open or was changed")
     return parser
 
 
-def run(arguments) -> int:
-    """Runs the sub-command; see `--help`."""
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the sub-command and returns its exit status; see `--help`."""
     from tfmisr.reader_study.report import page, tables
     from tfmisr.reader_study.report.table import as_csv
     from tfmisr.reader_study.statistics import ratings, summary
@@ -37,8 +38,8 @@ def run(arguments) -> int:
     study = ratings.read_study(folder / "study.json")
     answers = ratings.read_ratings(folder / "ratings.csv", study)
     compared = ratings.read_preferences(folder / "preferences.csv", study, answers.readers)
-    results = summary.summarise(study, answers, compared)
-    files = {f"{name}.csv": as_csv(table, study.simulated) for name, table in tables.every(results).items()}
+    results = summary.summarize(study, answers, compared)
+    files = {f"{name}.csv": as_csv(table, study.simulated) for name, table in tables.all_tables(results).items()}
     files["results.json"] = json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     files["report.html"] = page.page(results)
     cli.require_writable(output)
@@ -54,12 +55,12 @@ def run(arguments) -> int:
     return 0
 
 
-def _exported(folder, output, force):
-    """Returns a folder with ratings.csv: the one that was given, or a new one beside the report."""
+def _exported(folder: pathlib.Path, output: pathlib.Path, force: bool) -> pathlib.Path:
+    """Returns a folder with ratings.csv: the given one, or a new export inside the report's folder."""
     if (folder / "ratings.csv").is_file():
         return folder
     if not folder.is_dir():
-        raise InputError(f"expected a folder that export or build has written. Received: {folder}")
+        raise InputError(f"expected a folder that export or build wrote. Received: {folder}")
     from tfmisr.reader_study import exporting
     from tfmisr.reader_study.frozen import Study
     from tfmisr.reader_study.store import Store

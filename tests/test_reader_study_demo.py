@@ -1,4 +1,4 @@
-"""The demonstration: one command from the study file to the report, with readers that are no people."""
+"""The demonstration: one command from the study file to the report, with simulated readers."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from tfmisr.reader_study.commands import demo
 
 
 @pytest.mark.large
-def test_one_command_builds_reads_and_analyses_and_says_that_nobody_read(tmp_path, capsys, phantoms):
+def test_one_command_builds_answers_and_analyzes_a_study_marked_as_simulated(tmp_path, capsys, phantoms):
     output = tmp_path / "demo"
     assert study.main(["demo", "--output", str(output), "--readers", "3", "--data_dir", phantoms]) == 0
     assert "SIMULATED READERS" in capsys.readouterr().out

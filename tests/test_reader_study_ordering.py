@@ -1,4 +1,4 @@
-"""Who sees what when: reproducible, balanced, far enough apart."""
+"""Randomization: reproducible, balanced, with minimum distances."""
 
 import collections
 import dataclasses
@@ -13,7 +13,7 @@ CASES, ARMS = tuple(f"c{i}" for i in range(12)), ("a", "b", "c", "d")
 PLAN = Plan(CASES, ("t1", "t2"), ARMS, (), 3, 0.15, 8, 4)
 
 
-def judged(plan, reader):
+def rated(plan, reader):
     return [trial for trial in order(plan, reader) if not trial.training]
 
 
@@ -25,8 +25,8 @@ def test_same_reader_has_the_same_order_and_another_has_another():
 
 
 # R-03
-def test_every_case_meets_every_arm_once_beside_repetitions():
-    trials = [trial for trial in judged(PLAN, "anna") if not trial.repeat]
+def test_every_case_has_every_arm_once_besides_repeats():
+    trials = [trial for trial in rated(PLAN, "anna") if not trial.repeat]
     assert collections.Counter((t.case, t.arms) for t in trials) == {(c, (a,)): 1 for c in CASES for a in ARMS}
 
 
@@ -44,17 +44,17 @@ def test_images_of_one_case_are_far_enough_apart(reader):
 # R-03
 def test_arms_are_balanced_over_thirds():
     for reader in range(50):
-        trials = [t for t in judged(PLAN, str(reader)) if not t.repeat]
+        trials = [t for t in rated(PLAN, str(reader)) if not t.repeat]
         for third in np.array_split(np.arange(len(trials)), 3):
             counts = collections.Counter(trials[i].arms for i in third)
             assert len(counts) == 4 and max(counts.values()) - min(counts.values()) <= 3
 
 
 # R-03
-def test_over_1000_readers_every_place_has_every_arm_and_case_equally_often():
+def test_over_1000_readers_arms_and_cases_are_uniform_at_every_position():
     stats = pytest.importorskip("scipy.stats")
     plan = dataclasses.replace(PLAN, cases=CASES[:6], repeat_distance=5, min_distance=3)
-    rows = [judged(plan, f"reader {i}") for i in range(1000)]
+    rows = [rated(plan, f"reader {i}") for i in range(1000)]
     lowest = []
     for what, kinds in ((lambda t: t.arms[0], 4), (lambda t: t.case, 6)):
         for place in range(len(rows[0])):
@@ -72,7 +72,7 @@ def test_over_1000_readers_every_arm_follows_every_other_equally_often():
     plan = dataclasses.replace(PLAN, cases=CASES[:6], repeats=0.0, min_distance=3)
     pairs = collections.Counter()
     for reader in range(1000):
-        trials = judged(plan, str(reader))
+        trials = rated(plan, str(reader))
         place = reader % (len(trials) - 1)  # one pair a reader, so that the counts are independent
         pairs[trials[place].arms + trials[place + 1].arms] += 1
     unequal = [n for (first, second), n in pairs.items() if first != second]
@@ -80,7 +80,7 @@ def test_over_1000_readers_every_arm_follows_every_other_equally_often():
 
 
 # R-04
-def test_training_comes_first_and_repetitions_come_late_and_from_all_arms():
+def test_training_comes_first_and_repeats_come_late_and_from_all_arms():
     for reader in range(30):
         trials = order(PLAN, str(reader))
         assert [t.training for t in trials] == [True] * 8 + [False] * (len(trials) - 8)
@@ -97,7 +97,7 @@ def test_training_comes_first_and_repetitions_come_late_and_from_all_arms():
 
 # R-04
 def test_sessions_part_the_arms_of_a_case():
-    trials = judged(dataclasses.replace(PLAN, sessions=2), "anna")
+    trials = rated(dataclasses.replace(PLAN, sessions=2), "anna")
     assert [t.session for t in trials] == sorted(t.session for t in trials)
     for session in (1, 2):
         own = [t for t in trials if t.session == session and not t.repeat]
@@ -107,20 +107,20 @@ def test_sessions_part_the_arms_of_a_case():
 
 # R-03
 @pytest.mark.parametrize("sessions", [2, 4])
-def test_repetitions_keep_their_distance_over_the_end_of_a_session(sessions):
+def test_repeats_keep_their_distance_across_sessions(sessions):
     plan = dataclasses.replace(PLAN, sessions=sessions, min_distance=4, repeats=0.2)
     for reader in range(60):
-        row = [trial.case for trial in judged(plan, str(reader))]
+        row = [trial.case for trial in rated(plan, str(reader))]
         assert all(len(set(row[at : at + 4])) == 4 for at in range(len(row) - 3))
 
 
 # R-03
-def test_preferences_come_last_and_each_pair_stands_both_ways_round():
+def test_paired_comparisons_come_last_and_balance_left_and_right():
     stats = pytest.importorskip("scipy.stats")
     plan = dataclasses.replace(PLAN, pairs=(("a", "b"), ("a", "c"), ("b", "c")))
     sides = collections.Counter()
     for reader in range(200):
-        trials = judged(plan, str(reader))
+        trials = rated(plan, str(reader))
         assert [len(t.arms) for t in trials] == [1] * 55 + [2] * 36
         preferences = trials[55:]
         expected = {(c, p): 1 for c in CASES for p in plan.pairs}
@@ -131,6 +131,6 @@ def test_preferences_come_last_and_each_pair_stands_both_ways_round():
     assert stats.chisquare(list(sides.values())).pvalue > 0.001 and len(sides) == 6
 
 
-def test_distances_without_a_place_are_told():
-    with pytest.raises(InputError, match="no place for 2 repetitions"):
+def test_infeasible_distances_are_an_input_error():
+    with pytest.raises(InputError, match="no position for 2 repeats"):
         order(Plan(("c1", "c2"), (), ("a", "b"), (), 0, 0.5, 9, 1), "anna")

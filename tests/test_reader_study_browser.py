@@ -8,9 +8,9 @@ import dicom_sources
 import numpy as np
 import PIL.Image
 import pytest
-from study_helpers import build, kill, process, served, values
+from reader_study_helpers import build, kill, process, served, values
 
-from tfmisr.reader_study import building, design, verification, windowing
+from tfmisr.reader_study import building, study_file, verification, windowing
 from tfmisr.reader_study.store import Store
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -130,7 +130,7 @@ def dicom_study(folder, *sources, **changes):
         ds.save_as(source / f"{number}.dcm", enforce_file_format=True)
     said = values(source, cases=1, training=0) | {"order": {"repeats": 0.0, "min_distance": 1}} | changes
     said["cases"] = {"files": ["*.dcm"], "count": len(sources), "training": 0}
-    return building.build(design.from_dict(said, "test", source), folder / "study")
+    return building.build(study_file.from_dict(said, "test", source), folder / "study")
 
 
 def found_at(pane, expected):
@@ -145,7 +145,7 @@ def found_at(pane, expected):
 
 
 def expected_screen(study, trial, window):
-    shown = study.shown(trial.case)
+    shown = study.presentation(trial.case)
     numbers = study.pixels(trial.case, trial.arms[0]).astype(np.float64)
     padding = (numbers >= shown.padding[0]) & (numbers <= shown.padding[1]) if shown.padding else None
     stored = (numbers + shown.offset) * shown.slope + shown.intercept
@@ -176,22 +176,25 @@ def test_every_pixel_is_windowed_as_numpy_does_it(renderer, page, tmp_path):
         assert store.displays(1)[0]["renderer"] == renderer and store.displays(1)[0]["windowing_exact"]
         for trial in store.trials(1)[:8]:
             page.press("o")
-            assert found_at(page.panes()[0], expected_screen(study, trial, study.shown(trial.case).window)) is not None
+            assert (
+                found_at(page.panes()[0], expected_screen(study, trial, study.presentation(trial.case).window))
+                is not None
+            )
             page.press("w", "w", "w", "d", "d")
             changed = page.panes()[0]
             page.answer("4", "3")
             *_, kept = list(store.commits(1))[-1]
             window = windowing.Window(
-                kept["window_center"], kept["window_width"], study.shown(trial.case).window.function
+                kept["window_center"], kept["window_width"], study.presentation(trial.case).window.function
             )
-            assert window != study.shown(trial.case).window
+            assert window != study.presentation(trial.case).window
             assert found_at(changed, expected_screen(study, trial, window)) is not None
         assert len({trial.case for trial in store.trials(1)[:8]}) == 4
     assert page.complaints() == []
 
 
 #
-def test_image_enlarged_without_smoothing_has_each_pixel_as_a_square_in_both_renderers(new_page, tmp_path):
+def test_nearest_magnification_shows_each_pixel_as_a_square_in_both_renderers(new_page, tmp_path):
     noise = np.random.default_rng(0).integers(0, 4096, (64, 96)).astype(np.uint16)
     kinds = {"BitsStored": 12, "Modality": "CR", "WindowCenter": 2048, "WindowWidth": 4096}
     sources = [dicom_sources.ct(noise, **kinds) for _ in range(2)]
@@ -206,7 +209,7 @@ def test_image_enlarged_without_smoothing_has_each_pixel_as_a_square_in_both_ren
             page.press("o", "+")
             pictures.append(page.panes()[0])
         trial = store.waiting(1)[0]
-    small = expected_screen(study, trial, study.shown(trial.case).window)
+    small = expected_screen(study, trial, study.presentation(trial.case).window)
     place = (np.arange(120) + 0.5) / 1.25  # 96 pixels are 120 on the screen, 64 are 80
     expected = small[place[:80].astype(int)][:, place.astype(int)]
     assert np.unique(expected).size > 100
@@ -216,7 +219,7 @@ def test_image_enlarged_without_smoothing_has_each_pixel_as_a_square_in_both_ren
 
 
 #
-def test_smooth_enlargement_is_bilinear_at_full_depth_in_both_renderers(new_page, tmp_path):
+def test_smooth_magnification_is_bilinear_at_full_depth_in_both_renderers(new_page, tmp_path):
     pixels = dicom_sources.smooth(48, 64, 0, 4000, np.uint16)
     kinds = {"BitsStored": 12, "Modality": "CR", "WindowCenter": 2000, "WindowWidth": 60}
     study = dicom_study(tmp_path, dicom_sources.ct(pixels, **kinds), dicom_sources.ct(pixels, **kinds))
@@ -254,7 +257,7 @@ def test_whole_study_by_keyboard_with_reload_and_another_browser(new_page, tmp_p
         page.begin()
         assert page.text("block") == "Training"
         page.press("4", Keys.ENTER)
-        page.until(lambda: page.text("hint") == "This question has no answer yet.")
+        page.until(lambda: page.text("hint") == "Please answer this question first.")
         assert store.last(1) is None
         page.press("2", Keys.ENTER)
         page.until(lambda: page.shown("note"))
@@ -315,7 +318,7 @@ def test_panes_stay_together_under_wheel_and_drag(page, tmp_path):
 
 #
 @pytest.mark.parametrize("width,height,ratio", [(1366, 768, 1), (1280, 720, 1.5), (3840, 2160, 1), (1920, 1080, 2)])
-def test_canvas_has_the_screens_own_pixels_and_all_is_in_sight(width, height, ratio, page, tmp_path):
+def test_canvas_has_physical_screen_pixels_and_the_layout_fits_the_window(width, height, ratio, page, tmp_path):
     study = build(tmp_path, display={"panes": ["lr", "rated"]})
     page.size(width, height, ratio)
     with Store(study) as store, served(store) as url:
@@ -378,7 +381,7 @@ def test_time_in_another_tab_is_idle(page, tmp_path):
 
 
 #
-def test_last_answer_can_be_taken_back_where_allowed(page, tmp_path):
+def test_last_answer_can_be_revised_if_allowed(page, tmp_path):
     with Store(build(tmp_path, training=0, reading={"allow_back": True})) as store, served(store) as url:
         page.open(url, store.add_reader("anna"))
         page.begin()
@@ -392,7 +395,7 @@ def test_last_answer_can_be_taken_back_where_allowed(page, tmp_path):
 
 
 #
-def test_server_killed_under_the_page_loses_nothing_and_the_page_goes_on(page, tmp_path):
+def test_killed_server_loses_no_answer_and_the_page_continues(page, tmp_path):
     study = build(tmp_path, training=0)
     with Store(study) as store:
         token = store.add_reader("anna")
@@ -429,7 +432,7 @@ def test_two_readers_at_once_in_two_browsers(new_page, tmp_path):
 
 
 #
-def test_browser_asks_this_server_alone_and_keeps_no_token_in_its_address(page, tmp_path):
+def test_browser_contacts_this_server_only_and_removes_the_token_from_the_address(page, tmp_path):
     with Store(build(tmp_path)) as store, served(store) as url:
         token = store.add_reader("anna")
         page.open(url, token)
@@ -450,18 +453,18 @@ def test_browser_asks_this_server_alone_and_keeps_no_token_in_its_address(page, 
 
 
 #
-def test_office_sees_progress_and_wrong_links_see_nothing(page, tmp_path):
+def test_coordinator_sees_progress_and_wrong_links_see_nothing(page, tmp_path):
     with Store(build(tmp_path)) as store, served(store) as url:
         store.add_reader("anna")
         page.driver.get(f"{url}/admin#{store.new_admin()}")
         page.until(lambda: page.shown("progress"))
         assert "anna 0 of 17 0 not yet" in page.text("progress")
         page.open(url, "wrong" * 8)
-        assert "not valid" in page.text("message")
+        assert "no longer valid" in page.text("message")
 
 
 #
-def test_office_page_goes_on_when_the_server_is_back(page, tmp_path):
+def test_coordinator_page_continues_when_the_server_is_back(page, tmp_path):
     with Store(build(tmp_path)) as store, served(store) as url:
         page.driver.get(f"{url}/admin#{store.new_admin()}")
         page.until(lambda: page.shown("progress"))
@@ -526,14 +529,14 @@ def test_two_panes_are_redrawn_within_a_frame(side, page, tmp_path):
 
 
 #
-def test_redraw_time_of_the_readers_own_screen_is_kept(page, tmp_path):
+def test_redraw_time_of_the_readers_display_is_stored(page, tmp_path):
     with Store(build(tmp_path)) as store, served(store) as url:
         page.open(url, store.add_reader("anna"))
         page.begin()
         assert store.displays(1)[0]["redraw_ms"] > 0
 
 
-def test_lost_graphics_card_is_replaced_by_the_plain_canvas(page, tmp_path):
+def test_lost_webgl_context_is_replaced_by_the_2d_canvas(page, tmp_path):
     with Store(build(tmp_path)) as store, served(store) as url:
         page.open(url, store.add_reader("anna"), "webgl2")
         page.begin()

@@ -60,8 +60,8 @@ def test_readers_of_one_mind_widen_the_interval():
     "wins, ties, arms, why",
     [
         ([[0, 5], [0, 0]], None, 2, "some arm always won"),
-        ([[0, 0], [0, 0]], [[0, 5], [0, 0]], 2, "nobody ever preferred"),
-        ([[0, 5, 0], [2, 0, 0], [0, 0, 0]], None, 3, "never compared"),
+        ([[0, 0], [0, 0]], [[0, 5], [0, 0]], 2, "no image was ever preferred"),
+        ([[0, 5, 0], [2, 0, 0], [0, 0, 0]], None, 3, "not compared"),
     ],
 )
 def test_r22_degenerate_comparisons_give_a_sentence(wins, ties, arms, why):

@@ -87,7 +87,7 @@ def test_r22_perfect_agreement_is_one_everywhere():
 
 
 @pytest.mark.parametrize("within, value", [(0, 0.0), (2, 1.0)])
-def test_r22_interval_without_width_is_none(within, value):
+def test_r22_interval_of_width_zero_is_none(within, value):
     # Seven images of which none, or each, agrees: drawn again they are the same, which is no certainty.
     images = np.array([[1, 3]] * 7)
     found = agreement.raw_agreement(images, 5, range(7), within=within)
@@ -100,7 +100,7 @@ def test_r22_equal_answers_have_no_chance_corrected_agreement_but_full_raw_agree
     for found in (agreement.krippendorff_alpha(images, 5, range(6)), *icc.intraclass(images).values()):
         assert found.value is None and "all answers are equal" in found.note
     kappa = agreement.weighted_kappa(images[:, 0], images[:, 1], 5, range(6))
-    assert kappa.value is None and "no spread" in kappa.note
+    assert kappa.value is None and "no variation" in kappa.note
     assert agreement.gwet_ac2(images, 5, range(6)).value == 1
     assert agreement.raw_agreement(images, 5, range(6)).value == 1
 
@@ -114,7 +114,7 @@ def test_r22_equal_answers_have_no_chance_corrected_agreement_but_full_raw_agree
         ([[1, 5], [5, 1]], "same mean score"),
     ],
 )
-def test_r22_icc_without_a_value_says_why(images, why):
+def test_r22_icc_without_a_value_gives_the_reason(images, why):
     for found in icc.intraclass(np.array(images)).values():
         assert found.value is None and why in found.note
 

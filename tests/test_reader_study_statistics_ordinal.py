@@ -108,10 +108,10 @@ def test_answers_without_an_estimate_are_refused_with_the_reason(scores, why):
         ordinal.fit(scores, [0, 1] * 4, [0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0, 1, 1])
 
 
-def test_contributions_foretell_what_leaving_a_reader_and_case_out_does():
+def test_pseudovalues_predict_the_effect_of_leaving_a_reader_and_case_out():
     score, arm, reader, case = arithmetic_scores(cases=30)
     fit = ordinal.fit(score, arm, reader, case)
-    found = influence.contributions(fit, arm, reader, case)
+    found = influence.pseudovalues(fit, arm, reader, case)
     assert found.shape == (4, 5, 30)
     foretold, seen = [], []
     for j, k in [(0, 3), (2, 11), (4, 20), (1, 29), (3, 7), (0, 17)]:
@@ -124,9 +124,9 @@ def test_contributions_foretell_what_leaving_a_reader_and_case_out_does():
     np.testing.assert_allclose(np.std(foretold), np.std(seen), rtol=0.15)
 
 
-def test_contributions_are_missing_where_answers_are():
+def test_pseudovalues_are_missing_where_answers_are():
     score, arm, reader, case = arithmetic_scores(3, 10, 2)
     kept = ~((reader == 1) & (case == 4))
     fit = ordinal.fit(score[kept], arm[kept], reader[kept], case[kept])
-    found = influence.contributions(fit, arm[kept], reader[kept], case[kept])
+    found = influence.pseudovalues(fit, arm[kept], reader[kept], case[kept])
     assert np.isnan(found[:, 1, 4]).all() and np.isnan(found).sum() == 2

@@ -10,11 +10,11 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-import study_helpers
+import reader_study_helpers
 
 from tfmisr.edge.errors import InputError
 from tfmisr.reader_study import __main__ as study
-from tfmisr.reader_study.report import formats, page, table, tables, words
+from tfmisr.reader_study.report import formats, page, sentences, table, tables
 from tfmisr.reader_study.statistics import agreement, ratings, summary
 
 STAMP = "SIMULATED READERS"
@@ -22,7 +22,7 @@ STAMP = "SIMULATED READERS"
 
 @pytest.fixture(scope="module", autouse=True)
 def few_resamples():
-    """What intervals of agreement cost is no matter here."""
+    """Few resamples: the precision of the intervals of agreement does not matter here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(agreement, "RESAMPLES", 50)
         yield
@@ -54,7 +54,7 @@ def exported(tmp_path_factory):
 def report(exported, tmp_path_factory):
     """Its report."""
     folder = tmp_path_factory.mktemp("report")
-    assert study.main(["analyse", str(exported), "--output", str(folder)]) == 0
+    assert study.main(["analyze", str(exported), "--output", str(folder)]) == 0
     return folder
 
 
@@ -94,7 +94,7 @@ def described(exported, folder, change):
 def results(folder):
     found = ratings.read_study(folder / "study.json")
     answers = ratings.read_ratings(folder / "ratings.csv", found)
-    return summary.summarise(
+    return summary.summarize(
         found, answers, ratings.read_preferences(folder / "preferences.csv", found, answers.readers)
     )
 
@@ -130,14 +130,14 @@ def test_simulated_readers_are_stamped_on_every_page_table_and_file(report):
     assert '@top-center { content: "SIMULATED READERS"' in text  # of each printed page
 
 
-def test_simulated_export_says_so_in_every_row(exported):
+def test_simulated_export_is_marked_in_every_row(exported):
     assert json.loads((exported / "study.json").read_text())["simulated"] is True
     for name in ("ratings.csv", "preferences.csv"):
         for row in rows(exported / name):
             assert row["reader"].startswith("simulated-") and STAMP in row["software_version"]
 
 
-def test_people_are_not_stamped_and_one_simulated_reader_among_them_is_enough(exported, tmp_path):
+def test_report_is_stamped_if_and_only_if_a_reader_is_simulated(exported, tmp_path):
     def people(values):
         del values["simulated"]
         values["title"] = "A study"
@@ -148,7 +148,7 @@ def test_people_are_not_stamped_and_one_simulated_reader_among_them_is_enough(ex
 
     found = results(described(exported, tmp_path / "people", people))
     assert "warning" not in found and 'class="stamp"' not in page.page(found)
-    assert all("warning" not in table.as_csv(t, False).partition("\n")[0] for t in tables.every(found).values())
+    assert all("warning" not in table.as_csv(t, False).partition("\n")[0] for t in tables.all_tables(found).values())
     assert results(described(exported, tmp_path / "one", one))["warning"] == STAMP
 
 
@@ -164,8 +164,8 @@ def test_r18_counts_and_means_are_those_of_the_first_readings(exported, report):
         assert sum(int(row[f"score_{i}"]) for i in range(1, 6)) == int(row["answers"])
 
 
-def test_r18_bootstrap_over_readers_and_cases_stands_on_the_page(found):
-    shown = tables.every(found)
+def test_r18_bootstrap_over_readers_and_cases_is_on_the_page(found):
+    shown = tables.all_tables(found)
     for name, ends in (("counts", {}), ("pairs", {"sign": True})):
         place = shown[name].header.index("bootstrap")
         records = [r for q in found["questions"].values() for r in _bootstrapped(q, name)]
@@ -184,19 +184,21 @@ def test_r24_plan_of_the_study_file_is_in_the_report(exported, found, tmp_path):
     plan = "First A & B, -0.5 at most."
     planned = results(described(exported, tmp_path, lambda values: values["analysis"].update(plan=plan)))
     assert planned["study"]["plan"] == plan
-    assert "<dt>The plan, as fixed in the study file</dt><dd>First A &amp; B, −0.5 at most.</dd>" in page.page(planned)
-    assert found["study"]["plan"] == "" and "The plan" not in page.page(found)
+    assert "<dt>Analysis plan, as fixed in the study file</dt><dd>First A &amp; B, −0.5 at most.</dd>" in page.page(
+        planned
+    )
+    assert found["study"]["plan"] == "" and "Analysis plan" not in page.page(found)
 
 
 def test_r24_refused_analysis_leaves_no_folder(tmp_path):
-    study_helpers.build(tmp_path)
+    reader_study_helpers.build(tmp_path)
     with pytest.raises(InputError, match="the study is open"):
-        study.main(["analyse", str(tmp_path / "study"), "--output", str(tmp_path / "report")])
+        study.main(["analyze", str(tmp_path / "study"), "--output", str(tmp_path / "report")])
     assert not (tmp_path / "report").exists()
 
 
 def test_strengths_of_preferences_stand_in_a_table(found):
-    shown = tables.every(found)["strengths"]
+    shown = tables.all_tables(found)["strengths"]
     arms = found["preferences"]["arms"]
     assert [row[0] for row in shown.rows] == list(arms)
     for row, record, arm in zip(shown.rows, shown.records, arms.values(), strict=True):
@@ -205,7 +207,7 @@ def test_strengths_of_preferences_stand_in_a_table(found):
     assert "strengths.csv" in page.page(found)
 
 
-def test_r04_training_counts_for_nothing(exported, found, tmp_path):
+def test_r04_training_is_excluded(exported, found, tmp_path):
     spoiled = changed(exported, tmp_path, lambda r: {**r, "score": "1"} if r["training"] == "1" else r)
     assert results(spoiled)["questions"] == found["questions"]
 
@@ -223,7 +225,7 @@ def test_second_reading_without_its_flag_is_a_repeat(exported, found, tmp_path):
     assert results(unflagged)["questions"] == found["questions"]
 
 
-def test_repeat_without_its_first_reading_counts_for_nothing(exported, tmp_path):
+def test_repeat_without_its_first_reading_is_excluded(exported, tmp_path):
     again = next(row for row in rows(exported / "ratings.csv") if row["repeat"] == "1")
     image = [again[key] for key in ("reader", "case", "arm")]
     same = [row for row in rows(exported / "ratings.csv") if [row[key] for key in ("reader", "case", "arm")] == image]
@@ -253,13 +255,13 @@ def test_r24_flow_adds_up(found):
         ({"patients": 4}, "The 6 cases are of 4 patients"),
     ],
 )
-def test_r24_what_limits_the_numbers_stands_at_the_head(changes, said, exported, tmp_path, capsys):
+def test_r24_limitations_are_at_the_head_of_the_report(changes, said, exported, tmp_path, capsys):
     folder = described(exported, tmp_path / "described", lambda values: values.update(changes))
     found = results(folder)
     assert len(found["study"]["cautions"]) == 1 and said in found["study"]["cautions"][0]
     text = page.page(found)
-    assert text.index(html.escape(said)) < text.index("In short")
-    assert study.main(["analyse", str(folder), "--output", str(tmp_path / "report")]) == 0
+    assert text.index(html.escape(said)) < text.index("Summary")
+    assert study.main(["analyze", str(folder), "--output", str(tmp_path / "report")]) == 0
     assert said in capsys.readouterr().out
 
 
@@ -272,7 +274,7 @@ def test_r24_nothing_is_cautioned_of_without_a_reason(exported, found, tmp_path)
 
 @pytest.mark.parametrize("broken", [{"readers": 3}, {"broken": 3}, {"readers": [{"trials": 3}]}])
 def test_odd_notes_of_an_export_are_refused(broken, exported, tmp_path):
-    with pytest.raises(InputError, match="missing or odd"):
+    with pytest.raises(InputError, match="missing or invalid"):
         results(described(exported, tmp_path, lambda values: values.update({"export": broken})))
 
 
@@ -294,10 +296,10 @@ def test_r19_all_pairs_of_all_questions_are_one_family(found):
     assert smallest["p_holm"] == pytest.approx(min(1, 6 * smallest["p_value"]))
 
 
-def test_r19_the_page_says_what_is_not_done(report):
+def test_r19_the_page_states_what_is_not_computed(report):
     text = (report / "report.html").read_text(encoding="utf-8")
     assert "Answers of several readers to one case are not independent" in text
-    assert "training block are left out" in text and "agreement within a reader only" in text
+    assert "training block is excluded" in text and "intra-reader agreement only" in text
 
 
 def test_r20_reference_and_margin_come_from_the_study_file(exported, found, tmp_path):
@@ -305,7 +307,7 @@ def test_r20_reference_and_margin_come_from_the_study_file(exported, found, tmp_
     assert [(v["arm"], v["reference"], v["margin"]) for v in verdicts] == [("low", "truth", 0.5), ("net", "truth", 0.5)]
     without = results(described(exported, tmp_path, lambda v: v["analysis"].update(margins={})))
     assert without["questions"]["quality"]["noninferiority"] == []
-    assert "fixes no margin" in page.page(without)
+    assert "has no non-inferiority margin" in page.page(without)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +317,7 @@ def test_r20_reference_and_margin_come_from_the_study_file(exported, found, tmp_
         ((-2.6, -1.2), 0.086, None, "shows no difference, p 0.086"),
         ((-1.0, 0.2), 0.03, "Scored higher, after Holm's adjustment: truth over low.", "shows truth over low, p 0.030"),
         ((-2.6, -1.2), 0.03, "Scored higher, after Holm's adjustment: truth over low.", None),
-        ((-1.0, 0.2), 0.086, "No difference was shown, which does not show that there is none: low and truth.", None),
+        ((-1.0, 0.2), 0.086, "No significant difference, which does not show equivalence: low and truth.", None),
     ],
 )
 def test_verdict_and_test_of_one_pair_are_one_statement(found, ends, p_holm, listed, beside):
@@ -324,12 +326,14 @@ def test_verdict_and_test_of_one_pair_are_one_statement(found, ends, p_holm, lis
     question["pairs"] = [pair | {"p_value": 0.01, "odds_ratio": 0.2, "note": ""}]
     question["noninferiority"] = [row for row in question["noninferiority"] if row["arm"] == "low"]
     question["noninferiority"][0]["difference"] |= dict(zip(("low", "high"), ends, strict=True))
-    sentences = next(iter(words.findings(found).values()))
-    assert [s for s in sentences if s.startswith(("Scored higher", "No difference"))] == ([listed] if listed else [])
+    texts = next(iter(sentences.findings(found).values()))
+    assert [text for text in texts if text.startswith(("Scored higher", "No significant"))] == (
+        [listed] if listed else []
+    )
     reason = tables.noninferiority(found).rows[0][-1]
-    assert any(reason in sentence for sentence in sentences)
+    assert any(reason in text for text in texts)
     # Three pairs of the other question and this one.
-    assert reason.partition("adjusted for 4 tests as the interval is not, ")[2] == (beside or "")
+    assert reason.partition("which unlike the interval is adjusted for 4 tests, ")[2] == (beside or "")
 
 
 def test_report_is_one_file_that_loads_nothing(report):
@@ -363,10 +367,10 @@ def test_names_from_the_study_cannot_become_markup(exported, tmp_path):
     found = results(folder)
     text = page.page(found)
     assert evil not in text and "<b>" not in text and "&lt;script&gt;" in text
-    assert ",'=$x_$ <b>," in table.as_csv(tables.every(found)["means"], True)  # no formula for a spreadsheet
+    assert ",'=$x_$ <b>," in table.as_csv(tables.all_tables(found)["means"], True)  # no formula for a spreadsheet
 
 
-def test_odds_ratios_are_written_with_what_there_is():
+def test_odds_ratios_are_formatted_with_and_without_limits():
     assert formats.ratio_text({"mean": 2.345, "low": 0.5, "high": 1e9}) == "2.35 (0.5 to > 999)"
     assert formats.ratio_text({"mean": 2.345, "low": None, "high": None}) == "2.35"
     assert formats.ratio_text({"mean": None, "low": None, "high": None}) == "–"
@@ -376,7 +380,7 @@ def test_same_answers_give_the_same_report_in_any_order(exported, report, tmp_pa
     lines = (exported / "ratings.csv").read_text().splitlines()
     shutil.copytree(exported, tmp_path / "turned")
     (tmp_path / "turned" / "ratings.csv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
-    study.main(["analyse", str(tmp_path / "turned"), "--output", str(tmp_path / "report")])
+    study.main(["analyze", str(tmp_path / "turned"), "--output", str(tmp_path / "report")])
     for name in ("report.html", "means.csv", "agreement.csv"):
         assert (tmp_path / "report" / name).read_bytes() == (report / name).read_bytes(), name
 
@@ -394,21 +398,21 @@ SCORES = {
     "one arm always best": lambda r: {**r, "score": "5" if r["arm"] == "truth" else r["score"]},
     "arms apart": lambda r: {**r, "score": {"low": "1", "net": "3", "truth": "5"}[r["arm"]]},
     "one answer in three missing": lambda r: None if len(r["arm"]) * int(r["position"]) % 3 == 0 else r,
-    "an arm nobody judged": lambda r: None if r["arm"] == "net" else r,
+    "an arm nobody rated": lambda r: None if r["arm"] == "net" else r,
     "an unanswered question": lambda r: None if r["question"] == "usefulness" else r,
     "no times": lambda r: {**r, "active_ms": ""},
 }
 
 
 # Drawing takes the most time, and meets nothing new in the others.
-PAGES = ("one reader", "one answer", "training only", "an arm nobody judged", "no times")
+PAGES = ("one reader", "one answer", "training only", "an arm nobody rated", "no times")
 
 
 @pytest.mark.parametrize("what", [*ONLY_ONE, *SCORES])
 def test_r22_degenerate_studies_give_a_report_with_sentences(what, exported, tmp_path):
     found = results(changed(exported, tmp_path, {**ONLY_ONE, **SCORES}[what]))
     text = json.dumps(found, allow_nan=False)
-    shown = " ".join(part for t in tables.every(found).values() for row in t.rows for part in row)
+    shown = " ".join(part for t in tables.all_tables(found).values() for row in t.rows for part in row)
     shown += page.page(found) if what in PAGES else ""
     assert not re.search(r"\b(nan|inf|None)\b", shown)
     wanted = {
@@ -450,17 +454,17 @@ def wrong(column, value, at=3):
     ],
 )
 def test_wrong_answers_are_refused_with_row_and_value(column, value, message, exported, tmp_path):
-    # Row 4 of the file; training rows may name cases that are not judged, so one of the study proper.
-    judged = changed(exported, tmp_path, lambda r: r if r["training"] == "0" else None)
+    # Row 4 of the file; training rows may name cases that are not analyzed, so one of the others.
+    rated = changed(exported, tmp_path, lambda r: r if r["training"] == "0" else None)
     with pytest.raises(InputError, match=message):
-        results(changed(judged, tmp_path / "wrong", wrong(column, value)))
+        results(changed(rated, tmp_path / "wrong", wrong(column, value)))
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda v: v.pop("arms"), "missing or odd"),
-        (lambda v: v["arms"].append({"name": "net"}), "names that differ"),
+        (lambda v: v.pop("arms"), "missing or invalid"),
+        (lambda v: v["arms"].append({"name": "net"}), "different names"),
         (lambda v: v["analysis"]["margins"].update(quality=-1), "margin above 0"),
         (lambda v: v["questions"][0].update(anchors=["one"]), "2 to 100 anchors"),
     ],
@@ -472,14 +476,14 @@ def test_wrong_studies_are_refused(change, message, exported, tmp_path):
 
 def test_folders_without_an_export_are_refused(exported, tmp_path):
     with pytest.raises(InputError, match="export or build"):
-        study.main(["analyse", str(tmp_path / "nothing"), "--output", str(tmp_path / "r")])
+        study.main(["analyze", str(tmp_path / "nothing"), "--output", str(tmp_path / "r")])
     broken = changed(exported, tmp_path / "broken", lambda r: r)
     (broken / "ratings.csv").write_text("study_hash,reader\n")
     with pytest.raises(InputError, match="expected columns session, position"):
-        study.main(["analyse", str(broken), "--output", str(tmp_path / "r")])
+        study.main(["analyze", str(broken), "--output", str(tmp_path / "r")])
     (broken / "study.json").write_text("{")
     with pytest.raises(InputError, match="expected JSON"):
-        study.main(["analyse", str(broken), "--output", str(tmp_path / "r")])
+        study.main(["analyze", str(broken), "--output", str(tmp_path / "r")])
     assert not (tmp_path / "r").exists()
 
 
@@ -546,15 +550,15 @@ def test_r17_a_study_folder_is_exported_and_analysed(tmp_path):
     from tfmisr.reader_study import simulated
     from tfmisr.reader_study.store import Store
 
-    frozen = study_helpers.build(tmp_path)
+    frozen = reader_study_helpers.build(tmp_path)
     with Store(frozen) as store:
         for label in ("simulated-a", "simulated-b"):
             rng = np.random.default_rng(len(label))
             simulated.read(store, label, lambda trial, rng=rng: {key: int(rng.integers(2, 6)) for key in store.keys})
         store.close_study()
     output = tmp_path / "report"
-    assert study.main(["analyse", str(frozen.folder), "--output", str(output)]) == 0
+    assert study.main(["analyze", str(frozen.folder), "--output", str(output)]) == 0
     found = json.loads((output / "results.json").read_text())
     assert found["warning"] == STAMP and found["study"]["hash"] == frozen.hash
-    assert found["study"]["arms"] == list(study_helpers.ARMS) and found["study"]["reference"] == "caracal"
+    assert found["study"]["arms"] == list(reader_study_helpers.ARMS) and found["study"]["reference"] == "caracal"
     assert found["flow"][0]["analysed"] == 2 * 3 * 4

@@ -18,7 +18,7 @@ import pytest
 from tiny_network import picture
 
 from tfmisr.edge import images
-from tfmisr.reader_study import building, design
+from tfmisr.reader_study import building, study_file
 from tfmisr.reader_study.answer import Answer
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -52,11 +52,12 @@ def build(folder, **changes):
     """Returns a small frozen study below `folder`."""
     source = pathlib.Path(folder) / "source"
     source.mkdir()
-    return building.build(design.from_dict(values(source, **changes), "test", source), pathlib.Path(folder) / "study")
+    design = study_file.from_dict(values(source, **changes), "test", source)
+    return building.build(design, pathlib.Path(folder) / "study")
 
 
 class Time:
-    """A clock that goes only when it is told to."""
+    """A clock that tests advance."""
 
     def __init__(self):
         self.now = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
@@ -171,7 +172,7 @@ class Client:
 
 
 def checks() -> dict:
-    """Returns what a page says about its screen."""
+    """Returns a page's display check."""
     return {
         "dark_square": True,
         "bright_square": False,

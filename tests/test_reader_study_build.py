@@ -1,4 +1,4 @@
-"""Frozen studies: every arm on one grid, in files of one size, under one hash; and nothing of a patient."""
+"""Frozen studies: arms resampled to a common grid, pixel files of one length, one hash, and no patient data."""
 
 import json
 import subprocess
@@ -7,17 +7,17 @@ import sys
 import dicom_sources
 import numpy as np
 import pytest
-from study_helpers import ROOT, build, values
+from reader_study_helpers import ROOT, build, values
 
 from tfmisr import degradations
 from tfmisr.edge import images, resize
 from tfmisr.edge.errors import InputError
-from tfmisr.reader_study import building, cases, design, frozen
+from tfmisr.reader_study import building, cases, frozen, study_file
 from tfmisr.reader_study.windowing import LINEAR_EXACT, SIGMOID, Window
 
 
 def stored(study, case, arm):
-    return study.pixels(case, arm).astype(np.int64) + study.shown(case).offset
+    return study.pixels(case, arm).astype(np.int64) + study.presentation(case).offset
 
 
 # R-01
@@ -45,7 +45,7 @@ def test_changed_study_or_pixel_is_found(tmp_path):
 
 
 # R-02
-def test_all_bodies_of_a_case_are_equally_long_and_files_tell_nothing(tmp_path):
+def test_all_pixel_files_of_a_case_have_one_length_and_no_revealing_name(tmp_path):
     study = build(tmp_path, display={"panes": ["lr", "rated", "truth"]})
     assert {path.stat().st_size for path in (study.folder / "pixels").iterdir()} == {32 * 40 * 2}
     names = " ".join(path.name for path in study.folder.rglob("*"))
@@ -53,7 +53,7 @@ def test_all_bodies_of_a_case_are_equally_long_and_files_tell_nothing(tmp_path):
     assert "secret" not in (study.folder / "study.json").read_text()
 
 
-def test_arms_are_what_they_say(tmp_path):
+def test_images_of_arms_are_those_of_their_models(tmp_path):
     study = build(tmp_path, cases=2, training=0)
     for case in study.plan.cases:
         truth = stored(study, case, "caracal")
@@ -76,7 +76,7 @@ def test_low_resolution_pane_has_each_pixel_as_a_square(tmp_path):
 # R-07
 def test_window_is_one_for_a_case_and_spans_the_full_resolution_image(tmp_path):
     study = build(tmp_path)
-    shown = study.shown("case-001")
+    shown = study.presentation("case-001")
     low, high = np.percentile(stored(study, "case-001", "caracal"), (0.1, 99.9))
     assert shown.window.function == "LINEAR"
     # LINEAR: all up to center - 0.5 - (width - 1) / 2 is black.
@@ -91,7 +91,7 @@ def dicom_study(folder, ds, **changes):
         ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
         ds.save_as(source / f"Doe_Jane_{number}.dcm", enforce_file_format=True)
     said = values(source, cases=2, training=0) | {"cases": {"files": ["*.dcm"], "count": 2, "training": 0}} | changes
-    return building.build(design.from_dict(said, "test", source), folder / "study")
+    return building.build(study_file.from_dict(said, "test", source), folder / "study")
 
 
 # R-07
@@ -100,21 +100,21 @@ def test_dicom_keeps_stored_values_window_and_polarity(tmp_path):
         RescaleIntercept=-1024, WindowCenter=[40, 300], WindowWidth=[400, 1500], VOILUTFunction=SIGMOID
     )
     study = dicom_study(tmp_path, ds)
-    shown = study.shown("case-001")
+    shown = study.presentation("case-001")
     assert shown.window == Window(40.0, 400.0, SIGMOID)
     assert (shown.slope, shown.intercept, shown.inverted, shown.offset) == (1.0, -1024.0, False, -32768)
     truth = dicom_sources.values(ds)[0, ..., 0].astype(np.int64)
-    # What networks never see, beyond -1024 to 3071 HU, is cut off in all arms alike.
+    # Values outside the network range, -1024 to 3071 HU, are clipped in all arms.
     assert np.array_equal(stored(study, "case-001", "caracal"), np.clip(truth, 0, 4095))
 
 
 # R-07
-def test_monochrome1_is_shown_inverted_and_made_from_bright_bones(tmp_path):
+def test_monochrome1_is_displayed_inverted_and_upscaled_from_bright_bones(tmp_path):
     pixels = dicom_sources.smooth(low=0, high=4000, dtype=np.uint16)
     ds = dicom_sources.ct(pixels, BitsStored=12, PhotometricInterpretation="MONOCHROME1", Modality="CR")
     ds.WindowCenter, ds.WindowWidth, ds.VOILUTFunction = "1000", "0.5", LINEAR_EXACT
     study = dicom_study(tmp_path, ds)
-    shown = study.shown("case-001")
+    shown = study.presentation("case-001")
     assert shown.inverted and shown.window == Window(1000.0, 0.5, LINEAR_EXACT)
     assert np.array_equal(stored(study, "case-001", "caracal"), pixels)
     difference = stored(study, "case-001", "buffalo") - pixels
@@ -127,7 +127,7 @@ def test_padding_is_where_it_was_in_every_arm_and_nowhere_else(tmp_path):
     pixels[:5, :7] = dicom_sources.PADDING
     ds = dicom_sources.ct(pixels, PixelPaddingValue=dicom_sources.PADDING)
     study = dicom_study(tmp_path, ds)
-    low, high = study.shown("case-001").padding
+    low, high = study.presentation("case-001").padding
     assert low == high == dicom_sources.PADDING + 32768
     for arm in ("armadillo", "buffalo", "caracal"):
         assert np.array_equal(stored(study, "case-001", arm) == dicom_sources.PADDING, pixels == dicom_sources.PADDING)
@@ -147,12 +147,12 @@ def test_nothing_of_a_patient_is_in_the_study(tmp_path):
 @pytest.mark.parametrize(
     "ds,expected",
     [
-        (dicom_sources.ct(np.zeros((32, 32, 3), np.uint8)), "a study shows gray images"),
-        (dicom_sources.ct(np.zeros((8, 8), np.int16)), "images of 16 to 8192 pixels a side"),
+        (dicom_sources.ct(np.zeros((32, 32, 3), np.uint8)), "expected a gray image for a reader study"),
+        (dicom_sources.ct(np.zeros((8, 8), np.int16)), "image sides must be 16 to 8192 pixels"),
         (dicom_sources.ct(BurnedInAnnotation="YES"), r"Burned In Annotation \(0028,0301\) is YES: readers would see"),
     ],
 )
-def test_image_that_cannot_be_shown_is_named(ds, expected, tmp_path):
+def test_image_that_cannot_be_displayed_is_an_input_error(ds, expected, tmp_path):
     with pytest.raises(InputError, match=expected):
         dicom_study(tmp_path, ds)
     assert not (tmp_path / "study").exists()
@@ -160,11 +160,11 @@ def test_image_that_cannot_be_shown_is_named(ds, expected, tmp_path):
 
 def test_window_that_no_image_can_have_is_left_out(tmp_path):
     ds = dicom_sources.ct(WindowCenter=40, WindowWidth=0)
-    assert dicom_study(tmp_path, ds).shown("case-001").window.width > 1000
+    assert dicom_study(tmp_path, ds).presentation("case-001").window.width > 1000
 
 
 def test_dataset_gives_one_image_a_patient_first():
-    found = cases._one_a_patient([1, 1, 2, 2, 3], np.random.default_rng(0))
+    found = cases._one_per_patient_first([1, 1, 2, 2, 3], np.random.default_rng(0))
     assert sorted(found) == [0, 1, 2, 3, 4]
     assert len({[1, 1, 2, 2, 3][i] for i in found[:3]}) == 3
 
@@ -178,7 +178,7 @@ def patients_of(folder, *patients, **changes):
         ds.save_as(source / f"p{number % 2}_{number}.dcm", enforce_file_format=True)
     said = values(source, cases=2, training=0) | {"order": {"repeats": 0.0, "min_distance": 1}}
     said["cases"] = {"files": ["*.dcm"], "count": 2, "training": 1} | changes
-    return building.build(design.from_dict(said, "test", source), folder / "study")
+    return building.build(study_file.from_dict(said, "test", source), folder / "study")
 
 
 # R-01
@@ -196,7 +196,7 @@ def test_cases_of_one_patient_are_counted(tmp_path):
 
 
 # R-01
-def test_pattern_tells_patients_of_files_apart(tmp_path):
+def test_pattern_identifies_the_patients_of_files(tmp_path):
     study = patients_of(tmp_path, "a", "b", "c", patient_pattern="(p[0-9])_", training=0)
     assert study.values["patients"] == 2
 
@@ -205,7 +205,7 @@ def test_pattern_tells_patients_of_files_apart(tmp_path):
 def test_files_need_no_tensorflow(tmp_path):
     program = (
         "import pathlib, sys; sys.path.insert(0, 'tests')\n"
-        "from study_helpers import build; from tfmisr.reader_study import app, store\n"
+        "from reader_study_helpers import build; from tfmisr.reader_study import app, store\n"
         f"store.Store(build(pathlib.Path({str(tmp_path)!r}))).database.close()\n"
         "assert not {'tensorflow', 'keras', 'tensorflow_datasets'} & set(sys.modules)"
     )
@@ -214,8 +214,8 @@ def test_files_need_no_tensorflow(tmp_path):
 
 
 # R-04
-def test_distances_without_a_place_are_told_before_the_work(tmp_path):
-    with pytest.raises(InputError, match="no place for 6 repetitions"):
+def test_infeasible_distances_are_an_error_before_any_computation(tmp_path):
+    with pytest.raises(InputError, match="no position for 6 repeats"):
         build(tmp_path, order={"repeats": 0.5, "repeat_distance": 30})
     assert not (tmp_path / "study").exists()
 
@@ -237,13 +237,13 @@ def test_study_that_cannot_be_built_leaves_nothing(changes, expected, tmp_path):
     source.mkdir()
     said = values(source) | changes
     with pytest.raises(InputError, match=expected):
-        building.build(design.from_dict(said, "test", source), tmp_path / "study")
+        building.build(study_file.from_dict(said, "test", source), tmp_path / "study")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
-def test_built_study_is_not_built_over(tmp_path):
+def test_built_study_is_not_overwritten(tmp_path):
     study = build(tmp_path)
     before = json.loads((study.folder / "study.json").read_text())
     with pytest.raises(InputError, match="frozen once it is built"):
-        building.build(design.from_dict(values(tmp_path), "test", tmp_path), study.folder)
+        building.build(study_file.from_dict(values(tmp_path), "test", tmp_path), study.folder)
     assert frozen.Study(study.folder).values == before

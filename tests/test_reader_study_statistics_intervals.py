@@ -4,8 +4,8 @@ import scipy.stats
 
 from tfmisr.reader_study.statistics import primary
 from tfmisr.reader_study.statistics.intervals import Interval, bootstrap, over_readers_and_cases
-from tfmisr.reader_study.statistics.noninferiority import judge
-from tfmisr.reader_study.statistics.simulation import Assumptions, size_of_study
+from tfmisr.reader_study.statistics.noninferiority import evaluate
+from tfmisr.reader_study.statistics.simulation import Assumptions, simulate_sample_size
 
 N = np.nan
 # Three readers, four cases. Mean 3; mean squares by hand: readers 4, cases 2/3, rest 1/3.
@@ -49,7 +49,7 @@ def test_missing_answers_widen_the_interval_a_little():
     np.testing.assert_allclose(found.error, whole.error, rtol=0.1)
 
 
-def test_cases_that_nobody_judged_change_nothing():
+def test_cases_without_ratings_change_nothing():
     more = np.hstack([TABLE, np.full((3, 2), N)])
     assert over_readers_and_cases(more) == over_readers_and_cases(TABLE)
 
@@ -92,7 +92,7 @@ def test_interval_ends_where_the_scale_does():
 
 
 def test_bootstrap_draws_readers_and_cases():
-    # One reader says 1 and the other 5: a redrawn study has both or one of them.
+    # One reader gives 1 and the other 5: a bootstrap sample has both or one of them.
     assert bootstrap(np.array([[1.0] * 8, [5.0] * 8])) == (1, 5)
     assert bootstrap(np.full((2, 2), N)) == (None, None)
     assert bootstrap(TABLE, seed=1) == bootstrap(TABLE, seed=1)
@@ -104,7 +104,7 @@ def test_bootstrap_draws_readers_and_cases():
         (-0.4, 0.3, "non-inferior", "lies above -0.5"),
         (-0.4, -0.1, "non-inferior", "worse than the reference nevertheless"),
         (-0.6, 0.3, "inconclusive", "includes -0.5"),
-        (-0.6, -0.1, "inconclusive", "by an amount that is not settled"),
+        (-0.6, -0.1, "inconclusive", "by an amount that remains uncertain"),
         (-0.9, -0.6, "inferior", "lies below -0.5"),
         (-0.5, 0.5, "inconclusive", "includes -0.5"),
         (None, None, "inconclusive", "no interval: one answer"),
@@ -112,7 +112,7 @@ def test_bootstrap_draws_readers_and_cases():
 )
 def test_r20_verdicts_of_noninferiority(low, high, verdict, words):
     middle = None if low is None else (low + high) / 2
-    found = judge(Interval(middle, low, high, 0.1, 9.0, 60, 3, 20, "" if low else "one answer"), 0.5)
+    found = evaluate(Interval(middle, low, high, 0.1, 9.0, 60, 3, 20, "" if low else "one answer"), 0.5)
     assert found.verdict == verdict and words in found.reason
 
 
@@ -148,13 +148,13 @@ def test_r23_primary_test_errs_in_three_to_seven_per_cent():
 
 def test_r05_more_readers_and_more_cases_narrow_the_interval():
     assumptions = Assumptions((0.0, 1.0))
-    small, large = size_of_study(assumptions, 3, 10, 60), size_of_study(assumptions, 8, 40, 60)
+    small, large = simulate_sample_size(assumptions, 3, 10, 60), simulate_sample_size(assumptions, 8, 40, 60)
     assert large.half_width < small.half_width / 2
     assert (small.readings, large.readings) == (60, 640)
     assert large.power > small.power and small.below is None
-    assert size_of_study(assumptions, 3, 10, 60) == small
+    assert simulate_sample_size(assumptions, 3, 10, 60) == small
 
 
-def test_r05_arms_that_are_equal_are_seldom_told_apart_but_often_noninferior():
-    found = size_of_study(Assumptions((0.0, 0.0)), 6, 40, 100, margin=0.5)
+def test_r05_equal_arms_are_seldom_significant_but_often_noninferior():
+    found = simulate_sample_size(Assumptions((0.0, 0.0)), 6, 40, 100, margin=0.5)
     assert found.power < 0.12 and found.below > 0.5

@@ -1,4 +1,4 @@
-"""Readers and answers in the database: nothing is lost, nothing is changed unseen, nothing is told too early."""
+"""Readers and answers in the database: durability, integrity checks, and blinding until the export."""
 
 import collections
 import csv
@@ -9,11 +9,11 @@ import sqlite3
 
 import numpy as np
 import pytest
-from study_helpers import ARMS, Time, answer, build, checks, read_all
+from reader_study_helpers import ARMS, Time, answer, build, checks, read_all
 
 import tfmisr
 from tfmisr.edge.errors import InputError
-from tfmisr.reader_study import exporting, frozen, ordering, screens, simulated, verification
+from tfmisr.reader_study import csv_export, exporting, frozen, ordering, screens, simulated, verification
 from tfmisr.reader_study.answer import Refused
 from tfmisr.reader_study.store import Store
 
@@ -79,13 +79,13 @@ def test_only_hashes_of_tokens_are_kept(store):
 
 
 @pytest.mark.parametrize("label", ["", " x", "a/b", "a\nb", "<b>", "x" * 41, "simulated-1", "anna"])
-def test_label_that_nobody_can_have_is_refused(store, label):
+def test_inadmissible_label_is_refused(store, label):
     with pytest.raises(InputError):
         store.add_reader(label)
 
 
 # R-12
-def test_answer_is_final_and_a_second_one_is_refused_and_written_down(store, reader):
+def test_answer_is_final_and_a_second_one_is_refused_and_recorded_in_the_audit_log(store, reader):
     trial = store.trials(reader)[0]
     store.commit(reader, trial.token, answer({"quality": 4, "usefulness": 3}))
     with pytest.raises(Refused, match="has been answered"):
@@ -150,7 +150,7 @@ def test_last_answer_may_be_changed_where_the_study_allows_it_and_the_old_one_is
         logged = store.database.rows("SELECT details FROM audit WHERE event = 'answer' ORDER BY seq")
         assert [json.loads(row[0])["version"] for row in logged] == [1, 1, 2]
         assert '\\"quality\\": 1' in logged[1][0]
-        assert verification.broken(store) == []
+        assert verification.integrity_errors(store) == []
 
 
 # R-14
@@ -207,7 +207,7 @@ def test_second_session_is_refused_before_its_day(tmp_path, clock):
 
 
 # R-02
-def test_page_is_told_nothing_of_case_arm_or_repetition(store, reader):
+def test_page_gets_neither_case_nor_arm_nor_repeat_flag(store, reader):
     forbidden = ("armadillo", "buffalo", "caracal", "case-", "repeat", store.study.hash)
     for trial in store.trials(reader):
         state = screens.state(store, reader)
@@ -228,7 +228,7 @@ def test_display_check_is_kept_with_its_time(store, reader):
         ("user_agent", "x" * 301),
         ("dark_square", 1),
     ):
-        with pytest.raises(InputError, match=f"{name} is impossible"):
+        with pytest.raises(InputError, match=f"{name} is out of range"):
             screens.display_check({**checks(), name: value})
     with pytest.raises(InputError, match="expected dark_square"):
         screens.display_check({**checks(), "more": 1})
@@ -260,18 +260,18 @@ def test_display_check_is_kept_with_its_time(store, reader):
         ("UPDATE displays SET content = '{}'", "a display check was changed"),
         (
             "UPDATE readers SET label = 'ben' WHERE id = 1",
-            "reader anna was renamed, added, removed or made a simulated one or none",
+            "reader anna was added, removed, renamed or flagged as simulated or not",
         ),
-        ("UPDATE readers SET simulated = 1", "reader anna was renamed, added, removed or made a simulated one or none"),
+        ("UPDATE readers SET simulated = 1", "reader anna was added, removed, renamed or flagged as simulated or not"),
         ("INSERT INTO meta VALUES ('closed_at', 'now')", "the study was closed, but not by this program"),
     ],
 )
 def test_edited_row_is_found(store, reader, query, expected):
     store.record_display(reader, checks())
     read_all(store, reader, 4)
-    assert verification.broken(store) == []
+    assert verification.integrity_errors(store) == []
     edit(store, query)
-    assert expected in verification.broken(store)
+    assert expected in verification.integrity_errors(store)
 
 
 # R-15
@@ -286,7 +286,7 @@ def test_edited_row_is_found(store, reader, query, expected):
 def test_edit_that_leaves_no_sense_is_found(store, reader, query):
     read_all(store, reader, 2)
     edit(store, query)
-    assert any("what this program does not write" in line for line in verification.broken(store))
+    assert any("content that this program does not write" in line for line in verification.integrity_errors(store))
 
 
 # R-15
@@ -298,17 +298,17 @@ def test_audit_log_is_only_added_to(store):
 
 
 # R-15
-def test_noted_hash_tells_that_the_end_was_cut_off(store, reader):
+def test_earlier_hash_reveals_a_truncated_audit_log(store, reader):
     read_all(store, reader, 2)
     _, noted = store.audit_head()
     read_all_from(store, reader, 2)
-    assert verification.broken(store, noted) == []
+    assert verification.integrity_errors(store, noted) == []
     # The answer and its row of the log, both gone: only the noted hash knows.
     _, last = store.audit_head()
     edit(store, "DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)")
     edit(store, "DELETE FROM commits WHERE trial = (SELECT max(trial) FROM commits)")
-    assert verification.broken(store) == []
-    assert "its end was cut off" in verification.broken(store, last)[0]
+    assert verification.integrity_errors(store) == []
+    assert "it was truncated" in verification.integrity_errors(store, last)[0]
 
 
 def read_all_from(store, reader, start):
@@ -320,16 +320,16 @@ def read_all_from(store, reader, start):
 @pytest.mark.parametrize("edited", ["DELETE FROM meta", "UPDATE meta SET value = '2020'"])
 def test_study_that_was_opened_again_is_found(store, edited):
     store.close_study()
-    assert verification.broken(store) == []
+    assert verification.integrity_errors(store) == []
     edit(store, f"{edited} WHERE key = 'closed_at'")
-    assert "the study was opened again or closed at another time" in verification.broken(store)[0]
+    assert "the study was reopened, or its closing time was changed" in verification.integrity_errors(store)[0]
 
 
 # R-15
 def test_changed_pixels_are_found(store):
     path = next((store.study.folder / "pixels").iterdir())
     path.write_bytes(b"\0" * path.stat().st_size)
-    assert verification.broken(store) == [f"pixels {path.stem} were changed"]
+    assert verification.integrity_errors(store) == [f"pixels {path.stem} were changed"]
 
 
 def test_database_of_another_study_is_refused(tmp_path):
@@ -347,7 +347,7 @@ def test_database_of_another_study_is_refused(tmp_path):
 
 
 # R-17
-def test_export_is_refused_while_the_study_is_open_unless_forced_and_is_written_down(store, reader, tmp_path):
+def test_export_is_refused_while_the_study_is_open_unless_forced_and_is_in_the_audit_log(store, reader, tmp_path):
     with pytest.raises(InputError, match="the study is open, and an export would end the blinding .1 of 1 readers"):
         exporting.export(store, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -362,7 +362,7 @@ def test_export_is_refused_while_the_study_is_open_unless_forced_and_is_written_
     assert json.loads((tmp_path / "out" / "study.json").read_text())["export"]["forced"] is False
     rows = store.database.rows("SELECT details FROM audit WHERE event = 'unblinded' ORDER BY seq")
     assert [json.loads(row[0])["forced"] for row in rows] == [True, False]
-    assert verification.broken(store) == []
+    assert verification.integrity_errors(store) == []
 
 
 # R-17
@@ -377,7 +377,7 @@ def test_export_has_one_row_for_each_answered_question(tmp_path, clock):
     with open(tmp_path / "out" / "ratings.csv", newline="") as file:
         ratings = list(csv.DictReader(file))
     single = [trial for trial in trials if len(trial.arms) == 1]
-    assert tuple(ratings[0]) == exporting.RATINGS
+    assert tuple(ratings[0]) == csv_export.RATING_COLUMNS
     expected = [
         (str(t.position), t.case, t.arms[0], question, score, str(int(t.repeat)), str(int(t.training)))
         for t in single
@@ -416,12 +416,12 @@ def test_changed_answers_are_not_exported_unless_forced(store, reader, tmp_path)
 def test_simulated_readers_are_called_so_in_every_row(store, tmp_path):
     rng = np.random.default_rng(0)
 
-    def judge(trial):
+    def answer_of(trial):
         return {key: int(rng.integers(1, 6)) for key in store.keys}
 
-    simulated.read(store, "simulated-1", judge)
+    simulated.answer_all_trials(store, "simulated-1", answer_of)
     with pytest.raises(InputError, match="begins with simulated-"):
-        simulated.read(store, "carl", judge)
+        simulated.answer_all_trials(store, "carl", answer_of)
     store.close_study()
     exporting.export(store, tmp_path / "out")
     with open(tmp_path / "out" / "ratings.csv", newline="") as file:
@@ -430,11 +430,11 @@ def test_simulated_readers_are_called_so_in_every_row(store, tmp_path):
     assert all(row["software_version"].endswith(" simulated") for row in ratings)
     readers = json.loads((tmp_path / "out" / "study.json").read_text())["export"]["readers"]
     assert [(r["label"], r["simulated"]) for r in readers] == [("anna", False), ("simulated-1", True)]
-    assert verification.broken(store) == []
+    assert verification.integrity_errors(store) == []
 
 
-def test_simulated_readers_have_times_of_their_own(store):
+def test_simulated_readers_have_different_times(store):
     for label in ("simulated-1", "simulated-2"):
-        simulated.read(store, label, lambda trial: dict.fromkeys(store.keys, 3))
+        simulated.answer_all_trials(store, label, lambda trial: dict.fromkeys(store.keys, 3))
     one, other = ([kept["active_ms"] for _, _, kept in store.commits(number)] for number, _ in store.readers()[1:])
     assert not set(one) & set(other)

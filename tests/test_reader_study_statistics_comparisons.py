@@ -30,7 +30,7 @@ def test_r19_wilcoxon_is_scipys_on_averages_over_readers():
     assert found.zeros == (differences.sum(axis=0) == 0).sum()
 
 
-def test_r19_more_readers_of_the_same_opinion_are_no_more_cases():
+def test_r19_more_readers_with_equal_scores_are_not_more_cases():
     scores = drawn((0, 1), readers=1)
     differences = scores[1] - scores[0]
     assert case_averaged_wilcoxon(np.repeat(differences, 5, axis=0)) == case_averaged_wilcoxon(differences)
@@ -39,7 +39,7 @@ def test_r19_more_readers_of_the_same_opinion_are_no_more_cases():
 def test_rank_biserial_by_hand():
     # Ranks of 1, 2, 3, -4 are 1, 2, 3, 4: 6 in favour, 4 against, of 10.
     assert case_averaged_wilcoxon(np.array([[1.0, 2, 3, -4]])).rank_biserial == pytest.approx(0.2)
-    # A zero takes the first rank and gives it to nobody: 2, 3, 4 in favour, 5 against, of 14.
+    # Pratt: the zero has rank 1, which counts for neither side; 2 + 3 + 4 in favor, 5 against, of 14.
     found = case_averaged_wilcoxon(np.array([[0.0, 1, 2, 3, -4]]))
     assert found.rank_biserial == pytest.approx(4 / 14) and found.zeros == 1
 
@@ -108,6 +108,6 @@ def test_r22_answers_without_a_model_give_a_sentence(scores, why):
     assert [p.p_value for p in found.pairs] in ([None], [1.0])
 
 
-def test_one_reader_is_tested_over_cases_and_says_so():
+def test_one_reader_is_tested_over_cases_with_a_note():
     pair = primary.test_pairs(drawn((0, 2), readers=1, cases=40)).pairs[0]
     assert pair.p_value < 0.05 and "this reader only" in pair.note
