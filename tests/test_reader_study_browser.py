@@ -286,7 +286,7 @@ def test_whole_study_by_keyboard_with_reload_and_another_browser(new_page, tmp_p
         assert page.text("message").startswith("All done")
         kept = [values["answers"] for _, _, values in store.commits(1)]
         assert kept == expected
-        assert verification.broken(store) == []
+        assert verification.integrity_errors(store) == []
         assert page.complaints() == []
 
 
@@ -407,13 +407,13 @@ def test_killed_server_loses_no_answer_and_the_page_continues(page, tmp_path):
         page.answer("2", "1")
         kill(server)
         page.press("5", "4", Keys.ENTER)
-        page.until(lambda: "Your answer is kept" in page.text("hint"))
+        page.until(lambda: "Your answer is not lost" in page.text("hint"))
     with process(study.folder, "--port", port):
         page.until(lambda: page.text("count").startswith("4 of"))
     with Store(study) as store:
         kept = [found["answers"] for _, _, found in store.commits(1)]
         assert kept == [{"quality": q, "usefulness": u} for q, u in ((4, 3), (2, 1), (5, 4))]
-        assert verification.broken(store) == []
+        assert verification.integrity_errors(store) == []
 
 
 #
@@ -458,7 +458,7 @@ def test_coordinator_sees_progress_and_wrong_links_see_nothing(page, tmp_path):
         store.add_reader("anna")
         page.driver.get(f"{url}/admin#{store.new_admin()}")
         page.until(lambda: page.shown("progress"))
-        assert "anna 0 of 17 0 not yet" in page.text("progress")
+        assert "anna 0 of 17 0 not checked yet" in page.text("progress")
         page.open(url, "wrong" * 8)
         assert "no longer valid" in page.text("message")
 
@@ -469,14 +469,14 @@ def test_coordinator_page_continues_when_the_server_is_back(page, tmp_path):
         page.driver.get(f"{url}/admin#{store.new_admin()}")
         page.until(lambda: page.shown("progress"))
         page.offline(True)
-        page.until(lambda: "does not answer" in page.text("message"))
+        page.until(lambda: "does not respond" in page.text("message"))
         assert not page.shown("progress")
         page.offline(False)
         page.until(lambda: page.shown("progress") and not page.shown("message"))
 
 
 #
-def test_long_instructions_begin_at_their_beginning(page, tmp_path):
+def test_long_instructions_start_at_the_top(page, tmp_path):
     with Store(build(tmp_path, instructions="Look.\n\n" * 60)) as store, served(store) as url:
         page.open(url, store.add_reader("anna"))
         page.until(lambda: page.driver.execute_script("return document.activeElement.textContent") == "Continue")

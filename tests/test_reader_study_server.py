@@ -359,7 +359,7 @@ def test_two_readers_at_once_do_not_meet(anna, store, url):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         list(pool.map(read, (anna, ben)))
     assert [row["answered"] for row in store.progress()] == [row["trials"] for row in store.progress()]
-    assert verification.broken(store) == []
+    assert verification.integrity_errors(store) == []
 
 
 #
@@ -383,7 +383,7 @@ def test_server_killed_in_the_middle_of_answers_loses_no_acknowledged_one(study)
 
         assert all(pool.map(read, tokens))
     with Store(study) as store:
-        assert verification.broken(store) == []
+        assert verification.integrity_errors(store) == []
         for label, number in ((label, number) for number, label in store.readers()):
             kept = [trial.token for trial, _, _ in store.commits(number)]
             assert acknowledged[label] == kept[: len(acknowledged[label])]
