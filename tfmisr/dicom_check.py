@@ -7,14 +7,18 @@ from one pair of files: D-02 (deterministic UIDs), D-25 (the convention is given
 import argparse
 import os
 
+import pydicom
+
 from tfmisr import cli
 from tfmisr.edge import element_values, stored_values
 from tfmisr.edge.derived import check_bytes, check_geometry, check_identity, check_pixels, product, reading
-from tfmisr.edge.derived.checking import Pair, contents
+from tfmisr.edge.derived.checking import Contents, Pair, Rule, contents
 from tfmisr.edge.errors import InputError
 
 
-def violations(source, result, convention: str = "half_pixel", keep_private: bool = False) -> list[str]:
+def violations(
+    source: str | os.PathLike, result: str | os.PathLike, convention: str = "half_pixel", keep_private: bool = False
+) -> list[str]:
     """Returns one line, which begins with its number, for each rule that a derived image breaks.
 
     Args:
@@ -35,7 +39,7 @@ def violations(source, result, convention: str = "half_pixel", keep_private: boo
     return sorted(found)
 
 
-def _load(path):
+def _load(path: str | os.PathLike) -> tuple[pydicom.Dataset, Contents]:
     with reading.guarded(os.fspath(path)):
         ds = reading.load(path)
         found = contents(ds)  # before anything is decoded
@@ -49,7 +53,7 @@ def _load(path):
     return ds, found
 
 
-def _broken(rules, pair):
+def _broken(rules: dict[str, Rule], pair: Pair) -> list[str]:
     reasons = {number: rule(pair) for number, rule in rules.items()}
     return [f"{number} {reason}" for number, reason in reasons.items() if reason]
 
@@ -72,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
     found = violations(arguments.source, arguments.result, arguments.convention, arguments.keep_private)

@@ -1,12 +1,13 @@
 """Arrays of anyone's own as images in [0, 1], and back to the same type and axes."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.levels import full_scale
 
 
-def to_unit(array, max_val: int | None = None) -> tuple[np.ndarray, int | None]:
+def to_unit(array: ArrayLike, max_val: int | None = None) -> tuple[np.ndarray, int | None]:
     """Returns an image as float32 (height, width, channels) in [0, 1], and the pixel value that is 1.0 there.
 
     Args:
@@ -41,7 +42,7 @@ def to_unit(array, max_val: int | None = None) -> tuple[np.ndarray, int | None]:
     return image if image.ndim == 3 else image[..., None], max_val
 
 
-def like(image: np.ndarray, array) -> np.ndarray:
+def like(image: np.ndarray, array: ArrayLike) -> np.ndarray:
     """Returns an image (height, width, channels) with the type and the axes of another array.
 
     Args:
@@ -52,7 +53,7 @@ def like(image: np.ndarray, array) -> np.ndarray:
     return (image if array.ndim == 3 else image[..., 0]).astype(array.dtype, copy=False)
 
 
-def _checked_float(array, max_val):
+def _checked_float(array: np.ndarray, max_val: int | None) -> np.ndarray:
     if max_val is not None:
         raise InputError(
             f"max_val is for uint8 and uint16, floats are in [0, 1]. Received: {array.dtype} and {max_val}"
@@ -65,7 +66,7 @@ def _checked_float(array, max_val):
     return array.astype(np.float32)
 
 
-def _checked_max_val(dtype, highest, max_val) -> int:
+def _checked_max_val(dtype: np.dtype, highest: int, max_val: int | None) -> int:
     most = int(np.iinfo(dtype).max)
     if max_val is None:
         return most if dtype.itemsize == 1 else full_scale(highest)

@@ -9,6 +9,7 @@ which stays as it is, and the card itself after it:
 
 import hashlib
 import json
+import os
 import pathlib
 import struct
 
@@ -41,14 +42,14 @@ _RUNTIME = {
 }
 
 
-def _whole(value, least: int) -> bool:
+def _whole(value: object, least: int) -> bool:
     return type(value) is int and value >= least
 
 
 class _Tables:
     """Just enough of the FlatBuffers format to find a table's fields."""
 
-    def __init__(self, content):
+    def __init__(self, content: bytes) -> None:
         self.content = content
 
     def number(self, at: int, kind: str = "I") -> int:
@@ -79,7 +80,7 @@ class _Tables:
         return [self.follow(start + 4 * i) for i in range(count)]
 
 
-def _find(content) -> tuple[int, int] | None:
+def _find(content: bytes) -> tuple[int, int] | None:
     """Returns where the card's bytes start and end."""
     tables = _Tables(content)
     model = tables.follow(0)
@@ -123,7 +124,7 @@ def _head(content: bytes, length: int) -> bytes:
     size = new_entry + 20 + 4 + len(NAME) + 1
     size += -size % 16
 
-    def offsets(at, targets):
+    def offsets(at: int, targets: list[int]) -> bytes:
         own = [target - (at + 4 + 4 * i) for i, target in enumerate(targets)]
         return struct.pack(f"<{1 + len(own)}I", len(own), *own)
 
@@ -142,7 +143,7 @@ def _head(content: bytes, length: int) -> bytes:
     return b"".join(parts).ljust(size, b"\0")
 
 
-def _model_table(tables, old, size, replaced) -> bytes:
+def _model_table(tables: _Tables, old: int, size: int, replaced: dict[int, int]) -> bytes:
     """Returns layout and table of `Model` at byte 8: 20 bytes and 36."""
     layout, values = [], []
     for index in range(_MODEL_FIELDS):
@@ -159,7 +160,7 @@ def _model_table(tables, old, size, replaced) -> bytes:
     return struct.pack("<HH8H", 20, 36, *layout) + struct.pack("<i8I", 20, *values)
 
 
-def read(path) -> dict:
+def read(path: str | os.PathLike) -> dict:
     """Returns the card of a `.tflite` file, once it is known to belong to these weights; see `check`."""
     path = pathlib.Path(path)
     if not path.is_file():
@@ -167,7 +168,7 @@ def read(path) -> dict:
     return check(path.read_bytes(), path)
 
 
-def check(content: bytes, where) -> dict:
+def check(content: bytes, where: str | os.PathLike) -> dict:
     """Returns the card in a file's content.
 
     Args:
@@ -197,7 +198,7 @@ def check(content: bytes, where) -> dict:
     return card
 
 
-def _located(content, where):
+def _located(content: bytes, where: str | os.PathLike) -> tuple[int, int]:
     if bytes(content[4:8]) != b"TFL3":
         raise InputError(f"{where} is no .tflite file")
     try:
@@ -209,12 +210,12 @@ def _located(content, where):
     return found
 
 
-def beside(path) -> pathlib.Path:
+def beside(path: str | os.PathLike) -> pathlib.Path:
     """Returns the path of the card that a reader without this package opens: `NAME.card.json`."""
     return pathlib.Path(path).with_suffix(".card.json")
 
 
-def _check_beside(path, card):
+def _check_beside(path: pathlib.Path, card: dict) -> None:
     other = beside(path)
     if not other.is_file():
         return

@@ -4,6 +4,7 @@ The rules on bits and sign are those of `stored_values`.
 """
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 import pydicom
@@ -33,7 +34,7 @@ class Meaning:
     bits: int = 0
     signed: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "bits", self.bits or self.ds.BitsStored)
         object.__setattr__(self, "signed", self.signed or bool(self.ds.PixelRepresentation))
 
@@ -44,7 +45,7 @@ class Meaning:
         return self.precision > self.ds.BitsStored or unlabelled or self._is_ambiguous
 
     @property
-    def _is_ambiguous(self):
+    def _is_ambiguous(self) -> bool:
         """JPEG-LS of fewer bits than a signed header: DCMTK reads positive values, pydicom two's complement."""
         return (
             self.precision < self.ds.BitsStored
@@ -52,7 +53,7 @@ class Meaning:
             and self.syntax in uid.JPEGLSTransferSyntaxes
         )
 
-    def settled(self, frames) -> "Meaning":
+    def settled(self, frames: Iterable[np.ndarray]) -> "Meaning":
         """Returns what all values agree with."""
         signed, deep = self.signed, False
         for frame in frames:
@@ -71,11 +72,11 @@ class Meaning:
         return dataclasses.replace(self, bits=bits, signed=signed)
 
     @property
-    def _width(self):
+    def _width(self) -> int:
         """Bits of the pattern that a sample is decoded to."""
         return max(self.precision, self.ds.BitsAllocated if self.codestream_signed else self.ds.BitsStored)
 
-    def _without_overlays(self, frame):
+    def _without_overlays(self, frame: np.ndarray) -> np.ndarray:
         return frame.astype(np.int64) & ((1 << self._width) - 1) & ~_overlay_bits(self.ds)
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
@@ -89,19 +90,19 @@ class Meaning:
         return values.astype(kind)
 
 
-def _overlay_bits(ds) -> int:
+def _overlay_bits(ds: pydicom.Dataset) -> int:
     """Returns the bits above the stored ones that overlay groups declare as theirs (PS3.3 C.9.2.1.1)."""
     groups = range(0x6000, 0x6020, 2)
     places = [ds[group, 0x0102].value for group in groups if (group, 0x0102) in ds]
     return sum({1 << place for place in places if isinstance(place, int) and ds.BitsStored <= place < 16})
 
 
-def _fits(values, bits, signed):
+def _fits(values: np.ndarray, bits: int, signed: bool) -> bool:
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     return values.size == 0 or (low <= int(values.min()) and int(values.max()) <= high)
 
 
-def _is_pattern(values, bits, width, signed):
+def _is_pattern(values: np.ndarray, bits: int, width: int, signed: bool) -> bool:
     """Whether all values are `bits` bits, with zeros or, if they are signed, copies of the sign above them."""
     within = values < (1 << bits)
     if signed:
@@ -124,18 +125,19 @@ def remarks(meaning: Meaning) -> tuple[str, ...]:
 
 def corrections(meaning: Meaning) -> tuple[pydicom.DataElement, ...]:
     """Returns the elements that have to say something else for the header to agree with the values."""
-    ds, wanted = meaning.ds, {}
+    ds = meaning.ds
+    changes: dict[str, int] = {}
     if meaning.bits != ds.BitsStored:
         allocated = max(ds.BitsAllocated, 8 if meaning.bits <= 8 else 16)
-        wanted |= {"BitsAllocated": allocated, "BitsStored": meaning.bits, "HighBit": meaning.bits - 1}
-    elements = [pydicom.DataElement(keyword, "US", value) for keyword, value in wanted.items()]
+        changes |= {"BitsAllocated": allocated, "BitsStored": meaning.bits, "HighBit": meaning.bits - 1}
+    elements = [pydicom.DataElement(keyword, "US", value) for keyword, value in changes.items()]
     if meaning.signed != bool(ds.PixelRepresentation):
         elements.append(pydicom.DataElement("PixelRepresentation", "US", int(meaning.signed)))
         elements += _reinterpreted(ds)
     return tuple(elements)
 
 
-def _reinterpreted(ds):
+def _reinterpreted(ds: pydicom.Dataset) -> list[pydicom.DataElement]:
     """Returns elements whose VR follows Pixel Representation with the other one and the same bits (PS3.5 A.2)."""
     values = {keyword: ds.get(keyword) for keyword in _OF_PIXELS}
     return [

@@ -4,6 +4,7 @@ import dataclasses
 import re
 import struct
 
+import pydicom
 from pydicom import uid
 
 from tfmisr.edge.errors import InputError
@@ -43,14 +44,15 @@ def parse(frame: bytes, syntax: uid.UID) -> Codestream:
     return _headers(frame, syntax)[0]
 
 
-def _headers(frame, syntax):
-    found = [_parse_jpeg(frame, syntax)] if syntax in JPEG_LIKE else _parse_jpeg_2000(frame)
-    if not found or None in found:
+def _headers(frame: bytes, syntax: uid.UID) -> list[Codestream]:
+    parsed = [_parse_jpeg(frame, syntax)] if syntax in JPEG_LIKE else _parse_jpeg_2000(frame)
+    headers = [header for header in parsed if header is not None]
+    if not headers or len(headers) < len(parsed):
         raise InputError(f"{_FRAME} does not state its size")
-    return found
+    return headers
 
 
-def check(frame: bytes, syntax: uid.UID, ds) -> Codestream | None:
+def check(frame: bytes, syntax: uid.UID, ds: pydicom.Dataset) -> Codestream | None:
     """Compares what a compressed frame claims with the header of its data set.
 
     Decoders believe the codestream, and allocate memory for a size that the header does not mention.
@@ -62,7 +64,8 @@ def check(frame: bytes, syntax: uid.UID, ds) -> Codestream | None:
         InputError: Sizes or samples differ, or the frame is cut off.
     """
     if syntax == uid.RLELossless:
-        return _check_runs(frame, ds)
+        _check_runs(frame, ds)
+        return None
     if syntax in JPEG_LIKE and not _is_ended(frame):
         # CharLS would look for the end through 2**31 bits that are not there, for seconds; libjpeg invents the rest.
         raise InputError(f"{_FRAME} is cut off")
@@ -86,12 +89,12 @@ def check(frame: bytes, syntax: uid.UID, ds) -> Codestream | None:
     return header
 
 
-def _is_ended(frame):
+def _is_ended(frame: bytes) -> bool:
     """Whether the end of the image stands behind the start of its scan."""
     return frame.rfind(_END_OF_IMAGE, max(frame.find(_SCAN), 0)) > 0
 
 
-def _check_runs(frame, ds):
+def _check_runs(frame: bytes, ds: pydicom.Dataset) -> None:
     """Raises where run lengths (PS3.5 G.3) would fill the memory: two bytes may stand for 128."""
     expected = ds.Rows * ds.Columns * ds.SamplesPerPixel * ds.BitsAllocated // 8
     if 64 * len(frame) <= 8 * expected + _SMALL:
@@ -124,7 +127,7 @@ def images_in(frame: bytes, syntax: uid.UID) -> int:
     return 1 + (len(re.findall(rb"\xff\xd9[\x00\xff]*\xff\xd8\xff", frame[scan:])) if scan > 0 else 0)
 
 
-def _parse_jpeg(frame, syntax):
+def _parse_jpeg(frame: bytes, syntax: uid.UID) -> Codestream | None:
     """Reads up to the start-of-frame marker (ITU-T T.81 B.2.2, T.87 C.2.2)."""
     place, jfif, adobe = 2, False, None
     while place + 9 < len(frame) and frame[place] == 0xFF:
@@ -139,7 +142,7 @@ def _parse_jpeg(frame, syntax):
     return None
 
 
-def _start_of_frame(content, jfif, adobe, syntax):
+def _start_of_frame(content: bytes, jfif: bool, adobe: int | None, syntax: uid.UID) -> Codestream | None:
     if len(content) < 6 or len(content) < 6 + 3 * content[5]:
         return None
     precision, rows, columns, components = struct.unpack(">BHHB", content[:6])
@@ -149,7 +152,7 @@ def _start_of_frame(content, jfif, adobe, syntax):
     return Codestream(rows, columns, components, precision, None, told, assumed)
 
 
-def _color(jfif, adobe, names):
+def _color(jfif: bool, adobe: int | None, names: bytes) -> str | None:
     """Returns the color space by libjpeg's rules (`default_decompress_parms`), `None` where these only guess.
 
     Lossless JPEG is an exception: encoders write a JFIF marker without converting anything.
@@ -161,7 +164,7 @@ def _color(jfif, adobe, names):
     return "RGB" if names in (b"RGB", b"rgb") else None
 
 
-def _parse_jpeg_2000(frame):
+def _parse_jpeg_2000(frame: bytes) -> list[Codestream | None]:
     """Reads the SIZ marker, which comes first (ITU-T T.800 A.5.1).
 
     A frame in boxes (JP2) may hide it among others that look like it: then all of them.
@@ -170,7 +173,7 @@ def _parse_jpeg_2000(frame):
     return [_size_marker(frame[place : place + 42 + 3 * 255]) for place in places]
 
 
-def _size_marker(content):
+def _size_marker(content: bytes) -> Codestream | None:
     if len(content) < 43:
         return None
     width, height, left, top = struct.unpack(">4I", content[8:24])
@@ -196,7 +199,7 @@ def is_color_transformed(frame: bytes) -> bool:
     return coding is not None and coding[8] == 1
 
 
-def _coding_style(frame):
+def _coding_style(frame: bytes) -> bytes | None:
     """Returns the COD marker segment of the main header (ITU-T T.800 A.6.1), or `None`."""
     place = frame.find(_SIZ) + 2
     while 2 <= place and place + 14 <= len(frame) and frame[place : place + 2] not in (b"\xff\x90", b"\xff\x93"):

@@ -7,6 +7,7 @@ The base install reads everything but lossless JPEG (Process 14) and JPEG of 12 
 import functools
 import importlib.util
 import io
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -36,7 +37,7 @@ NATIVE = (
 
 
 @functools.cache
-def _has(package):
+def _has(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
@@ -87,13 +88,13 @@ def decode(frame: bytes, syntax: uid.UID, header: Codestream) -> np.ndarray:
     return _imagecodecs(frame, header)
 
 
-def _jpeg_2000(frame):
+def _jpeg_2000(frame: bytes) -> np.ndarray:
     import openjpeg
 
     return openjpeg.decode(frame)
 
 
-def _jpeg_ls(frame, header):
+def _jpeg_ls(frame: bytes, header: Codestream) -> np.ndarray:
     import jpeg_ls
 
     buffer, info = jpeg_ls.decode_pixel_data(frame)
@@ -105,14 +106,14 @@ def _jpeg_ls(frame, header):
     return pixels.reshape(header.rows, header.columns, header.components)
 
 
-def _pillow(frame, header):
+def _pillow(frame: bytes, header: Codestream) -> np.ndarray:
     with PIL.Image.open(io.BytesIO(frame), formats=("JPEG",)) as image:
         if header.converted_from == "YBR":
             image.draft("YCbCr", image.size)  # the components as they are coded
         return np.asarray(image)
 
 
-def _imagecodecs(frame, header):
+def _imagecodecs(frame: bytes, header: Codestream) -> np.ndarray:
     import imagecodecs
 
     if header.components == 1:
@@ -121,24 +122,23 @@ def _imagecodecs(frame, header):
     return imagecodecs.jpeg8_decode(frame, colorspace="RGB", outcolorspace="RGB")
 
 
-def _gdcm(frame, syntax, header):
+def _gdcm(frame: bytes, syntax: uid.UID, header: Codestream) -> np.ndarray:
     """Decodes a lossless JPEG of gray values or RGB; pydicom's plugin is told what the codestream is."""
     bits = 8 if header.precision <= 8 else 16
-    pixels, _ = get_decoder(syntax).as_array(
-        encapsulate([frame]),
-        index=0,
-        raw=True,
-        decoding_plugin="gdcm",
-        validate=False,
-        rows=header.rows,
-        columns=header.columns,
-        samples_per_pixel=header.components,
-        photometric_interpretation="MONOCHROME2" if header.components == 1 else "RGB",
-        planar_configuration=0,
-        pixel_representation=0,
-        bits_allocated=bits,
-        bits_stored=header.precision,
-        number_of_frames=1,
-        correct_unused_bits=False,
+    options: dict[str, Any] = {
+        "rows": header.rows,
+        "columns": header.columns,
+        "samples_per_pixel": header.components,
+        "photometric_interpretation": "MONOCHROME2" if header.components == 1 else "RGB",
+        "planar_configuration": 0,
+        "pixel_representation": 0,
+        "bits_allocated": bits,
+        "bits_stored": header.precision,
+        "number_of_frames": 1,
+        "correct_unused_bits": False,
+    }
+    decoder = get_decoder(syntax)
+    pixels, _ = decoder.as_array(
+        encapsulate([frame]), index=0, raw=True, decoding_plugin="gdcm", validate=False, **options
     )
     return pixels

@@ -16,7 +16,7 @@ def renamed(module: str, **names: str) -> Callable[[str], object]:
         AttributeError: By the returned function: the module has no such name, old or new.
     """
 
-    def __getattr__(name: str):
+    def __getattr__(name: str) -> object:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         home, _, attribute = names[name].rpartition(".")

@@ -19,6 +19,7 @@ What the values mean:
 import contextlib
 import math
 import os
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pydicom
@@ -28,7 +29,7 @@ from tfmisr.edge import dicom_file, palette, stored_values
 from tfmisr.edge.dicom_file import silent
 from tfmisr.edge.dicom_rules import GRAY, unsupported
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.levels import Frames, to_unsigned
+from tfmisr.edge.levels import Frames, ScaleChooser, to_unsigned
 
 LOWEST_HU, CT_MAX_VAL = -1024, 4095
 
@@ -84,7 +85,7 @@ def channels_of(ds: pydicom.Dataset) -> int:
     return 1 if ds.PhotometricInterpretation in GRAY else 3
 
 
-def read_frames(path: str | os.PathLike, scale=None) -> tuple[Frames, int]:
+def read_frames(path: str | os.PathLike, scale: ScaleChooser | None = None) -> tuple[Frames, int]:
     """Reads the frames of a DICOM image.
 
     Args:
@@ -105,12 +106,12 @@ def read_frames(path: str | os.PathLike, scale=None) -> tuple[Frames, int]:
         stored = Frames(count, lambda: _guarded(path, image.frames))
         if ds.PhotometricInterpretation not in GRAY:
             return _colour(stored, ds, scale)
-        if hounsfield(ds, 0) is not None:
-            return Frames(count, lambda: _ct(stored, ds)), CT_MAX_VAL
+        if (first := hounsfield(ds, 0)) is not None:
+            return Frames(count, lambda: _ct(stored, ds, first)), CT_MAX_VAL
         return _gray(path, stored, ds, scale)
 
 
-def _stored_image(path):
+def _stored_image(path: str | os.PathLike) -> stored_values.StoredImage:
     try:
         ds = dicom_file.load(path)
         if reason := refusal(ds) or unsupported(ds):
@@ -120,7 +121,7 @@ def _stored_image(path):
         raise InputError(f"{path}: {error}") from None
 
 
-def _guarded(path, frames):
+def _guarded(path: str | os.PathLike, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yields frames; errors while they are decoded name the file."""
     remaining = iter(frames)
     while True:
@@ -134,7 +135,7 @@ def _guarded(path, frames):
 
 
 @contextlib.contextmanager
-def _decoding(path, what):
+def _decoding(path: str | os.PathLike, what: str) -> Iterator[None]:
     try:
         with silent():
             yield
@@ -144,10 +145,10 @@ def _decoding(path, what):
         raise InputError(f"{path}: {what}, or broken ({type(error).__name__})") from None
 
 
-def _colour(stored, ds, scale):
+def _colour(stored: Frames, ds: pydicom.Dataset, scale: ScaleChooser | None) -> tuple[Frames, int]:
     bits = bits_of(ds)
 
-    def rgb(frame):
+    def rgb(frame: np.ndarray) -> np.ndarray:
         return palette.apply(frame, ds) if ds.PhotometricInterpretation == "PALETTE COLOR" else frame
 
     scale = None if bits == 8 else scale
@@ -156,7 +157,7 @@ def _colour(stored, ds, scale):
     return Frames(stored.count, lambda: (rgb(f).astype(dtype) for f in stored)), max_val
 
 
-def hounsfield(ds, frame):
+def hounsfield(ds: pydicom.Dataset, frame: int) -> tuple[float, float] | None:
     """Returns (slope, intercept) of a CT frame in Hounsfield units, otherwise `None`."""
     if ds.get("Modality") != "CT" or channels_of(ds) != 1 or "ModalityLUTSequence" in ds:
         return None
@@ -170,7 +171,7 @@ def hounsfield(ds, frame):
     return float(item.RescaleSlope), float(item.RescaleIntercept)
 
 
-def rescale(ds, frame):
+def rescale(ds: pydicom.Dataset, frame: int) -> pydicom.Dataset:
     """Returns what holds Rescale Slope: a functional group in enhanced objects (C.7.6.16)."""
     per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
     shared = ds.get("SharedFunctionalGroupsSequence") or []
@@ -192,7 +193,7 @@ def units(ds: pydicom.Dataset) -> tuple[float, float] | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _slope_and_intercept(item):
+def _slope_and_intercept(item: pydicom.Dataset) -> tuple[float, float] | None:
     try:
         slope, intercept = float(item.get("RescaleSlope") or 1), float(item.get("RescaleIntercept") or 0)
     except (TypeError, ValueError):
@@ -200,16 +201,18 @@ def _slope_and_intercept(item):
     return (slope, intercept) if slope and math.isfinite(slope) and math.isfinite(intercept) else None
 
 
-def _ct(stored, ds):
+def _ct(stored: Frames, ds: pydicom.Dataset, first: tuple[float, float]) -> Iterator[np.ndarray]:
     for index, frame in enumerate(stored):
-        slope, intercept = hounsfield(ds, index) or hounsfield(ds, 0)
+        slope, intercept = hounsfield(ds, index) or first
         values = np.rint(frame * slope + (intercept - LOWEST_HU))
         if (mask := padding(ds, frame)) is not None:
             values[mask] = 0
         yield np.clip(values, 0, CT_MAX_VAL).astype(np.uint16)[..., np.newaxis]
 
 
-def _gray(path, stored, ds, scale):
+def _gray(
+    path: str | os.PathLike, stored: Frames, ds: pydicom.Dataset, scale: ScaleChooser | None
+) -> tuple[Frames, int]:
     lut = _modality_lut(ds)
     pairs = Frames(stored.count, lambda: ((lut(f), padding(ds, f)) for f in stored))
     bits = bits_of(ds)
@@ -226,13 +229,13 @@ def _gray(path, stored, ds, scale):
     return Frames(stored.count, lambda: (convert(*p)[..., np.newaxis] for p in pairs)), max_val
 
 
-def detector_range(ds):
+def detector_range(ds: pydicom.Dataset) -> int | None:
     """Returns the full-scale value that Bits Stored (0028,0101) says, where detectors fill it, else `None`."""
     fixed = ds.BitsStored <= 12 and not ds.PixelRepresentation and ds.get("Modality") != "MR"
     return (1 << max(8, ds.BitsStored)) - 1 if fixed and "ModalityLUTSequence" not in ds else None
 
 
-def _modality_lut(ds):
+def _modality_lut(ds: pydicom.Dataset) -> Callable[[np.ndarray], np.ndarray]:
     # pydicom's apply_modality_lut overflows where a signed 16-bit table starts below 0.
     if "ModalityLUTSequence" not in ds:
         return lambda frame: frame
@@ -242,7 +245,7 @@ def _modality_lut(ds):
     return lambda frame: table[np.clip(frame.astype(np.int32) - first, 0, len(table) - 1)]
 
 
-def _lut_table(ds):
+def _lut_table(ds: pydicom.Dataset) -> np.ndarray:
     """Returns the entries of a Modality LUT Sequence that `dicom_rules` accepts."""
     item = ds.ModalityLUTSequence[0]
     entries, data = item.LUTDescriptor[0] % 65536 or 65536, item.LUTData
@@ -252,7 +255,7 @@ def _lut_table(ds):
     return np.atleast_1d(data).astype(np.uint16)[:entries]
 
 
-def padding_range(ds):
+def padding_range(ds: pydicom.Dataset) -> tuple[int, int] | None:
     """Returns the lowest and highest stored value that mean "no image here" (PS3.3 C.7.5.1.1.2)."""
     first = ds.get("PixelPaddingValue")
     if not isinstance(first, int):
@@ -262,7 +265,7 @@ def padding_range(ds):
     return min(ends), max(ends)
 
 
-def _as_stored(value, ds):
+def _as_stored(value: int, ds: pydicom.Dataset) -> int:
     """Returns the pixel value with the bits of `value`, which some write as signed where pixels are not, or not."""
     half = 1 << (ds.BitsStored - 1)
     lowest, highest = (-half, half - 1) if ds.PixelRepresentation else (0, 2 * half - 1)
@@ -279,7 +282,7 @@ def _as_stored(value, ds):
     return value + whole if -whole // 2 <= value < 0 else value
 
 
-def padding(ds, frame):
+def padding(ds: pydicom.Dataset, frame: np.ndarray) -> np.ndarray | None:
     """Returns where a frame of stored values is padding, as a mask, or `None` where it has none."""
     limits = padding_range(ds)
     return None if limits is None else (frame >= limits[0]) & (frame <= limits[1])

@@ -8,9 +8,11 @@ import pathlib
 import warnings
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO, cast
 
 import pydicom
 from pydicom import uid
+from pydicom.dataelem import RawDataElement
 
 from tfmisr.edge.errors import InputError
 
@@ -49,7 +51,7 @@ def read_header(path: str | os.PathLike) -> pydicom.Dataset:
     return _with_syntax(pydicom.dcmread(path, stop_before_pixels=True, force=True))
 
 
-def _read(path):
+def _read(path: pathlib.Path) -> pydicom.Dataset:
     if not path.is_file():
         raise InputError("expected a DICOM file, found no file")
     if path.stat().st_size > MAX_BYTES:
@@ -58,7 +60,8 @@ def _read(path):
         raise InputError("expected a DICOM file, found an empty one")
     # pydicom asks a file for as many bytes as a broken length says; a mapped one gives those that there are, and
     # sets nothing aside for the others.
-    with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as file:
+    with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        file = cast(BinaryIO, mapped)
         _check_deflated(file)
         file.seek(0)
         ds = _with_syntax(_whole(file))
@@ -68,7 +71,7 @@ def _read(path):
     return ds
 
 
-def _whole(file):
+def _whole(file: BinaryIO) -> pydicom.FileDataset:
     """Returns all elements of a mapped file; pydicom gives none where the last one has no end."""
     try:
         ds = pydicom.dcmread(file, force=True)
@@ -81,7 +84,7 @@ def _whole(file):
     return ds
 
 
-def _with_syntax(ds):
+def _with_syntax(ds: pydicom.FileDataset) -> pydicom.FileDataset:
     if "TransferSyntaxUID" not in ds.file_meta:
         implicit, little = ds.original_encoding
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
@@ -89,15 +92,14 @@ def _with_syntax(ds):
     return ds
 
 
-def _check_end(ds):
+def _check_end(ds: pydicom.Dataset) -> None:
     # pydicom gives what there is of an element that is longer than the file.
     raw = ds.get_item("PixelData") if "PixelData" in ds else None
-    length = getattr(raw, "length", None)
-    if length not in (None, 0xFFFFFFFF) and len(raw.value or b"") != length:
+    if isinstance(raw, RawDataElement) and raw.length not in (0xFFFFFFFF, len(raw.value or b"")):
         raise InputError("the file ends within Pixel Data (7FE0,0010)")
 
 
-def _check_deflated(file):
+def _check_deflated(file: BinaryIO) -> None:
     """Raises where a deflated data set would fill the memory: pydicom inflates the whole of it."""
     if file.read(132)[128:] != b"DICM":
         return

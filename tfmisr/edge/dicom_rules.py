@@ -25,29 +25,32 @@ def unsupported(ds: pydicom.Dataset) -> str | None:
     return decoders.hindrance(ds.file_meta.TransferSyntaxUID, ds.BitsStored)
 
 
-def _photometric(ds):
+def _photometric(ds: pydicom.Dataset) -> str | None:
     photometric = str(ds.get("PhotometricInterpretation", ""))
     if photometric not in (*GRAY, *COLOUR, "PALETTE COLOR"):
         known = photometric if photometric in _OTHER_PHOTOMETRIC else "of this file"
         return f"Photometric Interpretation (0028,0004) {known} is not supported"
+    return None
 
 
-def _counts(ds):
+def _counts(ds: pydicom.Dataset) -> str | None:
     for keyword in _COUNTS:
         if not isinstance(ds.get(keyword, 0), int):  # 12.0 in a DS is a whole number, but no count
             return f"{label(keyword)} must be a whole number of value representation US, not {ds[keyword].VR}"
+    return None
 
 
-def _bits(ds):
+def _bits(ds: pydicom.Dataset) -> str | None:
     if ds.BitsAllocated not in (8, 16, 32):
         return f"Bits Allocated (0028,0100) must be 8, 16 or 32, not {ds.BitsAllocated}"
     if ds.get("HighBit", ds.BitsStored - 1) != ds.BitsStored - 1:
         return "High Bit (0028,0102) must be one less than Bits Stored (0028,0101)"
     if ds.PixelRepresentation not in (0, 1):
         return f"{label('PixelRepresentation')} must be 0 or 1, not {ds.PixelRepresentation}"
+    return None
 
 
-def _samples(ds):
+def _samples(ds: pydicom.Dataset) -> str | None:
     color = ds.PhotometricInterpretation in COLOUR
     kind = f"where {label('PhotometricInterpretation')} is {ds.PhotometricInterpretation}"
     if ds.SamplesPerPixel != (3 if color else 1):
@@ -58,18 +61,20 @@ def _samples(ds):
     stored_as_told = not syntax.is_encapsulated or syntax == uid.RLELossless  # the others have it in their codestream
     if color and stored_as_told and ds.get("PlanarConfiguration") not in (0, 1):
         return f"{label('PlanarConfiguration')} must be 0 or 1 {kind}"
+    return None
 
 
-def _size(ds):
+def _size(ds: pydicom.Dataset) -> str | None:
     if ds.Rows * ds.Columns > MAX_PIXELS:
         return f"{ds.Columns} x {ds.Rows} pixels are more than {MAX_PIXELS}"
+    return None
 
 
-def _palette(ds):
+def _palette(ds: pydicom.Dataset) -> str | None:
     return palette.refusal(ds) if ds.PhotometricInterpretation == "PALETTE COLOR" else None
 
 
-def _modality_lut(ds):
+def _modality_lut(ds: pydicom.Dataset) -> str | None:
     if "ModalityLUTSequence" not in ds:
         return None
     name = label("ModalityLUTSequence")
@@ -83,6 +88,7 @@ def _modality_lut(ds):
     found = len(data) // 2 if isinstance(data, bytes) else len(data) if hasattr(data, "__len__") else 1
     if found < entries:
         return f"{label('LUTData')} in {name} has {found} entries of {entries}"
+    return None
 
 
 _CHECKS = (_photometric, _counts, _bits, _samples, _size, _palette, _modality_lut)

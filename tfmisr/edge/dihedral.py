@@ -36,8 +36,8 @@ def self_ensemble(enlarge: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.n
         https://arxiv.org/abs/1511.02228; named "+" as by Lim et al., EDSR, CVPR Workshops 2017.
     """
 
-    def mean(image):
-        total = 0.0
+    def mean(image: np.ndarray) -> np.ndarray:
+        total: np.ndarray | float = 0.0
         for way in TRANSFORMS:
             total = total + invert_dihedral(enlarge(np.ascontiguousarray(apply_dihedral(image, way))), way)
         return total / np.float32(len(TRANSFORMS))

@@ -7,13 +7,17 @@ import datetime
 import decimal
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pydicom
-from pydicom.datadict import dictionary_description, tag_for_keyword
+from pydicom.datadict import dictionary_description
 from pydicom.tag import BaseTag, Tag
 
 from tfmisr.edge.errors import InputError
+
+# Whether the values are whole numbers, and how many there are; 0 for pairs.
+_Rule = tuple[bool, int]
 
 _FORMS = ("Shutter", "Collimator")
 _EDGES = ("LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal")
@@ -43,8 +47,8 @@ _OF_ITEMS = {
 }
 
 
-def _by_tag(rules):
-    return {tag_for_keyword(keyword): rule for rule, keywords in rules.items() for keyword in keywords.split()}
+def _by_tag(rules: dict[_Rule, str]) -> dict[int, _Rule]:
+    return {Tag(keyword): rule for rule, keywords in rules.items() for keyword in keywords.split()}
 
 
 _RULES = _by_tag(_NUMBERS)
@@ -56,7 +60,7 @@ _MACROS = (
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _HOLDERS = ("SequenceOfUltrasoundRegions", "MaskSubtractionSequence", "ModalityLUTSequence")
 _SEQUENCES = {
-    tag_for_keyword(keyword)
+    Tag(keyword)
     for keyword in (
         "DerivationCodeSequence SourceImageSequence ContributingEquipmentSequence SourceImageEvidenceSequence "
         "PurposeOfReferenceCodeSequence DerivationImageSequence ReferencedSeriesSequence ReferencedSOPSequence"
@@ -65,7 +69,7 @@ _SEQUENCES = {
 }
 # What pixels are read by; the rest decides where they lie.
 _OF_PIXELS = {
-    tag_for_keyword(keyword)
+    Tag(keyword)
     for keyword in (
         "Rows Columns SamplesPerPixel BitsAllocated BitsStored HighBit PixelRepresentation PlanarConfiguration "
         "NumberOfFrames PixelPaddingValue PixelPaddingRangeLimit RescaleSlope RescaleIntercept LUTDescriptor "
@@ -85,7 +89,7 @@ def label(element: int | str) -> str:
     Args:
         element: A tag or a keyword.
     """
-    tag = BaseTag(tag_for_keyword(element)) if isinstance(element, str) else Tag(element)
+    tag = Tag(element)
     try:
         name = "private element" if tag.is_private else dictionary_description(tag)
     except KeyError:
@@ -126,7 +130,7 @@ def time_zone(ds: pydicom.Dataset) -> datetime.tzinfo | None:
         return None
 
 
-def _holders(ds) -> Iterator[pydicom.Dataset]:
+def _holders(ds: pydicom.Dataset) -> Iterator[pydicom.Dataset]:
     yield ds
     for keyword in _HOLDERS:
         yield from _items(ds, keyword)
@@ -137,19 +141,18 @@ def _holders(ds) -> Iterator[pydicom.Dataset]:
                 yield from _items(group, macro)
 
 
-def _items(ds, keyword):
-    tag = tag_for_keyword(keyword)
-    return ds[tag].value or () if tag in ds and _vr_of(ds, tag) == "SQ" else ()
+def _items(ds: pydicom.Dataset, keyword: str) -> Iterable[pydicom.Dataset]:
+    return ds[keyword].value or () if keyword in ds and _vr_of(ds, keyword) == "SQ" else ()
 
 
-def _vr_of(holder, tag):
+def _vr_of(holder: pydicom.Dataset, tag: int | str) -> str:
     try:
         return str(holder[tag].VR)
     except Exception as error:
         raise InputError(f"{label(tag)} cannot be read ({type(error).__name__})") from None
 
 
-def _check_numbers(holder, tag, whole, count):
+def _check_numbers(holder: pydicom.Dataset, tag: BaseTag, whole: bool, count: int) -> None:
     written = holder.get_item(tag).value
     try:
         value = holder[tag].value
@@ -166,22 +169,22 @@ def _check_numbers(holder, tag, whole, count):
     raise InputError(f"{label(tag)} must be {_wanted(whole, count)}, not {found}")
 
 
-def _unexpected(vr):
+def _unexpected(vr: str | None) -> str:
     return "" if vr is None or vr in _NUMERIC else f" with value representation {vr}"
 
 
-def _is_number(value, whole=False):
+def _is_number(value: Any, whole: bool = False) -> bool:
     finite = isinstance(value, int | float | decimal.Decimal) and math.isfinite(value)
     return finite and (not whole or value == int(value))
 
 
-def _found(element, values):
+def _found(element: pydicom.DataElement, values: list) -> str:
     if all(map(_is_number, values)):
         return f"{len(values)} of them"
     return "text" + _unexpected(element.VR)
 
 
-def _wanted(whole, count):
+def _wanted(whole: bool, count: int) -> str:
     kind = "whole" if whole else "decimal"
     if count == 1:
         return f"a {kind} number"

@@ -35,7 +35,7 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def temporary_name(path, process: int | str | None = None) -> pathlib.Path:
+def temporary_name(path: str | os.PathLike, process: int | str | None = None) -> pathlib.Path:
     """Returns a path beside `path` for this process alone, with its extension and a short name.
 
     Args:
@@ -49,7 +49,7 @@ def temporary_name(path, process: int | str | None = None) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def named(path) -> Iterator[None]:
+def named(path: str | os.PathLike) -> Iterator[None]:
     """Gives an error of a full disk, or of a file too large, the name of what was to be written, where it has none."""
     try:
         yield
@@ -60,7 +60,7 @@ def named(path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_write(path) -> Iterator[pathlib.Path]:
+def atomic_write(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Gives a temporary path beside `path` to write to, and `path`'s name to what was written there.
 
     The data is on the disk before the name changes. After an error nothing is left.
@@ -77,7 +77,7 @@ def atomic_write(path) -> Iterator[pathlib.Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path, text: str) -> None:
+def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all; what of a file's name is no UTF-8 is escaped."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")

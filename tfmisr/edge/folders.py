@@ -24,7 +24,9 @@ def image_files(folder: pathlib.Path, unreadable: Callable[[str], None] = lambda
     yield from _walk(pathlib.Path(folder), "", set(), unreadable)
 
 
-def _walk(folder, prefix, seen, unreadable):
+def _walk(
+    folder: pathlib.Path, prefix: str, seen: set[tuple[int, int]], unreadable: Callable[[str], None]
+) -> Iterator[tuple[pathlib.Path, str]]:
     try:
         info = os.stat(folder)
         if (info.st_dev, info.st_ino) in seen:
@@ -44,7 +46,7 @@ def _walk(folder, prefix, seen, unreadable):
             yield path, name
 
 
-def _is_image(path):
+def _is_image(path: pathlib.Path) -> bool:
     # DICOM files often have no extension. Other files may come and go, as a prepared dataset or a log does.
     try:
         return path.suffix.lower() in images.EXTENSIONS or images.file_kind(path) is not None

@@ -21,15 +21,17 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 import numpy as np
 import png
+import pydicom
 import tifffile
 
 from tfmisr.edge import dicom, png_jpeg, series, tiff
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write
-from tfmisr.edge.levels import MAX_PIXELS, Frames, to_unsigned
+from tfmisr.edge.levels import MAX_PIXELS, Frames, ScaleChooser, to_unsigned
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 WRITABLE = (".png", ".tif", ".tiff")
@@ -63,7 +65,7 @@ class Image:
     offset: int | None = None
     count: int = 1
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         height, width, channels = self.pixels.shape
         kind = "gray" if channels == 1 else "RGB"
         return f"<{kind} image of {height}x{width} pixels, {self.pixels.dtype}, max_val {self.max_val}>"
@@ -98,7 +100,7 @@ class Header:
     group: series.Group | None = dataclasses.field(default=None, repr=False)
 
 
-def read_images(path: str | os.PathLike, scale=None) -> list[Image]:
+def read_images(path: str | os.PathLike, scale: ScaleChooser | None = None) -> list[Image]:
     """Returns all frames of a file; see `iter_images`."""
     images, pixels = [], 0
     for image in iter_images(path, scale):
@@ -109,7 +111,7 @@ def read_images(path: str | os.PathLike, scale=None) -> list[Image]:
     return images
 
 
-def iter_images(path: str | os.PathLike, scale=None) -> Iterator[Image]:
+def iter_images(path: str | os.PathLike, scale: ScaleChooser | None = None) -> Iterator[Image]:
     """Yields the frames of a PNG, JPEG, TIFF or DICOM file, with the same channels and `max_val`.
 
     Args:
@@ -150,7 +152,7 @@ def group_of(path: str | os.PathLike) -> series.Group | None:
         header = read_header(path)
     except InputError:
         return None  # told when its pixels are wanted
-    return header and header.group
+    return header.group if header else None
 
 
 def read_header(path: str | os.PathLike) -> Header | None:
@@ -217,7 +219,7 @@ def write_images(path: str | os.PathLike, images: Iterable[np.ndarray], max_val:
         (_encode_png if suffix == ".png" else _encode_tiff)(file, checked, max_val, count)
 
 
-def _checked(pixels, signed):
+def _checked(pixels: np.ndarray, signed: bool) -> np.ndarray:
     dtypes = ("uint8", "uint16", "int8", "int16") if signed else ("uint8", "uint16")
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.dtype not in dtypes:
         raise ValueError(
@@ -227,7 +229,7 @@ def _checked(pixels, signed):
     return pixels
 
 
-def _encode_png(file, images, max_val, _):
+def _encode_png(file: BinaryIO, images: Iterable[np.ndarray], max_val: int, _: int) -> None:
     (pixels,) = images
     height, width, channels = pixels.shape
     big_endian = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">"))
@@ -241,13 +243,13 @@ def _encode_png(file, images, max_val, _):
     chunks = [
         (b"IHDR", header),
         (b"tEXt", b"max_val\0%d" % max_val),
-        (b"IDAT", zlib.compress(rows, 6)),
+        (b"IDAT", zlib.compress(rows.data, 6)),
         (b"IEND", b""),
     ]
     png.write_chunks(file, chunks)
 
 
-def _encode_tiff(file, images, max_val, count):
+def _encode_tiff(file: BinaryIO, images: Iterable[np.ndarray], max_val: int, count: int) -> None:
     images = iter(images)
     first = next(images)
     # Above 4 GB the offsets need 64 bits, which is decided before the first page.
@@ -263,7 +265,7 @@ def _encode_tiff(file, images, max_val, count):
 
 
 @contextlib.contextmanager
-def _decoding(path, kind):
+def _decoding(path: str | os.PathLike, kind: str) -> Iterator[None]:
     # The decoders raise almost anything on broken files, and warn of what they mended.
     try:
         with warnings.catch_warnings():
@@ -279,7 +281,7 @@ def _decoding(path, kind):
         raise InputError(f"{path}: broken or unsupported {kind} ({reason})") from None
 
 
-def _all_gray(frames):
+def _all_gray(frames: Iterable[np.ndarray]) -> bool:
     for pixels in frames:
         if pixels.shape[-1] == 1:
             return True  # and so are the others of the file
@@ -288,39 +290,39 @@ def _all_gray(frames):
     return True
 
 
-def _note(text) -> int | None:
+def _note(text: str | None) -> int | None:
     """Returns the `max_val` that `write_image` noted."""
     match = re.fullmatch(r"(?:max_val=)?(\d{1,5})", str(text or ""))
     return int(match[1]) if match and 0 < int(match[1]) < 65536 else None
 
 
-def _read_png(path, scale):
+def _read_png(path: str | os.PathLike, scale: ScaleChooser | None) -> tuple[Frames, int]:
     pixels, note = png_jpeg.read_png(path)
     return _single(pixels, _note(note), scale)
 
 
-def _read_jpeg(path, scale):
+def _read_jpeg(path: str | os.PathLike, scale: ScaleChooser | None) -> tuple[Frames, int]:
     return _single(png_jpeg.read_jpeg(path), None, scale)
 
 
-def _read_tiff(path, scale):
+def _read_tiff(path: str | os.PathLike, scale: ScaleChooser | None) -> tuple[Frames, int]:
     *_, description = tiff.read_header(path)
     return tiff.read_frames(path, _note(description), scale)
 
 
-def _png_header(path):
+def _png_header(path: str | os.PathLike) -> Header:
     height, width, channels, bits = png_jpeg.png_header(path)
     decides = bits == 16 and _note(png_jpeg.png_note(path)) is None
     return Header(height, width, channels, bits, group=("", channels, bits) if decides else None)
 
 
-def _tiff_header(path):
+def _tiff_header(path: str | os.PathLike) -> Header:
     height, width, channels, bits, description = tiff.read_header(path)
     decides = _note(description) is None and (bits == 16 or tiff.is_signed(path))
     return Header(height, width, channels, bits, group=("", channels, bits) if decides else None)
 
 
-def _dicom_header(path):
+def _dicom_header(path: str | os.PathLike) -> Header | None:
     ds = dicom.read_header(path)
     if dicom.refusal(ds):
         return None
@@ -330,11 +332,11 @@ def _dicom_header(path):
     return Header(ds.Rows, ds.Columns, *kind, _patient(ds), series.group_of(ds))
 
 
-def _patient(ds):
+def _patient(ds: pydicom.Dataset) -> str | None:
     return str(ds.get("PatientID") or "").strip() or None
 
 
-def _single(pixels, max_val, scale):
+def _single(pixels: np.ndarray, max_val: int | None, scale: ScaleChooser | None) -> tuple[Frames, int]:
     bits = 8 * pixels.itemsize
     _, max_val = to_unsigned([(pixels, None)], bits, max_val=max_val, scale=scale if bits > 8 else None)
     return Frames(1, lambda: iter([pixels])), max_val

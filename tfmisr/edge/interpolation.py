@@ -1,5 +1,7 @@
 """What the runtime works out beside a network, in full precision: the bicubic interpolation and the gate."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tfmisr.edge import resize
@@ -69,7 +71,7 @@ def gate(lr: np.ndarray, closed: float, opened: float) -> np.ndarray:
     return np.clip((bend - np.float32(closed)) / np.float32(opened - closed), 0.0, 1.0)
 
 
-def _neighbours(image, choose):
+def _neighbours(image: np.ndarray, choose: Callable[..., np.ndarray]) -> np.ndarray:
     """Returns the largest or smallest of each pixel's 3 x 3 neighbours."""
     for axis in (0, 1):
         line = np.moveaxis(image, axis, 0)

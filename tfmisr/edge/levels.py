@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -21,12 +22,12 @@ class Frames:
             for an unsigned one.
     """
 
-    def __init__(self, count: int, decode: Callable[[], Iterator], offset: int | None = None):
+    def __init__(self, count: int, decode: Callable[[], Iterator], offset: int | None = None) -> None:
         self.count, self.offset = count, offset
         self._decode = decode
         self._kept = list(decode()) if count == 1 else None
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         return iter(self._kept) if self._kept is not None else self._decode()
 
 
@@ -80,6 +81,13 @@ class Scale:
         return self
 
 
+class ScaleChooser(Protocol):
+    """Chooses the intensity scale of a file by its lowest and highest value: a `Scale`, or a `series.Survey`."""
+
+    def choose(self, lowest: int, highest: int, rescale: tuple[float, float]) -> Scale:
+        """Returns the scale of a file with these limits and this Rescale Slope and Intercept."""
+
+
 def own_scale(lowest: int, highest: int, rescale: tuple[float, float] = (1.0, 0.0)) -> Scale:
     """Returns the scale of a file, or of a series, by its limits alone.
 
@@ -97,9 +105,9 @@ def to_unsigned(
     bits: int,
     inverted: bool = False,
     max_val: int | None = None,
-    scale=None,
+    scale: ScaleChooser | None = None,
     rescale: tuple[float, float] = (1.0, 0.0),
-) -> tuple[Callable[[np.ndarray, np.ndarray | None], np.ndarray], int]:
+) -> tuple[Callable[..., np.ndarray], int]:
     """Finds the map from the integers of a file to unsigned ones, the same for all its frames.
 
     Args:
@@ -127,7 +135,7 @@ def to_unsigned(
     dtype = np.uint8 if bits <= 8 else np.uint16
     black = highest if inverted else lowest
 
-    def convert(values, mask=None):
+    def convert(values: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         values = values.astype(np.int64)
         if mask is not None:
             values[mask] = black

@@ -29,7 +29,7 @@ def refusal(ds: pydicom.Dataset) -> str | None:
     return None
 
 
-def _without_data(ds, color):
+def _without_data(ds: pydicom.Dataset, color: str) -> str | None:
     keyword, entries = f"{color}PaletteColorLookupTableData", _entries(ds, color)
     if not ds.get(keyword):
         if not ds.get(f"Segmented{keyword}"):
@@ -43,12 +43,12 @@ def _without_data(ds, color):
     return None
 
 
-def _entries(ds, color):
+def _entries(ds: pydicom.Dataset, color: str) -> int:
     # Signed where the pixels are, and 16 bits have no 65536.
     return ds[f"{color}PaletteColorLookupTableDescriptor"].value[0] % 65536 or 65536
 
 
-def _bytes(ds, keyword) -> bytes:
+def _bytes(ds: pydicom.Dataset, keyword: str) -> bytes:
     """Returns a table in little endian; it is words (OW), also where two entries of 8 bits share one."""
     value = ds[keyword].value
     if not isinstance(value, bytes):
@@ -73,7 +73,7 @@ def table(ds: pydicom.Dataset) -> np.ndarray:
     return _shortened(ds, np.stack(columns, axis=-1))
 
 
-def _shortened(ds, colors):
+def _shortened(ds: pydicom.Dataset, colors: np.ndarray) -> np.ndarray:
     if colors.dtype == np.uint8:
         return colors
     if ds.RedPaletteColorLookupTableDescriptor[2] == 8 and colors.max() <= 255:
@@ -81,7 +81,7 @@ def _shortened(ds, colors):
     return (colors >> 8).astype(np.uint8) if not (colors & 255).any() or not (colors % 257).any() else colors
 
 
-def _first(ds):
+def _first(ds: pydicom.Dataset) -> int:
     """Returns the pixel value of the first entry, signed as the pixels are."""
     first = ds.RedPaletteColorLookupTableDescriptor[1] % 65536
     return first - 65536 if ds.PixelRepresentation and first > 32767 else first

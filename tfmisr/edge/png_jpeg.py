@@ -1,6 +1,7 @@
 """PNG and JPEG pixels: 8 and 16 bits, gray and RGB."""
 
 import contextlib
+import os
 import struct
 from collections.abc import Iterator
 
@@ -17,7 +18,7 @@ JPEG_LS = 0xF7
 _FRAMES = {*range(0xC0, 0xD0), JPEG_LS} - {0xC4, 0xC8, 0xCC}
 
 
-def read_png(path) -> tuple[np.ndarray, str | None]:
+def read_png(path: str | os.PathLike) -> tuple[np.ndarray, str | None]:
     """Returns pixels, uint8 or uint16 of shape (height, width, 1 or 3), and the text "max_val".
 
     Alpha and a transparent color (tRNS) are applied over black where they vary, and Orientation
@@ -34,10 +35,12 @@ def read_png(path) -> tuple[np.ndarray, str | None]:
     if b"tRNS" in chunks and color_type in _SINGLE_COLOR:
         pixels = _without_key(pixels, chunks[b"tRNS"], channels, depth)
     note = chunks.get(b"max_val")
-    return apply_exif_orientation(pixels, _orientation(chunks.get(b"eXIf"))), note and note.decode("latin-1")
+    return apply_exif_orientation(pixels, _orientation(chunks.get(b"eXIf"))), None if note is None else note.decode(
+        "latin-1"
+    )
 
 
-def png_header(path) -> tuple[int, int, int, int]:
+def png_header(path: str | os.PathLike) -> tuple[int, int, int, int]:
     """Returns height, width, channels and bits (8 or 16) of a PNG."""
     with open(path, "rb") as file:
         width, height, depth, color_type = struct.unpack(">2I2B", file.read(26)[16:])
@@ -45,7 +48,7 @@ def png_header(path) -> tuple[int, int, int, int]:
     return height, width, 1 if color_type in _GRAY else 3, 16 if depth == 16 else 8
 
 
-def png_note(path) -> str | None:
+def png_note(path: str | os.PathLike) -> str | None:
     """Returns the text "max_val" that stands before the pixels of a PNG, without reading these."""
     with open(path, "rb") as file:
         for kind, data in png.Reader(file=file).chunks():
@@ -56,7 +59,7 @@ def png_note(path) -> str | None:
     return None
 
 
-def read_jpeg(path) -> np.ndarray:
+def read_jpeg(path: str | os.PathLike) -> np.ndarray:
     """Returns uint8 pixels of shape (height, width, 1 or 3); Orientation (EXIF) is applied.
 
     Raises:
@@ -68,7 +71,7 @@ def read_jpeg(path) -> np.ndarray:
     return apply_exif_orientation(drop_alpha(_by_pillow(path)), orientation)
 
 
-def jpeg_header(path) -> tuple[int, int, int, int]:
+def jpeg_header(path: str | os.PathLike) -> tuple[int, int, int, int]:
     """Returns height, width, channels and bits (8) of a JPEG."""
     with open(path, "rb") as file:
         frame = _jpeg_frame(file.read(2**20))
@@ -80,12 +83,12 @@ def jpeg_header(path) -> tuple[int, int, int, int]:
         return image.height, image.width, 1 if image.mode == "L" else 3, 8
 
 
-def _check_size(path, height, width):
+def _check_size(path: str | os.PathLike, height: int, width: int) -> None:
     if height * width > MAX_PIXELS:
         raise InputError(f"{path}: {width} x {height} pixels are more than {MAX_PIXELS}")
 
 
-def _jpeg_frame(data) -> tuple[int, int] | None:
+def _jpeg_frame(data: bytes) -> tuple[int, int] | None:
     """Returns the marker of the frame header (SOF) and the bits of a sample."""
     place = 2
     while place + 5 <= len(data) and data[place] == 0xFF:
@@ -96,7 +99,7 @@ def _jpeg_frame(data) -> tuple[int, int] | None:
     return None
 
 
-def _chunks(path) -> Iterator[tuple[bytes, bytes]]:
+def _chunks(path: str | os.PathLike) -> Iterator[tuple[bytes, bytes]]:
     decodable = False
     with open(path, "rb") as file:
         chunks = png.Reader(file=file).chunks()
@@ -119,15 +122,16 @@ def _chunks(path) -> Iterator[tuple[bytes, bytes]]:
                 yield kind, data
 
 
-def _orientation(exif):
+def _orientation(exif: bytes | None) -> int | None:
     found = PIL.Image.Exif()
     # A broken eXIf chunk tells no orientation.
     with contextlib.suppress(SyntaxError, ValueError, struct.error):
-        found.load(b"Exif\0\0" + exif if exif else None)
+        if exif:
+            found.load(b"Exif\0\0" + exif)
     return found.get(0x0112)
 
 
-def _without_key(pixels, key, channels, depth):
+def _without_key(pixels: np.ndarray, key: bytes, channels: int, depth: int) -> np.ndarray:
     """Returns the pixels with those of the transparent color made black, unless all are or none is."""
     colors = np.frombuffer(key, ">u2", channels).astype(pixels.dtype)
     if depth < 8:
@@ -137,14 +141,14 @@ def _without_key(pixels, key, channels, depth):
     return pixels if clear.all() or not clear.any() else over_black(pixels, alpha)
 
 
-def _by_pypng(path):
+def _by_pypng(path: str | os.PathLike) -> np.ndarray:
     with open(path, "rb") as file:
         width, height, rows, info = png.Reader(file=file).read()
         rows = np.array([np.frombuffer(row, np.uint16) for row in rows])
     return rows.reshape(height, width, info["planes"])
 
 
-def _by_pillow(path):
+def _by_pillow(path: str | os.PathLike) -> np.ndarray:
     with PIL.Image.open(path) as image:
         if image.mode in ("P", "PA"):
             clear = image.mode == "PA" or "transparency" in image.info

@@ -38,11 +38,11 @@ def without_noise() -> Iterator[None]:
             _write(b"".join(line for line in held if not _NOISE.match(line)))
 
 
-def _flush():
+def _flush() -> None:
     with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or there is none
         sys.stderr.flush()
 
 
-def _write(text):
+def _write(text: bytes) -> None:
     while text:
         text = text[os.write(2, text) :]

@@ -5,10 +5,13 @@ the interpolation is worked out here from the pixels in full precision and added
 """
 
 import contextlib
+import os
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tfmisr.edge import card as model_card
 from tfmisr.edge import dihedral, interpolation, quiet, tiling
@@ -21,7 +24,7 @@ from tfmisr.edge.interpolation import gate as gate
 TILE = 256  # side of a window for an earlier file without a tile of its own, more where the network sees far
 
 
-def interpreter_class():
+def interpreter_class() -> type:
     """Returns LiteRT's interpreter, or that of the older `tflite_runtime` where there is no other.
 
     Raises:
@@ -64,12 +67,12 @@ class Model:
 
     def __init__(
         self,
-        path,
+        path: str | os.PathLike,
         threads: int = 1,
         tile: int | None = None,
         self_ensemble: bool = False,
         max_tile: int | None = None,
-    ):
+    ) -> None:
         self.path = pathlib.Path(path)
         if threads < 1:
             raise InputError(f"threads must be at least 1. Received: {threads}")
@@ -80,7 +83,7 @@ class Model:
         self._enlarge = dihedral.self_ensemble(self.window) if self_ensemble else self.window
         self._open(threads)
 
-    def _sizes(self, tile, max_tile):
+    def _sizes(self, tile: int | None, max_tile: int | None) -> tuple[int | None, int | None]:
         """Returns the side of fixed windows and the bound of those that are chosen for each image: one is `None`."""
         if tile and max_tile:
             raise InputError(f"expected tile or max_tile, not both. Received: tile={tile}, max_tile={max_tile}")
@@ -93,7 +96,7 @@ class Model:
             raise InputError(f"{name} must be above {2 * self.overlap}, twice the overlap. Received: {side}")
         return (tile, None) if tile else (None, max_tile)
 
-    def _open(self, threads):
+    def _open(self, threads: int) -> None:
         try:
             path = str(self.path)
             # A path that is no valid UTF-8 is none to LiteRT, which otherwise maps the file into memory.
@@ -104,9 +107,9 @@ class Model:
             )
         except (ValueError, RuntimeError) as error:
             raise self._failed(error) from error
-        self._shape = None
+        self._shape: tuple[int, ...] | None = None
 
-    def __call__(self, lr: np.ndarray, convert: Callable | None = None, dtype=np.float32) -> np.ndarray:
+    def __call__(self, lr: np.ndarray, convert: Callable | None = None, dtype: DTypeLike = np.float32) -> np.ndarray:
         """Enlarges an image.
 
         Args:
@@ -132,12 +135,19 @@ class Model:
         """
         full = np.float32(max_val)
 
-        def levels(image):
+        def levels(image: np.ndarray) -> np.ndarray:
             return np.rint(np.clip(image, 0.0, 1.0) * full).astype(pixels.dtype)
 
         return self._collect(pixels, lambda window: window.astype(np.float32) / full, levels, pixels.dtype, out)
 
-    def _collect(self, image, prepare, finish, dtype, out=None):
+    def _collect(
+        self,
+        image: np.ndarray,
+        prepare: Callable[[np.ndarray], np.ndarray],
+        finish: Callable[[np.ndarray], np.ndarray],
+        dtype: DTypeLike,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
         shape = (image.shape[0] * self.scale, image.shape[1] * self.scale, self.channels)
         out = np.empty(shape, dtype) if out is None else out
         for rows, columns, part in self._windows(image, prepare):
@@ -147,7 +157,7 @@ class Model:
             del part  # else it stays while the next one is worked out
         return out
 
-    def _windows(self, image, prepare: Callable) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    def _windows(self, image: np.ndarray, prepare: Callable) -> Iterator[tuple[slice, slice, np.ndarray]]:
         if image.ndim != 3 or image.shape[-1] != self.channels or 0 in image.shape:
             raise InputError(
                 f"{self.name} takes images (height, width, {self.channels}). Received: an array of shape {image.shape}"
@@ -165,9 +175,9 @@ class Model:
         if self.overlap is None:
             return tiling.grid(height, width, (height, width), 0)
         if self.tile is None:
-            tile = tiling.fit(height, width, self.overlap, self.max_tile)
+            tile = tiling.fit(height, width, self.overlap, cast(int, self.max_tile))
         else:
-            tile = (self.tile - 2 * self.overlap,) * 2
+            tile = (self.tile - 2 * self.overlap, self.tile - 2 * self.overlap)
         return tiling.grid(height, width, tile, self.overlap)
 
     def window(self, lr: np.ndarray) -> np.ndarray:
@@ -200,7 +210,7 @@ class Model:
             raise InputError(f"{self.path} makes {image.shape} where its card promises {expected}; export it again")
         return image
 
-    def _values(self, out):
+    def _values(self, out: np.ndarray) -> np.ndarray:
         """Returns the output as float32, from its finer half where that is not saturated."""
         if out.dtype == np.float32:
             return out.copy()
@@ -210,7 +220,7 @@ class Model:
             values[rows] = self._read(out[rows])
         return values
 
-    def _read(self, out):
+    def _read(self, out: np.ndarray) -> np.ndarray:
         values = _dequantized(out, self._output)
         if self.card["magnified"] == 1:
             return values
@@ -223,11 +233,11 @@ class Model:
         inside = (fine > low) & (fine < high)
         return np.where(inside, fine / np.float32(self.card["magnified"]), values[..., :half])
 
-    def _failed(self, error):
+    def _failed(self, error: Exception) -> InputError:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return InputError(f"LiteRT cannot run {self.path}: {first}; a newer ai-edge-litert may")
 
-    def _allocate(self, shape):
+    def _allocate(self, shape: tuple[int, ...]) -> None:
         if shape == self._shape:
             return
         # An image smaller than the tile is given as it is: padding would not be what the network saw in training.
@@ -238,7 +248,7 @@ class Model:
         self._shape = shape
 
 
-def _quantized(values, tensor):
+def _quantized(values: np.ndarray, tensor: dict) -> np.ndarray:
     if tensor["dtype"] == np.float32:
         return np.ascontiguousarray(values, np.float32)
     step, zero = tensor["quantization"]
@@ -246,7 +256,7 @@ def _quantized(values, tensor):
     return np.clip(np.rint(values / np.float32(step)) + zero, limits.min, limits.max).astype(tensor["dtype"])
 
 
-def _dequantized(values, tensor):
+def _dequantized(values: np.ndarray, tensor: dict) -> np.ndarray:
     if tensor["dtype"] == np.float32:
         return values
     step, zero = tensor["quantization"]

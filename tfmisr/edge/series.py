@@ -8,6 +8,7 @@ Where the header alone gives the scale, 8 bits, CT in Hounsfield units and detec
 """
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 
@@ -37,8 +38,8 @@ def group_of(ds: pydicom.Dataset) -> Group | None:
 class Survey:
     """Takes the place of a `Scale` while files are read, gives each its own, and keeps what all of them need."""
 
-    def __init__(self):
-        self._reference = None  # the largest slope in size, with its intercept
+    def __init__(self) -> None:
+        self._reference: tuple[float, float] | None = None  # the largest slope in size, with its intercept
         self._low = self._high = 0.0  # in units of the reference
         self._fits = True
 
@@ -46,12 +47,13 @@ class Survey:
         """Returns the file's own scale; its limits count for the series."""
         if self._reference is None:
             self._reference, self._low, self._high = rescale, lowest, highest
-        self._fits &= (rescale[0] < 0) == (self._reference[0] < 0)
-        if (abs(rescale[0]), *rescale) > (abs(self._reference[0]), *self._reference):
-            gain, offset = Scale(0, 1, *rescale).units(self._reference)
+        reference = self._reference
+        self._fits &= (rescale[0] < 0) == (reference[0] < 0)
+        if (abs(rescale[0]), *rescale) > (abs(reference[0]), *reference):
+            gain, offset = Scale(0, 1, *rescale).units(reference)
             self._low, self._high = self._low * gain + offset, self._high * gain + offset
-            self._reference = rescale
-        gain, offset = Scale(0, 1, *self._reference).units(rescale)
+            self._reference = reference = rescale
+        gain, offset = Scale(0, 1, *reference).units(rescale)
         self._low = min(self._low, lowest * gain + offset)
         self._high = max(self._high, highest * gain + offset)
         return own_scale(lowest, highest, rescale)
@@ -75,22 +77,23 @@ class SeriesScales:
         shown: Wraps the files of a series while they are read, as a progress bar does.
     """
 
-    def __init__(self, survey: Callable, shown: Callable[[list], Iterable] = iter):
+    def __init__(self, survey: Callable, shown: Callable[[list], Iterable] = iter) -> None:
         self._survey, self._shown = survey, shown
-        self._files, self._found = defaultdict(list), {}
+        self._files: defaultdict[Hashable, list] = defaultdict(list)
+        self._scales: dict[Hashable, Scale | None] = {}
 
-    def add(self, key: Hashable, path) -> None:
+    def add(self, key: Hashable, path: str | os.PathLike) -> None:
         """Counts a file to the series `key`."""
         self._files[key].append(path)
 
     def __getitem__(self, key: Hashable) -> Scale | None:
         """Returns the scale of a series; `None` where each file keeps its own. Files that are broken do not count."""
-        if key not in self._found:
+        if key not in self._scales:
             found = Survey()
             for path in self._shown(self._files[key]):
                 try:
                     self._survey(path, found)
                 except InputError:
                     continue  # told when its pixels are wanted
-            self._found[key] = found.scale()
-        return self._found[key]
+            self._scales[key] = found.scale()
+        return self._scales[key]

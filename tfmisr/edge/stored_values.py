@@ -15,6 +15,7 @@ Where the two disagree:
 import dataclasses
 import io
 from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import numpy as np
 import pydicom
@@ -70,7 +71,7 @@ def read(ds: pydicom.Dataset) -> StoredImage:
     return _described_by_codestream(ds, compressed)
 
 
-def _check_length(ds, count):
+def _check_length(ds: pydicom.Dataset, count: int) -> None:
     """Raises unless the length fits: some add a few bytes, a whole row more means that the header is wrong."""
     expected, row = get_expected_length(ds), ds.Columns * ds.SamplesPerPixel * ds.BitsAllocated // 8
     length = len(ds.PixelData)
@@ -82,23 +83,23 @@ def _check_length(ds, count):
     raise InputError(f"Pixel Data (7FE0,0010) must have {expected} bytes, not {length}: it cannot be decoded")
 
 
-def _refuse_count(found, count):
+def _refuse_count(found: int, count: int) -> NoReturn:
     frames = "frame" if found == 1 else "frames"
     raise InputError(
         f"Pixel Data (7FE0,0010) holds {found} {frames}, Number of Frames (0028,0008) says {count}; correct the file"
     )
 
 
-def _plain(ds) -> Iterator[np.ndarray]:
+def _plain(ds: pydicom.Dataset) -> Iterator[np.ndarray]:
     """Yields frames of native and run-length data, which the header alone describes."""
     decoder = get_decoder(ds.file_meta.TransferSyntaxUID)
-    options = {"decoding_plugin": "pydicom"} if ds.file_meta.TransferSyntaxUID.is_encapsulated else {}
+    options: dict[str, Any] = {"decoding_plugin": "pydicom"} if ds.file_meta.TransferSyntaxUID.is_encapsulated else {}
     # Without Number of Frames pydicom takes one frame; it has been counted already.
     for frame, _ in _named(decoder.iter_array(ds, raw=True, allow_excess_frames=False, **options)):
         yield _as_rgb(frame, ds) if frame.ndim == 3 and ds.PhotometricInterpretation in _YBR else frame
 
 
-def _named(frames) -> Iterator:
+def _named(frames: Iterator) -> Iterator:
     """Yields what an iterator yields; what a broken codestream makes a decoder raise becomes an `InputError`."""
     index = 0
     while True:
@@ -116,7 +117,7 @@ def _named(frames) -> Iterator:
         yield frame
 
 
-def _as_rgb(frame, ds):
+def _as_rgb(frame: np.ndarray, ds: pydicom.Dataset) -> np.ndarray:
     if frame.dtype != np.uint8:
         kind = f"Photometric Interpretation (0028,0004) {ds.PhotometricInterpretation}"
         raise InputError(f"{kind} of more than 8 bits is not supported; save the image as RGB")
@@ -126,10 +127,10 @@ def _as_rgb(frame, ds):
 class _Compressed:
     """The frames of encapsulated pixel data (PS3.5 A.4), told apart by their content."""
 
-    def __init__(self, ds, count):
+    def __init__(self, ds: pydicom.Dataset, count: int) -> None:
         self.ds, self.count, self.syntax = ds, count, ds.file_meta.TransferSyntaxUID
         self._starts = [codestreams.starts(fragment, self.syntax) for fragment in self._fragments()]
-        self.headers = []
+        self.headers: list[codestreams.Codestream] = []
         found = 0
         for frame in self:
             found += codestreams.images_in(frame, self.syntax)
@@ -139,7 +140,7 @@ class _Compressed:
         if found != count:
             _refuse_count(found, count)
 
-    def _fragments(self):
+    def _fragments(self) -> Iterator[bytes]:
         buffer = io.BytesIO(self.ds.PixelData)
         parse_basic_offsets(buffer)
         return generate_fragments(buffer)
@@ -148,7 +149,7 @@ class _Compressed:
         if not self._starts or not self._starts[0]:  # a codestream with something in front
             yield from generate_frames(self.ds.PixelData, number_of_frames=self.count)
             return
-        parts = []
+        parts: list[bytes] = []
         for fragment, first in zip(self._fragments(), self._starts, strict=True):
             if first and parts:
                 yield b"".join(parts)
@@ -165,35 +166,36 @@ class _Compressed:
                 pixels = _as_rgb(pixels, self.ds)
             yield pixels
 
-    def _is_ybr(self, frame, header):
+    def _is_ybr(self, frame: bytes, header: codestreams.Codestream) -> bool:
         if header.color is not None:
             return header.color == "YBR"
         labelled = self.ds.PhotometricInterpretation in _YBR
         return labelled and not (self.syntax in decoders.JPEG_2000 and codestreams.is_color_transformed(frame))
 
 
-def _described_by_codestream(ds, compressed):
+def _described_by_codestream(ds: pydicom.Dataset, compressed: _Compressed) -> StoredImage:
     precision = max(header.precision for header in compressed.headers)
     if len({header.signed for header in compressed.headers}) > 1:
         raise InputError("frames of Pixel Data (7FE0,0010) differ in their sign")
     if compressed.headers[0].signed and compressed.headers[0].components == 3:
         raise InputError("the JPEG 2000 codestream in Pixel Data (7FE0,0010) has a sign: colors have none")
     meaning = codestream_values.Meaning(ds, precision, compressed.headers[0].signed, compressed.syntax)
-    frames = Frames(compressed.count, lambda: _named(compressed.decoded()))
+    coded = Frames(compressed.count, lambda: _named(compressed.decoded()))
     if meaning.is_open:
-        meaning = meaning.settled(frames)
+        meaning = meaning.settled(coded)
     corrections = codestream_values.corrections(meaning)
-    frames = Frames(compressed.count, lambda found=frames: map(meaning, found))
+    frames = Frames(compressed.count, lambda: map(meaning, coded))
     return StoredImage(_with(ds, corrections), frames, codestream_values.remarks(meaning), corrections)
 
 
-def _with(ds, elements):
+def _with(ds: pydicom.Dataset, elements: tuple[pydicom.DataElement, ...]) -> pydicom.Dataset:
     """Returns a data set with other elements; the given one is left as it is."""
     if not elements:
         return ds
     changed = pydicom.Dataset(dict(ds._dict))
     changed.file_meta = ds.file_meta
-    changed.set_original_encoding(*ds.original_encoding, ds.original_character_set)
+    implicit, little = ds.original_encoding
+    changed.set_original_encoding(implicit, little, ds.original_character_set)
     for element in elements:
         changed[element.tag] = element
     return changed

@@ -9,7 +9,8 @@ import contextlib
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 import numpy as np
 import PIL.Image
@@ -17,7 +18,7 @@ import tifffile
 
 from tfmisr.edge import tiff_color, tiff_rules, tiff_strips
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.levels import Frames, apply_exif_orientation, to_unsigned
+from tfmisr.edge.levels import Frames, ScaleChooser, apply_exif_orientation, to_unsigned
 
 REDUCED_OR_MASK = 0b101  # NewSubfileType (254)
 
@@ -38,7 +39,7 @@ def is_signed(path: str | os.PathLike) -> bool:
         return tiff_rules.is_signed(pages[0])
 
 
-def read_frames(path: str | os.PathLike, max_val: int | None, scale=None) -> tuple[Frames, int]:
+def read_frames(path: str | os.PathLike, max_val: int | None, scale: ScaleChooser | None = None) -> tuple[Frames, int]:
     """Reads all pages but thumbnails and masks.
 
     White-is-zero is inverted; negative values are shifted up so that the lowest becomes 0.
@@ -68,13 +69,15 @@ def read_frames(path: str | os.PathLike, max_val: int | None, scale=None) -> tup
 
 
 @contextlib.contextmanager
-def _open(path):
+def _open(path: str | os.PathLike) -> Iterator[list[tifffile.TiffPage]]:
     """Gives the pages that are images, all of them of a kind that can be read."""
     with _parsing(path):
         file = tifffile.TiffFile(path)
     with file:
         with _parsing(path):
-            pages = [page for page in file.pages if not page.subfiletype & REDUCED_OR_MASK]
+            pages = [
+                page for page in cast(Iterable[tifffile.TiffPage], file.pages) if not page.subfiletype & REDUCED_OR_MASK
+            ]
         if not pages:
             raise InputError(f"{path}: the TIFF file holds no image")
         for page in pages:
@@ -89,7 +92,7 @@ def _open(path):
 
 
 @contextlib.contextmanager
-def _parsing(path):
+def _parsing(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except TypeError as error:  # from tifffile where the SampleFormats of a page differ
@@ -98,7 +101,7 @@ def _parsing(path):
         ) from error
 
 
-def _told(file, page) -> int:
+def _told(file: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
     """Returns the number of images that ImageJ, MetaMorph or tifffile noted; 0 if they did not."""
     if file.is_shaped:
         noted = (file.shaped_metadata or ({},))[0]
@@ -110,7 +113,7 @@ def _told(file, page) -> int:
     return 0
 
 
-def _check_alike(path, pages):
+def _check_alike(path: str | os.PathLike, pages: list[tifffile.TiffPage]) -> None:
     kinds = [_kind(page) for page in pages]
     other = next((number for number, kind in enumerate(kinds) if kind != kinds[0]), None)
     if other is not None:
@@ -120,21 +123,21 @@ def _check_alike(path, pages):
         )
 
 
-def _kind(page):
+def _kind(page: tifffile.TiffPage) -> tuple[int, int, bool, bool]:
     return _channels(page), tiff_rules.bits(page), tiff_rules.is_signed(page), tiff_color.inverted(page)
 
 
-def _words(kind):
+def _words(kind: tuple[int, int, bool, bool]) -> str:
     channels, bits, signed, inverted = kind
     words = ["gray" if channels == 1 else "color", f"{bits} bits"]
     return ", ".join(words + ["signed"] * signed + ["white is zero"] * inverted)
 
 
-def _channels(page):
+def _channels(page: tifffile.TiffPage) -> int:
     return 1 if page.photometric in tiff_rules.GRAY else 3
 
 
-def _decode(path) -> Iterator[np.ndarray]:
+def _decode(path: str | os.PathLike) -> Iterator[np.ndarray]:
     with _open(path) as pages:
         for page in pages:
             try:
@@ -143,13 +146,13 @@ def _decode(path) -> Iterator[np.ndarray]:
                 raise InputError(f"{path}: {error}") from error
 
 
-def _pixels(path, page):
+def _pixels(path: str | os.PathLike, page: tifffile.TiffPage) -> np.ndarray:
     if page.compression == tiff_strips.OLD_JPEG:
         return _old_jpeg(path, page)
     return apply_exif_orientation(tiff_color.picture(page, tiff_strips.read(page)), page.tags.valueof(274))
 
 
-def _old_jpeg(path, page):
+def _old_jpeg(path: str | os.PathLike, page: tifffile.TiffPage) -> np.ndarray:
     # Its tables lie anywhere in the file, so Pillow gets all of it, and applies the orientation.
     with PIL.Image.open(path) as image:
         image.seek(page.index)

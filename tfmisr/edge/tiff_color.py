@@ -1,6 +1,9 @@
 """From the stored samples of a TIFF page to gray or RGB."""
 
+from collections.abc import Callable
+
 import numpy as np
+import tifffile
 from tifffile import PHOTOMETRIC
 
 from tfmisr.edge import tiff_rules
@@ -8,7 +11,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.levels import over_black
 
 
-def picture(page, samples: np.ndarray) -> np.ndarray:
+def picture(page: tifffile.TiffPage, samples: np.ndarray) -> np.ndarray:
     """Returns the color of a page over black.
 
     Associated alpha is in the color already, unassociated alpha is applied where it varies, and a
@@ -33,12 +36,12 @@ def picture(page, samples: np.ndarray) -> np.ndarray:
     return color
 
 
-def inverted(page) -> bool:
+def inverted(page: tifffile.TiffPage) -> bool:
     """Returns whether `picture` leaves the lowest value the brightest, whose opposite the file does not tell."""
     return page.photometric == PHOTOMETRIC.MINISWHITE and (page.bitspersample == 16 or tiff_rules.is_signed(page))
 
 
-def _over_black(page, kind, color, alpha):
+def _over_black(page: tifffile.TiffPage, kind: int, color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     # A palette's index cannot be multiplied: its alpha is never in the color.
     if kind == tiff_rules.ASSOCIATED and page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
         return color
@@ -51,17 +54,17 @@ def _over_black(page, kind, color, alpha):
     return over_black(color, alpha)
 
 
-def _scaled(page, samples):
+def _scaled(page: tifffile.TiffPage, samples: np.ndarray) -> np.ndarray:
     return samples * np.uint8(255 // (2**page.bitspersample - 1)) if page.bitspersample < 8 else samples
 
 
-def _direct(page, samples):
+def _direct(page: tifffile.TiffPage, samples: np.ndarray) -> np.ndarray:
     scaled = _scaled(page, samples)
     turn = page.photometric == PHOTOMETRIC.MINISWHITE and not inverted(page)
     return np.uint8(255) - scaled if turn else scaled
 
 
-def _palette(page, samples):
+def _palette(page: tifffile.TiffPage, samples: np.ndarray) -> np.ndarray:
     colors = np.array(page.tags[320].value, np.uint16).reshape(3, -1).T
     if len(colors) < 2**page.bitspersample:
         raise InputError(f"ColorMap (320) holds {len(colors)} colors for {page.bitspersample} bits")
@@ -69,11 +72,14 @@ def _palette(page, samples):
     return (colors >> 8 if colors.max() > 255 else colors).astype(np.uint8)[samples[..., 0]]
 
 
-def _cmyk(page, samples):
+def _cmyk(page: tifffile.TiffPage, samples: np.ndarray) -> np.ndarray:
     """RGB as Pillow and libtiff make it, without a color profile."""
     full = np.iinfo(samples.dtype).max
     light = (full - samples).astype(np.float32)
     return np.rint(light[..., :3] * (light[..., 3:] / np.float32(full))).astype(samples.dtype)
 
 
-_COLORS = {PHOTOMETRIC.PALETTE: _palette, PHOTOMETRIC.SEPARATED: _cmyk}
+_COLORS: dict[int, Callable[[tifffile.TiffPage, np.ndarray], np.ndarray]] = {
+    PHOTOMETRIC.PALETTE: _palette,
+    PHOTOMETRIC.SEPARATED: _cmyk,
+}

@@ -11,10 +11,12 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import PIL.TiffImagePlugin
+import tifffile
 from tifffile import PHOTOMETRIC
 
 from tfmisr.edge.errors import InputError
@@ -27,12 +29,15 @@ PICTURES = (JPEG, WEBP)  # these depend on the number of samples, and have 8 bit
 PREDICTED = (5, *DEFLATE, 34925, 50000)  # libtiff applies Predictor (317) to these alone
 READABLE = (NONE, *DEFLATE, *FAX, *BYTES, *PICTURES)
 
+# Tag to its type and values.
+_Tags = dict[int, tuple[str, Any]]
+
 _AT_ONCE = 2**25  # bytes; bounds the memory beside the samples
 _TYPES = {"H": 3, "I": 4, "R": 5, "B": 7}  # TIFF's numbers of types
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def read(page) -> np.ndarray:
+def read(page: tifffile.TiffPage) -> np.ndarray:
     """Returns the samples of a page that `tiff_rules.refusal` accepts.
 
     Args:
@@ -53,12 +58,12 @@ def read(page) -> np.ndarray:
     return samples
 
 
-def _dtype(page):
+def _dtype(page: tifffile.TiffPage) -> np.dtype:
     kind = "i" if page.sampleformat == 2 else "u"
     return np.dtype(f"{page.parent.byteorder}{kind}{2 if page.bitspersample == 16 else 1}")
 
 
-def _blocks(page) -> Iterator[tuple]:
+def _blocks(page: tifffile.TiffPage) -> Iterator[tuple]:
     """Yields the samples of each strip or tile: the slice of planes, top, left, and the array."""
     rows, columns = _block_shape(page)
     corners = [(y, x) for y in range(0, page.imagelength, rows) for x in range(0, page.imagewidth, columns)]
@@ -77,21 +82,21 @@ def _blocks(page) -> Iterator[tuple]:
                 yield which, y, x, block
 
 
-def _block_shape(page):
+def _block_shape(page: tifffile.TiffPage) -> tuple[int, int]:
     if page.is_tiled:
         return page.tilelength, page.tilewidth
     return page.rowsperstrip or page.imagelength, page.imagewidth
 
 
-def _samples_of_block(page):
+def _samples_of_block(page: tifffile.TiffPage) -> int:
     return 1 if page.planarconfig == 2 else page.samplesperpixel
 
 
-def _row_bytes(page):
+def _row_bytes(page: tifffile.TiffPage) -> int:
     return math.ceil(_block_shape(page)[1] * _samples_of_block(page) * page.bitspersample / 8)
 
 
-def _encoded(page, first, count) -> list[bytes]:
+def _encoded(page: tifffile.TiffPage, first: int, count: int) -> list[bytes]:
     found = []
     for index in range(first, first + count):
         page.parent.filehandle.seek(page.dataoffsets[index])
@@ -103,7 +108,7 @@ def _encoded(page, first, count) -> list[bytes]:
     return found
 
 
-def _decoded(page, encoded, heights) -> np.ndarray:
+def _decoded(page: tifffile.TiffPage, encoded: list[bytes], heights: list[int]) -> np.ndarray:
     """Returns the bytes of some strips or tiles one below the other, uint8 of shape (rows, bytes of a row)."""
     rows, width, row_bytes = sum(heights), _block_shape(page)[1], _row_bytes(page)
     try:
@@ -131,21 +136,21 @@ def _decoded(page, encoded, heights) -> np.ndarray:
         raise InputError(f"the TIFF file is broken or cut off ({name} data that cannot be decoded{hint})") from error
 
 
-def _plain(page, data, size):
+def _plain(page: tifffile.TiffPage, data: bytes, size: int) -> bytes:
     data = data if page.compression == NONE else zlib.decompressobj().decompress(data, size)
     if len(data) < size:
         raise ValueError("too few bytes")
     return data[:size]
 
 
-def _webp(page, data, height):
+def _webp(page: tifffile.TiffPage, data: bytes, height: int) -> np.ndarray:
     # The libtiff of Pillow's wheels leaves out WebP, which Pillow knows itself.
     with PIL.Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
         pixels = np.asarray(image.convert("RGBA" if page.samplesperpixel == 4 else "RGB"))
     return pixels[:height, : _block_shape(page)[1]].reshape(height, -1)
 
 
-def _ycbcr(page, encoded, heights):
+def _ycbcr(page: tifffile.TiffPage, encoded: list[bytes], heights: list[int]) -> np.ndarray:
     width, compression, tags = _block_shape(page)[1], page.compression, {}
     if compression == NONE:
         # Pillow takes uncompressed samples as they are; libtiff upsamples and converts them.
@@ -160,7 +165,17 @@ def _ycbcr(page, encoded, heights):
     return pixels.reshape(sum(heights), -1)
 
 
-def _by_libtiff(page, encoded, heights, width, samples, bits=8, compression=None, photometric=None, tags=None):
+def _by_libtiff(
+    page: tifffile.TiffPage,
+    encoded: list[bytes],
+    heights: list[int],
+    width: int,
+    samples: int,
+    bits: int = 8,
+    compression: int | None = None,
+    photometric: int | None = None,
+    tags: _Tags | None = None,
+) -> np.ndarray:
     """Returns what libtiff makes of the strips: an array of shape (rows, width) or (rows, width, samples)."""
     header = {
         256: ("I", [width]),
@@ -180,7 +195,7 @@ def _by_libtiff(page, encoded, heights, width, samples, bits=8, compression=None
         return np.asarray(image)
 
 
-def _file(tags, strips) -> bytes:
+def _file(tags: _Tags, strips: list[bytes]) -> bytes:
     """Returns a little-endian TIFF file of one page that holds the strips."""
     counts = [len(data) for data in strips]
     tags = {**tags, 273: ("I", np.cumsum([8, *counts[:-1]])), 279: ("I", counts)}
@@ -198,7 +213,7 @@ def _file(tags, strips) -> bytes:
     return b"".join([struct.pack("<2sHI", b"II", 42, start), *strips, directory, values])
 
 
-def _samples(page, decoded) -> np.ndarray:
+def _samples(page: tifffile.TiffPage, decoded: np.ndarray) -> np.ndarray:
     """Returns an array of shape (rows, width, samples) from the bytes of the rows."""
     rows, width, count = len(decoded), _block_shape(page)[1], _samples_of_block(page)
     bits, dtype = page.bitspersample, _dtype(page)

@@ -1,8 +1,10 @@
 """Images of any size through a network in bounded memory: overlapping tiles, cut so that no seam can be seen."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 # Sides of the square that is as large as the largest window, where nothing else is asked for: memory grows with its
 # area (LiteRT's 8-bit kernels take 1.5 KiB a pixel for 17 convolutions), work with what the overlap adds to it.
@@ -31,11 +33,11 @@ def fit(height: int, width: int, overlap: int, max_tile: int) -> tuple[int, int]
     """
     if max_tile <= 2 * overlap:
         raise ValueError(f"`max_tile` must be above {2 * overlap}, twice the overlap. Received: {max_tile}")
-    best, least = None, 0
+    best, least = (0, 0), math.inf
     for count in range(1, height + 1):
         rows = _even(height, count, overlap)
         side, read = _read(height, rows, overlap)
-        if best and read * width >= least:
+        if read * width >= least:
             return best
         widest = max_tile**2 // side
         if widest < min(width, 2 * overlap + 1):
@@ -43,17 +45,17 @@ def fit(height: int, width: int, overlap: int, max_tile: int) -> tuple[int, int]
         across = 1 if widest >= width else -(-(width - 2 * overlap) // (widest - 2 * overlap))
         columns = _even(width, across, overlap)
         area = read * _read(width, columns, overlap)[1]
-        if best is None or area < least:
+        if area < least:
             best, least = (rows, columns), area
     return best
 
 
-def _even(length, count, overlap):
+def _even(length: int, count: int, overlap: int) -> int:
     """Returns the pixels that are kept of an inner window where an axis has so many windows."""
     return max(-(-(length - 2 * overlap) // count), 1)
 
 
-def _read(length, tile, overlap):
+def _read(length: int, tile: int, overlap: int) -> tuple[int, int]:
     """Returns the pixels of an axis that one window reads, and all windows together."""
     side = min(length, tile + 2 * overlap)
     return side, side * max(-(-(length - 2 * overlap) // tile), 1)
@@ -105,7 +107,7 @@ def upscale(
     tile: int | tuple[int, int],
     overlap: int,
     convert: Callable[[np.ndarray], np.ndarray] | None = None,
-    dtype=np.float32,
+    dtype: DTypeLike = np.float32,
 ) -> np.ndarray:
     """Upscales an image tile by tile.
 

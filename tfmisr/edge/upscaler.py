@@ -32,7 +32,7 @@ class Upscaler:
     config: dict = dataclasses.field(default_factory=dict)
     weights_sha256: str = ""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Upscaler({self.name!r}, scale={self.scale}, channels={self.channels}, parameters={self.parameters:,})"
 
     def __call__(self, lr: np.ndarray, scale: int, max_val: int | None = None) -> np.ndarray:
@@ -62,5 +62,5 @@ def to_levels(image: np.ndarray, max_val: int) -> np.ndarray:
     return np.rint(np.clip(image, 0.0, 1.0) * np.float32(max_val)).astype(_dtype(max_val))
 
 
-def _dtype(max_val):
+def _dtype(max_val: int) -> type[np.unsignedinteger]:
     return np.uint8 if max_val <= 255 else np.uint16

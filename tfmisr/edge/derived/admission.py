@@ -59,7 +59,7 @@ def admit(ds: pydicom.Dataset, product: Product) -> list[str]:
     return [*_burned_in(ds, kind, product), *_time_zone(ds)]
 
 
-def _of_kind(ds, kind):
+def _of_kind(ds: pydicom.Dataset, kind: uid.UID) -> str | None:
     if not kind:
         return "expected a DICOM image as input for a .dcm output, found no SOP Class UID (0008,0016)"
     name = kind.name if kind in UID_dictionary else "an object of unknown SOP Class UID (0008,0016)"
@@ -70,14 +70,14 @@ def _of_kind(ds, kind):
     return None
 
 
-def _of_frames(ds, kind):
+def _of_frames(ds: pydicom.Dataset, kind: uid.UID) -> str | None:
     count = int(ds.get("NumberOfFrames") or 1)
     if kind in SINGLE and count > 1:
         return f"{kind.name} has one frame, and Number of Frames (0028,0008) is {count}; write each frame to a file"
     return None
 
 
-def _of_terms(ds):
+def _of_terms(ds: pydicom.Dataset) -> str | None:
     """Refuses unknown terms without showing them: where a length is broken, the patient's name may be in them."""
     if ds.file_meta.TransferSyntaxUID not in UID_dictionary:
         return "the transfer syntax is unknown"
@@ -86,7 +86,7 @@ def _of_terms(ds):
     return None
 
 
-def _of_pixels(ds, product):
+def _of_pixels(ds: pydicom.Dataset, product: Product) -> str | None:
     if "PixelData" not in ds or not ds.PixelData:
         return "Pixel Data (7FE0,0010) is missing"
     if not 1 <= ds.BitsStored <= min(16, ds.BitsAllocated):
@@ -104,7 +104,7 @@ def _of_pixels(ds, product):
     return None
 
 
-def _of_length(ds):
+def _of_length(ds: pydicom.Dataset) -> str | None:
     """Some add a few bytes to native pixel data; a whole row more means that the header is wrong."""
     expected, row = get_expected_length(ds), ds.Columns * ds.SamplesPerPixel * ds.BitsAllocated // 8
     if not expected <= len(ds.PixelData) < expected + max(row, 2):
@@ -113,7 +113,7 @@ def _of_length(ds):
     return None
 
 
-def _of_identity(ds, product):
+def _of_identity(ds: pydicom.Dataset, product: Product) -> str | None:
     if missing := [keyword for keyword in _REQUIRED if not ds.get(keyword)]:
         return f"{', '.join(map(label, missing))} must not be empty: the result refers to the source by it"
     if _is_ours(ds) and not product.force:
@@ -121,12 +121,12 @@ def _of_identity(ds, product):
     return None
 
 
-def _is_ours(ds):
+def _is_ours(ds: pydicom.Dataset) -> bool:
     described = [str(item.get("ContributionDescription", "")) for item in ds.get("ContributingEquipmentSequence") or []]
     return any(text.startswith("Super-resolution x") for text in described)
 
 
-def _of_position(ds):
+def _of_position(ds: pydicom.Dataset) -> str | None:
     if "ImagePositionPatient" not in ds or not ds.ImagePositionPatient:
         return None
     if missing := [k for k in ("ImageOrientationPatient", "PixelSpacing") if not ds.get(k)]:
@@ -135,7 +135,7 @@ def _of_position(ds):
     return None
 
 
-def _burned_in(ds, kind, product):
+def _burned_in(ds: pydicom.Dataset, kind: uid.UID, product: Product) -> list[str]:
     declared = str(ds.get("BurnedInAnnotation") or "").strip().upper()
     likely = declared == "YES" or (declared != "NO" and kind in (*ULTRASOUND, *SECONDARY))
     if not likely or product.burned_in == "ignore":
@@ -147,7 +147,7 @@ def _burned_in(ds, kind, product):
     return [remark]
 
 
-def _time_zone(ds):
+def _time_zone(ds: pydicom.Dataset) -> list[str]:
     if ds.get("TimezoneOffsetFromUTC") and element_values.time_zone(ds) is None:
         name = label("TimezoneOffsetFromUTC")
         return [f"{name} is not of the form +0100: new dates and times are those of this computer's time zone"]

@@ -3,9 +3,12 @@
 Decoded values cannot tell: bytes that do not fit their character set become the same replacement character.
 """
 
-from pydicom.datadict import dictionary_keyword, tag_for_keyword
+from collections.abc import Iterable
 
-from tfmisr.edge.derived.checking import Pair
+from pydicom.datadict import dictionary_keyword
+from pydicom.tag import Tag
+
+from tfmisr.edge.derived.checking import Pair, Path
 
 # Changed, dropped, or the matter of another rule; in the data set itself.
 _OTHERS = (
@@ -43,16 +46,16 @@ _ANYWHERE = (
 _APPENDED_TO = ("SourceImageSequence", "ContributingEquipmentSequence", "SourceImageEvidenceSequence")
 
 
-def _tags(keywords):
-    return {tag_for_keyword(keyword) for keyword in keywords}
+def _tags(keywords: Iterable[str]) -> set[int]:
+    return {int(Tag(keyword)) for keyword in keywords}
 
 
 _OTHER_TAGS, _ANYWHERE_TAGS, _APPENDED_TAGS = _tags(_OTHERS), _tags(_ANYWHERE), _tags(_APPENDED_TO)
-_CHARACTER_SET = tag_for_keyword("SpecificCharacterSet")
-_COMMENTS = tag_for_keyword("ImageComments")
+_CHARACTER_SET = int(Tag("SpecificCharacterSet"))
+_COMMENTS = int(Tag("ImageComments"))
 
 
-def _is_others(path, pair):
+def _is_others(path: Path, pair: Pair) -> bool:
     """Whether an element is another rule's, or a private one, a group length, a curve or an overlay."""
     top, tags = path[0][0], {tag for tag, _ in path}
     if top in _OTHER_TAGS or tags & _ANYWHERE_TAGS or (pair.enhanced and top == _COMMENTS):
@@ -63,16 +66,17 @@ def _is_others(path, pair):
     return shutter or palette or top >> 24 in (0x50, 0x60) or top >> 16 < 8
 
 
-def _is_name(path, vr):
+def _is_name(path: Path, vr: str) -> bool:
     return path[-1][0] == _CHARACTER_SET or vr == "PN"
 
 
-def _changed(pair, names):
+def _changed(pair: Pair, names: bool) -> list[int]:
     """Returns the tags of what is not the source's, or not in both; of names, or of everything else."""
     found = set()
     for path in {**pair.source_bytes, **pair.result_bytes}:
         before, after = pair.source_bytes.get(path), pair.result_bytes.get(path)
-        if _is_others(path, pair) or _is_name(path, (before or after)[0]) != names:
+        vr = (before or after or ("", b""))[0]
+        if _is_others(path, pair) or _is_name(path, vr) != names:
             continue
         if before is None and path[0][0] in _APPENDED_TAGS:
             continue
@@ -81,23 +85,23 @@ def _changed(pair, names):
     return sorted(found)
 
 
-def _complaint(tags):
+def _complaint(tags: list[int]) -> str | None:
     names = [dictionary_keyword(tag) if _is_known(tag) else f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in tags]
     return f"{', '.join(names)} must be the source's, byte by byte" if names else None
 
 
-def _is_known(tag):
+def _is_known(tag: int) -> bool:
     try:
         return bool(dictionary_keyword(tag))
     except KeyError:
         return False
 
 
-def copied(pair: Pair):
+def copied(pair: Pair) -> str | None:
     return _complaint(_changed(pair, names=False))
 
 
-def names(pair: Pair):
+def names(pair: Pair) -> str | None:
     return _complaint(_changed(pair, names=True))
 
 

@@ -1,8 +1,14 @@
 """Rules on where the pixels of a derived image lie (D-20 to D-29). D-26 follows from D-21 and D-24."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
+import pydicom
 
 from tfmisr.edge.derived.checking import Pair, first, frame_groups, is_empty, same
+
+Numbers = Any  # value of an element with numbers: one, several, or none
 
 _FACTS = (
     "DetectorElementSpacing DetectorElementPhysicalSize DetectorBinning FieldOfViewDimensions FieldOfViewOrigin "
@@ -13,7 +19,7 @@ _CALIBRATION = ("PixelSpacingCalibrationType", "PixelSpacingCalibrationDescripti
 _DROPPED = ("IconImageSequence", "VerticesOfTheRegion", "ShutterOverlayGroup")
 
 
-def size(pair: Pair):
+def size(pair: Pair) -> str | None:
     source, result = pair.source, pair.result
     if result.Rows != pair.scale * source.Rows or result.Columns != pair.scale * source.Columns or pair.scale < 2:
         return "Rows and Columns must be those of the source times the same whole number"
@@ -23,24 +29,26 @@ def size(pair: Pair):
     length = result.Rows * result.Columns * result.SamplesPerPixel * result.BitsAllocated // 8 * frames
     if not result.file_meta.TransferSyntaxUID.is_encapsulated and len(result.PixelData) != length + length % 2:
         return "the length of Pixel Data does not follow from Rows and Columns"
+    return None
 
 
-def _spacing(old, new, steps):
+def _spacing(old: Numbers, new: Numbers, steps: tuple[float, float]) -> bool:
     if is_empty(old) or is_empty(new):
         return is_empty(old) and is_empty(new)
     return np.allclose(np.array(old, float) * steps, np.array(new, float), rtol=1e-6, atol=1e-9)
 
 
-def pixel_spacing(pair: Pair):
+def pixel_spacing(pair: Pair) -> str | None:
     if "PixelSpacing" in pair.source and not _spacing(*_values(pair, "PixelSpacing"), pair.steps()):
         return "Pixel Spacing must be the source's divided by the scale"
+    return None
 
 
-def _values(pair, keyword):
+def _values(pair: Pair, keyword: str) -> tuple[Any, Any]:
     return pair.source.get(keyword), pair.result.get(keyword)
 
 
-def other_spacings(pair: Pair):
+def other_spacings(pair: Pair) -> str | None:
     for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         if not _spacing(*_values(pair, keyword), pair.steps()):
             return f"{keyword} must be the source's divided by the scale"
@@ -48,14 +56,16 @@ def other_spacings(pair: Pair):
         return "Pixel Spacing must not be added"
     if changed := pair.changed(_CALIBRATION):
         return f"{', '.join(changed)} must be the source's"
+    return None
 
 
-def facts(pair: Pair):
+def facts(pair: Pair) -> str | None:
     if changed := pair.changed(_FACTS):
         return f"{', '.join(changed)} must be the source's"
+    return None
 
 
-def _position(old, new, cosines, spacing, shifts):
+def _position(old: Numbers, new: Numbers, cosines: Numbers, spacing: Numbers, shifts: tuple[float, float]) -> bool:
     """Whether the first pixel of the result is where the grid of the source has it."""
     if is_empty(old) or is_empty(new):
         return is_empty(old) and is_empty(new)
@@ -64,20 +74,22 @@ def _position(old, new, cosines, spacing, shifts):
     return np.abs(wanted - np.array(new, float)).max() < 1e-3
 
 
-def position(pair: Pair):
+def position(pair: Pair) -> str | None:
     if pair.changed(["ImageOrientationPatient"]):
         return "Image Orientation (Patient) must be the source's"
     geometry = pair.source.get("ImageOrientationPatient"), pair.source.get("PixelSpacing")
     if not _position(*_values(pair, "ImagePositionPatient"), *geometry, pair.shifts()):
         return "Image Position (Patient) must be the centre of the first new pixel"
+    return None
 
 
-def decimal_strings(pair: Pair):
+def decimal_strings(pair: Pair) -> str | None:
     if set(_long(pair.result)) - set(_long(pair.source)):
         return "a Decimal String has more than 16 characters"
+    return None
 
 
-def _long(ds):
+def _long(ds: pydicom.Dataset) -> Iterator[str]:
     for element in ds.iterall():
         if element.VR == "DS" and element.value not in (None, ""):
             values = element.value if element.VM > 1 else [element.value]
@@ -85,7 +97,7 @@ def _long(ds):
             yield from (text for text in texts if len(text.strip()) > 16)
 
 
-def frames(pair: Pair):
+def frames(pair: Pair) -> str | None:
     if not pair.enhanced:
         return None
     old, new = frame_groups(pair.source), frame_groups(pair.result)
@@ -97,9 +109,9 @@ def frames(pair: Pair):
     return None
 
 
-def _frame(before, after, pair):
-    def both(sequence, keyword):
-        return [first(group.get(sequence)).get(keyword) for group in (before, after)]
+def _frame(before: pydicom.Dataset, after: pydicom.Dataset, pair: Pair) -> str | None:
+    def both(sequence: str, keyword: str) -> tuple[Any, Any]:
+        return first(before.get(sequence)).get(keyword), first(after.get(sequence)).get(keyword)
 
     spacing, cosines = (
         both("PixelMeasuresSequence", "PixelSpacing"),
@@ -114,7 +126,7 @@ def _frame(before, after, pair):
     return None if after.get("DerivationImageSequence") else "each frame must have a Derivation Image Sequence"
 
 
-def pixel_coordinates(pair: Pair):
+def pixel_coordinates(pair: Pair) -> str | None:
     if left := [keyword for keyword in _DROPPED if keyword in pair.result]:
         return f"{', '.join(left)} must be dropped"
     if pair.changed(["PixelAspectRatio"]):
@@ -135,7 +147,7 @@ def pixel_coordinates(pair: Pair):
     return None
 
 
-def _follows(old, new, function):
+def _follows(old: Numbers, new: Numbers, function: Callable[[float], float]) -> bool:
     if is_empty(old) or is_empty(new):
         return is_empty(old) and is_empty(new)
     values = [[v] if not hasattr(v, "__len__") else list(v) for v in (old, new)]
@@ -143,11 +155,11 @@ def _follows(old, new, function):
     return len(wanted) == len(values[1]) and np.allclose(wanted, np.array(values[1], float), rtol=1e-9, atol=0.5000001)
 
 
-def _edges(scale):
+def _edges(scale: int) -> dict[str, Callable[[float], float]]:
     """Of pixels counted from 1: the first and the last new pixel of an old one, and its middle."""
     first_pixel, last_pixel = (lambda v: scale * (v - 1) + 1), (lambda v: scale * v)
     middle = lambda v: scale * (v - 0.5) + 0.5  # noqa: E731
-    found = {}
+    found: dict[str, Callable[[float], float]] = {}
     for name in ("Shutter", "Collimator"):
         found |= {f"{name}LeftVerticalEdge": first_pixel, f"{name}RightVerticalEdge": last_pixel}
         found |= {f"{name}UpperHorizontalEdge": first_pixel, f"{name}LowerHorizontalEdge": last_pixel}
@@ -156,9 +168,9 @@ def _edges(scale):
     return found
 
 
-def _region(scale):
+def _region(scale: int) -> dict[str, Callable[[float], float]]:
     """Of pixels counted from 0."""
-    found = {}
+    found: dict[str, Callable[[float], float]] = {}
     for letter in "XY":
         found[f"RegionLocationMin{letter}0"] = lambda v: scale * v
         found[f"RegionLocationMax{letter}1"] = lambda v: scale * v + scale - 1
@@ -166,7 +178,7 @@ def _region(scale):
     return found
 
 
-def physical_deltas(pair: Pair):
+def physical_deltas(pair: Pair) -> str | None:
     regions = [ds.get("SequenceOfUltrasoundRegions") or () for ds in (pair.source, pair.result)]
     for old, new in zip(*regions, strict=False):
         for letter, step in zip("YX", pair.steps(), strict=True):
@@ -176,7 +188,7 @@ def physical_deltas(pair: Pair):
     return None
 
 
-def mask_shifts(pair: Pair):
+def mask_shifts(pair: Pair) -> str | None:
     masks = [ds.get("MaskSubtractionSequence") or () for ds in (pair.source, pair.result)]
     for old, new in zip(*masks, strict=False):
         before, after = (mask.get("MaskSubPixelShift") for mask in (old, new))
@@ -189,7 +201,7 @@ def mask_shifts(pair: Pair):
     return None
 
 
-def coordinates_and_deltas(pair: Pair):
+def coordinates_and_deltas(pair: Pair) -> str | None:
     return pixel_coordinates(pair) or physical_deltas(pair) or mask_shifts(pair)
 
 

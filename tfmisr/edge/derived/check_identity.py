@@ -3,6 +3,9 @@
 Each rule returns what is wrong, or `None`. No rule quotes a value of the header.
 """
 
+from collections.abc import Iterable, Iterator
+
+import pydicom
 from pydicom import uid
 
 from tfmisr.edge.derived.checking import Pair, codes, first, frame_groups, is_empty, same
@@ -36,21 +39,23 @@ _PLANES = (uid.XRayAngiographicImageStorage, uid.XRayRadiofluoroscopicImageStora
 _LOSSLESS = (uid.RLELossless, uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.JPEGLossless, uid.JPEGLosslessSV1)
 
 
-def instance_uid(pair: Pair):
+def instance_uid(pair: Pair) -> str | None:
     new = pair.result.get("SOPInstanceUID")
     if is_empty(new) or new == pair.source.get("SOPInstanceUID"):
         return "SOP Instance UID must be a new one"
     if new != pair.result.file_meta.get("MediaStorageSOPInstanceUID"):
         return "SOP Instance UID differs from that of the file meta group"
+    return None
 
 
-def series_uid(pair: Pair):
+def series_uid(pair: Pair) -> str | None:
     new = pair.result.get("SeriesInstanceUID")
     if is_empty(new) or new == pair.source.get("SeriesInstanceUID"):
         return "Series Instance UID must be a new one"
+    return None
 
 
-def numbers(pair: Pair):
+def numbers(pair: Pair) -> str | None:
     if pair.changed(["InstanceNumber"]):
         return "Instance Number must be the source's"
     number = pair.result.get("SeriesNumber")
@@ -59,9 +64,10 @@ def numbers(pair: Pair):
     before, after = (found.get(((0x0008103E, 0),), ("", b""))[1] for found in (pair.source_bytes, pair.result_bytes))
     if len(str(pair.result.get("SeriesDescription") or "")) > 64 or not after.startswith(before[:40]):
         return "Series Description must be the source's and a suffix, at most 64 characters"
+    return None
 
 
-def dates(pair: Pair):
+def dates(pair: Pair) -> str | None:
     if changed := pair.changed(_ACQUIRED):
         return f"{', '.join(changed)} must be the source's"
     for event in _PROCESSED:
@@ -70,33 +76,40 @@ def dates(pair: Pair):
             continue  # not known where slices come one by one
         if any(map(is_empty, when)) or when == [pair.source.get(f"{event}{part}") for part in ("Date", "Time")]:
             return f"{event} Date and Time must be those of the processing"
+    return None
 
 
-def sop_class(pair: Pair):
+def sop_class(pair: Pair) -> str | None:
     if pair.changed(["SOPClassUID"]):
         return "SOP Class UID must be the source's"
     if uid.UID(pair.result.SOPClassUID).keyword not in _ALLOWED:
         return "SOP Class UID is not one of those that are upscaled"
+    return None
 
 
-def _types(pair):
+def _types(pair: Pair) -> list[tuple[list[str], list[str]]]:
     """Returns Image Type, and each Frame Type, with the source's."""
     pairs = [(pair.source.get("ImageType"), pair.result.get("ImageType"))]
     for old, new in zip(frame_groups(pair.source), frame_groups(pair.result), strict=False):
         for keyword in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence"):
             if keyword in new:
                 pairs.append((first(old.get(keyword)).get("FrameType"), first(new[keyword].value).get("FrameType")))
-    return [([v] if isinstance(v, str) else list(v or ()) for v in both) for both in pairs]
+    return [(_as_list(old), _as_list(new)) for old, new in pairs]
 
 
-def image_type(pair: Pair):
+def _as_list(value: str | Iterable[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or ())
+
+
+def image_type(pair: Pair) -> str | None:
     primary = pair.enhanced or pair.result.get("SOPClassUID") == uid.PositronEmissionTomographyImageStorage
     wanted = ["DERIVED", "PRIMARY" if primary else "SECONDARY"]
     if any(new[:2] != wanted for _, new in _types(pair)):
         return f"Image Type and Frame Type must begin with {wanted[0]}, {wanted[1]}"
+    return None
 
 
-def image_type_more(pair: Pair):
+def image_type_more(pair: Pair) -> str | None:
     for old, new in _types(pair):
         if any(len(value) > 16 or value != value.upper() for value in new):
             return "values of Image Type must be upper case, at most 16 characters"
@@ -107,9 +120,10 @@ def image_type_more(pair: Pair):
         nowhere = pair.result.get("SOPClassUID") in _PLANES and len(old) < 3
         if not pair.enhanced and not nowhere and not set(new[3:]) - set(old):
             return "value 4 or a later one of Image Type must name the processing"
+    return None
 
 
-def _derivations(pair):
+def _derivations(pair: Pair) -> list[pydicom.Dataset]:
     """Returns what holds the derivation: the image, or one item for each frame."""
     if not pair.enhanced:
         return [pair.result]
@@ -117,12 +131,13 @@ def _derivations(pair):
     return [items[-1] if items else first(None) for items in found]
 
 
-def derivation_code(pair: Pair):
+def derivation_code(pair: Pair) -> str | None:
     if any("113085" not in codes(holder, "DerivationCodeSequence") for holder in _derivations(pair)):
         return "Derivation Code Sequence must have (113085, DCM, Spatial resampling)"
+    return None
 
 
-def derivation_description(pair: Pair):
+def derivation_description(pair: Pair) -> str | None:
     path = ((0x00082111, 0),)
     before, after = (found.get(path, ("", b""))[1] for found in (pair.source_bytes, pair.result_bytes))
     if not pair.enhanced and not after.startswith(before[:256].strip()):
@@ -131,16 +146,17 @@ def derivation_description(pair: Pair):
         text = str(holder.get("DerivationDescription") or "")
         if f"x{pair.scale}" not in text or "not acquired" not in text or len(text) > 1024:
             return "Derivation Description must tell the factor and that pixels are not acquired, in 1024 characters"
+    return None
 
 
-def _source_items(pair):
+def _source_items(pair: Pair) -> Iterator[tuple[int, int, pydicom.Dataset | None]]:
     for number, holder in enumerate(_derivations(pair), start=1):
         items = holder.get("SourceImageSequence") or ()
         ours = [i for i in items if i.get("ReferencedSOPInstanceUID") == pair.source.get("SOPInstanceUID")]
         yield number, len(items), ours[-1] if ours else None
 
 
-def source_image(pair: Pair):
+def source_image(pair: Pair) -> str | None:
     earlier = len(pair.source.get("SourceImageSequence") or ()) if not pair.enhanced else 0
     for number, count, item in _source_items(pair):
         if item is None or item.get("ReferencedSOPClassUID") != pair.source.get("SOPClassUID"):
@@ -151,14 +167,16 @@ def source_image(pair: Pair):
             return "each frame must refer to its own source frame"
         if count <= earlier:
             return "Source Image Sequence must keep the source's items"
+    return None
 
 
-def locations(pair: Pair):
+def locations(pair: Pair) -> str | None:
     if any(item is not None and item.get("SpatialLocationsPreserved") != "NO" for _, _, item in _source_items(pair)):
         return "Spatial Locations Preserved must be NO"
+    return None
 
 
-def equipment(pair: Pair):
+def equipment(pair: Pair) -> str | None:
     items = pair.result.get("ContributingEquipmentSequence") or ()
     if len(items) <= len(pair.source.get("ContributingEquipmentSequence") or ()):
         return "Contributing Equipment Sequence must keep the source's items and have ours"
@@ -170,32 +188,36 @@ def equipment(pair: Pair):
     needed = ("SoftwareVersions", "ContributionDateTime", "ContributionDescription")
     if missing := [keyword for keyword in needed if is_empty(found["109102"].get(keyword))]:
         return f"the processing equipment must have {', '.join(missing)}"
+    return None
 
 
-def general_equipment(pair: Pair):
+def general_equipment(pair: Pair) -> str | None:
     if pair.changed(["Manufacturer"]):
         left = [k for k in ("DeviceSerialNumber", "StationName", "DeviceUID") if not is_empty(pair.result.get(k))]
         if left := [k for k in left if same(pair.source.get(k), pair.result.get(k))]:
             return f"{', '.join(left)} must not be the scanner's where Manufacturer is not"
     elif pair.changed(["DeviceSerialNumber", "StationName", "ManufacturerModelName"]):
         return "the equipment must be the scanner's where Manufacturer is"
+    return None
 
 
-def label(pair: Pair):
+def label(pair: Pair) -> str | None:
     if f"SRx{pair.scale}" not in str(pair.result.get("SeriesDescription")):
         return f"Series Description must have the label SRx{pair.scale}"
+    return None
 
 
-def lossy(pair: Pair):
+def lossy(pair: Pair) -> str | None:
     keywords = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
     if not is_empty(pair.source.get(keywords[0])) and (changed := pair.changed(keywords)):
         return f"{', '.join(changed)} must be the source's"
     if pair.result.get(keywords[0]) == "01" and pair.source.file_meta.TransferSyntaxUID.is_compressed is False:
         if pair.source.get(keywords[0]) != "01":
             return "Lossy Image Compression must not become 01"
+    return None
 
 
-def file_meta(pair: Pair):
+def file_meta(pair: Pair) -> str | None:
     meta = pair.result.file_meta
     if meta.TransferSyntaxUID not in (uid.ExplicitVRLittleEndian, *_LOSSLESS):
         return "the transfer syntax must be Explicit VR Little Endian or a lossless one"
@@ -203,25 +225,29 @@ def file_meta(pair: Pair):
         return "the file must have a preamble and an Implementation Class UID"
     if meta.ImplementationClassUID == pair.source.file_meta.get("ImplementationClassUID"):
         return "Implementation Class UID must be that of the software, not the source's"
+    return None
 
 
-def burned_in(pair: Pair):
+def burned_in(pair: Pair) -> str | None:
     if changed := pair.changed(("BurnedInAnnotation", "RecognizableVisualFeatures")):
         return f"{', '.join(changed)} must be the source's"
+    return None
 
 
-def private(pair: Pair):
+def private(pair: Pair) -> str | None:
     if not pair.keep_private and any(element.tag.is_private for element in pair.result.iterall()):
         return "private elements tell of the source's pixels and must be dropped"
+    return None
 
 
-def removed(pair: Pair):
+def removed(pair: Pair) -> str | None:
     if left := [keyword for keyword in _REMOVED if keyword in pair.result]:
         return f"{', '.join(left)} must be removed"
     if changed := pair.changed(
         ("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence")
     ):
         return f"{', '.join(changed)} must be the source's"
+    return None
 
 
 RULES = {

@@ -14,11 +14,11 @@ _MEANING = (
 _GRAY = ("MONOCHROME1", "MONOCHROME2")
 
 
-def _is_gray(ds):
+def _is_gray(ds: pydicom.Dataset) -> bool:
     return ds.get("PhotometricInterpretation") in _GRAY
 
 
-def stored_values(pair: Pair):
+def stored_values(pair: Pair) -> str | None:
     palette = pair.source.PhotometricInterpretation == "PALETTE COLOR"
     # The source is described as its codestream has it: a wrong header is corrected in the result.
     differing = [] if palette else [k for k in _STORED if pair.source.get(k) != pair.result.get(k)]
@@ -29,15 +29,15 @@ def stored_values(pair: Pair):
     return None
 
 
-def _valid(pair):
+def _valid(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Returns masks of the pixels that are no padding, of source and result."""
     limits = _padding(pair.source)
     if limits is None:
         return np.ones(pair.source_pixels.shape[:3], bool), np.ones(pair.result_pixels.shape[:3], bool)
-    return tuple(~_within(pixels, limits) for pixels in (pair.source_pixels, pair.result_pixels))
+    return ~_within(pair.source_pixels, limits), ~_within(pair.result_pixels, limits)
 
 
-def _padding(ds):
+def _padding(ds: pydicom.Dataset) -> tuple[int, int] | None:
     value, last = ds.get("PixelPaddingValue"), ds.get("PixelPaddingRangeLimit")
     if not isinstance(value, int) or not _is_gray(ds):
         return None
@@ -45,7 +45,7 @@ def _padding(ds):
     return min(ends), max(ends)
 
 
-def _stored(value, ds):
+def _stored(value: int, ds: pydicom.Dataset) -> int:
     """Returns the pixel value of the same bits, where Bits Stored is long enough for all that are not the sign."""
     bits, mask = value & 0xFFFF, (1 << ds.BitsStored) - 1
     above, sign = (bits & ~mask & 0xFFFF), bits >> (ds.BitsStored - 1) & 1
@@ -54,11 +54,11 @@ def _stored(value, ds):
     return (bits & mask) - ((mask + 1) * sign if ds.PixelRepresentation else 0)
 
 
-def _within(pixels, limits):
-    return ((pixels >= limits[0]) & (pixels <= limits[1])).all(axis=-1)
+def _within(pixels: np.ndarray, limits: tuple[int, int]) -> np.ndarray:
+    return np.asarray(((pixels >= limits[0]) & (pixels <= limits[1])).all(axis=-1))
 
 
-def _averaged(pair):
+def _averaged(pair: Pair) -> np.ndarray:
     """Returns the result at the size of the source, under the half-pixel convention or by the nearest pixel."""
     if pair.convention != "half_pixel":
         places = [
@@ -71,7 +71,7 @@ def _averaged(pair):
     return blocks.mean(axis=(2, 4))
 
 
-def fidelity(pair: Pair):
+def fidelity(pair: Pair) -> str | None:
     valid, averaged = _valid(pair)[0], _averaged(pair)
     for before, after, inside in zip(pair.source_pixels, averaged, valid, strict=True):
         values, errors = before[inside].astype(float), (after - before)[inside]
@@ -85,7 +85,7 @@ def fidelity(pair: Pair):
     return None
 
 
-def padding(pair: Pair):
+def padding(pair: Pair) -> str | None:
     if changed := pair.changed(("PixelPaddingValue", "PixelPaddingRangeLimit")):
         return f"{', '.join(changed)} must be the source's"
     if _padding(pair.source) is None:
@@ -96,7 +96,7 @@ def padding(pair: Pair):
     return None
 
 
-def limits(pair: Pair):
+def limits(pair: Pair) -> str | None:
     if left := [k for k in ("SmallestPixelValueInSeries", "LargestPixelValueInSeries") if k in pair.result]:
         return f"{', '.join(left)} must be dropped"
     told = [pair.result.get(f"{end}ImagePixelValue") for end in ("Smallest", "Largest")]
@@ -109,13 +109,13 @@ def limits(pair: Pair):
     return None
 
 
-def polarity(pair: Pair):
+def polarity(pair: Pair) -> str | None:
     if _is_gray(pair.source) and pair.changed(("PhotometricInterpretation", "PresentationLUTShape")):
         return "Photometric Interpretation and Presentation LUT Shape must be the source's"
     return None
 
 
-def colour(pair: Pair):
+def colour(pair: Pair) -> str | None:
     result = pair.result
     if _is_gray(pair.source):
         return "Planar Configuration must be absent of gray images" if "PlanarConfiguration" in result else None
@@ -131,7 +131,7 @@ def colour(pair: Pair):
     return None
 
 
-def overlays(pair: Pair):
+def overlays(pair: Pair) -> str | None:
     for group in sorted({element.tag.group for element in pair.result if 0x6000 <= element.tag.group <= 0x60FF}):
         old, new = (_plane(ds, group) for ds in (pair.source, pair.result))
         wanted = [n * pair.scale if n else None for n in old[:2]]
@@ -146,7 +146,7 @@ def overlays(pair: Pair):
     return None
 
 
-def _plane(ds, group):
+def _plane(ds: pydicom.Dataset, group: int) -> list:
     tags = [pydicom.tag.Tag(group, element) for element in (0x10, 0x11, 0x50, 0x15, 0x3000)]
     return [ds[tag].value if tag in ds else None for tag in tags]
 

@@ -2,16 +2,20 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 
 from tfmisr.edge import palette, stored_values
+
+Path = tuple[tuple[int, int], ...]  # (tag, number of the item) from the top down
+Contents = dict[Path, tuple[str, bytes]]  # Value Representation and bytes
 
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _SIZES = {"AT": 2, "OW": 2, "SS": 2, "US": 2, "FL": 4, "OF": 4, "OL": 4, "SL": 4, "UL": 4}
@@ -34,8 +38,8 @@ class Pair:
     result: pydicom.Dataset
     convention: str = "half_pixel"
     keep_private: bool = False
-    source_bytes: dict = dataclasses.field(default_factory=dict)
-    result_bytes: dict = dataclasses.field(default_factory=dict)
+    source_bytes: Contents = dataclasses.field(default_factory=dict)
+    result_bytes: Contents = dataclasses.field(default_factory=dict)
 
     @property
     def scale(self) -> int:
@@ -45,25 +49,28 @@ class Pair:
     def enhanced(self) -> bool:
         return self.result.get("SOPClassUID") in ENHANCED
 
-    def changed(self, keywords) -> list[str]:
+    def changed(self, keywords: Iterable[str]) -> list[str]:
         """Returns the keywords of elements whose bytes differ; an empty element says what an absent one does."""
         return [k for k in keywords if self._bytes(self.source_bytes, k) != self._bytes(self.result_bytes, k)]
 
     @staticmethod
-    def _bytes(found, keyword):
+    def _bytes(found: Contents, keyword: str) -> dict[Path, bytes]:
         tag = tag_for_keyword(keyword)
         return {path: value for path, (_, value) in found.items() if path[0][0] == tag and value}
 
     def steps(self) -> tuple[float, float]:
         """Returns the distances of new rows and columns in old ones."""
         if self.convention == "align_corners":
-            lengths = self.source.Rows, self.source.Columns
-            return tuple((n - 1) / max(self.scale * n - 1, 1) for n in lengths)
+            rows, columns = self.source.Rows, self.source.Columns
+            return (rows - 1) / max(self.scale * rows - 1, 1), (columns - 1) / max(self.scale * columns - 1, 1)
         return 1 / self.scale, 1 / self.scale
 
     def shifts(self) -> tuple[float, float]:
         """Returns the old coordinates of the first new row and column."""
-        return tuple((step - 1) / 2 if self.convention == "half_pixel" else 0.0 for step in self.steps())
+        if self.convention != "half_pixel":
+            return 0.0, 0.0
+        down, across = self.steps()
+        return (down - 1) / 2, (across - 1) / 2
 
     @functools.cached_property
     def source_pixels(self) -> np.ndarray:
@@ -82,12 +89,15 @@ class Pair:
         return frames
 
 
-def contents(ds: pydicom.Dataset, above: tuple = ()) -> dict:
+Rule = Callable[[Pair], str | None]  # returns what is wrong, or `None`
+
+
+def contents(ds: pydicom.Dataset, above: Path = ()) -> Contents:
     """Maps a path of (tag, number of the item) to (Value Representation, bytes), in little endian and without padding.
 
     Elements that have been decoded already are encoded again.
     """
-    found = {}
+    found: Contents = {}
     for tag in ds.keys():
         if tag in _PIXELS:
             continue
@@ -97,18 +107,19 @@ def contents(ds: pydicom.Dataset, above: tuple = ()) -> dict:
             for number, item in enumerate(ds[tag].value or ()):
                 found |= contents(item, (*above, (int(tag), number)))
         else:
-            found[(*above, (int(tag), 0))] = vr, _plain(element, vr)
+            path = (*above, (int(tag), 0))
+            found[path] = vr, _plain(element, vr)
     return found
 
 
-def _known_vr(tag):
+def _known_vr(tag: int) -> str:
     try:
         return dictionary_VR(tag)
     except KeyError:
         return "UN"
 
 
-def _plain(element, vr):
+def _plain(element: DataElement | RawDataElement, vr: str) -> bytes:
     if isinstance(element, RawDataElement):
         value, little = element.value or b"", element.is_little_endian
     else:
@@ -122,14 +133,14 @@ def _plain(element, vr):
     return value if little else b"".join(value[i : i + size][::-1] for i in range(0, len(value), size))
 
 
-def same(first, second) -> bool:
+def same(first: object, second: object) -> bool:
     """Whether two values say the same; an empty one says what an absent one does."""
     if is_empty(first) or is_empty(second):
         return is_empty(first) and is_empty(second)
     return first == second
 
 
-def is_empty(value) -> bool:
+def is_empty(value: object) -> bool:
     return value is None or (hasattr(value, "__len__") and len(value) == 0)
 
 
@@ -142,7 +153,7 @@ def stored(ds: pydicom.Dataset) -> np.ndarray:
     return pixels.reshape(int(ds.get("NumberOfFrames") or 1), ds.Rows, ds.Columns, samples)
 
 
-def first(sequence) -> pydicom.Dataset:
+def first(sequence: Sequence[pydicom.Dataset] | None) -> pydicom.Dataset:
     """Returns the first item of a sequence, an empty one where there is none."""
     return sequence[0] if sequence else pydicom.Dataset()
 

@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+from collections.abc import MutableSequence
 
 import pydicom
 from pydicom import Sequence
@@ -24,7 +25,7 @@ _EQUIPMENT = (
 _OF_THE_SCANNER = ("DeviceSerialNumber", "StationName", "DeviceUID", "UDISequence", "GantryID")
 
 
-def record(target: pydicom.Dataset, product: Product, when: datetime.datetime) -> None:
+def record(target: verbatim.Verbatim, product: Product, when: datetime.datetime) -> None:
     """Writes the derivation; `target` must still have the UIDs and the equipment of the source."""
     if target.SOPClassUID in ENHANCED:
         _record_frames(target, product)
@@ -46,14 +47,14 @@ def code(value: str, meaning: str) -> Sequence:
     return Sequence([item])
 
 
-def _add_code(holder):
+def _add_code(holder: pydicom.Dataset) -> None:
     """Appends to the codes that the source has of its own derivation (D-12)."""
     # CID 7203 has no code for super-resolution.
     earlier = [item for item in holder.get("DerivationCodeSequence") or () if item.get("CodeValue") != "113085"]
     holder.DerivationCodeSequence = Sequence([*earlier, *code("113085", "Spatial resampling")])
 
 
-def _source_image(target, frame=None):
+def _source_image(target: pydicom.Dataset, frame: int | None = None) -> pydicom.Dataset:
     item = pydicom.Dataset()
     item.ReferencedSOPClassUID = target.SOPClassUID
     item.ReferencedSOPInstanceUID = target.SOPInstanceUID
@@ -65,11 +66,11 @@ def _source_image(target, frame=None):
     return item
 
 
-def _append_source(holder, item):
+def _append_source(holder: pydicom.Dataset, item: pydicom.Dataset) -> None:
     holder.SourceImageSequence = Sequence([*(holder.get("SourceImageSequence") or ()), item])
 
 
-def _record_frames(target, product):
+def _record_frames(target: verbatim.Verbatim, product: Product) -> None:
     """Writes the Derivation Image Functional Group of each frame (C.7.6.16.2.6), and a label at the top."""
     shared = (target.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     history = shared.pop("DerivationImageSequence", None)
@@ -87,7 +88,7 @@ def _record_frames(target, product):
     texts.append(target, "ImageComments", "LT", f" {product.description}", 10240)
 
 
-def _list_source(target):
+def _list_source(target: pydicom.Dataset) -> None:
     """Lists the source of the frames at the top, where Enhanced objects must have all they refer to (C.8.15.2)."""
     item = pydicom.Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = target.SOPClassUID, target.SOPInstanceUID
@@ -98,7 +99,7 @@ def _list_source(target):
     instances.setdefault("ReferencedSOPSequence", Sequence()).value.append(item)
 
 
-def _item_of(items, keyword, value):
+def _item_of(items: MutableSequence[pydicom.Dataset], keyword: str, value: str) -> pydicom.Dataset:
     """Returns the item in which `keyword` is `value`; appends one where there is none."""
     for item in items:
         if item.get(keyword) == value:
@@ -108,7 +109,7 @@ def _item_of(items, keyword, value):
     return items[-1]
 
 
-def _contribute(target, product, when):
+def _contribute(target: pydicom.Dataset, product: Product, when: datetime.datetime) -> None:
     """Appends the scanner and the software to those who contributed before (D-16)."""
     scanner = verbatim.item_in(target)
     for keyword in _EQUIPMENT:
@@ -123,24 +124,23 @@ def _contribute(target, product, when):
     software.ContributionDateTime = local_time(target, when).strftime("%Y%m%d%H%M%S.%f%z")
     software.ContributionDescription = product.description
     earlier = list(target.get("ContributingEquipmentSequence") or ())
-    if any(_purpose(item) == "109101" for item in earlier):
-        scanner = None  # the General Equipment of a derived source is not the scanner
-    new = [scanner, software] if scanner is not None else [software]
-    target.ContributingEquipmentSequence = Sequence([*earlier, *new])
+    # The General Equipment of a derived source is not the scanner.
+    is_derived = any(_purpose(item) == "109101" for item in earlier)
+    target.ContributingEquipmentSequence = Sequence([*earlier, *([] if is_derived else [scanner]), software])
 
 
-def _purpose(item):
+def _purpose(item: pydicom.Dataset) -> str | None:
     codes = item.get("PurposeOfReferenceCodeSequence") or [pydicom.Dataset()]
     return codes[0].get("CodeValue")
 
 
-def _sign(holder, product):
+def _sign(holder: pydicom.Dataset, product: Product) -> None:
     holder.Manufacturer = product.manufacturer
     holder.ManufacturerModelName = f"{product.name} {product.model}"
     holder.SoftwareVersions = product.version
 
 
-def _take_over_equipment(target, product):
+def _take_over_equipment(target: pydicom.Dataset, product: Product) -> None:
     """General Equipment (C.7.5.1) names who made this series; the scanner stands in D-16 (D-17)."""
     for keyword in _OF_THE_SCANNER:
         target.pop(keyword, None)

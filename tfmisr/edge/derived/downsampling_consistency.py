@@ -78,7 +78,7 @@ def averaged(result: np.ndarray, axes: tuple[Grid, Grid]) -> np.ndarray:
     return blocks.sum(axis=(1, 3), dtype=np.int64).astype(np.float32) / scale**2
 
 
-def _flattest(source, difference, valid):
+def _flattest(source: np.ndarray, difference: np.ndarray, valid: np.ndarray | None) -> float:
     rows, columns = (n // _TILE for n in source.shape[:2])
     if not rows or not columns:
         return 0.0
@@ -90,6 +90,6 @@ def _flattest(source, difference, valid):
     return float(means[contrast <= np.percentile(contrast, 25)].max())
 
 
-def _tiles(array, rows, columns):
+def _tiles(array: np.ndarray, rows: int, columns: int) -> np.ndarray:
     cut = array[: rows * _TILE, : columns * _TILE, 0].reshape(rows, _TILE, columns, _TILE)
     return cut.transpose(0, 2, 1, 3).reshape(rows * columns, _TILE**2)

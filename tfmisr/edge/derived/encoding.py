@@ -34,7 +34,7 @@ def describe(target: pydicom.Dataset, source: pydicom.Dataset, pixels: Pixels) -
     target["PixelData"] = pydicom.DataElement("PixelData", vr, pixels.data)
 
 
-def _describe_colour(target, bits):
+def _describe_colour(target: pydicom.Dataset, bits: int | None) -> None:
     target.PhotometricInterpretation, target.PlanarConfiguration, target.SamplesPerPixel = "RGB", 0, 3
     target.PixelRepresentation = 0
     if bits is not None:
@@ -47,7 +47,7 @@ def _describe_colour(target, bits):
     target.pop("PaletteColorLookupTableUID", None)
 
 
-def _limits(target, source, pixels):
+def _limits(target: pydicom.Dataset, source: pydicom.Dataset, pixels: Pixels) -> None:
     """Smallest and Largest Image Pixel Value, where the source has them; padding does not count (D-33)."""
     vr = "SS" if target.PixelRepresentation else "US"
     same = source.PhotometricInterpretation == target.PhotometricInterpretation and target.SamplesPerPixel == 1
@@ -61,7 +61,7 @@ def _limits(target, source, pixels):
                 target[keyword] = pydicom.DataElement(keyword, vr, value)
 
 
-def _loss_by(source) -> str | None:
+def _loss_by(source: pydicom.Dataset) -> str | None:
     """Returns the method that has cost the source some of its pixels, as its file tells."""
     syntax = source.file_meta.TransferSyntaxUID
     if syntax in _LOSSY_OR_NOT:
@@ -70,7 +70,7 @@ def _loss_by(source) -> str | None:
     return _LOSSY.get(syntax)
 
 
-def _remember_loss(target, source, method):
+def _remember_loss(target: pydicom.Dataset, source: pydicom.Dataset, method: str) -> None:
     """A file that was lossy without saying so must not become one that never was (D-37)."""
     samples = source.Rows * source.Columns * source.SamplesPerPixel * int(source.get("NumberOfFrames") or 1)
     ratio = samples * source.BitsAllocated / 8 / max(len(source.PixelData), 1)
@@ -84,7 +84,7 @@ def finish(target: pydicom.Dataset, product: Product) -> None:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = target.SOPClassUID, target.SOPInstanceUID
     meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationClassUID = uid.UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = f"{product.name}_{product.version}".upper()[:16]
     target.file_meta = meta
     target.preamble = bytes(128)

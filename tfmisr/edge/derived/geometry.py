@@ -6,6 +6,8 @@ result. Its convention is a property of the model that made the pixels (D-25).
 
 import dataclasses
 import math
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import numpy as np
 import pydicom
@@ -14,6 +16,11 @@ from pydicom.valuerep import DSfloat
 from tfmisr.edge.derived.product import Product
 from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
+
+# Macros of the functional groups that place the plane of a frame (C.7.6.16.2).
+_PLANE_MACROS = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
+
+Coordinate = TypeVar("Coordinate", float, np.ndarray)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Grid:
         """Old coordinate of the first new pixel."""
         return (self.step - 1) / 2 if self.convention == "half_pixel" else 0.0
 
-    def new(self, old: float) -> float:
+    def new(self, old: Coordinate) -> Coordinate:
         """Returns the new coordinate of an old one."""
         return (old - self.start) / self.step
 
@@ -51,7 +58,8 @@ class Grid:
 
 def grids(ds: pydicom.Dataset, product: Product) -> tuple[Grid, Grid]:
     """Returns the grids along a column, over the rows, and along a row."""
-    return tuple(Grid(int(n), product.scale, product.convention) for n in (ds.Rows, ds.Columns))
+    rows, columns = (Grid(int(n), product.scale, product.convention) for n in (ds.Rows, ds.Columns))
+    return rows, columns
 
 
 def relocate(target: pydicom.Dataset, product: Product) -> None:
@@ -69,19 +77,19 @@ def relocate(target: pydicom.Dataset, product: Product) -> None:
     target.Rows, target.Columns = (axis.length * axis.scale for axis in axes)
 
 
-def _scale_shift(item, axes):
+def _scale_shift(item: pydicom.Dataset, axes: tuple[Grid, Grid]) -> None:
     """Mask Sub-pixel Shift of subtraction angiography (C.7.6.10), in pixels: down, right."""
     shift = item.get("MaskSubPixelShift")
     if shift is not None and len(shift):
         item.MaskSubPixelShift = [float(v) / axis.step for v, axis in zip(shift, axes, strict=True)]
 
 
-def _decimal(values):
+def _decimal(values: Iterable[float]) -> list[DSfloat]:
     # pydicom writes 1/3 with 18 characters unless it is told to keep to the 16 of a Decimal String.
     return [DSfloat(value, auto_format=True) for value in values]
 
 
-def _divide_spacing(holder, keyword, axes):
+def _divide_spacing(holder: pydicom.Dataset, keyword: str, axes: tuple[Grid, Grid]) -> None:
     """Spacings of the image's own pixels, at the patient, the detector or the film (D-21, D-22): row, column."""
     values = holder.get(keyword)
     if values is None or len(values) == 0:
@@ -91,7 +99,9 @@ def _divide_spacing(holder, keyword, axes):
     setattr(holder, keyword, _decimal(float(v) * axis.step for v, axis in zip(values, axes, strict=True)))
 
 
-def _move_plane(position, orientation, measures, axes):
+def _move_plane(
+    position: pydicom.Dataset, orientation: pydicom.Dataset, measures: pydicom.Dataset, axes: tuple[Grid, Grid]
+) -> None:
     """Image Position (Patient) is the centre of the first pixel, which is a smaller one now (D-24)."""
     if not position.get("ImagePositionPatient"):
         return
@@ -105,46 +115,52 @@ def _move_plane(position, orientation, measures, axes):
     position.ImagePositionPatient = _decimal(np.array(position.ImagePositionPatient, float) + shift)
 
 
-def _relocate_frames(target, axes):
+def _relocate_frames(target: pydicom.Dataset, axes: tuple[Grid, Grid]) -> None:
     """Does the same in functional groups, shared or of a frame (D-28); positions first, they need the old spacing."""
     shared = (target.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     frames = target.get("PerFrameFunctionalGroupsSequence") or ()
-    parts = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
     if "PlanePositionSequence" in shared:
-        if any(part in group for group in frames for part in parts):
-            names = [label(part) for part in parts]
+        if any(part in group for group in frames for part in _PLANE_MACROS):
+            names = [label(part) for part in _PLANE_MACROS]
             raise InputError(f"{names[0]} of all frames together needs {names[1]} and {names[2]} of all together")
-        _move_plane(*(_macro(shared, shared, part) for part in parts), axes)
+        _move_plane(*_plane_macros(shared, shared), axes)
     for group in frames:
         if "PlanePositionSequence" in group:
-            _move_plane(*(_macro(group, shared, part) for part in parts), axes)
+            _move_plane(*_plane_macros(group, shared), axes)
     for group in (shared, *frames):
         for item in group.get("PixelMeasuresSequence") or ():
             _divide_spacing(item, "PixelSpacing", axes)
 
 
-def _macro(group, shared, keyword):
-    return (group.get(keyword) or shared.get(keyword) or [pydicom.Dataset()])[0]
+def _plane_macros(
+    group: pydicom.Dataset, shared: pydicom.Dataset
+) -> tuple[pydicom.Dataset, pydicom.Dataset, pydicom.Dataset]:
+    """Returns the items with position, orientation and pixel measures that apply to a frame."""
+    empty = [pydicom.Dataset()]
+    position, orientation, measures = (
+        (group.get(keyword) or shared.get(keyword) or empty)[0] for keyword in _PLANE_MACROS
+    )
+    return position, orientation, measures
 
 
-def _first_edge(value, axis):
+def _first_edge(value: float, axis: Grid) -> int:
     """Returns the first new pixel, counted from 1, of an old one."""
     return _round(axis.new(value - 1 - 0.5) + 0.5) + 1
 
 
-def _last_edge(value, axis):
+def _last_edge(value: float, axis: Grid) -> int:
     return _round(axis.new(value - 1 + 0.5) - 0.5) + 1
 
 
-def _centre(value, axis):
+def _centre(value: float, axis: Grid) -> int:
     return _round(axis.new(value - 1)) + 1
 
 
-def _round(value):
+def _round(value: float) -> int:
     return math.floor(value + 0.5)
 
 
-def _move_edges(target, axes):
+def _move_edges(target: pydicom.Dataset, axes: tuple[Grid, Grid]) -> None:
     """Shutters and collimators, in pixels counted from 1 (C.7.6.11, C.8.7.3; D-29)."""
     rows, columns = axes
     for name in ("Shutter", "Collimator"):
@@ -160,26 +176,30 @@ def _move_edges(target, axes):
                 setattr(target, keyword, new)
 
 
-def _change(holder, keyword, function):
+def _change(holder: pydicom.Dataset, keyword: str, function: Callable[[int], int]) -> None:
     value = holder.get(keyword)
     if value is not None and value != "":
         setattr(holder, keyword, function(int(value)))
 
 
-def _move_region(region, axes):
+def _move_region(region: pydicom.Dataset, axes: tuple[Grid, Grid]) -> None:
     """US Region Calibration (C.8.5.5): the region in pixels from 0, what is inside counted from its corner."""
     for letter, axis in (("Y", axes[0]), ("X", axes[1])):
-        _change(region, f"RegionLocationMin{letter}0", lambda v, axis=axis: _first_edge(v + 1, axis) - 1)
-        _change(region, f"RegionLocationMax{letter}1", lambda v, axis=axis: _last_edge(v + 1, axis) - 1)
-        old = region.get(f"PhysicalDelta{letter}")
-        if old is not None:
-            setattr(region, f"PhysicalDelta{letter}", float(old) * axis.step)
-        _move_reference(region, letter, axis, old)
-        for keyword in (f"DopplerSampleVolume{letter}Position", f"TMLinePosition{letter}0", f"TMLinePosition{letter}1"):
-            _change(region, keyword, lambda v, s=axis.scale: s * v + round((s - 1) / 2))
+        _move_region_along(region, letter, axis)
 
 
-def _move_reference(region, letter, axis, old):
+def _move_region_along(region: pydicom.Dataset, letter: str, axis: Grid) -> None:
+    _change(region, f"RegionLocationMin{letter}0", lambda v: _first_edge(v + 1, axis) - 1)
+    _change(region, f"RegionLocationMax{letter}1", lambda v: _last_edge(v + 1, axis) - 1)
+    old = region.get(f"PhysicalDelta{letter}")
+    if old is not None:
+        setattr(region, f"PhysicalDelta{letter}", float(old) * axis.step)
+    _move_reference(region, letter, axis, old)
+    for keyword in (f"DopplerSampleVolume{letter}Position", f"TMLinePosition{letter}0", f"TMLinePosition{letter}1"):
+        _change(region, keyword, lambda v: axis.scale * v + round((axis.scale - 1) / 2))
+
+
+def _move_reference(region: pydicom.Dataset, letter: str, axis: Grid, old: float | None) -> None:
     """The reference pixel is whole, its exact place may lie between two: its physical value makes up for it."""
     keyword, value = f"ReferencePixel{letter}0", f"ReferencePixelPhysicalValue{letter}"
     rounded = round((axis.scale - 1) / 2)

@@ -7,13 +7,13 @@ import pydicom
 from pydicom.uid import UID, PositronEmissionTomographyImageStorage, generate_uid
 
 from tfmisr.edge import element_values
-from tfmisr.edge.derived import texts
+from tfmisr.edge.derived import texts, verbatim
 from tfmisr.edge.derived.admission import ENHANCED, FLUOROSCOPY, ULTRASOUND
 from tfmisr.edge.derived.product import NAMESPACE, Product
 
 
 def identify(
-    target: pydicom.Dataset, product: Product, when: datetime.datetime, begun: datetime.datetime | None
+    target: verbatim.Verbatim, product: Product, when: datetime.datetime, begun: datetime.datetime | None
 ) -> None:
     """Gives the copy of a source the identity of the derived instance.
 
@@ -49,7 +49,7 @@ def new_uid(product: Product, *parts: str) -> UID:
     return generate_uid(prefix=f"{product.uid_root}.", entropy_srcs=names)
 
 
-def _date(target, event, when):
+def _date(target: pydicom.Dataset, event: str, when: datetime.datetime | None) -> None:
     """Writes or, without `when`, removes a date and time; those of the acquisition stay (D-06)."""
     target.pop(f"{event}Date", None)
     target.pop(f"{event}Time", None)
@@ -64,7 +64,7 @@ def local_time(target: pydicom.Dataset, when: datetime.datetime) -> datetime.dat
     return when.astimezone(element_values.time_zone(target))
 
 
-def _image_type(target, product):
+def _image_type(target: pydicom.Dataset, product: Product) -> list[str]:
     """Returns DERIVED, SECONDARY, value 3 of the source, and the marker behind all other values (D-10, D-11).
 
     PET knows PRIMARY alone (C.8.9.4.1.1). XA and RF images tell in value 3 whether they are one of two planes, and
@@ -81,7 +81,7 @@ def _image_type(target, product):
     return ["DERIVED", second, *rest, product.marker]
 
 
-def _enhanced_type(target):
+def _enhanced_type(target: pydicom.Dataset) -> None:
     """Image Type and every Frame Type have four values; the second is PRIMARY, whatever is derived (C.8.16.1)."""
     holders = [(target, "ImageType")]
     for group in functional_groups(target):

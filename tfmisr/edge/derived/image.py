@@ -21,11 +21,12 @@ from tfmisr.edge.derived import (
     verbatim,
 )
 from tfmisr.edge.derived.downsampling_consistency import Fidelity
-from tfmisr.edge.derived.pixels import Upscale, upscale_frames
+from tfmisr.edge.derived.pixels import Pixels, Upscale, upscale_frames
 from tfmisr.edge.derived.product import Product
 from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write
+from tfmisr.edge.levels import ScaleChooser
 
 _LOG = logging.getLogger("tfmisr.edge.derived")
 
@@ -51,7 +52,7 @@ def derive(
     product: Product,
     when: datetime.datetime | None = None,
     begun: datetime.datetime | None = None,
-    scale=None,
+    scale: ScaleChooser | None = None,
 ) -> pydicom.Dataset:
     """Returns the upscaled image as a new data set with its file meta group; the source is left as it is.
 
@@ -78,7 +79,14 @@ def derive(
     return target
 
 
-def derive_with_report(source, upscale, product, when=None, begun=None, scale=None) -> tuple[pydicom.Dataset, Report]:
+def derive_with_report(
+    source: str | os.PathLike | pydicom.Dataset,
+    upscale: Upscale,
+    product: Product,
+    when: datetime.datetime | None = None,
+    begun: datetime.datetime | None = None,
+    scale: ScaleChooser | None = None,
+) -> tuple[pydicom.Dataset, Report]:
     """Returns what `derive` returns, and a report, whose remarks are not logged."""
     name = "the data set" if isinstance(source, pydicom.Dataset) else os.fspath(source)
     with reading.guarded(name):
@@ -101,7 +109,7 @@ def derive_with_report(source, upscale, product, when=None, begun=None, scale=No
     return target, report
 
 
-def _explained(complaint, ds, pixels, product):
+def _explained(complaint: str, ds: pydicom.Dataset, pixels: Pixels, product: Product) -> str:
     """Adds what is unusual about an image whose result differs too much, and what can be done."""
     count = ds.Rows * ds.Columns * ds.SamplesPerPixel * int(ds.get("NumberOfFrames") or 1)
     share, facts = pixels.clipped / (count * product.scale**2), []
@@ -113,13 +121,20 @@ def _explained(complaint, ds, pixels, product):
     return f"{complaint}{reason}; write a .png or .tif instead, or use another model"
 
 
-def _used(ds, pixels):
+def _used(ds: pydicom.Dataset, pixels: Pixels) -> int:
     if dicom.hounsfield(ds, 0) is not None:
         return dicom.CT_MAX_VAL + 1
     return (pixels.largest or 0) - (pixels.smallest or 0) + 1
 
 
-def _assemble(target, ds, pixels, product, when, begun):
+def _assemble(
+    target: verbatim.Verbatim,
+    ds: pydicom.Dataset,
+    pixels: Pixels,
+    product: Product,
+    when: datetime.datetime | None,
+    begun: datetime.datetime | None,
+) -> list[str]:
     """Makes the derived image of a copy; the order matters where a step needs the source's values."""
     now = when or datetime.datetime.now(datetime.timezone.utc)
     remarks = removed_attributes.drop_bitmap_shutter(target)

@@ -1,5 +1,7 @@
 """Overlay planes, groups 60xx (C.9.2): dropped, or enlarged with the image (D-36)."""
 
+from typing import Any
+
 import numpy as np
 import pydicom
 from pydicom.tag import Tag
@@ -28,7 +30,7 @@ def convert(target: pydicom.Dataset, product: Product) -> list[str]:
     return remarks
 
 
-def _enlarge(target, group, product):
+def _enlarge(target: pydicom.Dataset, group: int, product: Product) -> str | None:
     """Returns why an overlay cannot be enlarged, or `None` when it is."""
     value = _read(target, group)
     if value is None:
@@ -41,9 +43,9 @@ def _enlarge(target, group, product):
     if max(rows, columns) * product.scale > 65535:
         return f"Overlay Rows ({group:04X},0010) and Columns would be more than 65535"
     bits = np.unpackbits(np.frombuffer(value[0x3000], np.uint8), bitorder="little")
-    bits = bits[: rows * columns * frames].reshape(frames, rows, columns)
-    bits = bits.repeat(product.scale, axis=1).repeat(product.scale, axis=2)
-    packed = np.packbits(bits, bitorder="little").tobytes()
+    planes = bits[: rows * columns * frames].reshape(frames, rows, columns)
+    planes = planes.repeat(product.scale, axis=1).repeat(product.scale, axis=2)
+    packed = np.packbits(planes, bitorder="little").tobytes()
     target[Tag(group, 0x3000)].value = packed + b"\0" * (len(packed) % 2)
     target[Tag(group, 0x10)].value, target[Tag(group, 0x11)].value = rows * product.scale, columns * product.scale
     if value.get(0x50):
@@ -55,7 +57,7 @@ def _enlarge(target, group, product):
     return None
 
 
-def _read(target, group):
+def _read(target: pydicom.Dataset, group: int) -> dict[int, Any] | None:
     """Returns the values of an overlay, or `None` where one is no number."""
     try:
         value = {n: target[Tag(group, n)].value for n in _READ if Tag(group, n) in target}

@@ -27,13 +27,13 @@ def fill(stored: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return image
 
 
-def _grown(known):
+def _grown(known: np.ndarray) -> np.ndarray:
     wide = np.pad(known, 1)
     tall = wide[:-2] | wide[1:-1] | wide[2:]
     return tall[:, :-2] | tall[:, 1:-1] | tall[:, 2:]
 
 
-def _mean_of_known(image, known, rows, columns):
+def _mean_of_known(image: np.ndarray, known: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Returns the mean of the known among the eight neighbours, of which there is at least one."""
     total, count = np.zeros((len(rows), image.shape[2]), np.float32), np.zeros((len(rows), 1), np.float32)
     for down in (-1, 0, 1):

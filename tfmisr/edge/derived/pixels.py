@@ -5,14 +5,15 @@ import io
 from collections.abc import Callable
 
 import numpy as np
+import pydicom
 
 from tfmisr.edge import dicom, palette
 from tfmisr.edge.derived import padding, ranges, reading
 from tfmisr.edge.derived.downsampling_consistency import Fidelity, measure
-from tfmisr.edge.derived.geometry import grids
+from tfmisr.edge.derived.geometry import Grid, grids
 from tfmisr.edge.derived.product import Product
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.levels import Frames
+from tfmisr.edge.levels import Frames, ScaleChooser
 from tfmisr.edge.stored_values import StoredImage
 
 _STRIPE = 64  # source rows that are rounded at a time
@@ -43,12 +44,12 @@ class Pixels:
     intensities: str = ""
 
 
-def _with_padding(ds, stored: Frames) -> Frames:
+def _with_padding(ds: pydicom.Dataset, stored: Frames) -> Frames:
     """Returns frames (rows, columns, 1 or 3), color as RGB, each with a mask of padding or `None`."""
     return Frames(stored.count, lambda: (_frame(ds, frame) for frame in stored))
 
 
-def _frame(ds, frame):
+def _frame(ds: pydicom.Dataset, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     if ds.PhotometricInterpretation == "PALETTE COLOR":
         return palette.apply(frame, ds), None
     if frame.ndim == 3:
@@ -56,7 +57,9 @@ def _frame(ds, frame):
     return frame[..., np.newaxis], dicom.padding(ds, frame)
 
 
-def upscale_frames(source: StoredImage, upscale: Upscale, product: Product, name, scale=None) -> Pixels:
+def upscale_frames(
+    source: StoredImage, upscale: Upscale, product: Product, name: str, scale: ScaleChooser | None = None
+) -> Pixels:
     """Decodes, enlarges and rounds frame after frame.
 
     Args:
@@ -92,7 +95,7 @@ def upscale_frames(source: StoredImage, upscale: Upscale, product: Product, name
     return result
 
 
-def _checked(sr, lr, product, name):
+def _checked(sr: np.ndarray, lr: np.ndarray, product: Product, name: str) -> np.ndarray:
     sr, wanted = np.asarray(sr, np.float32), (*(n * product.scale for n in lr.shape[:2]), lr.shape[2])
     if sr.shape != wanted:
         raise InputError(f"{name}: the upscaler must return the shape {wanted}. Received: {sr.shape}")
@@ -101,12 +104,19 @@ def _checked(sr, lr, product, name):
     return sr
 
 
-def _stored(ds, frame, sr, beyond, axes, result):
+def _stored(
+    ds: pydicom.Dataset,
+    frame: tuple[np.ndarray, np.ndarray | None],
+    sr: np.ndarray,
+    beyond: np.ndarray | None,
+    axes: tuple[Grid, Grid],
+    result: Pixels,
+) -> np.ndarray:
     """Returns what is stored of a frame; accounts for it in `result`."""
     (stored, mask), limits, there = frame, _stored_range(ds), None
     pixels = _rounded(sr, beyond, axes, limits, result)
-    if mask is not None:
-        padding.avoid(pixels, dicom.padding_range(ds), limits)
+    if mask is not None and (padding_limits := dicom.padding_range(ds)) is not None:
+        padding.avoid(pixels, padding_limits, limits)
         there = padding.put_back(pixels, stored, mask, axes)
     native = pixels if there is None else pixels[~there]
     if native.size:
@@ -118,11 +128,11 @@ def _stored(ds, frame, sr, beyond, axes, result):
     return pixels
 
 
-def _is_palette(ds):
+def _is_palette(ds: pydicom.Dataset) -> bool:
     return ds.PhotometricInterpretation == "PALETTE COLOR"
 
 
-def _stored_range(ds):
+def _stored_range(ds: pydicom.Dataset) -> tuple[int, int]:
     if _is_palette(ds):
         return 0, (1 << dicom.bits_of(ds)) - 1
     if ds.PixelRepresentation:
@@ -130,14 +140,16 @@ def _stored_range(ds):
     return 0, (1 << ds.BitsStored) - 1
 
 
-def _dtype(ds, result):
+def _dtype(ds: pydicom.Dataset, result: Pixels) -> str:
     if _is_palette(ds):
         result.bits = dicom.bits_of(ds)
         return f"<u{result.bits // 8}"
     return f"<{'i' if ds.PixelRepresentation else 'u'}{ds.BitsAllocated // 8}"
 
 
-def _rounded(sr, beyond, axes, limits, result):
+def _rounded(
+    sr: np.ndarray, beyond: np.ndarray | None, axes: tuple[Grid, Grid], limits: tuple[int, int], result: Pixels
+) -> np.ndarray:
     """Returns integers within the stored range; counts in `result` what had to be clipped."""
     pixels = np.empty(sr.shape, np.int16 if limits[0] < 0 else np.uint16)
     for start in range(0, sr.shape[0], _STRIPE * axes[0].scale):

@@ -5,6 +5,7 @@ import hashlib
 import re
 import string
 import uuid
+from collections.abc import Iterable
 
 from pydicom import uid
 
@@ -81,7 +82,7 @@ class Product:
     p99_limit: float | None = 0.2
     intensities: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.scale, int) or not 2 <= self.scale <= 16:
             raise ValueError(f"`scale` must be from 2 to 16. Received: scale={self.scale}")
         for field, limit in {"name": 16, "version": 16, "model": 47, "manufacturer": 64}.items():
@@ -122,13 +123,13 @@ class Product:
         )
 
 
-def _check_text(field, value, limit):
+def _check_text(field: str, value: str, limit: int) -> None:
     # Plain characters are the same in every Specific Character Set (0008,0005).
     plain = set(string.ascii_letters + string.digits + " ._-+():/")
     if not value or len(value) > limit or set(value) - plain:
         raise ValueError(f"`{field}` must be 1 to {limit} letters, digits or . _ - + ( ) : /. Received: {value!r}")
 
 
-def _check_choice(field, value, choices):
+def _check_choice(field: str, value: str, choices: Iterable[str]) -> None:
     if value not in choices:
         raise ValueError(f"`{field}` must be one of {tuple(choices)}. Received: {field}={value!r}")

@@ -14,7 +14,7 @@ import pydicom
 
 from tfmisr.edge import dicom, series
 from tfmisr.edge.derived.geometry import Grid
-from tfmisr.edge.levels import Frames, Scale, own_scale
+from tfmisr.edge.levels import Frames, Scale, ScaleChooser, own_scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Range:
         return sr * np.float32(self.span) + np.float32(self.low)
 
 
-def find(ds: pydicom.Dataset, frames: Frames, scale=None) -> list[Range]:
+def find(ds: pydicom.Dataset, frames: Frames, scale: ScaleChooser | None = None) -> list[Range]:
     """Returns the range of each frame.
 
     Args:
@@ -55,13 +55,14 @@ def find(ds: pydicom.Dataset, frames: Frames, scale=None) -> list[Range]:
         scale: `levels.Scale` of its series, where neither header nor modality fixes it; by default the file's own.
     """
     hounsfield = [dicom.hounsfield(ds, index) for index in range(frames.count)]
-    if all(hounsfield):
+    known = [pair for pair in hounsfield if pair is not None]
+    if len(known) == frames.count:
         low, span = dicom.LOWEST_HU, dicom.CT_MAX_VAL
-        return [Range((low - intercept) / slope, span / slope) for slope, intercept in hounsfield]
+        return [Range((low - intercept) / slope, span / slope) for slope, intercept in known]
     return [_of_file(ds, frames, scale)] * frames.count
 
 
-def _of_file(ds, frames, scale):
+def _of_file(ds: pydicom.Dataset, frames: Frames, scale: ScaleChooser | None) -> Range:
     """One range for all frames: it follows the values where the full scale is not known beforehand."""
     gray = dicom.channels_of(ds) == 1
     fixed = dicom.detector_range(ds) if gray else 255 if dicom.bits_of(ds) == 8 else None
@@ -71,7 +72,7 @@ def _of_file(ds, frames, scale):
         return _range(0, fixed, inverted)
     limits, rescale = _limits(frames), dicom.units(ds)
     own = own_scale(*limits)
-    if scale is None or "ModalityLUTSequence" in ds or series.group_of(ds) is None:
+    if scale is None or rescale is None or "ModalityLUTSequence" in ds or series.group_of(ds) is None:
         return _range(own.shift, own.max_val, inverted)
     chosen: Scale = scale.choose(*limits, rescale)
     gain, offset = chosen.units(rescale)
@@ -79,11 +80,11 @@ def _of_file(ds, frames, scale):
     return _range(low, span, inverted, (low, span) != (own.shift, own.max_val))
 
 
-def _range(low, span, inverted, given=False):
+def _range(low: float, span: float, inverted: bool, given: bool = False) -> Range:
     return Range(low + span, -span, given) if inverted else Range(low, span, given)
 
 
-def _limits(frames):
+def _limits(frames: Frames) -> tuple[int, int]:
     valid = (values if mask is None else values[~mask] for values, mask in frames)
     limits = [int(limit) for v in valid if v.size for limit in (v.min(), v.max())]
     return min(limits, default=0), max(limits, default=0)
@@ -103,7 +104,7 @@ def linear(image: np.ndarray, axes: tuple[Grid, Grid], rows: slice) -> np.ndarra
     return image[:, first] * (1 - weight)[:, None] + image[:, second] * weight[:, None]
 
 
-def _neighbours(axis, part):
+def _neighbours(axis: Grid, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     place = np.clip(axis.old()[part], 0, axis.length - 1)
     first = np.floor(place).astype(np.intp)
     return first, np.minimum(first + 1, axis.length - 1), (place - first).astype(np.float32)

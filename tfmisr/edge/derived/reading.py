@@ -11,7 +11,7 @@ __all__ = ["MAX_BYTES", "guarded", "load"]
 
 
 @contextlib.contextmanager
-def guarded(name) -> Iterator[None]:
+def guarded(name: str) -> Iterator[None]:
     """Turns whatever a broken file makes pydicom raise into an `InputError` that begins with `name`.
 
     pydicom's own messages, warnings and log quote values of the header, which may name the patient; none gets out.

@@ -2,6 +2,7 @@
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
+from pydicom.tag import BaseTag
 
 from tfmisr.edge.derived import verbatim
 from tfmisr.edge.derived.product import Product
@@ -63,21 +64,21 @@ def kept(ds: pydicom.Dataset, product: Product) -> verbatim.Verbatim:
     return verbatim.copied(ds, lambda holder, tag: _is_kept(holder, tag, private))
 
 
-def _is_kept(ds, tag, private):
+def _is_kept(ds: pydicom.Dataset, tag: BaseTag, private: set[tuple[int, str, int]]) -> bool:
     if tag.is_private:
         return _is_listed(ds, tag, private)
     # Groups 50xx are curves, retired, in pixel coordinates.
     return not (tag in _DROPPED or tag.element == 0 or tag.group < 8 or 0x5000 <= tag.group < 0x5100)
 
 
-def _is_listed(ds, tag, private):
+def _is_listed(ds: pydicom.Dataset, tag: BaseTag, private: set[tuple[int, str, int]]) -> bool:
     if tag.is_private_creator:
         return any(group == tag.group and creator == _text(ds, tag) for group, creator, _ in private)
     creator = pydicom.tag.Tag(tag.group, tag.element >> 8)
     return (tag.group, _text(ds, creator), tag.element & 0xFF) in private
 
 
-def _text(ds, tag):
+def _text(ds: pydicom.Dataset, tag: BaseTag) -> str | None:
     if tag not in ds:
         return None
     value = ds.get_item(tag).value

@@ -5,6 +5,7 @@ import re
 from pydicom.charset import decode_bytes
 
 from tfmisr.edge.derived import verbatim
+from tfmisr.edge.derived.verbatim import Encodings
 from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 
@@ -30,7 +31,9 @@ def append(target: verbatim.Verbatim, keyword: str, vr: str, suffix: str, limit:
     before = b"" if element is None else element.value or b""
     if not isinstance(before, bytes):
         raise InputError(f"{label(keyword)} must be a text; its value representation is {element.VR}")
-    text = joined(before.rstrip(b" \0"), suffix, limit, target.original_character_set)
+    encodings = target.original_character_set
+    encodings = encodings if isinstance(encodings, str) else list(encodings)
+    text = joined(before.rstrip(b" \0"), suffix, limit, encodings)
     if text is None:
         raise InputError(
             f"{label(keyword)} does not fit Specific Character Set (0008,0005) and has no place for "
@@ -39,7 +42,7 @@ def append(target: verbatim.Verbatim, keyword: str, vr: str, suffix: str, limit:
     target[keyword] = verbatim.raw(keyword, vr, text)
 
 
-def joined(text: bytes, suffix: str, limit: int, encodings: str | list[str]) -> bytes | None:
+def joined(text: bytes, suffix: str, limit: int, encodings: Encodings) -> bytes | None:
     """Returns a text with a suffix, at most `limit` characters together, or `None` if it cannot be cut.
 
     Args:
@@ -60,13 +63,13 @@ def joined(text: bytes, suffix: str, limit: int, encodings: str | list[str]) -> 
     return next((part for part in ends if _decoded(part, encodings) == wanted), None)
 
 
-def _with(text, suffix):
+def _with(text: bytes, suffix: str) -> bytes:
     escapes = _LOWER_HALF.findall(text)
     back = _ASCII if escapes and b"$" in escapes[-1] else b""
     return text + back + (suffix if text else suffix.lstrip()).encode("ascii")
 
 
-def _decoded(text, encodings):
+def _decoded(text: bytes, encodings: list[str]) -> str | None:
     """Returns the characters, or `None` where they are not those of the character set."""
     try:
         characters = decode_bytes(text, encodings, set())

@@ -6,11 +6,12 @@ and dates have more than one spelling. What a derived image takes over is theref
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pydicom
 from pydicom import uid
 from pydicom.charset import convert_encodings, default_encoding
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import correct_ambiguous_vr_element, write_data_element
@@ -26,6 +27,9 @@ _WORDS = {"AT": 2, "OW": 2, "SS": 2, "US": 2, "FL": 4, "OF": 4, "OL": 4, "SL": 4
 _WORDS |= {"FD": 8, "OD": 8, "OV": 8, "SV": 8, "UV": 8}
 _PADDED_BY_ZERO = ("UI", "OB", "UN")
 _UNDEFINED = 0xFFFFFFFF
+Encodings = str | list[str]  # Python's names of character sets
+IsKept = Callable[[pydicom.Dataset, BaseTag], bool]
+
 _CHARACTER_SET = Tag(0x0008, 0x0005)
 
 
@@ -36,20 +40,20 @@ class Verbatim(pydicom.Dataset):
     is the same. Here reading has no such effect.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._bytes = {}
+        self._bytes: dict[BaseTag, RawDataElement] = {}
         for tag in self.keys():
             element = super().get_item(tag)
             if isinstance(element, RawDataElement):
                 self._bytes[tag] = element
 
-    def __setitem__(self, key, element):
+    def __setitem__(self, key: Any, element: DataElement | RawDataElement) -> None:
         super().__setitem__(key, element)
         if isinstance(element, RawDataElement):
             self._bytes[element.tag] = element
 
-    def get_item(self, key, **options):
+    def get_item(self, key: Any, **options: Any) -> Any:
         """Returns an element as pydicom writes it: raw where its value is still that of the bytes."""
         element = super().get_item(key, **options)
         if not isinstance(element, DataElement) or element.VR == "SQ":
@@ -58,7 +62,7 @@ class Verbatim(pydicom.Dataset):
             return correct_ambiguous_vr_element(element, self, True)
         return self._bytes[element.tag] if self._is_unchanged(element) else element
 
-    def _is_unchanged(self, element):
+    def _is_unchanged(self, element: DataElement) -> bool:
         raw = self._bytes.get(element.tag)
         if raw is None or raw.VR != element.VR:
             return False
@@ -67,7 +71,7 @@ class Verbatim(pydicom.Dataset):
         return value == element.value or repr(value) == repr(element.value)  # NaN is not equal to itself
 
 
-def copied(ds: pydicom.Dataset, is_kept: Callable, parent_encodings=default_encoding) -> Verbatim:
+def copied(ds: pydicom.Dataset, is_kept: IsKept, parent_encodings: Encodings = default_encoding) -> Verbatim:
     """Returns a copy of a data set for Explicit VR Little Endian; of its elements, only sequences are decoded.
 
     Args:
@@ -93,7 +97,7 @@ def item_in(like: pydicom.Dataset) -> Verbatim:
     return item
 
 
-def check_text(ds: pydicom.Dataset, parent_encodings=default_encoding) -> None:
+def check_text(ds: pydicom.Dataset, parent_encodings: Encodings = default_encoding) -> None:
     """Checks the texts that have been set to new values; pydicom would write question marks.
 
     Raises:
@@ -111,20 +115,20 @@ def check_text(ds: pydicom.Dataset, parent_encodings=default_encoding) -> None:
 
 def raw(tag: int | str, vr: str, value: bytes) -> RawDataElement:
     """Returns an element of bytes in little endian, padded to even length."""
-    tag = BaseTag(tag_for_keyword(tag)) if isinstance(tag, str) else Tag(tag)
+    tag = Tag(tag)
     if len(value) % 2:
         value += b"\0" if vr in _PADDED_BY_ZERO else b" "
     return RawDataElement(tag, vr, len(value), value, 0, False, True)
 
 
-def _encodings(ds, parent_encodings):
+def _encodings(ds: pydicom.Dataset, parent_encodings: Encodings) -> Encodings:
     element = ds.get_item(_CHARACTER_SET)
     if isinstance(element, RawDataElement):
         element = convert_raw_data_element(element, encoding=default_encoding)
     return parent_encodings if element is None else convert_encodings(element.value)
 
 
-def _element(ds, tag, is_kept, encodings):
+def _element(ds: pydicom.Dataset, tag: BaseTag, is_kept: IsKept, encodings: Encodings) -> RawDataElement | DataElement:
     source = ds.get_item(tag)
     if isinstance(source, RawDataElement):
         vr = _vr(source, ds)
@@ -133,6 +137,8 @@ def _element(ds, tag, is_kept, encodings):
     try:
         element = ds[tag]
         if element.VR != "SQ" and _is_unknown_sequence(source):  # a long one; pydicom leaves it as it is
+            if not isinstance(source, RawDataElement):
+                raise TypeError("the bytes of the element are gone")
             element = convert_raw_data_element(source._replace(VR="SQ"), encoding=encodings, ds=ds)
     except Exception as error:
         raise InputError(f"{label(tag)} cannot be read ({type(error).__name__})") from None
@@ -142,16 +148,16 @@ def _element(ds, tag, is_kept, encodings):
     return _of_value(element, ds, encodings)
 
 
-def _is_unknown_sequence(source):
+def _is_unknown_sequence(source: RawDataElement | DataElement) -> bool:
     try:
         return source.VR == "UN" and dictionary_VR(source.tag) == "SQ"
     except KeyError:
         return False
 
 
-def _vr(source, ds):
+def _vr(source: RawDataElement, ds: pydicom.Dataset) -> str:
     """Returns the Value Representation for explicit encoding."""
-    found = {}
+    found: dict[str, Any] = {}
     raw_element_vr(source, found, ds=ds)
     vr = str(found["VR"])
     if vr in AMBIGUOUS_VR:
@@ -167,7 +173,7 @@ def _vr(source, ds):
         return "UN"
 
 
-def _of_bytes(source, vr):
+def _of_bytes(source: RawDataElement, vr: str) -> RawDataElement:
     value, size = source.value or b"", _WORDS.get(vr, 1)
     if len(value) % size:
         raise InputError(f"{label(source.tag)} has {len(value)} bytes, not a multiple of {size}")
@@ -179,11 +185,11 @@ def _of_bytes(source, vr):
     return element
 
 
-def _reversed(value, size):
+def _reversed(value: bytes, size: int) -> bytes:
     return b"".join(value[i : i + size][::-1] for i in range(0, len(value), size))
 
 
-def _of_value(element, ds, encodings):
+def _of_value(element: DataElement, ds: pydicom.Dataset, encodings: Encodings) -> RawDataElement | DataElement:
     """Returns a copy of an element that is no bytes any more: of a data set that was made or read by the caller."""
     if element.VR in CUSTOMIZABLE_CHARSET_VR:
         return raw(element.tag, element.VR, _text(element, encodings))
@@ -195,12 +201,12 @@ def _of_value(element, ds, encodings):
     return result
 
 
-def _is_big_endian(ds):
+def _is_big_endian(ds: pydicom.Dataset) -> bool:
     syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
     return syntax == uid.ExplicitVRBigEndian or ds.original_encoding == (False, False)
 
 
-def _text(element, encodings):
+def _text(element: DataElement, encodings: Encodings) -> bytes:
     """Returns the bytes of a text; pydicom would write question marks for what the character set lacks."""
     file = DicomBytesIO()
     file.is_little_endian = file.is_implicit_VR = True
