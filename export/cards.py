@@ -56,7 +56,7 @@ _TRAINING = (
 )
 
 # Second differences, in steps of the input, between which the integer network fades in; see
-# `tfmisr.edge.interpolation.gate`.
+# `tfmisr.edge.interpolation.low_contrast_gate`.
 _GATE = (1.0, 3.0)
 _SKIP_RADIUS = 2
 

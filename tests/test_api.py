@@ -108,7 +108,7 @@ def test_defaults_are_those_of_the_commands():
         (lambda: tfmisr.export("best-x4", "x"), "a .tflite file already"),
         (lambda: tfmisr.export("run", "x", formats="int9"), "formats must be one of float32"),
         (lambda: tfmisr.load("best-x5"), "did you mean best-x4?"),
-        (lambda: tfmisr.load("best-x4", scale=2), "enlarges 4 times. Received: scale=2"),
+        (lambda: tfmisr.load("best-x4", scale=2), "upscales by 4. Received: scale=2"),
         (lambda: tfmisr.load("bicubic", scale=5), "scale must be 2, 3, 4 or 8. Received: 5"),
         (lambda: tfmisr.load("bicubic", tile=4), "tile must be at least 16. Received: 4"),
         (lambda: tfmisr.load("bicubic", color="lumma"), "color must be one of refuse, luma. Received: lumma; did you"),
@@ -369,7 +369,7 @@ def test_degradation_that_cannot_be_made_is_refused(arguments, named, message):
 
 def test_like_keeps_the_array_it_is_given():
     image = np.zeros((4, 4, 1), np.uint16)
-    assert np.shares_memory(arrays.like(image, np.zeros((2, 2), np.uint16)), image)
+    assert np.shares_memory(arrays.match_type(image, np.zeros((2, 2), np.uint16)), image)
 
 
 def test_commands_are_listed_and_called_by_name(capsys, monkeypatch):

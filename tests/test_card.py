@@ -85,7 +85,7 @@ def test_card_of_another_network_is_refused(content):
 
 def test_card_beside_must_be_of_the_same_weights(tmp_path, content):
     (tmp_path / "m.tflite").write_bytes(content)
-    assert card.beside(tmp_path / "m.tflite").name == "m.card.json"
+    assert card.sidecar_path(tmp_path / "m.tflite").name == "m.card.json"
     (tmp_path / "m.card.json").write_text(json.dumps({"weights_sha256": "0" * 64}))
     with pytest.raises(InputError, match="m.card.json belongs to another file"):
         card.read(tmp_path / "m.tflite")
@@ -128,7 +128,7 @@ def test_card_nested_without_end_is_refused(content):
 @pytest.mark.parametrize("broken", [b"", b"TFL3", b"\x89PNG\r\n\x1a\n" * 9, b"\xff" * 4 + b"TFL3" + b"\xff" * 400])
 def test_what_is_no_tflite_file_is_refused(tmp_path, broken):
     (tmp_path / "m.tflite").write_bytes(broken)
-    with pytest.raises(InputError, match=r"is no \.tflite|is a broken \.tflite"):
+    with pytest.raises(InputError, match=r"is not a \.tflite|is a broken \.tflite"):
         card.read(tmp_path / "m.tflite")
 
 

@@ -174,7 +174,7 @@ def test_d28_a_shared_history_of_derivation_goes_to_each_frame():
 def test_d28_frames_without_their_groups_are_refused():
     source = enhanced_ct()
     del source.PerFrameFunctionalGroupsSequence[1]
-    with pytest.raises(InputError, match="one item for each frame"):
+    with pytest.raises(InputError, match="one Item per frame"):
         derive(source)
 
 
@@ -238,7 +238,7 @@ def test_d29_a_bitmap_shutter_goes_and_another_stays():
     assert derive(dx(ShutterShape=["BITMAP", "CIRCULAR"])).ShutterShape == "CIRCULAR"
     sr, report = derived.derive_with_report(dx(ShutterShape="BITMAP"), bicubic(), product(), WHEN)
     assert "ShutterShape" not in sr
-    assert report.remarks == ("Shutter Shape (0018,1600) BITMAP is left out: what it covered is visible",)
+    assert report.remarks == ("Shutter Shape (0018,1600) BITMAP is removed: the area that it covered is visible",)
 
 
 def test_d29_the_shift_of_a_mask_is_scaled_and_the_aspect_ratio_kept():

@@ -146,9 +146,9 @@ def test_d31_the_report_has_the_difference_of_mean_pixels_and_flat_tiles():
     pixels = np.full((32, 64), 40, np.int16)
     pixels[:, 24:] = 900  # within a tile of 16 pixels, so that the flat ones have no edge
     _, report = derived.derive_with_report(ct(pixels), drift(3), product(), WHEN)
-    assert report.fidelity.mean == pytest.approx(3, abs=0.1)
-    assert report.fidelity.flat == pytest.approx(3, abs=0.1)
-    assert report.fidelity.span == 860
+    assert report.consistency.mean == pytest.approx(3, abs=0.1)
+    assert report.consistency.flat == pytest.approx(3, abs=0.1)
+    assert report.consistency.span == 860
 
 
 def test_d31_flat_regions_keep_their_hounsfield_units():
@@ -353,7 +353,7 @@ def with_overlay(**attributes):
 def test_d36_overlays_are_dropped_and_reported():
     sr, report = derived.derive_with_report(with_overlay()[0], bicubic(), product(), WHEN)
     assert not [element for element in sr if element.tag.group == 0x6000]
-    assert report.remarks == ("overlay plane 6000 is left out",)
+    assert report.remarks == ("overlay plane 6000 is removed",)
 
 
 def test_d36_overlays_are_enlarged_where_that_is_asked_for():
@@ -377,7 +377,7 @@ def test_d36_an_overlay_that_contradicts_itself_is_dropped(element, value):
         source.add_new((0x6000, element), "IS" if element == 0x15 else "SS", value)
     sr, report = derived.derive_with_report(source, bicubic(), product(overlays="nearest"), WHEN)
     assert not [e for e in sr if e.tag.group == 0x6000]
-    assert report.remarks[0].startswith("overlay plane 6000 is left out: Overlay ")
+    assert report.remarks[0].startswith("overlay plane 6000 is removed: Overlay ")
 
 
 LOSSY = {

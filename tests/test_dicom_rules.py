@@ -41,7 +41,7 @@ WRONG = {
     r"Pixel Representation \(0028,0103\) must be 0 .* RGB: colors": rgb(PixelRepresentation=1),
     r"Pixel Representation \(0028,0103\) must be 0 or 1, not 2": gray(PixelRepresentation=2),
     r"Planar Configuration \(0028,0006\) must be 0 or 1": rgb(PlanarConfiguration=None),
-    r"Rows \(0028,0010\) must be a whole number of value representation US, not DS": with_rows_as_text(),
+    r"Rows \(0028,0010\) must be an integer of Value Representation US, not DS": with_rows_as_text(),
     r"Modality LUT Sequence \(0028,3000\) has no item": gray(ModalityLUTSequence=Sequence([])),
     r"LUT Data \(0028,3006\) is missing in Modality LUT": with_lut(LUTData=None),
     r"LUT Descriptor \(0028,3002\) is missing in Modality LUT": with_lut(LUTDescriptor=None),

@@ -457,8 +457,8 @@ def test_signed_pixels_are_written_as_they_are(tmp_path, dtype, low):
         assert [page.asarray().tolist() for page in file.pages] == [page[..., 0].tolist() for page in pages]
     first, second = images.read_images(tmp_path / "a.tif")
     assert (first.offset, first.count) == (low, 2)
-    np.testing.assert_array_equal(first.on_own_scale(first.pixels), pages[0])
-    np.testing.assert_array_equal(second.on_own_scale(second.pixels), pages[1])
+    np.testing.assert_array_equal(first.to_file_values(first.pixels), pages[0])
+    np.testing.assert_array_equal(second.to_file_values(second.pixels), pages[1])
 
 
 def test_signed_pixels_are_no_png(tmp_path):
@@ -469,7 +469,7 @@ def test_signed_pixels_are_no_png(tmp_path):
 
 def test_results_beyond_a_signed_sample_are_clipped():
     image = images.Image(np.zeros((1, 1, 1), np.uint16), 65535, offset=-22922)
-    assert image.on_own_scale(np.array([0, 22922, 65535], np.uint16)).tolist() == [-22922, 0, 32767]
+    assert image.to_file_values(np.array([0, 22922, 65535], np.uint16)).tolist() == [-22922, 0, 32767]
 
 
 def test_the_equal_channels_of_real_ultrasound_make_one(shared_data):

@@ -15,7 +15,7 @@ from pydicom import uid
 from tfmisr import data, evaluate, upscale
 from tfmisr.edge import derived, images, series
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.levels import Scale
+from tfmisr.edge.levels import IntensityScale
 
 SIDE = 32
 
@@ -83,7 +83,7 @@ def test_scale_of_a_series_covers_all_its_files(tmp_path):
     paths = sorted(sixteen(tmp_path / "in").iterdir())
     assert [images.read_images(p)[0].max_val for p in paths].count(2047) == 15
     scale = surveyed(*paths)
-    assert scale == Scale(0, 2047)
+    assert scale == IntensityScale(0, 2047)
     for path in paths:
         (own,), (shared,) = images.read_images(path), images.read_images(path, scale)
         assert shared.max_val == 2047
@@ -237,7 +237,7 @@ def test_signed_values_of_a_series_are_shifted_alike(tmp_path, photometric):
         ds = mr(pixels, SOPInstanceUID=f"1.2.3.{number}", BitsStored=16, PhotometricInterpretation=photometric)
         paths.append(put(tmp_path / str(number), ds))
     scale = surveyed(*paths)
-    assert scale == Scale(-100, 1023)
+    assert scale == IntensityScale(-100, 1023)
     level = lambda value: value + 100 if photometric == "MONOCHROME2" else 1023 - (value + 100)  # noqa: E731
     for path, stored in zip(paths, ([-100, 0, 800, 7], [-40, 0, 300, 7]), strict=True):
         (found,) = images.read_images(path, scale)
@@ -258,7 +258,7 @@ def test_pet_slices_of_different_slopes_are_compared_in_becquerel(tmp_path):
     hot, cold = np.array([[0, 32767], [16000, 8]], np.uint16), np.array([[0, 32767], [16000, 10]], np.uint16)
     paths = [pet(tmp_path / "cold", cold, 0.25, 1), pet(tmp_path / "hot", hot, 2, 2)]
     scale = surveyed(*paths)
-    assert scale == surveyed(*reversed(paths)) == Scale(0, 32767, 2.0, 0.0)
+    assert scale == surveyed(*reversed(paths)) == IntensityScale(0, 32767, 2.0, 0.0)
     (hot_image,), (cold_image,) = (images.read_images(path, scale) for path in reversed(paths))
     np.testing.assert_array_equal(hot_image.pixels[..., 0], hot)
     # A stored 32767 there is 8191.75 Bq/ml, as 4095.875 is here.

@@ -1,4 +1,4 @@
-"""PNG and JPEG pixels: 8 and 16 bits, gray and RGB."""
+"""Decodes PNG and JPEG files: 8 and 16 bits, gray and RGB."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ import png
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.levels import MAX_PIXELS, apply_exif_orientation, drop_alpha, over_black
 
-_GRAY, _SINGLE_COLOR = (0, 4), (0, 2)  # PNG color types: without color; those whose tRNS is one color
+_GRAY, _SINGLE_COLOR = (0, 4), (0, 2)  # PNG color types without color; those whose tRNS chunk holds a single color
 # Markers of JPEG's frame headers: SOF0 to SOF15 without DHT, JPG and DAC, and SOF55.
 JPEG_LS = 0xF7
 _FRAMES = {*range(0xC0, 0xD0), JPEG_LS} - {0xC4, 0xC8, 0xCC}
@@ -21,19 +21,18 @@ _FRAMES = {*range(0xC0, 0xD0), JPEG_LS} - {0xC4, 0xC8, 0xCC}
 def read_png(path: str | os.PathLike) -> tuple[np.ndarray, str | None]:
     """Returns pixels, uint8 or uint16 of shape (height, width, 1 or 3), and the text "max_val".
 
-    Alpha and a transparent color (tRNS) are applied over black where they vary, and Orientation
-    (eXIf) is applied.
+    Alpha and a transparent color (tRNS) are composited over black where they vary. Orientation (eXIf) is applied.
 
     Raises:
         InputError: Too many pixels, or an animation.
     """
     _, _, channels, bits = png_header(path)
     chunks = dict(_chunks(path))
-    # Pillow narrows 16-bit RGB and gray with alpha to 8 bits.
+    # Pillow reduces 16-bit RGB and 16-bit gray with alpha to 8 bits.
     pixels = drop_alpha(_by_pypng(path) if bits == 16 else _by_pillow(path))
     color_type, depth = chunks[b"IHDR"][9], chunks[b"IHDR"][8]
     if b"tRNS" in chunks and color_type in _SINGLE_COLOR:
-        pixels = _without_key(pixels, chunks[b"tRNS"], channels, depth)
+        pixels = _over_black_by_key(pixels, chunks[b"tRNS"], channels, depth)
     note = chunks.get(b"max_val")
     return apply_exif_orientation(pixels, _orientation(chunks.get(b"eXIf"))), None if note is None else note.decode(
         "latin-1"
@@ -49,7 +48,7 @@ def png_header(path: str | os.PathLike) -> tuple[int, int, int, int]:
 
 
 def png_note(path: str | os.PathLike) -> str | None:
-    """Returns the text "max_val" that stands before the pixels of a PNG, without reading these."""
+    """Returns the text chunk "max_val" that precedes the pixels of a PNG, without reading these."""
     with open(path, "rb") as file:
         for kind, data in png.Reader(file=file).chunks():
             if kind == b"tEXt" and data.startswith(b"max_val\0"):
@@ -90,12 +89,12 @@ def _check_size(path: str | os.PathLike, height: int, width: int) -> None:
 
 def _jpeg_frame(data: bytes) -> tuple[int, int] | None:
     """Returns the marker of the frame header (SOF) and the bits of a sample."""
-    place = 2
-    while place + 5 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
+    position = 2
+    while position + 5 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
         if marker in _FRAMES:
-            return marker, data[place + 4]
-        place += 1 if marker == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+            return marker, data[position + 4]
+        position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return None
 
 
@@ -107,7 +106,7 @@ def _chunks(path: str | os.PathLike) -> Iterator[tuple[bytes, bytes]]:
             try:
                 kind, data = next(chunks, (None, b""))
             except Exception:
-                # Behind the pixels everything may be missing, as Pillow has it.
+                # After the pixels the file may be truncated; Pillow accepts this too.
                 if decodable:
                     return
                 raise
@@ -115,7 +114,7 @@ def _chunks(path: str | os.PathLike) -> Iterator[tuple[bytes, bytes]]:
                 return
             decodable |= kind == b"IDAT"
             if kind == b"acTL" and (count := int.from_bytes(data[:4], "big")) > 1:
-                raise InputError(f"{path}: an animated PNG of {count} frames; save each as a file of its own")
+                raise InputError(f"{path}: an animated PNG of {count} frames; save each frame as a separate file")
             if kind == b"tEXt" and data.startswith(b"max_val\0"):
                 yield b"max_val", data[8:]
             elif kind in (b"IHDR", b"tRNS", b"eXIf"):
@@ -123,16 +122,16 @@ def _chunks(path: str | os.PathLike) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _orientation(exif: bytes | None) -> int | None:
-    found = PIL.Image.Exif()
-    # A broken eXIf chunk tells no orientation.
+    tags = PIL.Image.Exif()
+    # A broken eXIf chunk is ignored.
     with contextlib.suppress(SyntaxError, ValueError, struct.error):
         if exif:
-            found.load(b"Exif\0\0" + exif)
-    return found.get(0x0112)
+            tags.load(b"Exif\0\0" + exif)
+    return tags.get(0x0112)
 
 
-def _without_key(pixels: np.ndarray, key: bytes, channels: int, depth: int) -> np.ndarray:
-    """Returns the pixels with those of the transparent color made black, unless all are or none is."""
+def _over_black_by_key(pixels: np.ndarray, key: bytes, channels: int, depth: int) -> np.ndarray:
+    """Returns the pixels with those of the transparent color set to black, unless all pixels or none have it."""
     colors = np.frombuffer(key, ">u2", channels).astype(pixels.dtype)
     if depth < 8:
         colors *= np.uint8(255 // (2**depth - 1))

@@ -55,7 +55,7 @@ class ArrayUpscaler:
             return self._file(image, max_val)
         lr, full = arrays.to_unit(image, max_val)
         sr = self._upscaler(lr, self.scale, full)
-        return arrays.like(np.clip(sr, 0, 1) if full is None else sr, image)
+        return arrays.match_type(np.clip(sr, 0, 1) if full is None else sr, image)
 
     def _file(self, path, max_val) -> list[Image]:
         if max_val is not None:

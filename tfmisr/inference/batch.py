@@ -22,8 +22,8 @@ from tfmisr import cli
 from tfmisr.edge import series
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import FULL, remove_orphaned_temporaries, write_text
-from tfmisr.edge.levels import Scale
+from tfmisr.edge.files import DISK_FULL, remove_orphaned_temporaries, write_text
+from tfmisr.edge.levels import IntensityScale
 from tfmisr.inference import luma, series_scales, upscalers
 
 RECORD = "upscale.json"
@@ -31,7 +31,7 @@ RECORD = "upscale.json"
 _HOLDING_SEVERAL = {"TIFF": "a .tif file", "DICOM": "a .dcm or .tif file"}
 
 # With these the next image fares no better.
-_OF_ALL = (*FULL, errno.EROFS)
+_OF_ALL = (*DISK_FULL, errno.EROFS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class BatchUpscaler:
     when: str | None = None
     max_tile: int | None = None
 
-    def __call__(self, source: pathlib.Path, target: pathlib.Path, scale: Scale | None = None) -> str:
+    def __call__(self, source: pathlib.Path, target: pathlib.Path, scale: IntensityScale | None = None) -> str:
         """Writes `target`, whole or not at all, and returns what was done, for people.
 
         Args:
@@ -115,7 +115,7 @@ class BatchUpscaler:
         """Returns the enlarged pixels; in a TIFF those of a signed file are signed."""
         lr = image.pixels.astype(np.float32) / np.float32(image.max_val)
         sr = self._upscaled(lr, image.max_val)
-        return image.on_own_scale(sr) if tiff else sr.astype(image.pixels.dtype, copy=False)
+        return image.to_file_values(sr) if tiff else sr.astype(image.pixels.dtype, copy=False)
 
     def _derived(self, source, target, intensities):
         from tfmisr.edge import derived

@@ -8,7 +8,7 @@ import pathlib
 from tfmisr.edge import images, series
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
-from tfmisr.edge.levels import Scale
+from tfmisr.edge.levels import IntensityScale
 from tfmisr.progress import bar
 
 KEY = "scales"
@@ -53,7 +53,7 @@ def of_jobs(record: pathlib.Path, jobs: list[tuple], left: list[tuple], like: st
 
 def _known(written, record) -> dict:
     try:
-        return {name: value and Scale(**value) for name, value in written.items()}
+        return {name: value and IntensityScale(**value) for name, value in written.items()}
     except (AttributeError, TypeError) as error:
         raise InputError(f"{record} cannot be read ({error}); choose another --output") from error
 
@@ -115,7 +115,7 @@ class Like:
             raise InputError(f"--like: expected a folder or an image at {self.path}, found nothing")
         self._scales = None
 
-    def scale(self, group: series.Group) -> Scale:
+    def scale(self, group: series.Group) -> IntensityScale:
         """Returns the scale of the files that belong to a group.
 
         Raises:
@@ -140,7 +140,7 @@ class Like:
                 self._counts[group] += 1
 
 
-def like(source: pathlib.Path, path: str | None) -> Scale | None:
+def like(source: pathlib.Path, path: str | None) -> IntensityScale | None:
     """Returns the scale for a single image, `None` where it has its own or a fixed one."""
     if path is None:
         return None
@@ -148,7 +148,7 @@ def like(source: pathlib.Path, path: str | None) -> Scale | None:
     return other.scale(group) if group else None
 
 
-def told(scale: Scale | None, own: series.Survey) -> str:
+def told(scale: IntensityScale | None, own: series.Survey) -> str:
     """Returns for people over which values an image was enlarged; empty where its type fixes them.
 
     Args:

@@ -61,7 +61,7 @@ class Case:
         """Returns float32 (height, width, 1) in [0, 1], continued into the padding."""
         stored = self.pixels[..., None]
         if self.padding is not None:
-            stored = padding.fill(stored, self.mask)
+            stored = padding.extrapolate(stored, self.mask)
         return self.range.to_network(stored)[0]
 
     def to_stored(self, image: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ class Case:
         stored = np.rint(self.range.to_stored(np.clip(image[..., 0], 0, 1)))
         stored = np.clip(stored, *self.limits).astype(np.int32)
         if self.padding is not None:
-            padding.avoid(stored, self.padding, self.limits)
+            padding.avoid_padding_values(stored, self.padding, self.limits)
             stored[self.mask] = self.pixels[self.mask]
         return stored
 
@@ -206,7 +206,7 @@ def read_file(path, scale: int, intensities=None) -> Case:
     Args:
         path: The file.
         scale: Upsampling factor.
-        intensities: `tfmisr.edge.levels.Scale` of its series; by default its own.
+        intensities: `tfmisr.edge.levels.IntensityScale` of its series; by default its own.
     """
     content = pathlib.Path(path).read_bytes()
     if images.file_kind(path) == "DICOM":
@@ -220,14 +220,14 @@ def read_file(path, scale: int, intensities=None) -> Case:
 def _read_dicom(path, scale, content, intensities):
     with reading.guarded(path):
         ds = reading.load(path)
-        if reason := dicom.refusal(ds) or dicom.unsupported(ds) or _unshowable(ds):
+        if reason := dicom.rejection_reason(ds) or dicom.unsupported(ds) or _unshowable(ds):
             raise InputError(reason)
         image = stored_values.read(ds)
         ds, (pixels,) = image.ds, image.frames
-        mask = dicom.padding(ds, pixels)
-        found = ranges.find(ds, Frames(1, lambda: iter([(pixels, mask)])), intensities)[0]
+        mask = dicom.padding_mask(ds, pixels)
+        found = ranges.frame_ranges(ds, Frames(1, lambda: iter([(pixels, mask)])), intensities)[0]
         pixels = _sized(crop_to_multiple(pixels, scale).astype(np.int32))
-        item = dicom.rescale(ds, 0)
+        item = dicom.rescale_item(ds, 0)
         slope, intercept = float(item.get("RescaleSlope") or 1), float(item.get("RescaleIntercept") or 0)
         limits = _limits(ds)
         values = pixels if mask is None else pixels[~crop_to_multiple(mask, scale)]
