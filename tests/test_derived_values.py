@@ -136,7 +136,7 @@ def test_what_nothing_depends_on_is_copied_however_odd(tmp_path):
 def test_a_modality_lut_is_named_where_the_result_differs_too_much(tmp_path):
     table = item(LUTDescriptor=[256, 0, 16], ModalityLUTType="US", LUTData=bytes(512))
     source = secondary(smooth(dtype="uint8", low=0, high=255), ModalityLUTSequence=Sequence([table]))
-    with pytest.raises(InputError, match=r"Modality LUT Sequence \(0028,3000\), which is not applied .*; write a \.png"):
+    with pytest.raises(InputError, match=r"Modality LUT Sequence \(0028,3000\), which is not .*; write a \.png"):
         derived.derive(source, lambda lr: bicubic()(lr) * 0.5, product(mean_limit=0.5), WHEN)
     source = secondary(smooth(dtype="uint8", low=0, high=255))
     with pytest.raises(InputError, match="many pixels are at the ends of the stored range"):

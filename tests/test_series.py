@@ -274,7 +274,7 @@ def test_slices_that_no_one_scale_fits_keep_their_own(tmp_path):
     rising, falling = (mr(RescaleSlope=slope, RescaleIntercept=0) for slope in (1, -1))
     paths = put(tmp_path / "a", rising), put(tmp_path / "b", falling)
     assert surveyed(*paths) is None
-    with pytest.raises(InputError, match="b: Rescale Slope .* has another sign than in its series"):
+    with pytest.raises(InputError, match="b: Rescale Slope .* has a different sign than in its series"):
         images.read_images(paths[1], surveyed(paths[0]))
 
 

@@ -324,7 +324,7 @@ def test_strip_of_too_many_pixels_is_told(tmp_path, monkeypatch):
 
 
 def test_large_pages_are_decoded_piece_by_piece(tmp_path, monkeypatch):
-    monkeypatch.setattr(tiff_strips, "_AT_ONCE", 1000)
+    monkeypatch.setattr(tiff_strips, "_CHUNK_BYTES", 1000)
     for layout in ({"rows": 3}, {"tile": (16, 16)}, {"rows": 3, "planar": True}):
         path = written(tmp_path / "a.tif", RGB8, 8, 2, "lzw", **layout)
         np.testing.assert_array_equal(only(path).pixels, RGB8)

@@ -133,7 +133,9 @@ class BatchUpscaler:
             runtime=" ".join(f"{key} {side}" for key, side in sides.items() if side is not None),
         )
         begun = datetime.datetime.fromisoformat(self.when) if self.when else None
-        image, report = derived.derive_with_report(source, self._upscaled, product, begun=begun, scale=intensities)
+        image, report = derived.derive_with_report(
+            source, self._upscaled, product, series_start=begun, scale=intensities
+        )
         cli.require_writable(target.parent)
         derived.write(image, target)
         notes = "".join(f"; {remark}" for remark in report.remarks)

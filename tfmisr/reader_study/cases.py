@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfmisr.degradations import crop_to_multiple
-from tfmisr.edge import dicom, images, series, stored_values
-from tfmisr.edge.derived import padding, ranges, reading
+from tfmisr.edge import dicom, dicom_file, images, series, stored_values
+from tfmisr.edge.derived import padding, ranges
 from tfmisr.edge.derived.ranges import Range
 from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.levels import Frames
@@ -218,9 +218,9 @@ def read_file(path, scale: int, intensities=None) -> Case:
 
 
 def _read_dicom(path, scale, content, intensities):
-    with reading.guarded(path):
-        ds = reading.load(path)
-        if reason := dicom.rejection_reason(ds) or dicom.unsupported(ds) or _unshowable(ds):
+    with dicom_file.raise_input_errors(path):
+        ds = dicom_file.load(path)
+        if reason := dicom.rejection_reason(ds) or dicom.unsupported_reason(ds) or _unshowable(ds):
             raise InputError(reason)
         image = stored_values.read(ds)
         ds, (pixels,) = image.ds, image.frames
