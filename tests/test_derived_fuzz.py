@@ -59,7 +59,7 @@ SEEDS = {
     "implicit": implicit,
     "deflated": deflated,
     "padding": lambda: ct(PixelPaddingValue=-900, PixelPaddingRangeLimit=-800),
-    "colour": us,
+    "color": us,
     "palette": palette,
     "enhanced": enhanced_ct,
     "rle": lambda: compressed("rle"),

@@ -11,15 +11,15 @@ from tfmisr.edge.errors import InputError
 
 
 def position(ds, row, column):
-    """PS3.3 C.7.6.2.1.1: millimetres of the centre of a pixel, counted from 0."""
+    """PS3.3 C.7.6.2.1.1: millimeters of the center of a pixel, counted from 0."""
     cosines, spacing = np.array(ds.ImageOrientationPatient, float), np.array(ds.PixelSpacing, float)
     origin = np.array(ds.ImagePositionPatient, float)
     return origin + column * spacing[1] * cosines[:3] + row * spacing[0] * cosines[3:]
 
 
-def blob(rows=48, columns=40, centre=(21.3, 18.9), sigma=4.0):
+def blob(rows=48, columns=40, center=(21.3, 18.9), sigma=4.0):
     y, x = np.mgrid[:rows, :columns]
-    square = (y - centre[0]) ** 2 + (x - centre[1]) ** 2
+    square = (y - center[0]) ** 2 + (x - center[1]) ** 2
     return np.rint(20000 * np.exp(-square / (2 * sigma**2))).astype(np.int16)
 
 
@@ -89,13 +89,13 @@ def test_d24_the_first_pixel_moves_by_a_quarter_of_an_old_one():
     np.testing.assert_allclose(moved, [-0.1 + 0.063, -0.075 - 0.084, -0.14], atol=1e-9)
 
 
-def test_d25_the_grid_of_top_left_models_starts_at_the_same_centre():
+def test_d25_the_grid_of_top_left_models_starts_at_the_same_center():
     sr = derive(ct(), convention="top_left")
     assert list(sr.ImagePositionPatient) == [-100.25, 30.5, -7.125]
     assert list(sr.PixelSpacing) == [0.35, 0.25]
 
 
-def test_d25_the_grid_of_align_corners_models_ends_at_the_same_centres():
+def test_d25_the_grid_of_align_corners_models_ends_at_the_same_centers():
     source = ct()
     sr = derive(source, scale=3, convention="align_corners")
     np.testing.assert_allclose(position(sr, 0, 0), position(source, 0, 0), atol=1e-6)

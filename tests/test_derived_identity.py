@@ -398,7 +398,7 @@ def saved(ds):
     "fields",
     [
         {"scale": 1},
-        {"convention": "centre"},
+        {"convention": "center"},
         {"name": "süper"},
         {"model": "x" * 48},
         {"lossless": "zip"},

@@ -1,4 +1,4 @@
-"""Real DICOM files become valid derived ones: read back, compared with the source, and judged by dicom3tools."""
+"""Real DICOM files become valid derived ones: read back, compared with the source, and evaluated by dicom3tools."""
 
 import functools
 import logging

@@ -170,7 +170,7 @@ def test_varying_alpha_is_applied_over_black(tmp_path, mode, full):
     assert only(tmp_path / "a.png").pixels.ravel().tolist() == [200, 0]
 
 
-def test_jpeg_of_gray_and_colour(tmp_path):
+def test_jpeg_of_gray_and_color(tmp_path):
     smooth = np.tile(np.arange(0, 240, 5, dtype=np.uint8), (40, 1))
     PIL.Image.fromarray(smooth).save(tmp_path / "gray.jpg", quality=95)
     PIL.Image.fromarray(np.dstack([smooth, smooth // 2, smooth // 4])).save(tmp_path / "rgb.jpg", quality=95)
@@ -178,7 +178,7 @@ def test_jpeg_of_gray_and_colour(tmp_path):
     assert only(tmp_path / "rgb.jpg").pixels.shape == (40, 48, 3)
 
 
-def test_gray_saved_as_colour_jpeg_is_gray(tmp_path):
+def test_gray_saved_as_color_jpeg_is_gray(tmp_path):
     PIL.Image.fromarray(np.repeat(GRAY8[..., None], 3, axis=2)).save(tmp_path / "a.jpg")
     assert only(tmp_path / "a.jpg").pixels.shape == (40, 30, 1)
 

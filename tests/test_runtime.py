@@ -48,7 +48,7 @@ def test_single_row_or_column_has_a_result(float32, size):
     assert runtime.Model(float32)(picture(*size)).shape == (2 * size[0], 2 * size[1], 1)
 
 
-def test_colour_equals_keras(tmp_path):
+def test_color_equals_keras(tmp_path):
     network = tiny_network(channels=3, scale=3)
     path = write_tflite(tmp_path / "m.tflite", network)
     lr = picture(50, 40, 3)

@@ -105,7 +105,7 @@ def test_dataset_and_scores_have_one_full_scale_and_the_protocol_says_so(tmp_pat
     pair = [_psnr_of(s, dim) for s in (source, old)]
     assert pair[0] - pair[1] == pytest.approx(20 * math.log10(2047 / 1023), abs=1e-3)
     assert one["protocol"]["full_scale"] == "series"
-    assert "one full scale for a series" in (tmp_path / "judged" / "table.md").read_text()
+    assert "one full scale for a series" in (tmp_path / "evaluated" / "table.md").read_text()
 
 
 def _run(tmp_path, folder, pattern):
@@ -119,9 +119,9 @@ def _run(tmp_path, folder, pattern):
 
 def _evaluated(tmp_path, folder):
     arguments = ["--dataset", folder, "--data_dir", tmp_path / "data", "--patient_pattern", r"(.+)\.dcm"]
-    arguments += ["--scale", 2, "--split", "all", "--measures", "psnr", "--output", tmp_path / "judged"]
+    arguments += ["--scale", 2, "--split", "all", "--measures", "psnr", "--output", tmp_path / "evaluated"]
     evaluate.main(["nearest", *map(str, arguments)])
-    return json.loads((tmp_path / "judged" / "metrics.json").read_text())
+    return json.loads((tmp_path / "evaluated" / "metrics.json").read_text())
 
 
 def _table(path):
@@ -134,8 +134,10 @@ def _psnr_of(source, name):
     from tfmisr.evaluation import scoring
     from tfmisr.inference import upscalers
 
-    judged = scoring.evaluate([upscalers.load("nearest")], source, "all", 2, degradations.make(2), measures=("psnr",))
-    return next(row["psnr"] for row in judged.rows if row["id"] == name and row["model"] == "nearest")
+    evaluated = scoring.evaluate(
+        [upscalers.load("nearest")], source, "all", 2, degradations.make(2), measures=("psnr",)
+    )
+    return next(row["psnr"] for row in evaluated.rows if row["id"] == name and row["model"] == "nearest")
 
 
 def test_folder_is_enlarged_over_one_scale(tmp_path):

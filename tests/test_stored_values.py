@@ -1,4 +1,4 @@
-"""One reader of DICOM pixels: the values of a picture are the same whatever the transfer syntax.
+"""One reader of DICOM pixels: the values of a picture are the same whatever the Transfer Syntax.
 
 Expected values are the arrays that were encoded, or come from DCMTK's decoders.
 """

@@ -228,7 +228,7 @@ def test_full_disk_ends_the_folder(tmp_path, monkeypatch):
 def test_unreadable_file_in_a_folder_is_one_failure(tmp_path, monkeypatch):
     arguments = folder_of_three(tmp_path)
     (tmp_path / "in" / "IM0001").write_bytes(b"secret")
-    kind = images.file_kind
+    kind = images.detect_format
 
     def unreadable(path):
         if str(path).endswith("IM0001"):

@@ -162,7 +162,7 @@ def _written(source: pathlib.Path, name: pathlib.Path) -> pathlib.Path:
     if name.suffix.lower() in (".tif", ".tiff"):
         return name
     try:
-        suffix = {"DICOM": ".dcm", "TIFF": ".tif"}.get(images.file_kind(source), ".png")
+        suffix = {"DICOM": ".dcm", "TIFF": ".tif"}.get(images.detect_format(source), ".png")
     except InputError:
         suffix = ".png"
     # DICOM files are often called by their UID, whose last number is no extension.

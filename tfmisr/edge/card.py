@@ -20,7 +20,7 @@ NAME = b"tfmisr_card"
 VERSION = 2
 _EARLIER = {1: {"magnified": 1}}  # defaults of the fields that cards of earlier versions lack
 _OPTIONAL = {"max_tile": None}  # fields that an older reader of the same card version may ignore
-# Spellings that readers accept beside the written ones.
+# Accepted spellings, and the ones that are written.
 _ALIASES = {"fine_scale": "magnified", "flavor": "flavour"}
 
 # Field indices of the tables `Model`, `Metadata` and `Buffer` in TensorFlow Lite's schema.fbs.
@@ -55,12 +55,14 @@ class _Tables:
     def __init__(self, content: bytes) -> None:
         self.content = content
 
-    def number(self, at: int, kind: str = "I") -> int:
+    def number(self, at: int, code: str = "I") -> int:
+        """Returns the number at a position; `code` is a format character of `struct`."""
         if at < 0:
             raise struct.error("offset below 0")
-        return struct.unpack_from("<" + kind, self.content, at)[0]
+        return struct.unpack_from("<" + code, self.content, at)[0]
 
     def follow(self, at: int) -> int:
+        """Returns the position that the offset at a position points to."""
         return at + self.number(at)
 
     def field(self, table: int, index: int) -> int | None:
@@ -79,6 +81,7 @@ class _Tables:
         return start + 4, self.number(start)
 
     def children(self, table: int, index: int) -> list[int]:
+        """Returns the positions of the tables of a vector."""
         start, count = self.vector(table, index)
         return [self.follow(start + 4 * i) for i in range(count)]
 

@@ -51,6 +51,6 @@ def _walk(
 def _is_image(path: pathlib.Path) -> bool:
     # DICOM files often have no extension. Other files, such as logs, may appear or disappear during the walk.
     try:
-        return path.suffix.lower() in images.EXTENSIONS or images.file_kind(path) is not None
+        return path.suffix.lower() in images.EXTENSIONS or images.detect_format(path) is not None
     except InputError:
         return True  # unreadable: the error is raised when the file is opened

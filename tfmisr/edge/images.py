@@ -23,6 +23,7 @@ import numpy as np
 import pydicom
 
 from tfmisr.edge import dicom, png_jpeg, series, tiff
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.image_writing import WRITABLE as WRITABLE
 from tfmisr.edge.image_writing import write_image as write_image
@@ -124,19 +125,19 @@ def iter_images(path: str | os.PathLike, scale: IntensityScaleChooser | None = N
     Raises:
         InputError: The file does not exist, or is no image, broken or not supported.
     """
-    kind = file_kind(path)
-    if kind is None:
+    file_format = detect_format(path)
+    if file_format is None:
         raise InputError(f"{path}: expected a PNG, JPEG, TIFF or DICOM image, found something else")
-    with _decoding(path, kind):
-        patient = _patient(dicom.read_header(path)) if kind == "DICOM" else None
+    with _decoding(path, file_format):
+        patient = _patient(dicom.read_header(path)) if file_format == "DICOM" else None
         try:
-            frames, max_val = _READERS[kind](path, scale)
+            frames, max_val = _READERS[file_format](path, scale)
         except InputError as error:
             raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
         gray = _all_gray(frames)
         remaining = iter(frames)
     while True:
-        with _decoding(path, kind):
+        with _decoding(path, file_format):
             pixels = next(remaining, None)
         if pixels is None:
             return
@@ -166,16 +167,16 @@ def read_header(path: str | os.PathLike) -> Header | None:
     Raises:
         InputError: By its content or extension the file is an image, but broken or not supported.
     """
-    kind = file_kind(path)
-    if kind is None:
+    file_format = detect_format(path)
+    if file_format is None:
         if pathlib.Path(path).suffix.lower() in EXTENSIONS:
             raise InputError(f"{path}: expected an image, found something else")
         return None
-    with _decoding(path, kind):
-        return _HEADERS[kind](path)
+    with _decoding(path, file_format):
+        return _HEADERS[file_format](path)
 
 
-def file_kind(path: str | os.PathLike) -> str | None:
+def detect_format(path: str | os.PathLike) -> str | None:
     """Returns "PNG", "JPEG", "TIFF" or "DICOM" by the first bytes of a file, `None` for other formats."""
     try:
         with open(path, "rb") as file:
@@ -187,11 +188,11 @@ def file_kind(path: str | os.PathLike) -> str | None:
     no_preamble = re.match(rb"[\x02\x08]\0[\0-\x1f]\0(?:[\0-\xff]{2}\0\0|[A-Z]{2})", head)
     if head[128:132] == b"DICM" or no_preamble:
         return "DICOM"
-    return next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), None)
+    return next((file_format for start, file_format in _SIGNATURES.items() if head.startswith(start)), None)
 
 
 @contextlib.contextmanager
-def _decoding(path: str | os.PathLike, kind: str) -> Iterator[None]:
+def _decoding(path: str | os.PathLike, file_format: str) -> Iterator[None]:
     # On broken files decoders raise exceptions of many types, and warn about what they repaired.
     try:
         with warnings.catch_warnings():
@@ -202,9 +203,9 @@ def _decoding(path: str | os.PathLike, kind: str) -> Iterator[None]:
     except Exception as error:
         # Errors about DICOM quote Attribute values, which may identify the patient.
         error_type = type(error).__name__
-        detail = "" if kind == "DICOM" else f": {str(error).removeprefix(f'{error_type}: ')}"
+        detail = "" if file_format == "DICOM" else f": {str(error).removeprefix(f'{error_type}: ')}"
         reason = f"{error_type}{detail}"
-        raise InputError(f"{path}: broken or unsupported {kind} ({reason})") from None
+        raise InputError(f"{path}: broken or unsupported {file_format} ({reason})") from None
 
 
 def _all_gray(frames: Iterable[np.ndarray]) -> bool:
@@ -274,3 +275,6 @@ _HEADERS = {
     "TIFF": _tiff_header,
     "DICOM": _dicom_header,
 }
+
+
+__getattr__ = renamed(__name__, file_kind="detect_format")

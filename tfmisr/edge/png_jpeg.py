@@ -50,10 +50,10 @@ def png_header(path: str | os.PathLike) -> tuple[int, int, int, int]:
 def png_note(path: str | os.PathLike) -> str | None:
     """Returns the text chunk "max_val" that precedes the pixels of a PNG, without reading these."""
     with open(path, "rb") as file:
-        for kind, data in png.Reader(file=file).chunks():
-            if kind == b"tEXt" and data.startswith(b"max_val\0"):
+        for chunk_type, data in png.Reader(file=file).chunks():
+            if chunk_type == b"tEXt" and data.startswith(b"max_val\0"):
                 return data[8:].decode("latin-1")
-            if kind == b"IDAT":
+            if chunk_type == b"IDAT":
                 break
     return None
 
@@ -75,8 +75,8 @@ def jpeg_header(path: str | os.PathLike) -> tuple[int, int, int, int]:
     with open(path, "rb") as file:
         frame = _jpeg_frame(file.read(2**20))
     if frame and (frame[0] == JPEG_LS or frame[1] != 8):
-        kind = "JPEG-LS" if frame[0] == JPEG_LS else "JPEG"
-        raise InputError(f"{path}: expected JPEG of 8 bits; convert it to PNG. Received: {kind} of {frame[1]} bits")
+        codec = "JPEG-LS" if frame[0] == JPEG_LS else "JPEG"
+        raise InputError(f"{path}: expected JPEG of 8 bits; convert it to PNG. Received: {codec} of {frame[1]} bits")
     with PIL.Image.open(path) as image:
         _check_size(path, image.height, image.width)
         return image.height, image.width, 1 if image.mode == "L" else 3, 8
@@ -104,21 +104,21 @@ def _chunks(path: str | os.PathLike) -> Iterator[tuple[bytes, bytes]]:
         chunks = png.Reader(file=file).chunks()
         while True:
             try:
-                kind, data = next(chunks, (None, b""))
+                chunk_type, data = next(chunks, (None, b""))
             except Exception:
                 # After the pixels the file may be truncated; Pillow accepts this too.
                 if decodable:
                     return
                 raise
-            if kind is None:
+            if chunk_type is None:
                 return
-            decodable |= kind == b"IDAT"
-            if kind == b"acTL" and (count := int.from_bytes(data[:4], "big")) > 1:
+            decodable |= chunk_type == b"IDAT"
+            if chunk_type == b"acTL" and (count := int.from_bytes(data[:4], "big")) > 1:
                 raise InputError(f"{path}: an animated PNG of {count} frames; save each frame as a separate file")
-            if kind == b"tEXt" and data.startswith(b"max_val\0"):
+            if chunk_type == b"tEXt" and data.startswith(b"max_val\0"):
                 yield b"max_val", data[8:]
-            elif kind in (b"IHDR", b"tRNS", b"eXIf"):
-                yield kind, data
+            elif chunk_type in (b"IHDR", b"tRNS", b"eXIf"):
+                yield chunk_type, data
 
 
 def _orientation(exif: bytes | None) -> int | None:

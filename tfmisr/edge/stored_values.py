@@ -90,10 +90,10 @@ def length_mismatch(ds: pydicom.Dataset) -> str | None:
     return f"Pixel Data (7FE0,0010) must have {int(expected)} bytes for {size}, not {length}: it cannot be decoded"
 
 
-def _count_mismatch(found: int, count: int, size: str = "") -> str:
-    frames = "frame" if found == 1 else "frames"
+def _count_mismatch(stored: int, count: int, size: str = "") -> str:
+    frames = "frame" if stored == 1 else "frames"
     stated = f"Number of Frames (0028,0008) is {count}"
-    return f"Pixel Data (7FE0,0010) holds {found} {frames}{size}, but {stated}; correct the file"
+    return f"Pixel Data (7FE0,0010) holds {stored} {frames}{size}, but {stated}; correct the file"
 
 
 def _decode_with_pydicom(ds: pydicom.Dataset) -> Iterator[np.ndarray]:
@@ -137,14 +137,14 @@ class _Compressed:
         self.ds, self.count, self.syntax = ds, count, ds.file_meta.TransferSyntaxUID
         self._starts = [codestreams.starts_frame(fragment, self.syntax) for fragment in self._fragments()]
         self.headers: list[codestreams.Codestream] = []
-        found = 0
+        images = 0
         for frame in self:
-            found += codestreams.count_images(frame, self.syntax)
-            header = codestreams.check(frame, self.syntax, ds) if found <= count else None
+            images += codestreams.count_images(frame, self.syntax)
+            header = codestreams.check(frame, self.syntax, ds) if images <= count else None
             if header is not None and header not in self.headers:
                 self.headers.append(header)
-        if found != count:
-            raise InputError(_count_mismatch(found, count))
+        if images != count:
+            raise InputError(_count_mismatch(images, count))
 
     def _fragments(self) -> Iterator[bytes]:
         buffer = io.BytesIO(self.ds.PixelData)

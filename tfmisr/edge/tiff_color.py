@@ -31,9 +31,11 @@ def to_gray_or_rgb(page: tifffile.TiffPage, samples: np.ndarray) -> np.ndarray:
     """
     count = tiff_rules.color_samples(page)
     color = _COLORS.get(page.photometric, _direct)(page, samples[..., :count])
-    for kind, alpha in zip(tiff_rules.extra_samples(page), np.moveaxis(samples[..., count:], -1, 0), strict=True):
-        if kind != tiff_rules.UNSPECIFIED and alpha.min() != alpha.max():
-            return _over_black(page, kind, color, _scaled(page, alpha)[..., np.newaxis])
+    for extra_sample, alpha in zip(
+        tiff_rules.extra_samples(page), np.moveaxis(samples[..., count:], -1, 0), strict=True
+    ):
+        if extra_sample != tiff_rules.UNSPECIFIED and alpha.min() != alpha.max():
+            return _over_black(page, extra_sample, color, _scaled(page, alpha)[..., np.newaxis])
     return color
 
 
@@ -42,11 +44,11 @@ def is_inverted(page: tifffile.TiffPage) -> bool:
     return page.photometric == PHOTOMETRIC.MINISWHITE and (page.bitspersample == 16 or tiff_rules.is_signed(page))
 
 
-def _over_black(page: tifffile.TiffPage, kind: int, color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def _over_black(page: tifffile.TiffPage, extra_sample: int, color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     # Palette indices cannot be premultiplied.
-    if kind == tiff_rules.ASSOCIATED and page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
+    if extra_sample == tiff_rules.ASSOCIATED and page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
         return color
-    premultiplied = kind == tiff_rules.ASSOCIATED and page.photometric != PHOTOMETRIC.PALETTE
+    premultiplied = extra_sample == tiff_rules.ASSOCIATED and page.photometric != PHOTOMETRIC.PALETTE
     if premultiplied or is_inverted(page) or tiff_rules.is_signed(page):
         raise InputError(
             "an alpha channel is supported with unsigned min-is-black, RGB and palette samples; "

@@ -59,8 +59,8 @@ def read(page: tifffile.TiffPage) -> np.ndarray:
 
 
 def _dtype(page: tifffile.TiffPage) -> np.dtype:
-    kind = "i" if page.sampleformat == 2 else "u"
-    return np.dtype(f"{page.parent.byteorder}{kind}{2 if page.bitspersample == 16 else 1}")
+    sign = "i" if page.sampleformat == 2 else "u"
+    return np.dtype(f"{page.parent.byteorder}{sign}{2 if page.bitspersample == 16 else 1}")
 
 
 def _blocks(page: tifffile.TiffPage) -> Iterator[tuple]:
@@ -156,9 +156,9 @@ def _ycbcr(page: tifffile.TiffPage, encoded: list[bytes], heights: list[int]) ->
         # Pillow does not convert uncompressed YCbCr; libtiff upsamples and converts it.
         encoded, compression = [zlib.compress(data, 0) for data in encoded], DEFLATE[0]
     # YCbCrCoefficients, YCbCrSubSampling, ReferenceBlackWhite
-    for code, kind in ((529, "R"), (530, "H"), (532, "R")):
+    for code, field_type in ((529, "R"), (530, "H"), (532, "R")):
         if code in page.tags:
-            tags[code] = (kind, page.tags[code].value)
+            tags[code] = (field_type, page.tags[code].value)
     if page.predictor != 1:
         tags[317] = ("H", [page.predictor])
     pixels = _by_libtiff(page, encoded, heights, width, 3, compression=compression, photometric=6, tags=tags)
@@ -188,9 +188,9 @@ def _by_libtiff(
         **(tags or {}),
     }
     # JPEGTables, T4Options, T6Options
-    for code, kind in ((347, "B"), (292, "I"), (293, "I")):
+    for code, field_type in ((347, "B"), (292, "I"), (293, "I")):
         if code in page.tags:
-            header[code] = (kind, page.tags[code].value if kind == "B" else [page.tags[code].value])
+            header[code] = (field_type, page.tags[code].value if field_type == "B" else [page.tags[code].value])
     with PIL.TiffImagePlugin.TiffImageFile(io.BytesIO(_file(header, encoded))) as image:
         return np.asarray(image)
 
@@ -201,14 +201,16 @@ def _file(tags: _Tags, strips: list[bytes]) -> bytes:
     tags = {**tags, 273: ("I", np.cumsum([8, *counts[:-1]])), 279: ("I", counts)}
     entries, values = [], b""
     start = 8 + sum(counts)  # offset of the image file directory
-    for code, (kind, numbers) in sorted(tags.items()):
-        data = bytes(numbers) if kind == "B" else np.asarray(numbers, f"<u{2 if kind == 'H' else 4}").tobytes()
-        count = len(numbers) // 2 if kind == "R" else len(numbers)
+    for code, (field_type, numbers) in sorted(tags.items()):
+        data = (
+            bytes(numbers) if field_type == "B" else np.asarray(numbers, f"<u{2 if field_type == 'H' else 4}").tobytes()
+        )
+        count = len(numbers) // 2 if field_type == "R" else len(numbers)
         field = data.ljust(4, b"\0")
         if len(data) > 4:
             field = struct.pack("<I", start + 2 + 12 * len(tags) + 4 + len(values))
             values += data + b"\0" * (len(data) % 2)
-        entries.append(struct.pack("<2HI", code, _TYPES[kind], count) + field)
+        entries.append(struct.pack("<2HI", code, _TYPES[field_type], count) + field)
     directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
     return b"".join([struct.pack("<2sHI", b"II", 42, start), *strips, directory, values])
 

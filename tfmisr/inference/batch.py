@@ -96,7 +96,7 @@ class BatchUpscaler:
         first = next(frames)
         tiff = target.suffix.lower() in (".tif", ".tiff")
         if first.count > 1 and not tiff:
-            own = "DICOM" if images.file_kind(source) == "DICOM" else "TIFF"
+            own = "DICOM" if images.detect_format(source) == "DICOM" else "TIFF"
             raise InputError(
                 f"{source} holds {first.count} images and {target.suffix} one; name {_HOLDING_SEVERAL[own]} as "
                 f"--output, or a folder, where {own} stays {own}"

@@ -209,7 +209,7 @@ def read_file(path, scale: int, intensities=None) -> Case:
         intensities: `tfmisr.edge.levels.IntensityScale` of its series; by default its own.
     """
     content = pathlib.Path(path).read_bytes()
-    if images.file_kind(path) == "DICOM":
+    if images.detect_format(path) == "DICOM":
         return _read_dicom(path, scale, content, intensities)
     frames = images.read_images(path, intensities)
     if len(frames) > 1 or frames[0].pixels.shape[-1] != 1:

@@ -64,7 +64,9 @@ def numbers(pair: Pair) -> str | None:
     number = pair.result.get("SeriesNumber")
     if is_empty(number) or same(number, pair.source.get("SeriesNumber")):
         return "Series Number must be a new one"
-    before, after = (found.get(((0x0008103E, 0),), ("", b""))[1] for found in (pair.source_bytes, pair.result_bytes))
+    before, after = (
+        elements.get(((0x0008103E, 0),), ("", b""))[1] for elements in (pair.source_bytes, pair.result_bytes)
+    )
     if len(str(pair.result.get("SeriesDescription") or "")) > 64 or not after.startswith(before[:40]):
         return "Series Description must be the source's and a suffix, at most 64 characters"
     return None
@@ -149,7 +151,7 @@ def derivation_code(pair: Pair) -> str | None:
 def derivation_description(pair: Pair) -> str | None:
     """D-13: Derivation Description."""
     path = ((0x00082111, 0),)
-    before, after = (found.get(path, ("", b""))[1] for found in (pair.source_bytes, pair.result_bytes))
+    before, after = (elements.get(path, ("", b""))[1] for elements in (pair.source_bytes, pair.result_bytes))
     if not pair.enhanced and not after.startswith(before[:256].strip()):
         return "Derivation Description must begin with the source's"
     for ds in _derivations(pair):

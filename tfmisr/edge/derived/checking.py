@@ -59,9 +59,9 @@ class Pair:
         return [k for k in keywords if self._bytes(self.source_bytes, k) != self._bytes(self.result_bytes, k)]
 
     @staticmethod
-    def _bytes(found: Contents, keyword: str) -> dict[Path, bytes]:
+    def _bytes(elements: Contents, keyword: str) -> dict[Path, bytes]:
         tag = tag_for_keyword(keyword)
-        return {path: value for path, (_, value) in found.items() if path[0][0] == tag and value}
+        return {path: value for path, (_, value) in elements.items() if path[0][0] == tag and value}
 
     def steps(self) -> tuple[float, float]:
         """Returns the distances of rows and columns of the result, in pixels of the source."""

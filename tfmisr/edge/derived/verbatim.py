@@ -143,7 +143,7 @@ def _element(ds: pydicom.Dataset, tag: BaseTag, is_kept: IsKept, encodings: Enco
         element = ds[tag]
         if element.VR != "SQ" and _is_unknown_sequence(source):  # pydicom does not decode long ones
             if not isinstance(source, RawDataElement):
-                raise TypeError("the bytes of the element are gone")
+                raise TypeError("the Data Element has been decoded")
             element = convert_raw_data_element(source._replace(VR="SQ"), encoding=encodings, ds=ds)
     except Exception as error:
         raise InputError(f"{label(tag)} cannot be read ({type(error).__name__})") from None
