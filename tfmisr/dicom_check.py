@@ -6,6 +6,7 @@ pair of files does not show it: D-02 (deterministic UIDs), D-25 (the convention 
 
 import argparse
 import os
+from collections.abc import Mapping
 
 import pydicom
 
@@ -54,7 +55,7 @@ def _load(path: str | os.PathLike) -> tuple[pydicom.Dataset, Contents]:
     return ds, original_bytes
 
 
-def _violations(rules: dict[str, Rule], pair: Pair) -> list[str]:
+def _violations(rules: Mapping[str, Rule], pair: Pair) -> list[str]:
     reasons = {number: rule(pair) for number, rule in rules.items()}
     return [f"{number} {reason}" for number, reason in reasons.items() if reason]
 

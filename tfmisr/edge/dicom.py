@@ -18,13 +18,13 @@ The values:
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pydicom
 from pydicom import uid
 
-from tfmisr.edge import dicom_file, palette, stored_values
+from tfmisr.edge import dicom_file, modality_lut, palette, stored_values
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.dicom_file import suppress_pydicom_messages
 from tfmisr.edge.dicom_rules import GRAY, unsupported_reason
@@ -72,7 +72,7 @@ def rejection_reason(ds: pydicom.Dataset) -> str | None:
 def bits_of(ds: pydicom.Dataset) -> int:
     """Returns 8 or 16: the bit depth in which `read_frames` returns the image."""
     if "ModalityLUTSequence" in ds:
-        stored = max(ds.ModalityLUTSequence[0].LUTDescriptor[2], int(_lut_table(ds).max()).bit_length())
+        stored = max(ds.ModalityLUTSequence[0].LUTDescriptor[2], int(modality_lut.table(ds).max()).bit_length())
     elif ds.PhotometricInterpretation == "PALETTE COLOR":
         stored = 8 * palette.table(ds).itemsize
     else:
@@ -219,7 +219,7 @@ def _ct(stored: Frames, ds: pydicom.Dataset, first: tuple[float, float]) -> Iter
 def _gray(
     path: str | os.PathLike, stored: Frames, ds: pydicom.Dataset, scale: IntensityScaleChooser | None
 ) -> tuple[Frames, int]:
-    lut = _modality_lut(ds)
+    lut = modality_lut.mapping(ds)
     pairs = Frames(stored.count, lambda: ((lut(f), padding_mask(ds, f)) for f in stored))
     bits = bits_of(ds)
     is_fixed = bits == 8 and not ds.PixelRepresentation
@@ -239,26 +239,6 @@ def detector_full_scale(ds: pydicom.Dataset) -> int | None:
     """Returns `2**BitsStored - 1`, at least 255, where detectors use that range (up to 12 bits, no MR), else `None`."""
     fixed = ds.BitsStored <= 12 and not ds.PixelRepresentation and ds.get("Modality") != "MR"
     return (1 << max(8, ds.BitsStored)) - 1 if fixed and "ModalityLUTSequence" not in ds else None
-
-
-def _modality_lut(ds: pydicom.Dataset) -> Callable[[np.ndarray], np.ndarray]:
-    # pydicom's apply_modality_lut overflows where a signed 16-bit LUT starts below 0.
-    if "ModalityLUTSequence" not in ds:
-        return lambda frame: frame
-    table, first = _lut_table(ds), ds.ModalityLUTSequence[0].LUTDescriptor[1] % 65536
-    if ds.PixelRepresentation and first > 32767:  # signed as the pixels are, whatever its Value Representation
-        first -= 65536
-    return lambda frame: table[np.clip(frame.astype(np.int32) - first, 0, len(table) - 1)]
-
-
-def _lut_table(ds: pydicom.Dataset) -> np.ndarray:
-    """Returns the entries of a Modality LUT Sequence that `dicom_rules` accepts."""
-    item = ds.ModalityLUTSequence[0]
-    entries, data = item.LUTDescriptor[0] % 65536 or 65536, item.LUTData
-    if isinstance(data, bytes):
-        little = ds.file_meta.TransferSyntaxUID != uid.ExplicitVRBigEndian
-        data = np.frombuffer(data[: 2 * entries], "<u2" if little else ">u2")
-    return np.atleast_1d(data).astype(np.uint16)[:entries]
 
 
 def padding_range(ds: pydicom.Dataset) -> tuple[int, int] | None:
