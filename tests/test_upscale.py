@@ -235,7 +235,7 @@ def test_unreadable_file_in_a_folder_is_one_failure(tmp_path, monkeypatch):
             raise InputError(f"{path}: cannot be read (Permission denied)")
         return kind(path)
 
-    monkeypatch.setattr(images, "file_kind", unreadable)
+    monkeypatch.setattr(images, "detect_format", unreadable)
     with pytest.raises(InputError, match="1 of 4 images could not be enlarged: .*IM0001"):
         run(*arguments)
     assert len(list((tmp_path / "out").glob("*.png"))) == 3
