@@ -185,7 +185,7 @@ class Export:
         content = card.attach(*self.written[path])
         with files.atomic_write(path) as temporary:
             temporary.write_bytes(content)
-        files.write_text(card.beside(path), json.dumps(card.check(content, "the new file"), indent=2) + "\n")
+        files.write_text(card.sidecar_path(path), json.dumps(card.check(content, "the new file"), indent=2) + "\n")
 
     def compare(self, paths: list[pathlib.Path]) -> dict:
         """Writes `report.json` and `report.md`, and the cards again with the comparison; returns the report."""

@@ -58,7 +58,7 @@ _TRAINING = (
 )
 
 # Low-contrast gating: second differences (curvature), in quantization steps of the input, between which the residual of
-# an integer network fades in; see `tfmisr.edge.interpolation.gate`.
+# an integer network fades in; see `tfmisr.edge.interpolation.low_contrast_gate`.
 _GATING_STEPS = (1.0, 3.0)
 _SKIP_RADIUS = 2
 

@@ -209,7 +209,7 @@ def mr_cine(frames=3, **attributes):
     return cine(uid.MRImageStorage, "MR", frames, **{**fields, **attributes})
 
 
-def colour(rows=24, columns=32):
+def color(rows=24, columns=32):
     planes = [smooth(rows, columns, low, 250 - low, np.uint8) for low in (10, 60, 110)]
     return np.stack(planes, axis=-1)
 
@@ -237,7 +237,7 @@ def us(pixels=None, **attributes):
         "ImageType": ["ORIGINAL", "PRIMARY", "ABDOMINAL", "0001"],
     }
     fields |= {"BurnedInAnnotation": "NO"}
-    return image(uid.UltrasoundImageStorage, "US", colour() if pixels is None else pixels, **{**fields, **attributes})
+    return image(uid.UltrasoundImageStorage, "US", color() if pixels is None else pixels, **{**fields, **attributes})
 
 
 def secondary(pixels, **attributes):

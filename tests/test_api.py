@@ -172,7 +172,7 @@ def test_default_full_scale_is_the_smallest_that_holds_the_values():
         (np.zeros((9, 9), bool), None, "Received: bool"),
         (np.zeros((9, 9), np.float32) + 255, None, "a float image must be in [0, 1]. Received: 255 to 255"),
         (np.full((9, 9), np.nan), None, "a float image must be in [0, 1]. Received: nan"),
-        (np.zeros((9, 9)), 1, "max_val is for uint8 and uint16"),
+        (np.zeros((9, 9)), 1, "max_val applies to uint8 and uint16"),
         (np.full((9, 9), 300, np.uint16), 255, "max_val must not be below the image's values, up to 300"),
         (np.zeros((9, 9), np.uint8), 256, "max_val must be a whole number from 1 to 255 for uint8"),
         (np.zeros((1, 9, 9, 1), np.uint8), None, "Received: (1, 9, 9, 1)"),
@@ -369,7 +369,7 @@ def test_degradation_that_cannot_be_made_is_refused(arguments, named, message):
 
 def test_like_does_not_change_its_input():
     image = np.zeros((4, 4, 1), np.uint16)
-    assert np.shares_memory(arrays.like(image, np.zeros((2, 2), np.uint16)), image)
+    assert np.shares_memory(arrays.match_type(image, np.zeros((2, 2), np.uint16)), image)
 
 
 def test_commands_are_listed_and_called_by_name(capsys, monkeypatch):

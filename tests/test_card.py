@@ -85,7 +85,7 @@ def test_card_of_another_network_is_refused(content):
 
 def test_card_beside_must_be_of_the_same_weights(tmp_path, content):
     (tmp_path / "m.tflite").write_bytes(content)
-    assert card.beside(tmp_path / "m.tflite").name == "m.card.json"
+    assert card.sidecar_path(tmp_path / "m.tflite").name == "m.card.json"
     (tmp_path / "m.card.json").write_text(json.dumps({"weights_sha256": "0" * 64}))
     with pytest.raises(InputError, match="m.card.json belongs to another file"):
         card.read(tmp_path / "m.tflite")
@@ -104,6 +104,14 @@ def test_card_that_the_runtime_cannot_follow_is_refused(converted, field, value)
         card.check(card.attach(converted, RUNTIME | {field: value}), "m.tflite")
 
 
+def test_american_spellings_of_fields_are_read_as_the_written_ones(converted):
+    spelled = {key: value for key, value in RUNTIME.items() if key != "magnified"} | {"flavor": "int8", "fine_scale": 8}
+    read = card.check(card.attach(converted, spelled), "m.tflite")
+    assert (read["flavour"], read["magnified"]) == ("int8", 8)
+    with pytest.raises(InputError, match="model card with magnified=0"):
+        card.check(card.attach(converted, spelled | {"fine_scale": 0}), "m.tflite")
+
+
 def test_card_of_a_later_version_is_refused(converted):
     with pytest.raises(InputError, match="card of version 99, this tfmisr reads 2"):
         card.check(card.attach(converted, RUNTIME | {"card_version": 99}), "m.tflite")
@@ -119,7 +127,7 @@ def test_card_without_a_bound_of_windows_has_none(converted):
 
 
 def test_card_nested_without_end_is_refused(content):
-    start, _ = card._located(content, "m.tflite")
+    start, _ = card._locate(content, "m.tflite")
     text = b"[" * 100_000
     with pytest.raises(InputError, match="broken model card"):
         card.check(content[: start - 4] + len(text).to_bytes(4, "little") + text, "m.tflite")
@@ -128,7 +136,7 @@ def test_card_nested_without_end_is_refused(content):
 @pytest.mark.parametrize("broken", [b"", b"TFL3", b"\x89PNG\r\n\x1a\n" * 9, b"\xff" * 4 + b"TFL3" + b"\xff" * 400])
 def test_what_is_no_tflite_file_is_refused(tmp_path, broken):
     (tmp_path / "m.tflite").write_bytes(broken)
-    with pytest.raises(InputError, match=r"is no \.tflite|is a broken \.tflite"):
+    with pytest.raises(InputError, match=r"is not a \.tflite|is a broken \.tflite"):
         card.read(tmp_path / "m.tflite")
 
 

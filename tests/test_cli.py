@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tfmisr import cli
-from tfmisr.edge import files, quiet
+from tfmisr.edge import files, stderr_filter
 from tfmisr.edge.errors import InputError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -183,7 +183,7 @@ def test_a_tflite_file_runs_without_a_word_of_its_delegate(tmp_path):
 
 
 def test_what_is_no_noise_comes_through(capfd):
-    with quiet.without_noise():
+    with stderr_filter.filter_stderr():
         os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\nuseful\n")
     assert capfd.readouterr().err == "useful\n"
 

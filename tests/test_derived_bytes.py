@@ -13,7 +13,7 @@ from dicom_sources import WHEN, bicubic, ct, derive, enhanced_ct, product
 from pydicom.charset import decode_bytes
 from pydicom.datadict import DicomDictionary
 
-from tfmisr.edge import derived, dicom
+from tfmisr.edge import derived, dicom_file
 from tfmisr.edge.derived import texts
 from tfmisr.edge.errors import InputError
 
@@ -126,7 +126,7 @@ def test_d03_d43_every_element_keeps_its_bytes(tmp_path, syntax, undefined):
 
 def read(ds):
     for tag in ds.keys():
-        with contextlib.suppress(Exception), dicom.silent():
+        with contextlib.suppress(Exception), dicom_file.suppress_pydicom_messages():
             if ds[tag].VR == "SQ":
                 any(map(read, ds[tag].value))
 
@@ -207,7 +207,7 @@ JOINED = [
 @pytest.mark.parametrize("charset, text, limit, expected", JOINED)
 def test_d05_a_label_breaks_no_character(charset, text, limit, expected):
     encodings = pydicom.charset.convert_encodings(charset.split("\\"))
-    with dicom.silent():
+    with dicom_file.suppress_pydicom_messages():
         assert texts.joined(text, " SRx2", limit, encodings) == expected
     if expected and text and b"\xff" not in text:
         assert decode_bytes(expected, encodings, set())[:-5] == decode_bytes(text, encodings, set())[: limit - 5]

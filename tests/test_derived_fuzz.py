@@ -59,7 +59,7 @@ SEEDS = {
     "implicit": implicit,
     "deflated": deflated,
     "padding": lambda: ct(PixelPaddingValue=-900, PixelPaddingRangeLimit=-800),
-    "colour": us,
+    "color": us,
     "palette": palette,
     "enhanced": enhanced_ct,
     "rle": lambda: compressed("rle"),
@@ -169,7 +169,7 @@ def test_absurd_sizes_and_descriptions_are_refused(tmp_path, keyword, value):
     setattr(source, keyword, value)
     message = refusal(saved(source), tmp_path)
     if value == 0 and keyword in ("Rows", "Columns"):
-        assert "holds no image" in message
+        assert "has no image" in message
     else:
         expected = "BitsStored" if (keyword, value) == ("BitsAllocated", 8) else keyword
         tag = Tag(expected)
@@ -232,7 +232,7 @@ def test_jpeg_ls_frame_that_was_cut_off_is_refused_at_once(tmp_path):
     for share in (0.3, 0.7, 0.99):
         content = with_frame("jpeg_ls", lambda frame, share=share: frame[: int(len(frame) * share)])
         start = time.monotonic()
-        assert "is cut off" in refusal(content, tmp_path)  # CharLS looks for its end through 2**31 bits
+        assert "is truncated" in refusal(content, tmp_path)  # CharLS looks for its end through 2**31 bits
         assert time.monotonic() - start < 1
 
 
@@ -251,7 +251,7 @@ def test_elements_longer_than_the_file_are_refused(tmp_path):
 def test_a_compressed_file_that_was_cut_off_is_called_so(tmp_path):
     content = saved(compressed("jpeg_ls"))
     for lost in (8, 9, 200):  # the delimiter, more than it, a part of the frame
-        assert "cut off" in refusal(content[:-lost], tmp_path)
+        assert "truncated" in refusal(content[:-lost], tmp_path)
 
 
 def test_a_delimiter_too_many_is_left_out(tmp_path):
@@ -289,7 +289,7 @@ def test_a_broken_private_element_hinders_nothing(tmp_path):
 def test_a_data_set_without_file_meta_is_refused():
     source = ct()
     del source.file_meta
-    with pytest.raises(InputError, match="transfer syntax"):
+    with pytest.raises(InputError, match="Transfer Syntax"):
         derive(source)
 
 

@@ -11,15 +11,15 @@ from tfmisr.edge.errors import InputError
 
 
 def position(ds, row, column):
-    """PS3.3 C.7.6.2.1.1: millimetres of the centre of a pixel, counted from 0."""
+    """PS3.3 C.7.6.2.1.1: millimeters of the center of a pixel, counted from 0."""
     cosines, spacing = np.array(ds.ImageOrientationPatient, float), np.array(ds.PixelSpacing, float)
     origin = np.array(ds.ImagePositionPatient, float)
     return origin + column * spacing[1] * cosines[:3] + row * spacing[0] * cosines[3:]
 
 
-def blob(rows=48, columns=40, centre=(21.3, 18.9), sigma=4.0):
+def blob(rows=48, columns=40, center=(21.3, 18.9), sigma=4.0):
     y, x = np.mgrid[:rows, :columns]
-    square = (y - centre[0]) ** 2 + (x - centre[1]) ** 2
+    square = (y - center[0]) ** 2 + (x - center[1]) ** 2
     return np.rint(20000 * np.exp(-square / (2 * sigma**2))).astype(np.int16)
 
 
@@ -89,13 +89,13 @@ def test_d24_the_first_pixel_moves_by_a_quarter_of_an_old_one():
     np.testing.assert_allclose(moved, [-0.1 + 0.063, -0.075 - 0.084, -0.14], atol=1e-9)
 
 
-def test_d25_the_grid_of_top_left_models_starts_at_the_same_centre():
+def test_d25_the_grid_of_top_left_models_starts_at_the_same_center():
     sr = derive(ct(), convention="top_left")
     assert list(sr.ImagePositionPatient) == [-100.25, 30.5, -7.125]
     assert list(sr.PixelSpacing) == [0.35, 0.25]
 
 
-def test_d25_the_grid_of_align_corners_models_ends_at_the_same_centres():
+def test_d25_the_grid_of_align_corners_models_ends_at_the_same_centers():
     source = ct()
     sr = derive(source, scale=3, convention="align_corners")
     np.testing.assert_allclose(position(sr, 0, 0), position(source, 0, 0), atol=1e-6)
@@ -174,7 +174,7 @@ def test_d28_a_shared_history_of_derivation_goes_to_each_frame():
 def test_d28_frames_without_their_groups_are_refused():
     source = enhanced_ct()
     del source.PerFrameFunctionalGroupsSequence[1]
-    with pytest.raises(InputError, match="one item for each frame"):
+    with pytest.raises(InputError, match="one Item per frame"):
         derive(source)
 
 
@@ -238,7 +238,7 @@ def test_d29_a_bitmap_shutter_goes_and_another_stays():
     assert derive(dx(ShutterShape=["BITMAP", "CIRCULAR"])).ShutterShape == "CIRCULAR"
     sr, report = derived.derive_with_report(dx(ShutterShape="BITMAP"), bicubic(), product(), WHEN)
     assert "ShutterShape" not in sr
-    assert report.remarks == ("Shutter Shape (0018,1600) BITMAP is left out: what it covered is visible",)
+    assert report.remarks == ("Shutter Shape (0018,1600) BITMAP is removed: the area that it covered is visible",)
 
 
 def test_d29_the_shift_of_a_mask_is_scaled_and_the_aspect_ratio_kept():

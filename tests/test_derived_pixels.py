@@ -10,7 +10,7 @@ from dicom_sources import (
     PADDING,
     WHEN,
     bicubic,
-    colour,
+    color,
     cr,
     ct,
     derive,
@@ -88,7 +88,7 @@ def test_what_lies_beyond_the_range_of_hounsfield_units_is_interpolated_linearly
     pixels = np.full((1, 8), 3071, np.int16)
     pixels[0, 4:] = 9071
     sr = values(derive(ct(pixels)))[0, 0, :, 0]
-    # half-pixel centres: quarters of the step of 6000 on either side of the edge
+    # half-pixel centers: quarters of the step of 6000 on either side of the edge
     assert sr[6:10].tolist() == [3071, 4571, 7571, 9071]
 
 
@@ -146,9 +146,9 @@ def test_d31_the_report_has_the_difference_of_mean_pixels_and_flat_tiles():
     pixels = np.full((32, 64), 40, np.int16)
     pixels[:, 24:] = 900  # within a tile of 16 pixels, so that the flat ones have no edge
     _, report = derived.derive_with_report(ct(pixels), drift(3), product(), WHEN)
-    assert report.fidelity.mean == pytest.approx(3, abs=0.1)
-    assert report.fidelity.flat == pytest.approx(3, abs=0.1)
-    assert report.fidelity.span == 860
+    assert report.consistency.mean == pytest.approx(3, abs=0.1)
+    assert report.consistency.flat == pytest.approx(3, abs=0.1)
+    assert report.consistency.span == 860
 
 
 def test_d31_flat_regions_keep_their_hounsfield_units():
@@ -270,13 +270,13 @@ def test_d35_rgb_stays_rgb_sample_by_sample():
     sr = derive(us(ICCProfile=b"icc ", ColorSpace="SRGB"))
     assert (sr.PhotometricInterpretation, sr.PlanarConfiguration) == ("RGB", 0)
     assert (sr.ICCProfile, sr.ColorSpace) == (b"icc ", "SRGB")
-    exact = np.clip(np.rint(resize.upscale(colour(), 2)), 0, 255)
+    exact = np.clip(np.rint(resize.upscale(color(), 2)), 0, 255)
     np.testing.assert_allclose(values(sr)[0].astype(int), exact, atol=1)
 
 
 def test_d35_planes_become_interleaved():
     source = us()
-    source.PlanarConfiguration, source.PixelData = 1, np.moveaxis(colour(), -1, 0).tobytes()
+    source.PlanarConfiguration, source.PixelData = 1, np.moveaxis(color(), -1, 0).tobytes()
     np.testing.assert_array_equal(values(derive(source)), values(derive(us())))
 
 
@@ -308,7 +308,7 @@ def test_d35_gray_images_have_no_planar_configuration():
 
 
 def test_frames_of_ultrasound_are_enlarged_one_by_one():
-    frames = np.stack([colour(), 255 - colour()])
+    frames = np.stack([color(), 255 - color()])
     source = us(NumberOfFrames=2, PixelData=frames.tobytes(), SOPClassUID=uid.UltrasoundMultiFrameImageStorage)
     sr = derive(source)
     assert sr.NumberOfFrames == 2
@@ -353,7 +353,7 @@ def with_overlay(**attributes):
 def test_d36_overlays_are_dropped_and_reported():
     sr, report = derived.derive_with_report(with_overlay()[0], bicubic(), product(), WHEN)
     assert not [element for element in sr if element.tag.group == 0x6000]
-    assert report.remarks == ("overlay plane 6000 is left out",)
+    assert report.remarks == ("overlay plane 6000 is removed",)
 
 
 def test_d36_overlays_are_enlarged_where_that_is_asked_for():
@@ -377,7 +377,7 @@ def test_d36_an_overlay_that_contradicts_itself_is_dropped(element, value):
         source.add_new((0x6000, element), "IS" if element == 0x15 else "SS", value)
     sr, report = derived.derive_with_report(source, bicubic(), product(overlays="nearest"), WHEN)
     assert not [e for e in sr if e.tag.group == 0x6000]
-    assert report.remarks[0].startswith("overlay plane 6000 is left out: Overlay ")
+    assert report.remarks[0].startswith("overlay plane 6000 is removed: Overlay ")
 
 
 LOSSY = {

@@ -98,7 +98,7 @@ def test_the_value_is_shown_where_it_can_be_no_name(tmp_path):
     message = refusal(tmp_path, ct, "PixelSpacing", "DS", b"0,7\\0,5")
     assert message.endswith("Pixel Spacing (0028,0030) must be 2 decimal numbers, not 0,7\\0,5")
     message = refusal(tmp_path, ct, "PixelSpacing", "UT", b"0.8\\0.8")
-    assert message.endswith("must be 2 decimal numbers, not 0.8\\0.8 with value representation UT")
+    assert message.endswith("must be 2 decimal numbers, not 0.8\\0.8 with Value Representation UT")
     message = refusal(tmp_path, ct, "PixelSpacing", "DS", b"Doe^Jane")
     assert message.endswith("must be 2 decimal numbers, not text")
 
@@ -136,7 +136,7 @@ def test_what_nothing_depends_on_is_copied_however_odd(tmp_path):
 def test_a_modality_lut_is_named_where_the_result_differs_too_much(tmp_path):
     table = item(LUTDescriptor=[256, 0, 16], ModalityLUTType="US", LUTData=bytes(512))
     source = secondary(smooth(dtype="uint8", low=0, high=255), ModalityLUTSequence=Sequence([table]))
-    with pytest.raises(InputError, match=r"Modality LUT Sequence \(0028,3000\), whose output .*; write a \.png"):
+    with pytest.raises(InputError, match=r"Modality LUT Sequence \(0028,3000\), which is not .*; write a \.png"):
         derived.derive(source, lambda lr: bicubic()(lr) * 0.5, product(mean_limit=0.5), WHEN)
     source = secondary(smooth(dtype="uint8", low=0, high=255))
     with pytest.raises(InputError, match="many pixels are at the ends of the stored range"):

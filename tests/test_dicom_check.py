@@ -233,7 +233,7 @@ def test_bytes_count_where_text_cannot_be_decoded(tmp_path, old, new, expected, 
     content = result.read_bytes()
     assert content.count(old) == 1
     result.write_bytes(content.replace(old, new))
-    assert dicom_check.violations(source, result) == [f"{expected} must be the source's, byte by byte"]
+    assert dicom_check.violations(source, result) == [f"{expected} must equal the source's, byte by byte"]
 
 
 def test_every_rule_has_a_mutation():

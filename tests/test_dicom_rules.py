@@ -41,11 +41,11 @@ WRONG = {
     r"Pixel Representation \(0028,0103\) must be 0 .* RGB: colors": rgb(PixelRepresentation=1),
     r"Pixel Representation \(0028,0103\) must be 0 or 1, not 2": gray(PixelRepresentation=2),
     r"Planar Configuration \(0028,0006\) must be 0 or 1": rgb(PlanarConfiguration=None),
-    r"Rows \(0028,0010\) must be a whole number of value representation US, not DS": with_rows_as_text(),
-    r"Modality LUT Sequence \(0028,3000\) has no item": gray(ModalityLUTSequence=Sequence([])),
+    r"Rows \(0028,0010\) must be an integer of Value Representation US, not DS": with_rows_as_text(),
+    r"Modality LUT Sequence \(0028,3000\) has no Item": gray(ModalityLUTSequence=Sequence([])),
     r"LUT Data \(0028,3006\) is missing in Modality LUT": with_lut(LUTData=None),
     r"LUT Descriptor \(0028,3002\) is missing in Modality LUT": with_lut(LUTDescriptor=None),
-    r"LUT Data \(0028,3006\) in .* has 4 entries of 256": with_lut(LUTDescriptor=[256, 0, 16]),
+    r"LUT Data \(0028,3006\) in .* has 4 entries, expected 256": with_lut(LUTDescriptor=[256, 0, 16]),
     r"Red Palette .* \(0028,1101\) is missing": gray(PhotometricInterpretation="PALETTE COLOR"),
 }
 

@@ -170,7 +170,7 @@ def test_varying_alpha_is_applied_over_black(tmp_path, mode, full):
     assert only(tmp_path / "a.png").pixels.ravel().tolist() == [200, 0]
 
 
-def test_jpeg_of_gray_and_colour(tmp_path):
+def test_jpeg_of_gray_and_color(tmp_path):
     smooth = np.tile(np.arange(0, 240, 5, dtype=np.uint8), (40, 1))
     PIL.Image.fromarray(smooth).save(tmp_path / "gray.jpg", quality=95)
     PIL.Image.fromarray(np.dstack([smooth, smooth // 2, smooth // 4])).save(tmp_path / "rgb.jpg", quality=95)
@@ -178,7 +178,7 @@ def test_jpeg_of_gray_and_colour(tmp_path):
     assert only(tmp_path / "rgb.jpg").pixels.shape == (40, 48, 3)
 
 
-def test_gray_saved_as_colour_jpeg_is_gray(tmp_path):
+def test_gray_saved_as_color_jpeg_is_gray(tmp_path):
     PIL.Image.fromarray(np.repeat(GRAY8[..., None], 3, axis=2)).save(tmp_path / "a.jpg")
     assert only(tmp_path / "a.jpg").pixels.shape == (40, 30, 1)
 
@@ -457,8 +457,8 @@ def test_signed_pixels_are_written_as_they_are(tmp_path, dtype, low):
         assert [page.asarray().tolist() for page in file.pages] == [page[..., 0].tolist() for page in pages]
     first, second = images.read_images(tmp_path / "a.tif")
     assert (first.offset, first.count) == (low, 2)
-    np.testing.assert_array_equal(first.on_own_scale(first.pixels), pages[0])
-    np.testing.assert_array_equal(second.on_own_scale(second.pixels), pages[1])
+    np.testing.assert_array_equal(first.to_file_values(first.pixels), pages[0])
+    np.testing.assert_array_equal(second.to_file_values(second.pixels), pages[1])
 
 
 def test_signed_pixels_are_no_png(tmp_path):
@@ -469,7 +469,7 @@ def test_signed_pixels_are_no_png(tmp_path):
 
 def test_results_beyond_a_signed_sample_are_clipped():
     image = images.Image(np.zeros((1, 1, 1), np.uint16), 65535, offset=-22922)
-    assert image.on_own_scale(np.array([0, 22922, 65535], np.uint16)).tolist() == [-22922, 0, 32767]
+    assert image.to_file_values(np.array([0, 22922, 65535], np.uint16)).tolist() == [-22922, 0, 32767]
 
 
 def test_the_equal_channels_of_real_ultrasound_make_one(shared_data):

@@ -48,7 +48,7 @@ def test_single_row_or_column_has_a_result(float32, size):
     assert runtime.Model(float32)(picture(*size)).shape == (2 * size[0], 2 * size[1], 1)
 
 
-def test_colour_equals_keras(tmp_path):
+def test_color_equals_keras(tmp_path):
     network = tiny_network(channels=3, scale=3)
     path = write_tflite(tmp_path / "m.tflite", network)
     lr = picture(50, 40, 3)
@@ -103,7 +103,8 @@ def test_gate_is_the_same_in_windows_and_in_the_whole_image(fitted):
     pixels = (20_000 + 40 * x + 25 * y + 9_000 * ((x // 37 + y // 29) % 2))[..., None].astype(np.uint16)
     whole = runtime.Model(fitted["int8"], tile=256).upscale(pixels, 65535).astype(int)
     windows = runtime.Model(fitted["int8"]).upscale(pixels, 65535)
-    assert 0.1 < (runtime.gate(pixels / np.float32(65535), *runtime.Model(fitted["int8"]).card["gate"]) == 0).mean()
+    thresholds = runtime.Model(fitted["int8"]).card["gate"]
+    assert 0.1 < (runtime.low_contrast_gate(pixels / np.float32(65535), *thresholds) == 0).mean()
     assert np.abs(windows - whole).max() <= 1
 
 
@@ -154,13 +155,13 @@ def test_shuffle_equals_tensorflows(channels):
 
 def test_gate_is_closed_on_a_ramp_and_at_its_border():
     y, x = np.mgrid[:20, :30].astype(np.float32)
-    assert not runtime.gate((0.01 * x + 0.02 * y)[..., None], 1e-6, 1e-3).any()
+    assert not runtime.low_contrast_gate((0.01 * x + 0.02 * y)[..., None], 1e-6, 1e-3).any()
 
 
 def test_gate_opens_around_an_edge_and_nowhere_else():
     lr = np.zeros((21, 30, 1), np.float32)
     lr[:, 15:] = 0.5
-    columns = runtime.gate(lr, 0.1, 0.2)[10, :, 0]
+    columns = runtime.low_contrast_gate(lr, 0.1, 0.2)[10, :, 0]
     # The bend is in the columns 14 and 15; three columns each way, less one for the interpolation to close in.
     assert np.flatnonzero(columns).tolist() == [12, 13, 14, 15, 16, 17]
     assert columns.max() == 1.0
@@ -261,7 +262,7 @@ def test_card_that_promises_another_scale_is_refused(tmp_path, float32):
     text = content[content.rfind(b"{\n") :].replace(b'"scale": 2', b'"scale": 4')
     (tmp_path / "m.tflite").write_bytes(inner + len(text).to_bytes(4, "little") + text)
     assert found["scale"] == 2
-    with pytest.raises(InputError, match="where its card promises"):
+    with pytest.raises(InputError, match="by its card"):
         runtime.Model(tmp_path / "m.tflite")(picture(32, 32))
 
 

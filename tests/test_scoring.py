@@ -265,7 +265,7 @@ def test_network_of_another_scale_or_channel_count_is_refused(tmp_path):
     models.create("cnn5", 4, num_filters=4).save(tmp_path / "net.keras")
     upscaler = upscalers.load(str(tmp_path / "net.keras"))
     assert (upscaler.name, upscaler.scale, upscaler.channels) == ("net", 4, 1)
-    with pytest.raises(InputError, match="net enlarges 4 times. Received: scale=2"):
+    with pytest.raises(InputError, match="net upscales by 4. Received: scale=2"):
         upscaler(np.zeros((8, 8, 1), np.float32), 2)
     with pytest.raises(InputError, match=r"1 channel. Received: 3"):
         upscaler(np.zeros((8, 8, 3), np.float32), 4)

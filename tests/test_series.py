@@ -15,7 +15,7 @@ from pydicom import uid
 from tfmisr import data, evaluate, upscale
 from tfmisr.edge import derived, images, series
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.levels import Scale
+from tfmisr.edge.levels import IntensityScale
 
 SIDE = 32
 
@@ -83,7 +83,7 @@ def test_scale_of_a_series_covers_all_its_files(tmp_path):
     paths = sorted(sixteen(tmp_path / "in").iterdir())
     assert [images.read_images(p)[0].max_val for p in paths].count(2047) == 15
     scale = surveyed(*paths)
-    assert scale == Scale(0, 2047)
+    assert scale == IntensityScale(0, 2047)
     for path in paths:
         (own,), (shared,) = images.read_images(path), images.read_images(path, scale)
         assert shared.max_val == 2047
@@ -105,7 +105,7 @@ def test_dataset_and_scores_have_one_full_scale_and_the_protocol_says_so(tmp_pat
     pair = [_psnr_of(s, dim) for s in (source, old)]
     assert pair[0] - pair[1] == pytest.approx(20 * math.log10(2047 / 1023), abs=1e-3)
     assert one["protocol"]["full_scale"] == "series"
-    assert "one full scale for a series" in (tmp_path / "judged" / "table.md").read_text()
+    assert "one full scale for a series" in (tmp_path / "evaluated" / "table.md").read_text()
 
 
 def _run(tmp_path, folder, pattern):
@@ -119,9 +119,9 @@ def _run(tmp_path, folder, pattern):
 
 def _evaluated(tmp_path, folder):
     arguments = ["--dataset", folder, "--data_dir", tmp_path / "data", "--patient_pattern", r"(.+)\.dcm"]
-    arguments += ["--scale", 2, "--split", "all", "--measures", "psnr", "--output", tmp_path / "judged"]
+    arguments += ["--scale", 2, "--split", "all", "--measures", "psnr", "--output", tmp_path / "evaluated"]
     evaluate.main(["nearest", *map(str, arguments)])
-    return json.loads((tmp_path / "judged" / "metrics.json").read_text())
+    return json.loads((tmp_path / "evaluated" / "metrics.json").read_text())
 
 
 def _table(path):
@@ -134,8 +134,10 @@ def _psnr_of(source, name):
     from tfmisr.evaluation import scoring
     from tfmisr.inference import upscalers
 
-    judged = scoring.evaluate([upscalers.load("nearest")], source, "all", 2, degradations.make(2), measures=("psnr",))
-    return next(row["psnr"] for row in judged.rows if row["id"] == name and row["model"] == "nearest")
+    evaluated = scoring.evaluate(
+        [upscalers.load("nearest")], source, "all", 2, degradations.make(2), measures=("psnr",)
+    )
+    return next(row["psnr"] for row in evaluated.rows if row["id"] == name and row["model"] == "nearest")
 
 
 def test_folder_is_enlarged_over_one_scale(tmp_path):
@@ -237,7 +239,7 @@ def test_signed_values_of_a_series_are_shifted_alike(tmp_path, photometric):
         ds = mr(pixels, SOPInstanceUID=f"1.2.3.{number}", BitsStored=16, PhotometricInterpretation=photometric)
         paths.append(put(tmp_path / str(number), ds))
     scale = surveyed(*paths)
-    assert scale == Scale(-100, 1023)
+    assert scale == IntensityScale(-100, 1023)
     level = lambda value: value + 100 if photometric == "MONOCHROME2" else 1023 - (value + 100)  # noqa: E731
     for path, stored in zip(paths, ([-100, 0, 800, 7], [-40, 0, 300, 7]), strict=True):
         (found,) = images.read_images(path, scale)
@@ -258,7 +260,7 @@ def test_pet_slices_of_different_slopes_are_compared_in_becquerel(tmp_path):
     hot, cold = np.array([[0, 32767], [16000, 8]], np.uint16), np.array([[0, 32767], [16000, 10]], np.uint16)
     paths = [pet(tmp_path / "cold", cold, 0.25, 1), pet(tmp_path / "hot", hot, 2, 2)]
     scale = surveyed(*paths)
-    assert scale == surveyed(*reversed(paths)) == Scale(0, 32767, 2.0, 0.0)
+    assert scale == surveyed(*reversed(paths)) == IntensityScale(0, 32767, 2.0, 0.0)
     (hot_image,), (cold_image,) = (images.read_images(path, scale) for path in reversed(paths))
     np.testing.assert_array_equal(hot_image.pixels[..., 0], hot)
     # A stored 32767 there is 8191.75 Bq/ml, as 4095.875 is here.
@@ -274,7 +276,7 @@ def test_slices_that_no_one_scale_fits_keep_their_own(tmp_path):
     rising, falling = (mr(RescaleSlope=slope, RescaleIntercept=0) for slope in (1, -1))
     paths = put(tmp_path / "a", rising), put(tmp_path / "b", falling)
     assert surveyed(*paths) is None
-    with pytest.raises(InputError, match="b: Rescale Slope .* has another sign than in its series"):
+    with pytest.raises(InputError, match="b: Rescale Slope .* has a different sign than in its series"):
         images.read_images(paths[1], surveyed(paths[0]))
 
 

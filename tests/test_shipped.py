@@ -41,7 +41,7 @@ def test_modified_file_is_refused(made_up):
 
 
 def test_unknown_name_is_refused_with_the_known_names(made_up):
-    with pytest.raises(InputError, match=r"come with tfmisr \(tiny-x2\). Received: best-x8"):
+    with pytest.raises(InputError, match=r"of tfmisr \(tiny-x2\). Received: best-x8"):
         upscalers.load("best-x8")
 
 

@@ -1,4 +1,4 @@
-"""One reader of DICOM pixels: the values of a picture are the same whatever the transfer syntax.
+"""One reader of DICOM pixels: the values of a picture are the same whatever the Transfer Syntax.
 
 Expected values are the arrays that were encoded, or come from DCMTK's decoders.
 """
@@ -199,7 +199,7 @@ def test_an_unsigned_codestream_of_all_bits_below_a_signed_header_is_two_s_compl
 
 def test_jpeg_ls_that_may_be_signed_or_not_is_refused(tmp_path):
     ds = coded(ct(picture(16, True)), "JPEG-LS", picture(12), 12)
-    with pytest.raises(InputError, match="12 bits without a sign, Bits Stored .* says 16, signed"):
+    with pytest.raises(InputError, match="12 bits without a sign, Bits Stored .* is 16, signed"):
         images.read_images(saved(ds, tmp_path))
 
 
@@ -319,7 +319,7 @@ def test_a_small_jpeg_that_claims_a_large_image_is_no_picture(tmp_path):
     size = frame.index(b"\xff\xc0") + 5
     frame[size : size + 4] = struct.pack(">2H", 9000, 9000)
     ds = with_frames(cr(picture(8), Rows=9000, Columns=9000), uid.JPEGBaseline8Bit, [bytes(frame)])
-    with pytest.raises(InputError, match="is cut off"):
+    with pytest.raises(InputError, match="is truncated"):
         images.read_images(saved(ds, tmp_path))
 
 
@@ -416,10 +416,10 @@ def test_a_missing_decoder_is_named_with_the_extra_that_brings_it(tmp_path, monk
 
 def test_transfer_syntaxes_without_a_decoder_are_refused_by_name():
     known = set(uid.AllTransferSyntaxes) - set(decoders.COMPRESSED) - set(decoders.NATIVE)
-    assert all("not supported" in decoders.hindrance(syntax, 8) for syntax in known)
+    assert all("not supported" in decoders.unavailable_reason(syntax, 8) for syntax in known)
 
 
 def test_a_run_length_frame_begins_with_its_header():
     header = struct.pack("<16I", 1, 64, *[0] * 14)
-    assert codestreams.starts(header, uid.RLELossless)
-    assert not codestreams.starts(b"\x01\x02\x03\x04" * 4, uid.RLELossless)
+    assert codestreams.starts_frame(header, uid.RLELossless)
+    assert not codestreams.starts_frame(b"\x01\x02\x03\x04" * 4, uid.RLELossless)

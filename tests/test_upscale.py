@@ -228,14 +228,14 @@ def test_full_disk_stops_the_folder(tmp_path, monkeypatch):
 def test_unreadable_file_in_a_folder_is_one_failure(tmp_path, monkeypatch):
     arguments = folder_of_three(tmp_path)
     (tmp_path / "in" / "IM0001").write_bytes(b"secret")
-    kind = images.file_kind
+    kind = images.detect_format
 
     def unreadable(path):
         if str(path).endswith("IM0001"):
             raise InputError(f"{path}: cannot be read (Permission denied)")
         return kind(path)
 
-    monkeypatch.setattr(images, "file_kind", unreadable)
+    monkeypatch.setattr(images, "detect_format", unreadable)
     with pytest.raises(InputError, match="1 of 4 images could not be upscaled: .*IM0001"):
         run(*arguments)
     assert len(list((tmp_path / "out").glob("*.png"))) == 3

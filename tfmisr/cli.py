@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable, Iterator
 
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.edge.files import FULL, printable
-from tfmisr.edge.quiet import without_noise
+from tfmisr.edge.files import DISK_FULL, printable
+from tfmisr.edge.stderr_filter import filter_stderr
 
 # Modules that the extra [train] brings.
 _TRAINING = {
@@ -85,7 +85,7 @@ class _Quiet:
         execute = spec.loader.exec_module
 
         def quietly(module):
-            with without_noise():
+            with filter_stderr():
                 execute(module)
 
         spec.loader.exec_module = quietly
@@ -194,7 +194,7 @@ def explained(error: ModuleNotFoundError, what: str) -> ModuleNotFoundError:
 def _operating_system(error: OSError) -> int:
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
     where = f" ({name})" if name else ""
-    if error.errno in FULL:
+    if error.errno in DISK_FULL:
         # Without a name nobody knows which disk it is.
         where = f" for {name}: {_free(name)} are free" if name else ""
         return _say(f"no space left on the disk{where}; free more, then start the command again", 2)
@@ -227,7 +227,7 @@ def require_writable(folder) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in DISK_FULL:
             raise
         raise InputError(f"expected a folder to write at {folder}: {error.strerror}; choose another") from error
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -171,7 +171,7 @@ def _output_name(source: pathlib.Path, name: pathlib.Path) -> pathlib.Path:
     if name.suffix.lower() in (".tif", ".tiff"):
         return name
     try:
-        suffix = {"DICOM": ".dcm", "TIFF": ".tif"}.get(images.file_kind(source), ".png")
+        suffix = {"DICOM": ".dcm", "TIFF": ".tif"}.get(images.detect_format(source), ".png")
     except InputError:
         suffix = ".png"
     # DICOM files are often named by their UID, whose last number is not a suffix.

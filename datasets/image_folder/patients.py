@@ -9,7 +9,7 @@ import re
 from tfmisr import data
 from tfmisr.datasets.image_folder.scan import File
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import name_bytes
+from tfmisr.edge.files import encode_name
 
 RULES = {"pattern": "the pattern", "id": "Patient ID", "folder": "sub-folder", "file": "file"}
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
@@ -104,4 +104,4 @@ def splits(keys: list[str]) -> dict[str, str]:
 
 
 def _digest(key):
-    return hashlib.sha256(name_bytes(key)).hexdigest()
+    return hashlib.sha256(encode_name(key)).hexdigest()

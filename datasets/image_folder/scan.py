@@ -11,7 +11,7 @@ import tqdm
 
 from tfmisr.edge import images
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import name_bytes
+from tfmisr.edge.files import encode_name
 from tfmisr.edge.folders import image_files
 
 MIN_SIDE = 32  # below it a low resolution at x8 has under 4 pixels
@@ -64,9 +64,9 @@ def fingerprint(found: Iterable[File], *more: str) -> str:
     """Returns 12 hexadecimal digits that change with the files' names, sizes, times, or with `more`."""
     digest = hashlib.sha256()
     for file in found:
-        digest.update(name_bytes(f"{file.name}\0{file.size}\0{file.mtime_ns}\n"))
+        digest.update(encode_name(f"{file.name}\0{file.size}\0{file.mtime_ns}\n"))
     for text in more:
-        digest.update(name_bytes(f"{text}\0"))
+        digest.update(encode_name(f"{text}\0"))
     return digest.hexdigest()[:12]
 
 

@@ -14,7 +14,7 @@ import tqdm
 
 import tfmisr
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import named
+from tfmisr.edge.files import add_path_to_errors
 
 CHUNK = 1 << 20
 TIMEOUT = 60  # seconds without a byte
@@ -188,7 +188,7 @@ def _receive(response, part, start, bar):
         bar.reset()
     bar.update(start)
     _remember(response, part, fresh=not start)
-    with named(part), open(part, "ab" if start else "wb") as file:
+    with add_path_to_errors(part), open(part, "ab" if start else "wb") as file:
         received = _copy(response, file, bar)
     if length is not None and received < length:
         raise _Again(f"the connection ended after {received:,} of {length:,} bytes")

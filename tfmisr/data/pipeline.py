@@ -19,7 +19,7 @@ from tfmisr.degradations import Degradation, crop_to_multiple
 from tfmisr.edge import resize
 from tfmisr.edge.dihedral import apply_dihedral
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import named, remove_stale_temporaries
+from tfmisr.edge.files import add_path_to_errors, remove_stale_temporaries
 from tfmisr.progress import bar
 
 
@@ -75,7 +75,7 @@ def _write_folder(folder: pathlib.Path, write) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        with named(folder):
+        with add_path_to_errors(folder):
             write(temporary)
         _rename(temporary, folder)
     finally:

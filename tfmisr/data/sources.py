@@ -17,7 +17,7 @@ from etils import epath
 from tfmisr import cli
 from tfmisr.data import preparation
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.edge.files import name_bytes
+from tfmisr.edge.files import encode_name
 
 DEFAULT = "chest_phantom"
 SPLITS = ("train", "validation", "test")
@@ -61,7 +61,7 @@ def split_of(key: str, percent: dict[str, int]) -> str:
     """
     if sum(percent.values()) != 100:
         raise ValueError(f"`percent` must add up to 100. Received: percent={percent}")
-    point = int(hashlib.sha256(name_bytes(key)).hexdigest()[:12], 16) % 10_000
+    point = int(hashlib.sha256(encode_name(key)).hexdigest()[:12], 16) % 10_000
     for name, share in percent.items():
         point -= share * 100
         if point < 0:

@@ -177,7 +177,7 @@ class Degradation:
         given = np.asarray(hr)
         if given.dtype.kind != "f":
             unit, max_val = arrays.to_unit(given, max_val)
-            return arrays.like(np.rint(self(unit, max_val, rng) * np.float32(max_val)), given)
+            return arrays.match_type(np.rint(self(unit, max_val, rng) * np.float32(max_val)), given)
         if given.ndim == 2:
             return self(given[..., None], max_val, rng)[..., 0]
         if max_val is None:

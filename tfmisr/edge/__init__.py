@@ -1,1 +1,1 @@
-"""What runs on an imaging device: images, interpolation and tiling, without TensorFlow."""
+"""The runtime for imaging devices: image files, DICOM, interpolation, tiling and LiteRT, without TensorFlow."""

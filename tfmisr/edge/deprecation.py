@@ -1,12 +1,16 @@
-"""Old names of functions, classes and constants: they work for one release and warn with `DeprecationWarning`."""
+"""Deprecated names of functions, classes, constants and arguments: for one release they work and warn."""
 
+import functools
 import importlib
 import warnings
 from collections.abc import Callable
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def renamed(module: str, **names: str) -> Callable[[str], object]:
-    """Returns a module's `__getattr__` (PEP 562) for names that the previous release had.
+    """Returns a module's `__getattr__` (PEP 562) that resolves the names of the previous release.
 
     Args:
         module: `__name__` of the module that calls this.
@@ -16,7 +20,7 @@ def renamed(module: str, **names: str) -> Callable[[str], object]:
         AttributeError: By the returned function: the module has no such name, old or new.
     """
 
-    def __getattr__(name: str):
+    def __getattr__(name: str) -> object:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         home, _, attribute = names[name].rpartition(".")
@@ -25,3 +29,25 @@ def renamed(module: str, **names: str) -> Callable[[str], object]:
         return value
 
     return __getattr__
+
+
+def renamed_arguments(**names: str) -> Callable[[Function], Function]:
+    """Returns a decorator that accepts old names of keyword arguments with a `DeprecationWarning`.
+
+    Args:
+        **names: Old name and new one.
+    """
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            for old, new in names.items():
+                if old in kwargs:
+                    message = f"the argument {old} of {function.__name__} is now {new}"
+                    warnings.warn(message, DeprecationWarning, stacklevel=2)
+                    kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+
+    return decorate

@@ -1,39 +1,40 @@
-"""DICOM pixels as unsigned integers, for training and viewing; of the header only sizes get out.
+"""Reads DICOM Pixel Data as unsigned integers for training and viewing, without other Attributes of the patient.
 
-What the values mean:
+The values:
 
-* CT in Hounsfield units: `HU + 1024`, clipped to [0, 4095], `max_val` 4095, so that all scanners
-  agree. The clipping (padding lies below -1024 HU, metal above 3071 HU) is for training and viewing
-  only.
-* Any other gray image: the stored values, or what a Modality LUT Sequence makes of them. Rescale
-  Slope (0028,1053) and Intercept (0028,1052) are left out: they would only round the levels, except
-  that a negative slope inverts, and that slices of a series with different slopes, as of PET, are
-  brought to the largest one. Negative values are shifted up so that the lowest becomes 0.
-  `max_val` is that of Bits Stored (0028,0101) up to 12 bits, which detectors fill. Of MR, whose
-  unit is arbitrary, and of more bits, it is `levels.full_scale` of the file, or of its series where
-  that is given (`tfmisr.edge.series`). No level is lost where the slopes of a series are equal, and
-  no image is stretched by anything but a power of two.
-* Colour: RGB.
+* CT in Hounsfield units: `HU + 1024`, clipped to [0, 4095], `max_val` 4095, the same for all scanners.
+  Values are clipped (padding below -1024 HU, metal above 3071 HU) for training and viewing only.
+* Other gray images: stored values, or the output of a Modality LUT Sequence (0028,3000). Rescale
+  Slope (0028,1053) and Intercept (0028,1052) are not applied, since they would only round gray levels,
+  with two exceptions: a negative slope inverts, and slices of a series with different slopes (PET)
+  are converted to the largest slope. Negative values are shifted so that the lowest becomes 0.
+  `max_val` is the full scale of Bits Stored (0028,0101) up to 12 bits, which detectors use. For MR,
+  whose unit is arbitrary, and for more bits, it is `levels.full_scale` of the file, or of its series
+  where an intensity scale is passed (`tfmisr.edge.series`). Where the slopes of a series are equal no
+  gray level is lost, and images are scaled by powers of two only.
+* Color: RGB.
 """
 
 import contextlib
 import math
 import os
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pydicom
 from pydicom import uid
 
-from tfmisr.edge import dicom_file, palette, stored_values
-from tfmisr.edge.dicom_file import silent
-from tfmisr.edge.dicom_rules import GRAY, unsupported
+from tfmisr.edge import dicom_file, modality_lut, palette, stored_values
+from tfmisr.edge.deprecation import renamed
+from tfmisr.edge.dicom_file import suppress_pydicom_messages
+from tfmisr.edge.dicom_rules import GRAY, unsupported_reason
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.levels import Frames, to_unsigned
+from tfmisr.edge.levels import Frames, IntensityScaleChooser, to_unsigned
 
 LOWEST_HU, CT_MAX_VAL = -1024, 4095
 
-# Objects with Pixel Data (7FE0,0010) whose pixels are not brightness.
-NO_PICTURES = (
+# SOP Classes with Pixel Data (7FE0,0010) whose pixels are no image intensities.
+NON_IMAGE_SOP_CLASSES = (
     uid.RTDoseStorage,
     uid.SegmentationStorage,
     uid.UID("1.2.840.10008.5.1.4.1.1.66.7"),  # Label Map Segmentation
@@ -43,10 +44,10 @@ NO_PICTURES = (
 
 
 def read_header(path: str | os.PathLike) -> pydicom.Dataset:
-    """Returns the data set without its pixels.
+    """Returns the Data Set of a file without its Pixel Data.
 
     Raises:
-        InputError: The file is no DICOM file, or is broken.
+        InputError: The file is not a DICOM file, or is broken.
     """
     with _decoding(path, "not a readable DICOM file"):
         ds = dicom_file.read_header(path)
@@ -54,24 +55,24 @@ def read_header(path: str | os.PathLike) -> pydicom.Dataset:
     return ds
 
 
-def refusal(ds: pydicom.Dataset) -> str | None:
-    """Returns why an object is no image for this package, or `None` if it is one."""
-    kind = uid.UID(str(ds.get("SOPClassUID") or ds.file_meta.get("MediaStorageSOPClassUID") or ""))
-    # A broken file may have anything in its place, the patient's name included: only known words are repeated.
-    name = kind.name if kind in uid.UID_dictionary else "the object"
-    if kind in NO_PICTURES:
-        return f"{name} holds no brightness to upscale"
+def rejection_reason(ds: pydicom.Dataset) -> str | None:
+    """Returns why a SOP Instance is not an image for this package, or `None` if it is one."""
+    sop_class = uid.UID(str(ds.get("SOPClassUID") or ds.file_meta.get("MediaStorageSOPClassUID") or ""))
+    # In a broken file the value may be anything, even the patient's name: only registered UIDs are repeated.
+    name = sop_class.name if sop_class in uid.UID_dictionary else "the SOP Instance"
+    if sop_class in NON_IMAGE_SOP_CLASSES:
+        return f"{name} has no image intensities to upscale"
     if not ds.get("Rows") or not ds.get("Columns"):
-        return f"{name} holds no image"
+        return f"{name} has no image"
     if "PixelRepresentation" not in ds:
         return "no integer Pixel Data (7FE0,0010); float pixel data are not supported"
     return None
 
 
 def bits_of(ds: pydicom.Dataset) -> int:
-    """Returns 8 or 16: the bits that the images of a data set are given in."""
+    """Returns 8 or 16: the bit depth in which `read_frames` returns the image."""
     if "ModalityLUTSequence" in ds:
-        stored = max(ds.ModalityLUTSequence[0].LUTDescriptor[2], int(_lut_table(ds).max()).bit_length())
+        stored = max(ds.ModalityLUTSequence[0].LUTDescriptor[2], int(modality_lut.table(ds).max()).bit_length())
     elif ds.PhotometricInterpretation == "PALETTE COLOR":
         stored = 8 * palette.table(ds).itemsize
     else:
@@ -80,48 +81,48 @@ def bits_of(ds: pydicom.Dataset) -> int:
 
 
 def channels_of(ds: pydicom.Dataset) -> int:
-    """Returns 1 or 3: how many channels are stored, before equal ones are found."""
+    """Returns 1 or 3: the number of stored channels; equal ones are detected later, from the pixels."""
     return 1 if ds.PhotometricInterpretation in GRAY else 3
 
 
-def read_frames(path: str | os.PathLike, scale=None) -> tuple[Frames, int]:
+def read_frames(path: str | os.PathLike, scale: IntensityScaleChooser | None = None) -> tuple[Frames, int]:
     """Reads the frames of a DICOM image.
 
     Args:
-        path: A file; its content, not its name, says that it is DICOM.
-        scale: `levels.Scale` of its series, where neither header nor modality fixes it; by default the file's own.
+        path: A file; DICOM is detected from its content, not from its name.
+        scale: `levels.IntensityScale` of its series, used where neither Attributes nor modality define one; by
+            default the file's own.
 
     Returns:
-        The frames, uint8 or uint16 of shape (height, width, 1 or 3), and `max_val`. Bones are
-        bright in a radiograph of either polarity, pixel padding is as dark as the darkest pixel,
-        and overlay bits are gone.
+        The frames, uint8 or uint16 of shape (height, width, 1 or 3), and `max_val`. Bones are bright in
+        MONOCHROME1 and MONOCHROME2, pixel padding has the value of the darkest pixel, and overlay bits are removed.
 
     Raises:
-        InputError: An object that is no image, or one that cannot be decoded.
+        InputError: The SOP Instance is not an image, or cannot be decoded.
     """
     with _decoding(path, "not a readable DICOM image"):
         image = _stored_image(path)
         ds, count = image.ds, image.frames.count
         stored = Frames(count, lambda: _guarded(path, image.frames))
         if ds.PhotometricInterpretation not in GRAY:
-            return _colour(stored, ds, scale)
-        if hounsfield(ds, 0) is not None:
-            return Frames(count, lambda: _ct(stored, ds)), CT_MAX_VAL
+            return _color(stored, ds, scale)
+        if (first := hounsfield(ds, 0)) is not None:
+            return Frames(count, lambda: _ct(stored, ds, first)), CT_MAX_VAL
         return _gray(path, stored, ds, scale)
 
 
-def _stored_image(path):
+def _stored_image(path: str | os.PathLike) -> stored_values.StoredImage:
     try:
         ds = dicom_file.load(path)
-        if reason := refusal(ds) or unsupported(ds):
+        if reason := rejection_reason(ds) or unsupported_reason(ds):
             raise InputError(reason)
         return stored_values.read(ds)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _guarded(path, frames):
-    """Yields frames; errors while they are decoded name the file."""
+def _guarded(path: str | os.PathLike, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields frames; adds the path to errors while they are decoded."""
     remaining = iter(frames)
     while True:
         try:
@@ -134,9 +135,9 @@ def _guarded(path, frames):
 
 
 @contextlib.contextmanager
-def _decoding(path, what):
+def _decoding(path: str | os.PathLike, what: str) -> Iterator[None]:
     try:
-        with silent():
+        with suppress_pydicom_messages():
             yield
     except (InputError, MemoryError):
         raise
@@ -144,10 +145,10 @@ def _decoding(path, what):
         raise InputError(f"{path}: {what}, or broken ({type(error).__name__})") from None
 
 
-def _colour(stored, ds, scale):
+def _color(stored: Frames, ds: pydicom.Dataset, scale: IntensityScaleChooser | None) -> tuple[Frames, int]:
     bits = bits_of(ds)
 
-    def rgb(frame):
+    def rgb(frame: np.ndarray) -> np.ndarray:
         return palette.apply(frame, ds) if ds.PhotometricInterpretation == "PALETTE COLOR" else frame
 
     scale = None if bits == 8 else scale
@@ -156,22 +157,27 @@ def _colour(stored, ds, scale):
     return Frames(stored.count, lambda: (rgb(f).astype(dtype) for f in stored)), max_val
 
 
-def hounsfield(ds, frame):
-    """Returns (slope, intercept) of a CT frame in Hounsfield units, otherwise `None`."""
+def hounsfield(ds: pydicom.Dataset, frame: int) -> tuple[float, float] | None:
+    """Returns (slope, intercept) to Hounsfield units of a CT frame, `None` for other images.
+
+    Args:
+        ds: The image.
+        frame: Index of the frame, from 0.
+    """
     if ds.get("Modality") != "CT" or channels_of(ds) != 1 or "ModalityLUTSequence" in ds:
         return None
-    item = rescale(ds, frame)
+    item = rescale_item(ds, frame)
     if item.get("RescaleIntercept") is None or not item.get("RescaleSlope"):
         return None
-    # Rescale Type (0028,1054) is misspelt by some, and absent where it is HU (PS3.3 C.8.2.1).
-    kind = str(item.get("RescaleType") or "HU").strip().upper()
-    if not kind.startswith(("HU", "HO")):
+    # Rescale Type (0028,1054) is misspelled by some vendors, and absent where it is HU (PS3.3 C.8.2.1).
+    unit = str(item.get("RescaleType") or "HU").strip().upper()
+    if not unit.startswith(("HU", "HO")):
         return None
     return float(item.RescaleSlope), float(item.RescaleIntercept)
 
 
-def rescale(ds, frame):
-    """Returns what holds Rescale Slope: a functional group in enhanced objects (C.7.6.16)."""
+def rescale_item(ds: pydicom.Dataset, frame: int) -> pydicom.Dataset:
+    """Returns the Data Set or Item with Rescale Slope of a frame: a functional group in Enhanced images (C.7.6.16)."""
     per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
     shared = ds.get("SharedFunctionalGroupsSequence") or []
     for group in (*per_frame[frame : frame + 1], *shared):
@@ -180,19 +186,20 @@ def rescale(ds, frame):
     return ds
 
 
-def units(ds: pydicom.Dataset) -> tuple[float, float] | None:
-    """Returns Rescale Slope and Intercept of gray values, (1, 0) without.
+def slope_and_intercept(ds: pydicom.Dataset) -> tuple[float, float] | None:
+    """Returns Rescale Slope (0028,1053) and Intercept (0028,1052) of gray values, (1, 0) if absent.
 
-    `None` where the frames differ or an element is broken: such a file is compared with no other.
+    `None` where the frames differ or an Attribute is broken: such a file has no scale in common with others.
     """
     if channels_of(ds) != 1 or "ModalityLUTSequence" in ds:
         return 1.0, 0.0
-    items = {id(item): item for item in (rescale(ds, frame) for frame in range(int(ds.get("NumberOfFrames") or 1)))}
-    found = {_slope_and_intercept(item) for item in items.values()}
-    return found.pop() if len(found) == 1 else None
+    frames = range(int(ds.get("NumberOfFrames") or 1))
+    items = {id(item): item for item in (rescale_item(ds, frame) for frame in frames)}
+    pairs = {_finite_slope_and_intercept(item) for item in items.values()}
+    return pairs.pop() if len(pairs) == 1 else None
 
 
-def _slope_and_intercept(item):
+def _finite_slope_and_intercept(item: pydicom.Dataset) -> tuple[float, float] | None:
     try:
         slope, intercept = float(item.get("RescaleSlope") or 1), float(item.get("RescaleIntercept") or 0)
     except (TypeError, ValueError):
@@ -200,60 +207,42 @@ def _slope_and_intercept(item):
     return (slope, intercept) if slope and math.isfinite(slope) and math.isfinite(intercept) else None
 
 
-def _ct(stored, ds):
+def _ct(stored: Frames, ds: pydicom.Dataset, first: tuple[float, float]) -> Iterator[np.ndarray]:
     for index, frame in enumerate(stored):
-        slope, intercept = hounsfield(ds, index) or hounsfield(ds, 0)
+        slope, intercept = hounsfield(ds, index) or first
         values = np.rint(frame * slope + (intercept - LOWEST_HU))
-        if (mask := padding(ds, frame)) is not None:
+        if (mask := padding_mask(ds, frame)) is not None:
             values[mask] = 0
         yield np.clip(values, 0, CT_MAX_VAL).astype(np.uint16)[..., np.newaxis]
 
 
-def _gray(path, stored, ds, scale):
-    lut = _modality_lut(ds)
-    pairs = Frames(stored.count, lambda: ((lut(f), padding(ds, f)) for f in stored))
+def _gray(
+    path: str | os.PathLike, stored: Frames, ds: pydicom.Dataset, scale: IntensityScaleChooser | None
+) -> tuple[Frames, int]:
+    lut = modality_lut.mapping(ds)
+    pairs = Frames(stored.count, lambda: ((lut(f), padding_mask(ds, f)) for f in stored))
     bits = bits_of(ds)
-    full = bits == 8 and not ds.PixelRepresentation
-    plain = full and padding_range(ds) is None
-    falling = float(rescale(ds, 0).get("RescaleSlope") or 1) < 0
-    inverted = (ds.PhotometricInterpretation == "MONOCHROME1") != falling
+    is_fixed = bits == 8 and not ds.PixelRepresentation
+    needs_limits = not is_fixed or padding_range(ds) is not None
+    has_negative_slope = float(rescale_item(ds, 0).get("RescaleSlope") or 1) < 0
+    inverted = (ds.PhotometricInterpretation == "MONOCHROME1") != has_negative_slope
     try:
-        own = None if scale is None or full else units(ds)
-        scales = (scale, own) if own else ()
-        convert, max_val = to_unsigned([] if plain else pairs, bits, inverted, detector_range(ds), *scales)
+        rescale = None if scale is None or is_fixed else slope_and_intercept(ds)
+        scales = (scale, rescale) if rescale else ()
+        convert, max_val = to_unsigned(pairs if needs_limits else [], bits, inverted, detector_full_scale(ds), *scales)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return Frames(stored.count, lambda: (convert(*p)[..., np.newaxis] for p in pairs)), max_val
 
 
-def detector_range(ds):
-    """Returns the full-scale value that Bits Stored (0028,0101) says, where detectors fill it, else `None`."""
+def detector_full_scale(ds: pydicom.Dataset) -> int | None:
+    """Returns `2**BitsStored - 1`, at least 255, where detectors use that range (up to 12 bits, no MR), else `None`."""
     fixed = ds.BitsStored <= 12 and not ds.PixelRepresentation and ds.get("Modality") != "MR"
     return (1 << max(8, ds.BitsStored)) - 1 if fixed and "ModalityLUTSequence" not in ds else None
 
 
-def _modality_lut(ds):
-    # pydicom's apply_modality_lut overflows where a signed 16-bit table starts below 0.
-    if "ModalityLUTSequence" not in ds:
-        return lambda frame: frame
-    table, first = _lut_table(ds), ds.ModalityLUTSequence[0].LUTDescriptor[1] % 65536
-    if ds.PixelRepresentation and first > 32767:  # the sign is the pixels', whichever value representation it has
-        first -= 65536
-    return lambda frame: table[np.clip(frame.astype(np.int32) - first, 0, len(table) - 1)]
-
-
-def _lut_table(ds):
-    """Returns the entries of a Modality LUT Sequence that `dicom_rules` accepts."""
-    item = ds.ModalityLUTSequence[0]
-    entries, data = item.LUTDescriptor[0] % 65536 or 65536, item.LUTData
-    if isinstance(data, bytes):
-        little = ds.file_meta.TransferSyntaxUID != uid.ExplicitVRBigEndian
-        data = np.frombuffer(data[: 2 * entries], "<u2" if little else ">u2")
-    return np.atleast_1d(data).astype(np.uint16)[:entries]
-
-
-def padding_range(ds):
-    """Returns the lowest and highest stored value that mean "no image here" (PS3.3 C.7.5.1.1.2)."""
+def padding_range(ds: pydicom.Dataset) -> tuple[int, int] | None:
+    """Returns the lowest and highest stored value of pixel padding (PS3.3 C.7.5.1.1.2), `None` without padding."""
     first = ds.get("PixelPaddingValue")
     if not isinstance(first, int):
         return None
@@ -262,24 +251,36 @@ def padding_range(ds):
     return min(ends), max(ends)
 
 
-def _as_stored(value, ds):
-    """Returns the pixel value with the bits of `value`, which some write as signed where pixels are not, or not."""
+def _as_stored(value: int, ds: pydicom.Dataset) -> int:
+    """Returns the pixel value with the bits of `value`: some vendors encode it with the wrong sign."""
     half = 1 << (ds.BitsStored - 1)
     lowest, highest = (-half, half - 1) if ds.PixelRepresentation else (0, 2 * half - 1)
     if lowest <= value <= highest:
         return value
-    turn = -1 if ds.PixelRepresentation else 1
-    for bits in (16, ds.BitsAllocated, ds.BitsStored):  # of the element, which has 16, of a cell, and of a sample
-        other = value + turn * (1 << bits)
+    direction = -1 if ds.PixelRepresentation else 1
+    for bits in (16, ds.BitsAllocated, ds.BitsStored):  # of the Data Element, of a pixel cell, and of a sample
+        other = value + direction * (1 << bits)
         if (lowest <= other < 0) if ds.PixelRepresentation else (half <= other <= highest):
             return other
-    whole = 1 << ds.BitsAllocated  # beyond Bits Stored, where overlays and bits of no meaning are
+    span = 1 << ds.BitsAllocated  # beyond Bits Stored: overlays and unused bits
     if ds.PixelRepresentation:
-        return value - whole if whole // 2 <= value < whole else value
-    return value + whole if -whole // 2 <= value < 0 else value
+        return value - span if span // 2 <= value < span else value
+    return value + span if -span // 2 <= value < 0 else value
 
 
-def padding(ds, frame):
-    """Returns where a frame of stored values is padding, as a mask, or `None` where it has none."""
+def padding_mask(ds: pydicom.Dataset, frame: np.ndarray) -> np.ndarray | None:
+    """Returns a mask that is true where a frame of stored values is padding; `None` without padding."""
     limits = padding_range(ds)
     return None if limits is None else (frame >= limits[0]) & (frame <= limits[1])
+
+
+__getattr__ = renamed(
+    __name__,
+    NO_PICTURES="NON_IMAGE_SOP_CLASSES",
+    refusal="rejection_reason",
+    unsupported="tfmisr.edge.dicom_rules.unsupported_reason",
+    units="slope_and_intercept",
+    rescale="rescale_item",
+    detector_range="detector_full_scale",
+    padding="padding_mask",
+)

@@ -1,4 +1,4 @@
-"""The eight orientations of the square: for augmentation, and for the mean over them that networks are judged by."""
+"""The eight dihedral transforms of an image (flips and 90-degree rotations), for augmentation and self-ensemble."""
 
 from collections.abc import Callable
 
@@ -6,40 +6,45 @@ import numpy as np
 
 from tfmisr.edge.deprecation import renamed
 
-# Half a turn comes first, and those that keep height and width before the others: a runtime then allocates for another
-# shape once and not seven times.
+# Transforms that keep height and width come first: a runtime then reallocates for the other shape only once.
 TRANSFORMS = (0, 2, 4, 6, 1, 3, 5, 7)
 
 
-def apply_dihedral(image: np.ndarray, way: int) -> np.ndarray:
-    """Returns the image `(height, width, ...)` in one of the eight orientations: `way` 0 to 7, 0 as it is."""
-    image = np.rot90(image, way % 4)
-    return image[:, ::-1] if way >= 4 else image
-
-
-def invert_dihedral(image: np.ndarray, way: int) -> np.ndarray:
-    """Returns the image that `apply_dihedral` has made this one of."""
-    image = image[:, ::-1] if way >= 4 else image
-    return np.rot90(image, -(way % 4))
-
-
-def self_ensemble(enlarge: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a function that enlarges an image in all eight orientations and gives their mean.
-
-    It takes eight times as long. What a network makes of an image depends a little on how it lies; the mean does not.
+def apply_dihedral(image: np.ndarray, transform_index: int) -> np.ndarray:
+    """Returns a transformed image.
 
     Args:
-        enlarge: From a float32 array `(height, width, channels)` to the enlarged one.
+        image: Array (height, width, ...).
+        transform_index: 0 to 7: the number of counterclockwise quarter turns, plus 4 for a horizontal flip after them.
+    """
+    image = np.rot90(image, transform_index % 4)
+    return image[:, ::-1] if transform_index >= 4 else image
+
+
+def invert_dihedral(image: np.ndarray, transform_index: int) -> np.ndarray:
+    """Returns the image with the transform of `apply_dihedral` inverted."""
+    image = image[:, ::-1] if transform_index >= 4 else image
+    return np.rot90(image, -(transform_index % 4))
+
+
+def self_ensemble(upscale: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a function that averages the upscaled image over the eight dihedral transforms.
+
+    The geometric self-ensemble (test-time augmentation) takes eight times as long as one pass. The output of a network
+    depends slightly on the orientation of the image; the mean does not.
+
+    Args:
+        upscale: Maps a float32 array (height, width, channels) to the upscaled array.
 
     Reference:
         Timofte, Rothe and Van Gool, Seven Ways to Improve Example-Based Single Image Super Resolution, CVPR 2016,
         https://arxiv.org/abs/1511.02228; named "+" as by Lim et al., EDSR, CVPR Workshops 2017.
     """
 
-    def mean(image):
-        total = 0.0
-        for way in TRANSFORMS:
-            total = total + invert_dihedral(enlarge(np.ascontiguousarray(apply_dihedral(image, way))), way)
+    def mean(image: np.ndarray) -> np.ndarray:
+        total: np.ndarray | float = 0.0
+        for index in TRANSFORMS:
+            total = total + invert_dihedral(upscale(np.ascontiguousarray(apply_dihedral(image, index))), index)
         return total / np.float32(len(TRANSFORMS))
 
     return mean

@@ -1,23 +1,23 @@
-"""The one exception that means: the user can mend this."""
+"""InputError: a user-correctable error, printed as one line with exit status 2."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """A mistake in the input, told in one line: what was expected, what came, what to do.
+    """A user-correctable error; the message states what was expected, what was received and what to do, in one line.
 
     Commands print the message without a traceback and exit with status 2.
     """
 
 
 def hint(name: str, known: Iterable[str], cutoff: float = 0.3) -> str:
-    """Returns "; did you mean NAME?" with the nearest of `known`, or "" where none is near.
+    """Returns "; did you mean NAME?" with the most similar of `known`, or "" if none is similar.
 
     Args:
-        name: What was given.
-        known: What there is.
-        cutoff: Least similarity, 0 to 1, as in `difflib.get_close_matches`; capitals count as small letters.
+        name: The name received.
+        known: The valid names.
+        cutoff: Minimum similarity, 0 to 1, as in `difflib.get_close_matches`; case is ignored.
     """
     lower = {other.lower(): other for other in known}
     close = difflib.get_close_matches(name.lower(), lower, 1, cutoff)
@@ -25,6 +25,12 @@ def hint(name: str, known: Iterable[str], cutoff: float = 0.3) -> str:
 
 
 def check_name(kind: str, name: str, known: list[str]) -> None:
-    """Raises an `InputError` that names the nearest of `known` where `name` is not one of them."""
+    """Raises an `InputError` that suggests the most similar of `known` if `name` is not one of them.
+
+    Args:
+        kind: What the name is of, to begin the message with.
+        name: The name received.
+        known: The valid names.
+    """
     if name not in known:
         raise InputError(f"{kind} must be one of {', '.join(known)}. Received: {name}{hint(name, known)}")

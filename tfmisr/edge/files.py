@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes, temporary file names and their removal."""
 
 import contextlib
 import errno
@@ -13,62 +13,62 @@ from collections.abc import Iterable, Iterator
 
 from tfmisr.edge.deprecation import renamed
 
-DAY = 86_400  # seconds
-FULL = (errno.ENOSPC, errno.EDQUOT)
+SECONDS_PER_DAY = 86_400
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
-# A number of a process says nothing on another machine that shares the folder.
+# A process id is only meaningful on the machine it was assigned on; the folder may be shared between machines.
 _MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:4]
-# Earlier the file's own name came after the number. Nothing else is ours: iCloud (`.1.png.icloud`), rsync
-# (`.1.png.Xy12Zq`) and vim (`.1.txt.swp`) have hidden files of such names too.
+# In earlier versions the file name followed the process id. The pattern excludes hidden files of other programs:
+# iCloud (`.1.png.icloud`), rsync (`.1.png.Xy12Zq`) and vim (`.1.txt.swp`).
 _TEMPORARY = re.compile(
     r"\.(\d+)\.(?:([0-9a-f]{4})-[0-9a-f]{8}(?:\.[^.]{1,9})?|.+\.(?:npz|keras|json|csv|md|png|tiff?|dcm|tflite))"
 )
 
 
-def name_bytes(name: str) -> bytes:
-    """Returns the bytes of a name to hash: UTF-8, and the bytes of the disk where the name is no valid UTF-8."""
+def encode_name(name: str) -> bytes:
+    """Returns the bytes of a file name, for hashing: UTF-8, or the raw bytes of a name that is not valid UTF-8."""
     return name.encode("utf-8", "surrogatepass" if os.name == "nt" else "surrogateescape")
 
 
 def printable(name: str) -> str:
-    """Returns a file's name as text for tables, pictures and JSON: what is no valid UTF-8 is escaped, as `\\udcfc`."""
+    """Returns a file name as text for tables and JSON; bytes that are not valid UTF-8 are escaped: `\\udcfc`."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def temporary_name(path, process: int | str | None = None) -> pathlib.Path:
-    """Returns a path beside `path` for this process alone, with its extension and a short name.
+def temporary_name(path: str | os.PathLike, process: int | str | None = None) -> pathlib.Path:
+    """Returns a path in the folder of `path` that is unique to this process, with the same extension and a short name.
 
     Args:
-        path: File or folder whose own name may be as long as the file system allows.
-        process: Its number, or "*" for a pattern of any; this process by default.
+        path: File or folder, whose name may be as long as the file system allows.
+        process: Process id, or "*" for a glob pattern of any process; by default the id of this process.
     """
     path = pathlib.Path(path)
-    digest = hashlib.sha256(name_bytes(path.name)).hexdigest()[:8]
+    digest = hashlib.sha256(encode_name(path.name)).hexdigest()[:8]
     suffix = path.suffix if len(path.suffix) <= 10 else ""
     return path.with_name(f".{process or os.getpid()}.{_MACHINE}-{digest}{suffix}")
 
 
 @contextlib.contextmanager
-def named(path) -> Iterator[None]:
-    """Gives an error of a full disk, or of a file too large, the name of what was to be written, where it has none."""
+def add_path_to_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Sets the file name of an `OSError` about a full disk or a file that is too large, if it has none."""
     try:
         yield
     except OSError as error:
-        if error.errno in (*FULL, errno.EFBIG) and error.filename is None:
+        if error.errno in (*DISK_FULL, errno.EFBIG) and error.filename is None:
             error.filename = os.fspath(path)
         raise
 
 
 @contextlib.contextmanager
-def atomic_write(path) -> Iterator[pathlib.Path]:
-    """Gives a temporary path beside `path` to write to, and `path`'s name to what was written there.
+def atomic_write(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Yields a temporary path to write to, then renames it to `path`: the file appears complete or not at all.
 
-    The data is on the disk before the name changes. After an error nothing is left.
+    The data is flushed to disk (fsync) before the rename. After an error the temporary file is removed.
     """
     path = pathlib.Path(path)
     temporary = temporary_name(path)
     try:
-        with named(path):
+        with add_path_to_errors(path):
             yield temporary
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
@@ -77,37 +77,37 @@ def atomic_write(path) -> Iterator[pathlib.Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path, text: str) -> None:
-    """Writes a text file in UTF-8, whole or not at all; what of a file's name is no UTF-8 is escaped."""
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a UTF-8 text file atomically; characters that cannot be encoded, as in file names, are escaped."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def remove_stale_temporaries(folders: Iterable[pathlib.Path]) -> None:
-    """Removes the folders, left by processes that were killed, that nobody has changed for a day."""
+    """Removes those of the folders that have not been modified for a day, left by killed processes."""
     for folder in folders:
-        if time.time() - folder.stat().st_mtime > DAY:
+        if time.time() - folder.stat().st_mtime > SECONDS_PER_DAY:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_orphaned_temporaries(*folders: pathlib.Path) -> None:
-    """Removes the temporary files in these folders whose process is gone, or that are older than a day.
+    """Removes temporary files in these folders whose process has ended, or that are older than a day.
 
-    Those of this process count as left by an earlier one of the same number: call it before anything is written.
+    Files with this process's id count as orphaned too (ids are reused): call it before anything is written.
     """
     for folder in filter(pathlib.Path.is_dir, map(pathlib.Path, folders)):
         for path in folder.iterdir():
             match = _TEMPORARY.fullmatch(path.name)
             if match and path.is_file():
-                gone = match[2] in (None, _MACHINE) and _is_gone(int(match[1]))
-                if gone or time.time() - path.stat().st_mtime > DAY:
+                is_orphaned = match[2] in (None, _MACHINE) and _has_ended(int(match[1]))
+                if is_orphaned or time.time() - path.stat().st_mtime > SECONDS_PER_DAY:
                     path.unlink(missing_ok=True)
 
 
-def _is_gone(process: int) -> bool:
+def _has_ended(process: int) -> bool:
     if process == os.getpid():
         return True
-    if os.name == "nt":  # signal 0 would interrupt it there
+    if os.name == "nt":  # there signal 0 would interrupt the process
         return False
     try:
         os.kill(process, 0)
@@ -119,5 +119,12 @@ def _is_gone(process: int) -> bool:
 
 
 __getattr__ = renamed(
-    __name__, whole="atomic_write", drop_old="remove_stale_temporaries", drop_dead="remove_orphaned_temporaries"
+    __name__,
+    DAY="SECONDS_PER_DAY",
+    FULL="DISK_FULL",
+    drop_dead="remove_orphaned_temporaries",
+    drop_old="remove_stale_temporaries",
+    name_bytes="encode_name",
+    named="add_path_to_errors",
+    whole="atomic_write",
 )

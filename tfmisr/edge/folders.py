@@ -1,4 +1,4 @@
-"""What in a folder is an image: one rule for the folders that are trained on and those that are enlarged."""
+"""Finds the image files of a folder, by one rule for training and for upscaling."""
 
 import os
 import pathlib
@@ -7,24 +7,28 @@ from collections.abc import Callable, Iterator
 from tfmisr.edge import images
 from tfmisr.edge.errors import InputError
 
-# Of archives made on a Mac: companions without pixels, named as the images are.
-_NO_IMAGES = ("__MACOSX",)
+# In archives made on macOS: resource forks with the names of the images.
+_EXCLUDED = ("__MACOSX",)
 
 
-def image_files(folder: pathlib.Path, unreadable: Callable[[str], None] = lambda message: None) -> Iterator[tuple]:
-    """Yields the path and the name in the folder, with "/", of each file that is an image, sorted in each folder.
+def image_files(
+    folder: pathlib.Path, unreadable: Callable[[str], None] = lambda message: None
+) -> Iterator[tuple[pathlib.Path, str]]:
+    """Yields each image file as its path and its name relative to the folder (with "/"), sorted within each folder.
 
-    It is one by its name's end or by its first bytes; a file that cannot be read counts as one. Hidden files and
-    folders, whose names begin with a dot, are left out, as is `__MACOSX`. Links are followed, a folder only once.
+    A file is an image by its extension or by its first bytes; an unreadable file counts as one. Hidden files and
+    folders (names that start with a dot) and `__MACOSX` are skipped. Links are followed; each folder is visited once.
 
     Args:
-        folder: Where to look.
-        unreadable: Called with a line on each folder that cannot be read.
+        folder: The root folder.
+        unreadable: Called with a message for each folder that cannot be read.
     """
     yield from _walk(pathlib.Path(folder), "", set(), unreadable)
 
 
-def _walk(folder, prefix, seen, unreadable):
+def _walk(
+    folder: pathlib.Path, prefix: str, seen: set[tuple[int, int]], unreadable: Callable[[str], None]
+) -> Iterator[tuple[pathlib.Path, str]]:
     try:
         info = os.stat(folder)
         if (info.st_dev, info.st_ino) in seen:
@@ -35,7 +39,7 @@ def _walk(folder, prefix, seen, unreadable):
         unreadable(f"skipped the folder {folder}: {error.strerror}")
         return
     for entry in entries:
-        if entry.name.startswith(".") or entry.name in _NO_IMAGES:
+        if entry.name.startswith(".") or entry.name in _EXCLUDED:
             continue
         path, name = pathlib.Path(entry.path), prefix + entry.name
         if entry.is_dir():
@@ -44,9 +48,9 @@ def _walk(folder, prefix, seen, unreadable):
             yield path, name
 
 
-def _is_image(path):
-    # DICOM files often have no extension. Other files may come and go, as a prepared dataset or a log does.
+def _is_image(path: pathlib.Path) -> bool:
+    # DICOM files often have no extension. Other files, such as logs, may appear or disappear during the walk.
     try:
-        return path.suffix.lower() in images.EXTENSIONS or images.file_kind(path) is not None
+        return path.suffix.lower() in images.EXTENSIONS or images.detect_format(path) is not None
     except InputError:
-        return True  # it cannot be read, which is told when its turn comes
+        return True  # unreadable: the error is raised when the file is opened

@@ -1,38 +1,36 @@
-"""Images in and out, 8 and 16 bits, gray and RGB: PNG, JPEG, TIFF and, for reading, DICOM.
+"""Reads PNG, JPEG, TIFF and DICOM images of 8 and 16 bits, gray and RGB.
 
-What a file holds is told from its content, never from its name. Three rules make every image
-(height, width, channels) with channels 1 or 3:
+The format is detected from a file's content, never from its name. Images have the shape (height, width, channels) with
+1 or 3 channels, by three rules:
 
-* An image whose three channels are equal everywhere is gray, as many chest X-rays saved as RGB are.
-* A constant alpha channel is dropped, a varying one is applied over black, unless the color has
-  been multiplied by it already (associated alpha of TIFF); samples of no stated meaning are dropped.
-* 8 bits count from 0 to 255. 16 bits count to what `write_image` noted in the file, otherwise to
-  the smallest `2**k - 1` that holds the values of the file, or of its series where that is given
-  (`tfmisr.edge.series`): 12-bit data in a 16-bit file count to 4095.
+* An image whose three channels are equal everywhere is gray, such as a chest X-ray saved as RGB.
+* A constant alpha channel is dropped. A varying one is composited over black, unless the color is premultiplied
+  (associated alpha of TIFF). Extra samples of unspecified meaning are dropped.
+* The full scale of 8 bits is 255. That of 16 bits is the `max_val` that `write_image` stored in the file, otherwise the
+  smallest `2**k - 1` that is not below the values of the file, or of its series where an intensity scale is passed
+  (`tfmisr.edge.series`): 4095 for 12-bit data in a 16-bit file.
 """
 
 import contextlib
 import dataclasses
-import itertools
 import os
 import pathlib
 import re
-import struct
 import warnings
-import zlib
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import png
-import tifffile
+import pydicom
 
 from tfmisr.edge import dicom, png_jpeg, series, tiff
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import atomic_write
-from tfmisr.edge.levels import MAX_PIXELS, Frames, to_unsigned
+from tfmisr.edge.image_writing import WRITABLE as WRITABLE
+from tfmisr.edge.image_writing import write_image as write_image
+from tfmisr.edge.image_writing import write_images as write_images
+from tfmisr.edge.levels import MAX_PIXELS, Frames, IntensityScaleChooser, to_unsigned
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
-WRITABLE = (".png", ".tif", ".tiff")
 
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -50,10 +48,10 @@ class Image:
 
     Attributes:
         pixels: uint8 or uint16 array of shape (height, width, 1 or 3).
-        max_val: Pixel value that is 1.0 to a network.
-        patient: Patient ID (0010,0020) of a DICOM file, to group images; never stored or shown.
-        offset: Of a signed TIFF, what is added to the pixels to give its own values, whose lowest is
-            0 here if it is negative; `None` for unsigned files.
+        max_val: Pixel value that maps to 1.0 for a network.
+        patient: Patient ID (0010,0020) of a DICOM file, to group images; never stored or displayed.
+        offset: For a signed TIFF, the value to add to the pixels to obtain the file's values, whose minimum is shifted
+            to 0 if it is negative; `None` for unsigned files.
         count: Number of images in the file.
     """
 
@@ -63,13 +61,13 @@ class Image:
     offset: int | None = None
     count: int = 1
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         height, width, channels = self.pixels.shape
-        kind = "gray" if channels == 1 else "RGB"
-        return f"<{kind} image of {height}x{width} pixels, {self.pixels.dtype}, max_val {self.max_val}>"
+        color = "gray" if channels == 1 else "RGB"
+        return f"<{color} image of {height}x{width} pixels, {self.pixels.dtype}, max_val {self.max_val}>"
 
-    def on_own_scale(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns pixels that count as this image's do as the file holds them: signed where it is, of its depth.
+    def to_file_values(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns pixels on this image's scale as values of its file: of its bit depth, and signed if the file is.
 
         Args:
             pixels: Unsigned integers of any shape, up to `max_val`.
@@ -79,15 +77,23 @@ class Image:
         limits = np.iinfo(f"i{self.pixels.itemsize}")
         return np.clip(pixels.astype(np.int32) + self.offset, limits.min, limits.max).astype(limits.dtype)
 
+    def on_own_scale(self, pixels: np.ndarray) -> np.ndarray:
+        """Deprecated name of `to_file_values`."""
+        warnings.warn("Image.on_own_scale is now Image.to_file_values", DeprecationWarning, stacklevel=2)
+        return self.to_file_values(pixels)
+
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What is known of an image before its pixels are decoded.
+    """What is known about an image before its pixels are decoded.
 
     Attributes:
-        channels: 1 or 3 as stored; 3 equal ones are found only in the pixels.
+        height: In pixels.
+        width: In pixels.
+        channels: 1 or 3 as stored; equal channels are detected later, from the pixels.
         bits: 8 or 16.
-        group: What decides `max_val` beside the file's own values, see `series`; `None` where the header tells it.
+        patient: Patient ID (0010,0020) of a DICOM file.
+        group: The series whose values determine `max_val`, see `tfmisr.edge.series`; `None` where the header does.
     """
 
     height: int
@@ -98,40 +104,40 @@ class Header:
     group: series.Group | None = dataclasses.field(default=None, repr=False)
 
 
-def read_images(path: str | os.PathLike, scale=None) -> list[Image]:
+def read_images(path: str | os.PathLike, scale: IntensityScaleChooser | None = None) -> list[Image]:
     """Returns all frames of a file; see `iter_images`."""
     images, pixels = [], 0
     for image in iter_images(path, scale):
         pixels += image.pixels.shape[0] * image.pixels.shape[1]
         if pixels > 2 * MAX_PIXELS:
-            raise InputError(f"{path}: all frames have more than {2 * MAX_PIXELS} pixels; split it")
+            raise InputError(f"{path}: all frames together have more than {2 * MAX_PIXELS} pixels; split the file")
         images.append(image)
     return images
 
 
-def iter_images(path: str | os.PathLike, scale=None) -> Iterator[Image]:
+def iter_images(path: str | os.PathLike, scale: IntensityScaleChooser | None = None) -> Iterator[Image]:
     """Yields the frames of a PNG, JPEG, TIFF or DICOM file, with the same channels and `max_val`.
 
     Args:
         path: The file.
-        scale: `levels.Scale` of its series, for a file whose header has a `group`; by default the file's own.
+        scale: Intensity scale of its series, for a file whose `Header` has a `group`; by default the file's own.
 
     Raises:
-        InputError: No such file, no image, a broken one, or one of a kind that is not supported.
+        InputError: The file does not exist, or is no image, broken or not supported.
     """
-    kind = file_kind(path)
-    if kind is None:
+    file_format = detect_format(path)
+    if file_format is None:
         raise InputError(f"{path}: expected a PNG, JPEG, TIFF or DICOM image, found something else")
-    with _decoding(path, kind):
-        patient = _patient(dicom.read_header(path)) if kind == "DICOM" else None
+    with _decoding(path, file_format):
+        patient = _patient(dicom.read_header(path)) if file_format == "DICOM" else None
         try:
-            frames, max_val = _READERS[kind](path, scale)
+            frames, max_val = _READERS[file_format](path, scale)
         except InputError as error:
             raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
         gray = _all_gray(frames)
         remaining = iter(frames)
     while True:
-        with _decoding(path, kind):
+        with _decoding(path, file_format):
             pixels = next(remaining, None)
         if pixels is None:
             return
@@ -139,132 +145,55 @@ def iter_images(path: str | os.PathLike, scale=None) -> Iterator[Image]:
         yield Image(pixels, max_val, patient, frames.offset, frames.count)
 
 
-def survey(path: str | os.PathLike, found: series.Survey) -> None:
-    """Decodes a file so that `found` gets the limits of its values."""
-    next(iter_images(path, found), None)
+def survey(path: str | os.PathLike, result: series.Survey) -> None:
+    """Decodes a file to add its lowest and highest value to a survey."""
+    next(iter_images(path, result), None)
 
 
 def group_of(path: str | os.PathLike) -> series.Group | None:
-    """Returns what the files of an image's series share; `None` where its type fixes its scale, or it is no image."""
+    """Returns the `series.Group` of an image; `None` where its type defines the scale, or it is no image."""
     try:
         header = read_header(path)
     except InputError:
-        return None  # told when its pixels are wanted
-    return header and header.group
+        return None  # the error is raised when its pixels are read
+    return header.group if header else None
 
 
 def read_header(path: str | os.PathLike) -> Header | None:
-    """Returns size and type without decoding pixels, or `None` if the file holds no image.
+    """Returns size and type without decoding pixels, or `None` if the file is not an image.
 
-    No image is anything of another format, and a DICOM object such as a report or a segmentation.
+    Files of other formats are not images, nor are DICOM SOP Instances such as reports or segmentations.
 
     Raises:
-        InputError: An image, by its content or its extension, that is broken or not supported.
+        InputError: By its content or extension the file is an image, but broken or not supported.
     """
-    kind = file_kind(path)
-    if kind is None:
+    file_format = detect_format(path)
+    if file_format is None:
         if pathlib.Path(path).suffix.lower() in EXTENSIONS:
             raise InputError(f"{path}: expected an image, found something else")
         return None
-    with _decoding(path, kind):
-        return _HEADERS[kind](path)
+    with _decoding(path, file_format):
+        return _HEADERS[file_format](path)
 
 
-def file_kind(path: str | os.PathLike) -> str | None:
-    """Returns "PNG", "JPEG", "TIFF", "DICOM", or `None` for anything else, from the first bytes."""
+def detect_format(path: str | os.PathLike) -> str | None:
+    """Returns "PNG", "JPEG", "TIFF" or "DICOM" by the first bytes of a file, `None` for other formats."""
     try:
         with open(path, "rb") as file:
             head = file.read(140)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    # DICOM comes first: its preamble may be that of a TIFF file (PS3.10 7.1). Files without one
-    # start with group 0008 or 0002, and a value that is short or has a VR.
-    bare = re.match(rb"[\x02\x08]\0[\0-\x1f]\0(?:[\0-\xff]{2}\0\0|[A-Z]{2})", head)
-    if head[128:132] == b"DICM" or bare:
+    # DICOM is checked first: its preamble may be a TIFF header (PS3.10 7.1). Files without a preamble start with group
+    # 0002 or 0008, and a Data Element that is short or has an explicit VR.
+    no_preamble = re.match(rb"[\x02\x08]\0[\0-\x1f]\0(?:[\0-\xff]{2}\0\0|[A-Z]{2})", head)
+    if head[128:132] == b"DICM" or no_preamble:
         return "DICOM"
-    return next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), None)
-
-
-def write_image(path: str | os.PathLike, pixels: np.ndarray, max_val: int) -> None:
-    """Writes a PNG or TIFF of one image; see `write_images`."""
-    write_images(path, [pixels], max_val)
-
-
-def write_images(path: str | os.PathLike, images: Iterable[np.ndarray], max_val: int, count: int = 1) -> None:
-    """Writes a PNG of one image or a TIFF of any number, by the extension; it appears whole or not at all.
-
-    Args:
-        path: The file.
-        images: uint8 or uint16 arrays of shape (height, width, 1 or 3), written as they are; for
-            TIFF int8 and int16 too. One after the other is taken and written.
-        max_val: Noted in the file (PNG text "max_val", TIFF ImageDescription) for `read_images`.
-        count: Number of images.
-
-    Raises:
-        InputError: Another extension, several images for a PNG, or no such folder.
-        OSError: The file cannot be written; nothing of it is left.
-    """
-    path = pathlib.Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in WRITABLE:
-        raise InputError(f"the name must end in {', '.join(WRITABLE)}. Received: {path}")
-    if suffix == ".png" and count > 1:
-        raise InputError(f"a PNG holds one image; name a .tif file for {count}. Received: {path}")
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist; make it first")
-    checked = (_checked(pixels, signed=suffix != ".png") for pixels in images)
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        (_encode_png if suffix == ".png" else _encode_tiff)(file, checked, max_val, count)
-
-
-def _checked(pixels, signed):
-    dtypes = ("uint8", "uint16", "int8", "int16") if signed else ("uint8", "uint16")
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.dtype not in dtypes:
-        raise ValueError(
-            f"`pixels` must be {', '.join(dtypes)} of shape (height, width, 1 or 3). "
-            f"Received: {pixels.dtype} of shape {pixels.shape}"
-        )
-    return pixels
-
-
-def _encode_png(file, images, max_val, _):
-    (pixels,) = images
-    height, width, channels = pixels.shape
-    big_endian = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">"))
-    rows = big_endian.reshape(height, -1).view(np.uint8)
-    step = channels * pixels.itemsize
-    rows = np.concatenate(  # filter 1, Sub: the difference to the pixel on the left
-        [np.ones((height, 1), np.uint8), rows[:, :step], rows[:, step:] - rows[:, :-step]], axis=1
-    )
-    colour = 0 if channels == 1 else 2
-    header = struct.pack(">2I5B", width, height, 8 * pixels.itemsize, colour, 0, 0, 0)
-    chunks = [
-        (b"IHDR", header),
-        (b"tEXt", b"max_val\0%d" % max_val),
-        (b"IDAT", zlib.compress(rows, 6)),
-        (b"IEND", b""),
-    ]
-    png.write_chunks(file, chunks)
-
-
-def _encode_tiff(file, images, max_val, count):
-    images = iter(images)
-    first = next(images)
-    # Above 4 GB the offsets need 64 bits, which is decided before the first page.
-    with tifffile.TiffWriter(file, bigtiff=count * first.nbytes > 2**32 - 2**25) as writer:
-        for pixels in itertools.chain([first], images):
-            writer.write(
-                pixels if pixels.shape[2] == 3 else pixels[..., 0],
-                photometric="rgb" if pixels.shape[2] == 3 else "minisblack",
-                compression="zlib",
-                description=f"max_val={max_val}",
-                metadata=None,
-            )
+    return next((file_format for start, file_format in _SIGNATURES.items() if head.startswith(start)), None)
 
 
 @contextlib.contextmanager
-def _decoding(path, kind):
-    # The decoders raise almost anything on broken files, and warn of what they mended.
+def _decoding(path: str | os.PathLike, file_format: str) -> Iterator[None]:
+    # On broken files decoders raise exceptions of many types, and warn about what they repaired.
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -272,69 +201,68 @@ def _decoding(path, kind):
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        # Errors about DICOM quote values of the header, which may name the patient.
-        kind_of_error = type(error).__name__
-        detail = "" if kind == "DICOM" else f": {str(error).removeprefix(f'{kind_of_error}: ')}"
-        reason = f"{kind_of_error}{detail}"
-        raise InputError(f"{path}: broken or unsupported {kind} ({reason})") from None
+        # Errors about DICOM quote Attribute values, which may identify the patient.
+        error_type = type(error).__name__
+        detail = "" if file_format == "DICOM" else f": {str(error).removeprefix(f'{error_type}: ')}"
+        reason = f"{error_type}{detail}"
+        raise InputError(f"{path}: broken or unsupported {file_format} ({reason})") from None
 
 
-def _all_gray(frames):
+def _all_gray(frames: Iterable[np.ndarray]) -> bool:
     for pixels in frames:
         if pixels.shape[-1] == 1:
-            return True  # and so are the others of the file
+            return True  # all frames of a file have the same channels
         if not all(np.array_equal(pixels[..., 0], pixels[..., channel]) for channel in (1, 2)):
             return False
     return True
 
 
-def _note(text) -> int | None:
-    """Returns the `max_val` that `write_image` noted."""
+def _stored_max_val(text: str | None) -> int | None:
+    """Returns the `max_val` that `write_image` stored, `None` if there is none."""
     match = re.fullmatch(r"(?:max_val=)?(\d{1,5})", str(text or ""))
     return int(match[1]) if match and 0 < int(match[1]) < 65536 else None
 
 
-def _read_png(path, scale):
-    pixels, note = png_jpeg.read_png(path)
-    return _single(pixels, _note(note), scale)
+def _read_png(path: str | os.PathLike, scale: IntensityScaleChooser | None) -> tuple[Frames, int]:
+    pixels, text = png_jpeg.read_png(path)
+    return _single(pixels, _stored_max_val(text), scale)
 
 
-def _read_jpeg(path, scale):
+def _read_jpeg(path: str | os.PathLike, scale: IntensityScaleChooser | None) -> tuple[Frames, int]:
     return _single(png_jpeg.read_jpeg(path), None, scale)
 
 
-def _read_tiff(path, scale):
+def _read_tiff(path: str | os.PathLike, scale: IntensityScaleChooser | None) -> tuple[Frames, int]:
     *_, description = tiff.read_header(path)
-    return tiff.read_frames(path, _note(description), scale)
+    return tiff.read_frames(path, _stored_max_val(description), scale)
 
 
-def _png_header(path):
+def _png_header(path: str | os.PathLike) -> Header:
     height, width, channels, bits = png_jpeg.png_header(path)
-    decides = bits == 16 and _note(png_jpeg.png_note(path)) is None
-    return Header(height, width, channels, bits, group=("", channels, bits) if decides else None)
+    needs_scale = bits == 16 and _stored_max_val(png_jpeg.png_note(path)) is None
+    return Header(height, width, channels, bits, group=("", channels, bits) if needs_scale else None)
 
 
-def _tiff_header(path):
+def _tiff_header(path: str | os.PathLike) -> Header:
     height, width, channels, bits, description = tiff.read_header(path)
-    decides = _note(description) is None and (bits == 16 or tiff.is_signed(path))
-    return Header(height, width, channels, bits, group=("", channels, bits) if decides else None)
+    needs_scale = _stored_max_val(description) is None and (bits == 16 or tiff.is_signed(path))
+    return Header(height, width, channels, bits, group=("", channels, bits) if needs_scale else None)
 
 
-def _dicom_header(path):
+def _dicom_header(path: str | os.PathLike) -> Header | None:
     ds = dicom.read_header(path)
-    if dicom.refusal(ds):
+    if dicom.rejection_reason(ds):
         return None
-    if reason := dicom.unsupported(ds):
+    if reason := dicom.unsupported_reason(ds):
         raise InputError(f"{path}: {reason}")
-    kind = dicom.channels_of(ds), dicom.bits_of(ds)
-    return Header(ds.Rows, ds.Columns, *kind, _patient(ds), series.group_of(ds))
+    return Header(ds.Rows, ds.Columns, dicom.channels_of(ds), dicom.bits_of(ds), _patient(ds), series.group_of(ds))
 
 
-def _patient(ds):
+def _patient(ds: pydicom.Dataset) -> str | None:
     return str(ds.get("PatientID") or "").strip() or None
 
 
-def _single(pixels, max_val, scale):
+def _single(pixels: np.ndarray, max_val: int | None, scale: IntensityScaleChooser | None) -> tuple[Frames, int]:
     bits = 8 * pixels.itemsize
     _, max_val = to_unsigned([(pixels, None)], bits, max_val=max_val, scale=scale if bits > 8 else None)
     return Frames(1, lambda: iter([pixels])), max_val
@@ -347,3 +275,6 @@ _HEADERS = {
     "TIFF": _tiff_header,
     "DICOM": _dicom_header,
 }
+
+
+__getattr__ = renamed(__name__, file_kind="detect_format")

@@ -1,7 +1,7 @@
-"""Palettes of PALETTE COLOR images (PS3.3 C.7.6.3.1.5 and C.7.6.3.1.6).
+"""Palette Color Lookup Tables of PALETTE COLOR images (PS3.3 C.7.6.3.1.5 and C.7.6.3.1.6).
 
-pydicom's `apply_color_lut` is left to segmented tables: it takes indices modulo 256 where entries have 8 bits, reads
-tables in big endian as little endian, and refuses 8-bit tables of an odd length.
+pydicom's `apply_color_lut` is used for segmented tables only: for others it takes indices modulo 256 where entries have
+8 bits, reads big endian tables as little endian, and rejects 8-bit tables of an odd length.
 """
 
 import numpy as np
@@ -9,27 +9,28 @@ import pydicom
 from pydicom import uid
 from pydicom.pixels import apply_color_lut
 
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.element_values import label
 
 _COLORS = ("Red", "Green", "Blue")
 
 
-def refusal(ds: pydicom.Dataset) -> str | None:
-    """Returns why the palette of an image cannot be used, or `None` if it can."""
+def unsupported_reason(ds: pydicom.Dataset) -> str | None:
+    """Returns why the palette of an image is not supported, `None` if it is."""
     for color in _COLORS:
         keyword = f"{color}PaletteColorLookupTableDescriptor"
         if not ds.get(keyword):
             return f"{label(keyword)} is missing, and {label('PhotometricInterpretation')} is PALETTE COLOR"
         if ds[keyword].value[2] not in (8, 16):
-            return f"{label(keyword)} must say 8 or 16 bits, not {ds[keyword].value[2]}"
-        if reason := _without_data(ds, color):
+            return f"{label(keyword)} must state 8 or 16 bits, not {ds[keyword].value[2]}"
+        if reason := _missing_data_reason(ds, color):
             return reason
     if len({_entries(ds, color) for color in _COLORS}) > 1:
-        return f"the three palettes differ in their number of entries, as {label(keyword)} says"
+        return f"the three palettes differ in their number of entries; see {label(keyword)}"
     return None
 
 
-def _without_data(ds, color):
+def _missing_data_reason(ds: pydicom.Dataset, color: str) -> str | None:
     keyword, entries = f"{color}PaletteColorLookupTableData", _entries(ds, color)
     if not ds.get(keyword):
         if not ds.get(f"Segmented{keyword}"):
@@ -43,13 +44,13 @@ def _without_data(ds, color):
     return None
 
 
-def _entries(ds, color):
-    # Signed where the pixels are, and 16 bits have no 65536.
+def _entries(ds: pydicom.Dataset, color: str) -> int:
+    # May be signed, as the pixels are; 0 stands for 65536.
     return ds[f"{color}PaletteColorLookupTableDescriptor"].value[0] % 65536 or 65536
 
 
-def _bytes(ds, keyword) -> bytes:
-    """Returns a table in little endian; it is words (OW), also where two entries of 8 bits share one."""
+def _bytes(ds: pydicom.Dataset, keyword: str) -> bytes:
+    """Returns a table in little endian; its VR is OW, even where two 8-bit entries share a word."""
     value = ds[keyword].value
     if not isinstance(value, bytes):
         return np.atleast_1d(value).astype("<u2").tobytes()
@@ -59,21 +60,21 @@ def _bytes(ds, keyword) -> bytes:
 
 
 def table(ds: pydicom.Dataset) -> np.ndarray:
-    """Returns the colors of a palette that `refusal` accepts: (entries, 3), uint8 where 8 bits hold them, or uint16.
+    """Returns the colors of a supported palette: (entries, 3), uint8 where 8 bits suffice, else uint16.
 
-    Entries of 16 bits that are 8-bit ones times 256 or 257 count as 8 bits.
+    16-bit entries that are 8-bit values times 256 or 257 are returned as 8 bits.
     """
     entries = _entries(ds, "Red")
     if "RedPaletteColorLookupTableData" not in ds:
-        return _shortened(ds, apply_color_lut(np.arange(entries) + _first(ds), ds)[..., :3])
+        return _as_8_bits(ds, apply_color_lut(np.arange(entries) + _first(ds), ds)[..., :3])
     columns = []
     for color in _COLORS:
         data = _bytes(ds, f"{color}PaletteColorLookupTableData")
         columns.append(np.frombuffer(data, "<u2" if len(data) >= 2 * entries else "u1", entries))
-    return _shortened(ds, np.stack(columns, axis=-1))
+    return _as_8_bits(ds, np.stack(columns, axis=-1))
 
 
-def _shortened(ds, colors):
+def _as_8_bits(ds: pydicom.Dataset, colors: np.ndarray) -> np.ndarray:
     if colors.dtype == np.uint8:
         return colors
     if ds.RedPaletteColorLookupTableDescriptor[2] == 8 and colors.max() <= 255:
@@ -81,13 +82,16 @@ def _shortened(ds, colors):
     return (colors >> 8).astype(np.uint8) if not (colors & 255).any() or not (colors % 257).any() else colors
 
 
-def _first(ds):
-    """Returns the pixel value of the first entry, signed as the pixels are."""
+def _first(ds: pydicom.Dataset) -> int:
+    """Returns the pixel value that maps to the first entry; signed if the pixels are."""
     first = ds.RedPaletteColorLookupTableDescriptor[1] % 65536
     return first - 65536 if ds.PixelRepresentation and first > 32767 else first
 
 
 def apply(frame: np.ndarray, ds: pydicom.Dataset) -> np.ndarray:
-    """Returns the colors of stored values: another axis of 3; values beyond the table get its first or last entry."""
+    """Returns the colors of stored values, with a new last axis of 3; values outside the table map to its ends."""
     colors = table(ds)
     return colors[np.clip(frame.astype(np.int32) - _first(ds), 0, len(colors) - 1)]
+
+
+__getattr__ = renamed(__name__, refusal="unsupported_reason")

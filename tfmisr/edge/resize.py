@@ -1,4 +1,4 @@
-"""Interpolation: Pillow's antialiased filters in 32-bit floating point, on half-pixel centres."""
+"""Interpolation with Pillow's antialiased filters in 32-bit floating point, on half-pixel centers."""
 
 import numpy as np
 from PIL import Image
@@ -12,10 +12,10 @@ METHODS = {
 
 
 def resize(image: np.ndarray, size: tuple[int, int], method: str = "bicubic") -> np.ndarray:
-    """Resizes an image; when it shrinks, the filter widens with the factor, so nothing aliases.
+    """Resizes an image; for downsampling the filter is widened by the factor (antialiasing).
 
-    Pillow's bicubic has a = -0.5, as MATLAB's `imresize` has; the two differ at the outermost pixels only,
-    where MATLAB mirrors the image and Pillow renormalises the weights.
+    Pillow's bicubic kernel has a = -0.5, as MATLAB's `imresize`; the two differ only at the outermost pixels,
+    where MATLAB mirrors the image and Pillow renormalizes the weights.
 
     Args:
         image: Array of shape (height, width, channels), any range.

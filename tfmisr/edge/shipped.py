@@ -1,6 +1,6 @@
-"""The models that come with the package, by name: `fast-x4`, `best-x2` and the like.
+"""The pretrained models that are part of the package, by name, such as `fast-x4` and `best-x2`.
 
-They are `.tflite` files with their cards in `tfmisr/edge/models`, beside `SHA256SUMS`, which says what they must be.
+They are `.tflite` files with model cards in `tfmisr/edge/models`; `SHA256SUMS` lists their checksums.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ _NAME = re.compile(r"[a-z]+-x[2348]")
 
 
 def sums() -> dict[str, str]:
-    """Returns name to SHA-256 of every model that this package holds."""
+    """Returns the SHA-256 of each pretrained model by name."""
     path = FOLDER / _SUMS
     if not path.is_file():
         return {}
@@ -24,26 +24,26 @@ def sums() -> dict[str, str]:
 
 
 def names() -> list[str]:
-    """Returns the names of the models that this package holds."""
+    """Returns the names of the pretrained models."""
     return sorted(sums())
 
 
 def is_name(name: str) -> bool:
-    """Returns whether a name is that of a shipped model, or would be one."""
+    """Whether a name is that of a pretrained model, or has its form and is not an existing path."""
     return name in sums() or (_NAME.fullmatch(name) is not None and not pathlib.Path(name).exists())
 
 
 def path(name: str) -> pathlib.Path:
-    """Returns the file of a shipped model.
+    """Returns the path of a pretrained model.
 
     Raises:
-        InputError: There is none of that name, or its file is not the one that was shipped.
+        InputError: There is no such model, or its file does not match its checksum.
     """
     known = sums()
     if name not in known:
         listed = ", ".join(names()) or "none"
         raise InputError(
-            f"expected one of the models that come with tfmisr ({listed}). Received: {name}{hint(name, known)}"
+            f"expected one of the pretrained models of tfmisr ({listed}). Received: {name}{hint(name, known)}"
         )
     file = FOLDER / f"{name}.tflite"
     try:
@@ -51,5 +51,5 @@ def path(name: str) -> pathlib.Path:
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror}); install tfmisr again") from error
     if digest != known[name]:
-        raise InputError(f"{file} is not the file that was shipped: its SHA-256 is another one; install tfmisr again")
+        raise InputError(f"{file} does not match its SHA-256 checksum; install tfmisr again")
     return file

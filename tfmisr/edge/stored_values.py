@@ -1,20 +1,22 @@
-"""Pixel Data (7FE0,0010) as stored values: the one reader of training, viewing and derived images.
+"""Decodes Pixel Data (7FE0,0010) to stored values, for training, viewing and derived images alike.
 
-A codestream knows its samples better than the header beside it, which whoever compressed it may have left as it was.
+A codestream is more reliable than the Image Pixel Module, which software that compresses an image may leave unchanged.
 Where the two disagree:
 
 * Bits: values that need more than Bits Stored (0028,0101) are kept, and Bits Stored is raised to the precision of the
-  codestream. Bits that an overlay group (60xx) declares as its own are cut off instead, and so are unused bits of
-  native and run-length data, which nothing else describes (PS3.5 8.1.1).
-* Sign: that of a JPEG 2000 codestream counts. One exception: an unsigned codestream of Bits Stored bits below a signed
-  header holds two's complement, as scanners write it. JPEG and JPEG-LS have no sign: the header's counts.
-* Color: the markers of a JPEG count, by libjpeg's rules; where there are none, Photometric Interpretation (0028,0004).
-* Frames: other than Number of Frames (0028,0008) says are refused.
+  codestream. Bits that embedded overlays (60xx) occupy are masked instead, as are unused bits of native and RLE data,
+  which have no other description (PS3.5 8.1.1).
+* Sign: that of a JPEG 2000 codestream is used, with one exception: an unsigned codestream with Bits Stored bits in a
+  signed Data Set contains two's complement, as scanners write it. JPEG and JPEG-LS are unsigned: Pixel Representation
+  (0028,0103) is used.
+* Color: the markers of a JPEG are used, by libjpeg's rules, otherwise Photometric Interpretation (0028,0004).
+* Frames: a number that differs from Number of Frames (0028,0008) is an error.
 """
 
 import dataclasses
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -35,10 +37,10 @@ class StoredImage:
     """The stored values of an image.
 
     Attributes:
-        ds: The data set; its description of the pixels agrees with the frames.
+        ds: The Data Set, with an Image Pixel Module that agrees with the frames.
         frames: Integer arrays (rows, columns), or (rows, columns, 3) in RGB; a palette is not applied.
-        remarks: Sentences on what had to be corrected.
-        corrections: The elements that are not the given data set's.
+        remarks: Sentences on what was corrected.
+        corrections: The Data Elements that differ from those of the original Data Set.
     """
 
     ds: pydicom.Dataset
@@ -48,58 +50,63 @@ class StoredImage:
 
 
 def read(ds: pydicom.Dataset) -> StoredImage:
-    """Returns the stored values of a data set, which is left as it is.
+    """Returns the stored values of a Data Set, which is not changed.
 
     Args:
-        ds: With its pixel data and file meta group; its transfer syntax and photometric interpretation are supported.
+        ds: With Pixel Data and `file_meta`; Transfer Syntax and Photometric Interpretation are supported.
 
     Raises:
-        InputError: Pixel data and header do not fit together, or pixels cannot be decoded. While frames are iterated
-            over, too.
+        InputError: Pixel Data is inconsistent with the Data Set, or cannot be decoded; also raised while frames are
+            iterated over.
     """
     count = int(ds.get("NumberOfFrames") or 1)
     if "PixelData" not in ds or not ds.PixelData:
         raise InputError("Pixel Data (7FE0,0010) is missing: it cannot be decoded")
     syntax = ds.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
-        _check_length(ds, count)
-        return StoredImage(ds, Frames(count, lambda: _plain(ds)))
+        if reason := length_mismatch(ds):
+            raise InputError(reason)
+        return StoredImage(ds, Frames(count, lambda: _decode_with_pydicom(ds)))
     compressed = _Compressed(ds, count)
     if syntax == uid.RLELossless:
-        return StoredImage(ds, Frames(count, lambda: _plain(ds)))
+        return StoredImage(ds, Frames(count, lambda: _decode_with_pydicom(ds)))
     return _described_by_codestream(ds, compressed)
 
 
-def _check_length(ds, count):
-    """Raises unless the length fits: some add a few bytes, a whole row more means that the header is wrong."""
+def length_mismatch(ds: pydicom.Dataset) -> str | None:
+    """Returns why the length of native Pixel Data does not fit the Image Pixel Module, `None` if it does.
+
+    Some vendors append a few bytes; an additional row or more means that the Attributes are wrong.
+    """
+    count = int(ds.get("NumberOfFrames") or 1)
     expected, row = get_expected_length(ds), ds.Columns * ds.SamplesPerPixel * ds.BitsAllocated // 8
     length = len(ds.PixelData)
     if expected <= length < expected + max(row, 2):
-        return
+        return None
+    size = f"{ds.Columns} Columns (0028,0011) and {ds.Rows} Rows (0028,0010)"
     frame = expected // count
     if length > expected and frame and length // frame > count:
-        _refuse_count(length // frame, count)
-    raise InputError(f"Pixel Data (7FE0,0010) must have {expected} bytes, not {length}: it cannot be decoded")
+        return _count_mismatch(length // frame, count, f" of {size}")
+    return f"Pixel Data (7FE0,0010) must have {int(expected)} bytes for {size}, not {length}: it cannot be decoded"
 
 
-def _refuse_count(found, count):
-    frames = "frame" if found == 1 else "frames"
-    raise InputError(
-        f"Pixel Data (7FE0,0010) holds {found} {frames}, Number of Frames (0028,0008) says {count}; correct the file"
-    )
+def _count_mismatch(stored: int, count: int, size: str = "") -> str:
+    frames = "frame" if stored == 1 else "frames"
+    stated = f"Number of Frames (0028,0008) is {count}"
+    return f"Pixel Data (7FE0,0010) holds {stored} {frames}{size}, but {stated}; correct the file"
 
 
-def _plain(ds) -> Iterator[np.ndarray]:
-    """Yields frames of native and run-length data, which the header alone describes."""
+def _decode_with_pydicom(ds: pydicom.Dataset) -> Iterator[np.ndarray]:
+    """Yields frames of native and RLE data, which only the Image Pixel Module describes."""
     decoder = get_decoder(ds.file_meta.TransferSyntaxUID)
-    options = {"decoding_plugin": "pydicom"} if ds.file_meta.TransferSyntaxUID.is_encapsulated else {}
-    # Without Number of Frames pydicom takes one frame; it has been counted already.
-    for frame, _ in _named(decoder.iter_array(ds, raw=True, allow_excess_frames=False, **options)):
+    options: dict[str, Any] = {"decoding_plugin": "pydicom"} if ds.file_meta.TransferSyntaxUID.is_encapsulated else {}
+    # Without Number of Frames pydicom decodes one frame; the number has been checked already.
+    for frame, _ in _with_input_errors(decoder.iter_array(ds, raw=True, allow_excess_frames=False, **options)):
         yield _as_rgb(frame, ds) if frame.ndim == 3 and ds.PhotometricInterpretation in _YBR else frame
 
 
-def _named(frames) -> Iterator:
-    """Yields what an iterator yields; what a broken codestream makes a decoder raise becomes an `InputError`."""
+def _with_input_errors(frames: Iterator) -> Iterator:
+    """Yields frames; turns any exception of a decoder into an `InputError` that names the frame."""
     index = 0
     while True:
         index += 1
@@ -116,39 +123,39 @@ def _named(frames) -> Iterator:
         yield frame
 
 
-def _as_rgb(frame, ds):
+def _as_rgb(frame: np.ndarray, ds: pydicom.Dataset) -> np.ndarray:
     if frame.dtype != np.uint8:
-        kind = f"Photometric Interpretation (0028,0004) {ds.PhotometricInterpretation}"
-        raise InputError(f"{kind} of more than 8 bits is not supported; save the image as RGB")
+        name = f"Photometric Interpretation (0028,0004) {ds.PhotometricInterpretation}"
+        raise InputError(f"{name} of more than 8 bits is not supported; save the image as RGB")
     return convert_color_space(frame, "YBR_FULL", "RGB")
 
 
 class _Compressed:
-    """The frames of encapsulated pixel data (PS3.5 A.4), told apart by their content."""
+    """The frames of encapsulated Pixel Data (PS3.5 A.4), delimited by their content."""
 
-    def __init__(self, ds, count):
+    def __init__(self, ds: pydicom.Dataset, count: int) -> None:
         self.ds, self.count, self.syntax = ds, count, ds.file_meta.TransferSyntaxUID
-        self._starts = [codestreams.starts(fragment, self.syntax) for fragment in self._fragments()]
-        self.headers = []
-        found = 0
+        self._starts = [codestreams.starts_frame(fragment, self.syntax) for fragment in self._fragments()]
+        self.headers: list[codestreams.Codestream] = []
+        images = 0
         for frame in self:
-            found += codestreams.images_in(frame, self.syntax)
-            header = codestreams.check(frame, self.syntax, ds) if found <= count else None
+            images += codestreams.count_images(frame, self.syntax)
+            header = codestreams.check(frame, self.syntax, ds) if images <= count else None
             if header is not None and header not in self.headers:
                 self.headers.append(header)
-        if found != count:
-            _refuse_count(found, count)
+        if images != count:
+            raise InputError(_count_mismatch(images, count))
 
-    def _fragments(self):
+    def _fragments(self) -> Iterator[bytes]:
         buffer = io.BytesIO(self.ds.PixelData)
         parse_basic_offsets(buffer)
         return generate_fragments(buffer)
 
     def __iter__(self) -> Iterator[bytes]:
-        if not self._starts or not self._starts[0]:  # a codestream with something in front
+        if not self._starts or not self._starts[0]:  # the codestream is preceded by other bytes
             yield from generate_frames(self.ds.PixelData, number_of_frames=self.count)
             return
-        parts = []
+        parts: list[bytes] = []
         for fragment, first in zip(self._fragments(), self._starts, strict=True):
             if first and parts:
                 yield b"".join(parts)
@@ -157,7 +164,7 @@ class _Compressed:
         yield b"".join(parts)
 
     def decoded(self) -> Iterator[np.ndarray]:
-        """Yields frames as they are coded, gray or RGB."""
+        """Yields decoded frames, gray or RGB."""
         for frame in self:
             header = codestreams.parse(frame, self.syntax)
             pixels = decoders.decode(frame, self.syntax, header)
@@ -165,35 +172,37 @@ class _Compressed:
                 pixels = _as_rgb(pixels, self.ds)
             yield pixels
 
-    def _is_ybr(self, frame, header):
+    def _is_ybr(self, frame: bytes, header: codestreams.Codestream) -> bool:
         if header.color is not None:
             return header.color == "YBR"
         labelled = self.ds.PhotometricInterpretation in _YBR
         return labelled and not (self.syntax in decoders.JPEG_2000 and codestreams.is_color_transformed(frame))
 
 
-def _described_by_codestream(ds, compressed):
+def _described_by_codestream(ds: pydicom.Dataset, compressed: _Compressed) -> StoredImage:
     precision = max(header.precision for header in compressed.headers)
     if len({header.signed for header in compressed.headers}) > 1:
         raise InputError("frames of Pixel Data (7FE0,0010) differ in their sign")
     if compressed.headers[0].signed and compressed.headers[0].components == 3:
         raise InputError("the JPEG 2000 codestream in Pixel Data (7FE0,0010) has a sign: colors have none")
-    meaning = codestream_values.Meaning(ds, precision, compressed.headers[0].signed, compressed.syntax)
-    frames = Frames(compressed.count, lambda: _named(compressed.decoded()))
-    if meaning.is_open:
-        meaning = meaning.settled(frames)
-    corrections = codestream_values.corrections(meaning)
-    frames = Frames(compressed.count, lambda found=frames: map(meaning, found))
-    return StoredImage(_with(ds, corrections), frames, codestream_values.remarks(meaning), corrections)
+    signed, syntax = compressed.headers[0].signed, compressed.syntax
+    interpretation = codestream_values.SampleInterpretation(ds, precision, signed, syntax)
+    coded = Frames(compressed.count, lambda: _with_input_errors(compressed.decoded()))
+    if interpretation.needs_pixel_values:
+        interpretation = interpretation.resolved(coded)
+    corrections = codestream_values.corrections(interpretation)
+    frames = Frames(compressed.count, lambda: map(interpretation, coded))
+    return StoredImage(_with(ds, corrections), frames, codestream_values.remarks(interpretation), corrections)
 
 
-def _with(ds, elements):
-    """Returns a data set with other elements; the given one is left as it is."""
+def _with(ds: pydicom.Dataset, elements: tuple[pydicom.DataElement, ...]) -> pydicom.Dataset:
+    """Returns a shallow copy of a Data Set with some Data Elements replaced."""
     if not elements:
         return ds
     changed = pydicom.Dataset(dict(ds._dict))
     changed.file_meta = ds.file_meta
-    changed.set_original_encoding(*ds.original_encoding, ds.original_character_set)
+    implicit, little = ds.original_encoding
+    changed.set_original_encoding(implicit, little, ds.original_character_set)
     for element in elements:
         changed[element.tag] = element
     return changed

@@ -1,4 +1,4 @@
-"""Words of messages that depend on a number."""
+"""Formats counted nouns in messages."""
 
 
 def counted(count: int, noun: str) -> str:

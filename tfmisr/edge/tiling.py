@@ -1,41 +1,43 @@
-"""Images of any size through a network in bounded memory: overlapping tiles, cut so that no seam can be seen."""
+"""Tiled inference: upscales images of any size in bounded memory, with overlapping tiles and no visible seams."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-# Sides of the square that is as large as the largest window, where nothing else is asked for: memory grows with its
-# area (LiteRT's 8-bit kernels take 1.5 KiB a pixel for 17 convolutions), work with what the overlap adds to it.
-_LEAST, _MOST = 256, 440
-_IN_OVERLAPS = 28  # what is read is then at most 1.15 times the image, up to 2048 x 2048 pixels and an overlap of 18
+# Bounds of the default side of a window: memory grows with its area (LiteRT's 8-bit kernels take 1.5 KiB per pixel for
+# 17 convolutions), computation with the relative size of the overlap.
+_MIN_SIDE, _MAX_SIDE = 256, 440
+_OVERLAPS_PER_SIDE = 28  # at most 1.15 times the image is read, up to 2048 x 2048 pixels and an overlap of 18
 
 
 def default_max_tile(overlap: int) -> int:
-    """Returns the `max_tile` of `fit` for a network of some overlap; half of a window at least is kept."""
-    return max(_LEAST, min(_IN_OVERLAPS * overlap, _MOST), 4 * overlap)
+    """Returns the default `max_tile` of `fit` for an overlap, so that at least half of each side is kept."""
+    return max(_MIN_SIDE, min(_OVERLAPS_PER_SIDE * overlap, _MAX_SIDE), 4 * overlap)
 
 
 def fit(height: int, width: int, overlap: int, max_tile: int) -> tuple[int, int]:
-    """Returns the `tile` of `windows` for the rows and for the columns of an image, so that least is read in all.
+    """Returns the tile height and width that minimize the number of pixels read.
 
-    Both axes are evenly divided, into windows of one shape: a runtime that allocates for a shape does so once.
+    Both axes are divided evenly into windows of one shape, so that a runtime allocates memory only once.
 
     Args:
-        height: Of the image in pixels.
-        width: Of the image in pixels.
-        overlap: Pixels read on each side of what is kept, where the image does not end.
-        max_tile: A window has at most `max_tile * max_tile` pixels, those of the overlap included.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        overlap: Pixels read on each side of a tile, except at the borders of the image.
+        max_tile: A window has at most `max_tile * max_tile` pixels, including the overlap.
 
     Raises:
-        ValueError: No pixel of a window of that size would be kept.
+        ValueError: A window of this size would consist of overlap only.
     """
     if max_tile <= 2 * overlap:
         raise ValueError(f"`max_tile` must be above {2 * overlap}, twice the overlap. Received: {max_tile}")
-    best, least = None, 0
+    best, fewest = (0, 0), math.inf
     for count in range(1, height + 1):
         rows = _even(height, count, overlap)
         side, read = _read(height, rows, overlap)
-        if best and read * width >= least:
+        if read * width >= fewest:
             return best
         widest = max_tile**2 // side
         if widest < min(width, 2 * overlap + 1):
@@ -43,30 +45,30 @@ def fit(height: int, width: int, overlap: int, max_tile: int) -> tuple[int, int]
         across = 1 if widest >= width else -(-(width - 2 * overlap) // (widest - 2 * overlap))
         columns = _even(width, across, overlap)
         area = read * _read(width, columns, overlap)[1]
-        if best is None or area < least:
-            best, least = (rows, columns), area
+        if area < fewest:
+            best, fewest = (rows, columns), area
     return best
 
 
-def _even(length, count, overlap):
-    """Returns the pixels that are kept of an inner window where an axis has so many windows."""
+def _even(length: int, count: int, overlap: int) -> int:
+    """Returns the tile side for which an axis is divided into `count` windows."""
     return max(-(-(length - 2 * overlap) // count), 1)
 
 
-def _read(length, tile, overlap):
-    """Returns the pixels of an axis that one window reads, and all windows together."""
+def _read(length: int, tile: int, overlap: int) -> tuple[int, int]:
+    """Returns the number of pixels along an axis that one window reads, and that all windows read together."""
     side = min(length, tile + 2 * overlap)
     return side, side * max(-(-(length - 2 * overlap) // tile), 1)
 
 
 def grid(height: int, width: int, tile: tuple[int, int], overlap: int) -> Iterator[tuple]:
-    """Yields pairs of what `windows` says of rows and of columns, for each window of an image.
+    """Yields the tuples of `windows` for rows and columns, for each window of an image.
 
     Args:
-        height: Of the image in pixels.
-        width: Of the image in pixels.
-        tile: Pixels kept of a window inside the image, down and across.
-        overlap: Pixels read on each side of them and thrown away.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        tile: Height and width of the part of a window that is kept.
+        overlap: Pixels read on each side of the tile and discarded.
     """
     for rows in windows(height, tile[0], overlap):
         for columns in windows(width, tile[1], overlap):
@@ -74,15 +76,15 @@ def grid(height: int, width: int, tile: tuple[int, int], overlap: int) -> Iterat
 
 
 def windows(length: int, tile: int, overlap: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yields the tiles along one axis, as few as there can be.
+    """Yields the minimum number of windows that cover one axis.
 
-    A window stays inside the image, so its edge is the image's own edge or lies `overlap` pixels away from what
-    is kept of it. Nothing is thrown away at the image's own edge.
+    Windows stay inside the image. Each end of a window is either a border of the image, where nothing is discarded, or
+    `overlap` pixels away from the kept part.
 
     Args:
         length: Number of pixels of the axis.
-        tile: Pixels kept of a window inside the image.
-        overlap: Pixels read on each side of them and thrown away.
+        tile: Number of pixels of an inner window that are kept.
+        overlap: Pixels read on each side of the tile and discarded.
 
     Yields:
         (first pixel read, end of the pixels read, first pixel kept, end of the pixels kept).
@@ -105,19 +107,19 @@ def upscale(
     tile: int | tuple[int, int],
     overlap: int,
     convert: Callable[[np.ndarray], np.ndarray] | None = None,
-    dtype=np.float32,
+    dtype: DTypeLike = np.float32,
 ) -> np.ndarray:
     """Upscales an image tile by tile.
 
-    The result equals the whole image's where `overlap` is at least the network's receptive radius: every pixel
-    that is kept has then seen all it depends on, and zero padding at the image's border is the same.
+    If `overlap` is at least the network's receptive radius, the result equals that of the full image: no kept pixel
+    depends on pixels outside its window, and zero padding at the borders of the image is the same.
 
     Args:
         network: Maps (1, height, width, channels) to (1, scale * height, scale * width, channels).
         lr: float32 array (height, width, channels) in [0, 1].
         scale: Upsampling factor.
-        tile: Side of the part of a tile that is kept, in low-resolution pixels, or its height and width; see `fit`.
-        overlap: Width of the part around it that is thrown away, in low-resolution pixels.
+        tile: Side of the kept part of a window in low-resolution pixels, or its height and width; see `fit`.
+        overlap: Width of the discarded part around it, in low-resolution pixels.
         convert: Applied to each tile before it is stored, such as rounding to 16 bits.
         dtype: Type of the result.
 

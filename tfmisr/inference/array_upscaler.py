@@ -55,7 +55,7 @@ class ArrayUpscaler:
             return self._upscale_file(image, max_val)
         lr, full_scale = arrays.to_unit(image, max_val)
         sr = self._upscaler(lr, self.scale, full_scale)
-        return arrays.like(np.clip(sr, 0, 1) if full_scale is None else sr, image)
+        return arrays.match_type(np.clip(sr, 0, 1) if full_scale is None else sr, image)
 
     def _upscale_file(self, path, max_val) -> list[Image]:
         if max_val is not None:

@@ -21,14 +21,14 @@ from tfmisr import cli
 from tfmisr.edge import series
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import FULL, remove_orphaned_temporaries
-from tfmisr.edge.levels import Scale
+from tfmisr.edge.files import DISK_FULL, remove_orphaned_temporaries
+from tfmisr.edge.levels import IntensityScale
 from tfmisr.inference import luma, series_scales, upscalers
 
 _MULTI_FRAME_TARGETS = {"TIFF": "a .tif file", "DICOM": "a .dcm or .tif file"}
 
 # Errors of the file system: the next image would fail as well.
-_FATAL = (*FULL, errno.EROFS)
+_FATAL = (*DISK_FULL, errno.EROFS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class BatchUpscaler:
     when: str | None = None
     max_tile: int | None = None
 
-    def __call__(self, source: pathlib.Path, target: pathlib.Path, scale: Scale | None = None) -> str:
+    def __call__(self, source: pathlib.Path, target: pathlib.Path, scale: IntensityScale | None = None) -> str:
         """Upscales one file, writes the result atomically and returns a log line.
 
         Args:
@@ -94,7 +94,7 @@ class BatchUpscaler:
         first = next(frames)
         tiff = target.suffix.lower() in (".tif", ".tiff")
         if first.count > 1 and not tiff:
-            file_format = "DICOM" if images.file_kind(source) == "DICOM" else "TIFF"
+            file_format = "DICOM" if images.detect_format(source) == "DICOM" else "TIFF"
             raise InputError(
                 f"{source} holds {first.count} images and {target.suffix} one; name "
                 f"{_MULTI_FRAME_TARGETS[file_format]} as --output, or a folder, where {file_format} stays {file_format}"
@@ -113,7 +113,7 @@ class BatchUpscaler:
         """Returns the upscaled pixels; in a TIFF those of a signed file are signed."""
         lr = image.pixels.astype(np.float32) / np.float32(image.max_val)
         sr = self._upscale_array(lr, image.max_val)
-        return image.on_own_scale(sr) if tiff else sr.astype(image.pixels.dtype, copy=False)
+        return image.to_file_values(sr) if tiff else sr.astype(image.pixels.dtype, copy=False)
 
     def _write_derived_dicom(self, source, target, intensities):
         from tfmisr.edge import derived
@@ -131,7 +131,7 @@ class BatchUpscaler:
             runtime=" ".join(f"{key} {side}" for key, side in sides.items() if side is not None),
         )
         start = datetime.datetime.fromisoformat(self.when) if self.when else None
-        image, report = derived.derive_with_report(source, self._upscale_array, product, begun=start, scale=intensities)
+        image, report = derived.derive_with_report(source, self._upscale_array, product, series_start=start, scale=intensities)
         cli.require_writable(target.parent)
         derived.write(image, target)
         notes = "".join(f"; {remark}" for remark in report.remarks)

@@ -12,7 +12,7 @@ from tfmisr.edge import images, series
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
-from tfmisr.edge.levels import Scale
+from tfmisr.edge.levels import IntensityScale
 from tfmisr.progress import bar
 
 KEY = "scales"
@@ -57,7 +57,7 @@ def with_scales(record: pathlib.Path, jobs: list[tuple], pending: list[tuple], l
 
 def _from_json(scales, record) -> dict:
     try:
-        return {key: fields and Scale(**fields) for key, fields in scales.items()}
+        return {key: fields and IntensityScale(**fields) for key, fields in scales.items()}
     except (AttributeError, TypeError) as error:
         raise InputError(f"{record} cannot be read ({error}); choose another --output") from error
 
@@ -119,7 +119,7 @@ class ReferenceSeries:
             raise InputError(f"--like: expected a folder or an image at {self.path}, found nothing")
         self._scales = None
 
-    def scale(self, group: series.Group) -> Scale:
+    def scale(self, group: series.Group) -> IntensityScale:
         """Returns the common scale of the files in a group.
 
         Args:
@@ -149,7 +149,7 @@ class ReferenceSeries:
                 self._counts[group] += 1
 
 
-def reference_scale(source: pathlib.Path, path: str | None) -> Scale | None:
+def reference_scale(source: pathlib.Path, path: str | None) -> IntensityScale | None:
     """Returns the scale for a single image from the series at `path`.
 
     Args:
@@ -165,7 +165,7 @@ def reference_scale(source: pathlib.Path, path: str | None) -> Scale | None:
     return reference.scale(group) if group else None
 
 
-def describe_scale(scale: Scale | None, survey: series.Survey) -> str:
+def describe_scale(scale: IntensityScale | None, survey: series.Survey) -> str:
     """Returns the intensity range of an upscaled image as text for the log; empty where its type fixes the range.
 
     Args:

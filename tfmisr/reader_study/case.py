@@ -10,11 +10,11 @@ import numpy as np
 import pydicom
 
 from tfmisr.degradations import crop_to_multiple
-from tfmisr.edge import dicom, images, stored_values
-from tfmisr.edge.derived import padding, ranges, reading
+from tfmisr.edge import dicom, dicom_file, images, stored_values
+from tfmisr.edge.derived import padding, ranges
 from tfmisr.edge.derived.ranges import Range
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.levels import Frames, Scale
+from tfmisr.edge.levels import Frames, IntensityScale
 from tfmisr.reader_study.windowing import FUNCTIONS, LINEAR, Window
 
 # Percentiles that the initial window spans for an image without a window in its header.
@@ -60,7 +60,7 @@ class Case:
         """Returns the network's input: float32 (height, width, 1) in [0, 1], extrapolated into the padding."""
         stored = self.pixels[..., None]
         if self.padding is not None:
-            stored = padding.fill(stored, self.mask)
+            stored = padding.extrapolate(stored, self.mask)
         return self.range.to_network(stored)[0]
 
     def to_stored(self, image: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ class Case:
         stored = np.rint(self.range.to_stored(np.clip(image[..., 0], 0, 1)))
         stored = np.clip(stored, *self.limits).astype(np.int32)
         if self.padding is not None:
-            padding.avoid(stored, self.padding, self.limits)
+            padding.avoid_padding_values(stored, self.padding, self.limits)
             stored[self.mask] = self.pixels[self.mask]
         return stored
 
@@ -107,7 +107,7 @@ def from_array(pixels: np.ndarray, max_val: int, scale: int, source: bytes) -> C
     )
 
 
-def read_file(path: str | os.PathLike, scale: int, intensities: Scale | None = None) -> Case:
+def read_file(path: str | os.PathLike, scale: int, intensities: IntensityScale | None = None) -> Case:
     """Returns the case of one image file.
 
     Args:
@@ -120,7 +120,7 @@ def read_file(path: str | os.PathLike, scale: int, intensities: Scale | None = N
             In Annotation YES.
     """
     content = pathlib.Path(path).read_bytes()
-    if images.file_kind(path) == "DICOM":
+    if images.detect_format(path) == "DICOM":
         return _read_dicom(path, scale, content, intensities)
     frames = images.read_images(path, intensities)
     if len(frames) > 1 or frames[0].pixels.shape[-1] != 1:
@@ -128,17 +128,17 @@ def read_file(path: str | os.PathLike, scale: int, intensities: Scale | None = N
     return from_array(frames[0].pixels[..., 0], frames[0].max_val, scale, content)
 
 
-def _read_dicom(path: str | os.PathLike, scale: int, content: bytes, intensities: Scale | None) -> Case:
-    with reading.guarded(path):
-        ds = reading.load(path)
-        if reason := dicom.refusal(ds) or dicom.unsupported(ds) or _reason_not_displayable(ds):
+def _read_dicom(path: str | os.PathLike, scale: int, content: bytes, intensities: IntensityScale | None) -> Case:
+    with dicom_file.raise_input_errors(path):
+        ds = dicom_file.load(path)
+        if reason := dicom.rejection_reason(ds) or dicom.unsupported_reason(ds) or _reason_not_displayable(ds):
             raise InputError(reason)
         image = stored_values.read(ds)
         ds, (pixels,) = image.ds, image.frames
-        mask = dicom.padding(ds, pixels)
-        intensity_range = ranges.find(ds, Frames(1, lambda: iter([(pixels, mask)])), intensities)[0]
+        mask = dicom.padding_mask(ds, pixels)
+        intensity_range = ranges.frame_ranges(ds, Frames(1, lambda: iter([(pixels, mask)])), intensities)[0]
         pixels = _checked_size(crop_to_multiple(pixels, scale).astype(np.int32))
-        item = dicom.rescale(ds, 0)
+        item = dicom.rescale_item(ds, 0)
         slope, intercept = float(item.get("RescaleSlope") or 1), float(item.get("RescaleIntercept") or 0)
         limits = _limits(ds)
         values = pixels if mask is None else pixels[~crop_to_multiple(mask, scale)]

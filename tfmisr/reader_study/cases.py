@@ -10,7 +10,7 @@ import numpy as np
 
 from tfmisr.edge import images, series
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.edge.levels import Scale
+from tfmisr.edge.levels import IntensityScale
 from tfmisr.reader_study import design
 from tfmisr.reader_study.case import Case, from_array, read_file
 
@@ -132,7 +132,7 @@ def _one_per_patient_first(patients: Sequence[str], rng: np.random.Generator) ->
     return [*shuffled[first], *np.delete(shuffled, first)]
 
 
-def _scales(paths: list[str]) -> Callable[[str], Scale | None]:
+def _scales(paths: list[str]) -> Callable[[str], IntensityScale | None]:
     """Returns a function of a path: the intensity scale of its series among the paths; `None` without a series.
 
     Training uses the same scales, so that models get the intensities they were trained with.

@@ -1,14 +1,18 @@
-"""Rules on what a derived image takes over: byte by byte, at every depth (D-03, D-43).
+"""Checks that a derived image copies Data Elements byte by byte, at every nesting level (D-03, D-43).
 
-Decoded values cannot tell: bytes that do not fit their character set become the same replacement character.
+Decoded values are not compared: all bytes that do not fit their character set decode to one replacement character.
 """
 
-from pydicom.datadict import dictionary_keyword, tag_for_keyword
+from collections.abc import Iterable
 
-from tfmisr.edge.derived.checking import Pair
+from pydicom.datadict import dictionary_keyword
+from pydicom.tag import Tag
 
-# Changed, dropped, or the matter of another rule; in the data set itself.
-_OTHERS = (
+from tfmisr.edge.deprecation import renamed
+from tfmisr.edge.derived.checking import Pair, Path
+
+# Changed, removed, or checked by another rule; in the Data Set itself.
+_OTHER_RULES = (
     "SOPClassUID SOPInstanceUID SeriesInstanceUID SeriesNumber SeriesDescription InstanceNumber ImageType "
     "InstanceCreationDate InstanceCreationTime SeriesDate SeriesTime ContentDate ContentTime "
     "AcquisitionDate AcquisitionTime AcquisitionDateTime DerivationCodeSequence DerivationDescription "
@@ -27,8 +31,8 @@ _OTHERS = (
     "PixelSpacingCalibrationType PixelSpacingCalibrationDescription RetrieveAETitle InstanceAvailability "
     "InstanceCreatorUID PyramidLabel PyramidDescription InConcatenationTotalNumber"
 ).split()
-# The same at any depth.
-_ANYWHERE = (
+# The same at any nesting level.
+_ANY_LEVEL = (
     "PixelSpacing ImagerPixelSpacing NominalScannedPixelSpacing ImagePositionPatient FrameType DerivationImageSequence "
     "PixelData ExtendedOffsetTable ExtendedOffsetTableLengths IconImageSequence HistogramSequence VerticesOfTheRegion "
     "ShutterOverlayGroup SmallestPixelValueInSeries LargestPixelValueInSeries SmallestImagePixelValueInPlane "
@@ -43,19 +47,19 @@ _ANYWHERE = (
 _APPENDED_TO = ("SourceImageSequence", "ContributingEquipmentSequence", "SourceImageEvidenceSequence")
 
 
-def _tags(keywords):
-    return {tag_for_keyword(keyword) for keyword in keywords}
+def _tags(keywords: Iterable[str]) -> set[int]:
+    return {int(Tag(keyword)) for keyword in keywords}
 
 
-_OTHER_TAGS, _ANYWHERE_TAGS, _APPENDED_TAGS = _tags(_OTHERS), _tags(_ANYWHERE), _tags(_APPENDED_TO)
-_CHARACTER_SET = tag_for_keyword("SpecificCharacterSet")
-_COMMENTS = tag_for_keyword("ImageComments")
+_OTHER_TAGS, _ANY_LEVEL_TAGS, _APPENDED_TAGS = _tags(_OTHER_RULES), _tags(_ANY_LEVEL), _tags(_APPENDED_TO)
+_CHARACTER_SET = int(Tag("SpecificCharacterSet"))
+_COMMENTS = int(Tag("ImageComments"))
 
 
-def _is_others(path, pair):
-    """Whether an element is another rule's, or a private one, a group length, a curve or an overlay."""
+def _has_other_rule(path: Path, pair: Pair) -> bool:
+    """Whether a Data Element is checked by another rule, or is private, a group length, a curve or an overlay."""
     top, tags = path[0][0], {tag for tag, _ in path}
-    if top in _OTHER_TAGS or tags & _ANYWHERE_TAGS or (pair.enhanced and top == _COMMENTS):
+    if top in _OTHER_TAGS or tags & _ANY_LEVEL_TAGS or (pair.enhanced and top == _COMMENTS):
         return True
     if any(tag >> 16 & 1 or not tag & 0xFFFF for tag in tags):
         return True
@@ -63,42 +67,48 @@ def _is_others(path, pair):
     return shutter or palette or top >> 24 in (0x50, 0x60) or top >> 16 < 8
 
 
-def _is_name(path, vr):
+def _is_name(path: Path, vr: str) -> bool:
     return path[-1][0] == _CHARACTER_SET or vr == "PN"
 
 
-def _changed(pair, names):
-    """Returns the tags of what is not the source's, or not in both; of names, or of everything else."""
-    found = set()
+def _changed(pair: Pair, names: bool) -> list[int]:
+    """Returns the tags of Data Elements that differ or are missing: of names, or of all others."""
+    tags = set()
     for path in {**pair.source_bytes, **pair.result_bytes}:
         before, after = pair.source_bytes.get(path), pair.result_bytes.get(path)
-        if _is_others(path, pair) or _is_name(path, (before or after)[0]) != names:
+        vr = (before or after or ("", b""))[0]
+        if _has_other_rule(path, pair) or _is_name(path, vr) != names:
             continue
         if before is None and path[0][0] in _APPENDED_TAGS:
             continue
         if (before or ("", b""))[1] != (after or ("", b""))[1]:
-            found.add(path[-1][0])
-    return sorted(found)
+            tags.add(path[-1][0])
+    return sorted(tags)
 
 
-def _complaint(tags):
+def _violation(tags: list[int]) -> str | None:
     names = [dictionary_keyword(tag) if _is_known(tag) else f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in tags]
-    return f"{', '.join(names)} must be the source's, byte by byte" if names else None
+    return f"{', '.join(names)} must equal the source's, byte by byte" if names else None
 
 
-def _is_known(tag):
+def _is_known(tag: int) -> bool:
     try:
         return bool(dictionary_keyword(tag))
     except KeyError:
         return False
 
 
-def copied(pair: Pair):
-    return _complaint(_changed(pair, names=False))
+def copied_elements(pair: Pair) -> str | None:
+    """D-03: Data Elements that are copied have the bytes of the source."""
+    return _violation(_changed(pair, names=False))
 
 
-def names(pair: Pair):
-    return _complaint(_changed(pair, names=True))
+def person_names(pair: Pair) -> str | None:
+    """D-43: Specific Character Set and Person Names have the bytes of the source."""
+    return _violation(_changed(pair, names=True))
 
 
-RULES = {"D-03": copied, "D-43": names}
+RULES = {"D-03": copied_elements, "D-43": person_names}
+
+
+__getattr__ = renamed(__name__, copied="copied_elements", names="person_names")

@@ -1,13 +1,14 @@
-"""What a derived image was made from, how, and by whom (D-12 to D-18)."""
+"""Records the derivation: source, method and equipment (D-12 to D-18)."""
 
 import copy
 import datetime
+from collections.abc import MutableSequence
 
 import pydicom
 from pydicom import Sequence
 
 from tfmisr.edge.derived import texts, verbatim
-from tfmisr.edge.derived.admission import ENHANCED
+from tfmisr.edge.derived.eligibility import ENHANCED
 from tfmisr.edge.derived.identity import local_time
 from tfmisr.edge.derived.product import Product
 from tfmisr.edge.element_values import label
@@ -21,11 +22,17 @@ _EQUIPMENT = (
     "DeviceSerialNumber",
     "SoftwareVersions",
 )
-_OF_THE_SCANNER = ("DeviceSerialNumber", "StationName", "DeviceUID", "UDISequence", "GantryID")
+_SCANNER_ATTRIBUTES = ("DeviceSerialNumber", "StationName", "DeviceUID", "UDISequence", "GantryID")
 
 
-def record(target: pydicom.Dataset, product: Product, when: datetime.datetime) -> None:
-    """Writes the derivation; `target` must still have the UIDs and the equipment of the source."""
+def record(target: verbatim.Verbatim, product: Product, when: datetime.datetime) -> None:
+    """Writes the Attributes of the derivation.
+
+    Args:
+        target: Copy of the source, changed in place; it must still have the UIDs and the equipment of the source.
+        product: The producer.
+        when: Time of processing, with a time zone.
+    """
     if target.SOPClassUID in ENHANCED:
         _record_frames(target, product)
     else:
@@ -34,7 +41,7 @@ def record(target: pydicom.Dataset, product: Product, when: datetime.datetime) -
         _append_source(target, _source_image(target))
     _contribute(target, product, when)
     if not product.keep_manufacturer:
-        _take_over_equipment(target, product)
+        _replace_equipment(target, product)
     if product.research:
         target.ContentQualification = "RESEARCH"
 
@@ -46,36 +53,36 @@ def code(value: str, meaning: str) -> Sequence:
     return Sequence([item])
 
 
-def _add_code(holder):
-    """Appends to the codes that the source has of its own derivation (D-12)."""
+def _add_code(holder: pydicom.Dataset) -> None:
+    """Appends the code to those of the source's own derivation (D-12)."""
     # CID 7203 has no code for super-resolution.
     earlier = [item for item in holder.get("DerivationCodeSequence") or () if item.get("CodeValue") != "113085"]
     holder.DerivationCodeSequence = Sequence([*earlier, *code("113085", "Spatial resampling")])
 
 
-def _source_image(target, frame=None):
+def _source_image(target: pydicom.Dataset, frame: int | None = None) -> pydicom.Dataset:
     item = pydicom.Dataset()
     item.ReferencedSOPClassUID = target.SOPClassUID
     item.ReferencedSOPInstanceUID = target.SOPInstanceUID
     if frame is not None:
         item.ReferencedFrameNumber = frame
     item.PurposeOfReferenceCodeSequence = code("121322", "Source image for image processing operation")
-    # The definition names magnification as NO: the pixels of one are not those of the other (D-15).
+    # By the definition of NO, which names magnification: pixels do not correspond one to one (D-15).
     item.SpatialLocationsPreserved = "NO"
     return item
 
 
-def _append_source(holder, item):
+def _append_source(holder: pydicom.Dataset, item: pydicom.Dataset) -> None:
     holder.SourceImageSequence = Sequence([*(holder.get("SourceImageSequence") or ()), item])
 
 
-def _record_frames(target, product):
-    """Writes the Derivation Image Functional Group of each frame (C.7.6.16.2.6), and a label at the top."""
+def _record_frames(target: verbatim.Verbatim, product: Product) -> None:
+    """Writes the Derivation Image Functional Group of each frame (C.7.6.16.2.6), and Image Comments."""
     shared = (target.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     history = shared.pop("DerivationImageSequence", None)
     frames = target.get("PerFrameFunctionalGroupsSequence") or ()
     if len(frames) != int(target.get("NumberOfFrames") or 0):
-        raise InputError(f"{label('PerFrameFunctionalGroupsSequence')} must have one item for each frame")
+        raise InputError(f"{label('PerFrameFunctionalGroupsSequence')} must have one Item per frame")
     for number, group in enumerate(frames, start=1):
         earlier = copy.deepcopy(history.value) if history else group.get("DerivationImageSequence") or ()
         item = pydicom.Dataset()
@@ -87,8 +94,8 @@ def _record_frames(target, product):
     texts.append(target, "ImageComments", "LT", f" {product.description}", 10240)
 
 
-def _list_source(target):
-    """Lists the source of the frames at the top, where Enhanced objects must have all they refer to (C.8.15.2)."""
+def _list_source(target: pydicom.Dataset) -> None:
+    """Adds the source to Source Image Evidence Sequence, which lists all references of Enhanced images (C.8.15.2)."""
     item = pydicom.Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = target.SOPClassUID, target.SOPInstanceUID
     studies = target.setdefault("SourceImageEvidenceSequence", Sequence()).value
@@ -98,8 +105,8 @@ def _list_source(target):
     instances.setdefault("ReferencedSOPSequence", Sequence()).value.append(item)
 
 
-def _item_of(items, keyword, value):
-    """Returns the item in which `keyword` is `value`; appends one where there is none."""
+def _item_of(items: MutableSequence[pydicom.Dataset], keyword: str, value: str) -> pydicom.Dataset:
+    """Returns the Item in which `keyword` has the value; appends one if there is none."""
     for item in items:
         if item.get(keyword) == value:
             return item
@@ -108,9 +115,9 @@ def _item_of(items, keyword, value):
     return items[-1]
 
 
-def _contribute(target, product, when):
-    """Appends the scanner and the software to those who contributed before (D-16)."""
-    scanner = verbatim.item_in(target)
+def _contribute(target: pydicom.Dataset, product: Product, when: datetime.datetime) -> None:
+    """Appends the scanner and the software to Contributing Equipment Sequence (D-16)."""
+    scanner = verbatim.new_item(target)
     for keyword in _EQUIPMENT:
         if target.get(keyword):
             scanner[keyword] = target.get_item(keyword)
@@ -118,32 +125,34 @@ def _contribute(target, product, when):
         scanner.Manufacturer = "UNKNOWN"
     scanner.PurposeOfReferenceCodeSequence = code("109101", "Acquisition Equipment")
     software = pydicom.Dataset()
-    _sign(software, product)
+    _write_equipment(software, product)
     software.PurposeOfReferenceCodeSequence = code("109102", "Processing Equipment")
     software.ContributionDateTime = local_time(target, when).strftime("%Y%m%d%H%M%S.%f%z")
     software.ContributionDescription = product.description
     earlier = list(target.get("ContributingEquipmentSequence") or ())
-    if any(_purpose(item) == "109101" for item in earlier):
-        scanner = None  # the General Equipment of a derived source is not the scanner
-    new = [scanner, software] if scanner is not None else [software]
-    target.ContributingEquipmentSequence = Sequence([*earlier, *new])
+    # The General Equipment of a derived source is not the scanner.
+    is_derived = any(_purpose(item) == "109101" for item in earlier)
+    target.ContributingEquipmentSequence = Sequence([*earlier, *([] if is_derived else [scanner]), software])
 
 
-def _purpose(item):
+def _purpose(item: pydicom.Dataset) -> str | None:
     codes = item.get("PurposeOfReferenceCodeSequence") or [pydicom.Dataset()]
     return codes[0].get("CodeValue")
 
 
-def _sign(holder, product):
+def _write_equipment(holder: pydicom.Dataset, product: Product) -> None:
     holder.Manufacturer = product.manufacturer
     holder.ManufacturerModelName = f"{product.name} {product.model}"
     holder.SoftwareVersions = product.version
 
 
-def _take_over_equipment(target, product):
-    """General Equipment (C.7.5.1) names who made this series; the scanner stands in D-16 (D-17)."""
-    for keyword in _OF_THE_SCANNER:
+def _replace_equipment(target: pydicom.Dataset, product: Product) -> None:
+    """Replaces the General Equipment Module (C.7.5.1), which describes the equipment of this series (D-17).
+
+    The scanner is described in Contributing Equipment Sequence (D-16).
+    """
+    for keyword in _SCANNER_ATTRIBUTES:
         target.pop(keyword, None)
-    _sign(target, product)
-    if target.SOPClassUID in ENHANCED:  # Type 1 there (C.7.5.2); weights are what tells one of us from another
+    _write_equipment(target, product)
+    if target.SOPClassUID in ENHANCED:  # Type 1 there (C.7.5.2); the weights identify the device
         target.DeviceSerialNumber = product.weights_sha256[:16] or product.version

@@ -1,24 +1,32 @@
-"""Where the pixels of a derived image lie (D-20 to D-29).
+"""Updates the Attributes that describe the geometry of a derived image (D-20 to D-29).
 
-A grid maps coordinates along one axis of the source, counted from 0 at the centre of the first pixel, to those of the
-result. Its convention is a property of the model that made the pixels (D-25).
+A grid maps coordinates along one axis of the source, 0 at the center of the first pixel, to those of the result. Its
+convention is a property of the model that upscaled the pixels (D-25).
 """
 
 import dataclasses
 import math
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import numpy as np
 import pydicom
 from pydicom.valuerep import DSfloat
 
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.derived.product import Product
 from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 
+# Macros of the functional groups that place the plane of a frame (C.7.6.16.2).
+_PLANE_MACROS = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
+
+Coordinate = TypeVar("Coordinate", float, np.ndarray)
+
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """One axis: `length` pixels become `scale` times as many."""
+    """The sampling grid of one axis, with `length` pixels in the source and `scale` times as many in the result."""
 
     length: int
     scale: int
@@ -26,63 +34,72 @@ class Grid:
 
     @property
     def step(self) -> float:
-        """Distance of two new pixels, in old ones."""
+        """Distance between pixels of the result, in pixels of the source."""
         if self.convention == "align_corners" and self.length > 1:
             return (self.length - 1) / (self.scale * self.length - 1)
         return 1 / self.scale
 
     @property
     def start(self) -> float:
-        """Old coordinate of the first new pixel."""
+        """Source coordinate of the first pixel of the result."""
         return (self.step - 1) / 2 if self.convention == "half_pixel" else 0.0
 
-    def new(self, old: float) -> float:
-        """Returns the new coordinate of an old one."""
-        return (old - self.start) / self.step
+    def to_result(self, coordinate: Coordinate) -> Coordinate:
+        """Returns the result coordinate of a source coordinate."""
+        return (coordinate - self.start) / self.step
 
-    def old(self) -> np.ndarray:
-        """Returns the old coordinates of all new pixels."""
+    def source_coordinates(self) -> np.ndarray:
+        """Returns the source coordinates of all pixels of the result."""
         return self.start + np.arange(self.length * self.scale) * self.step
 
-    def nearest(self) -> np.ndarray:
-        """Returns the old pixel that each new one is in, or next to."""
-        return np.clip(np.floor(self.old() + 0.5).astype(np.intp), 0, self.length - 1)
+    def nearest_source_pixels(self) -> np.ndarray:
+        """Returns the index of the nearest source pixel for each pixel of the result."""
+        return np.clip(np.floor(self.source_coordinates() + 0.5).astype(np.intp), 0, self.length - 1)
 
 
 def grids(ds: pydicom.Dataset, product: Product) -> tuple[Grid, Grid]:
-    """Returns the grids along a column, over the rows, and along a row."""
-    return tuple(Grid(int(n), product.scale, product.convention) for n in (ds.Rows, ds.Columns))
+    """Returns the grids of the row index and of the column index."""
+    rows, columns = (Grid(int(n), product.scale, product.convention) for n in (ds.Rows, ds.Columns))
+    return rows, columns
 
 
-def relocate(target: pydicom.Dataset, product: Product) -> None:
-    """Changes all that tells where pixels are; `target` must still have the Rows and Columns of the source."""
+def update_geometry(target: pydicom.Dataset, product: Product) -> None:
+    """Updates all Attributes that locate pixels.
+
+    Args:
+        target: Copy of the source, changed in place; it must still have the Rows and Columns of the source.
+        product: Scale and convention.
+
+    Raises:
+        InputError: Attributes of the geometry are inconsistent.
+    """
     axes = grids(target, product)
-    _move_plane(target, target, target, axes)
+    _update_plane(target, target, target, axes)
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         _divide_spacing(target, keyword, axes)
-    _relocate_frames(target, axes)
-    _move_edges(target, axes)
+    _update_frames(target, axes)
+    _update_edges(target, axes)
     for region in target.get("SequenceOfUltrasoundRegions") or ():
-        _move_region(region, axes)
+        _update_region(region, axes)
     for item in target.get("MaskSubtractionSequence") or ():
-        _scale_shift(item, axes)
+        _update_mask_shift(item, axes)
     target.Rows, target.Columns = (axis.length * axis.scale for axis in axes)
 
 
-def _scale_shift(item, axes):
-    """Mask Sub-pixel Shift of subtraction angiography (C.7.6.10), in pixels: down, right."""
+def _update_mask_shift(item: pydicom.Dataset, axes: tuple[Grid, Grid]) -> None:
+    """Updates Mask Sub-pixel Shift of subtraction angiography (C.7.6.10), in pixels: vertical, horizontal."""
     shift = item.get("MaskSubPixelShift")
     if shift is not None and len(shift):
         item.MaskSubPixelShift = [float(v) / axis.step for v, axis in zip(shift, axes, strict=True)]
 
 
-def _decimal(values):
-    # pydicom writes 1/3 with 18 characters unless it is told to keep to the 16 of a Decimal String.
+def _decimal(values: Iterable[float]) -> list[DSfloat]:
+    # Without auto_format pydicom writes 1/3 with 18 characters; a Decimal String has at most 16.
     return [DSfloat(value, auto_format=True) for value in values]
 
 
-def _divide_spacing(holder, keyword, axes):
-    """Spacings of the image's own pixels, at the patient, the detector or the film (D-21, D-22): row, column."""
+def _divide_spacing(holder: pydicom.Dataset, keyword: str, axes: tuple[Grid, Grid]) -> None:
+    """Divides a spacing of pixels at the patient, detector or film (D-21, D-22): between rows, between columns."""
     values = holder.get(keyword)
     if values is None or len(values) == 0:
         return
@@ -91,8 +108,10 @@ def _divide_spacing(holder, keyword, axes):
     setattr(holder, keyword, _decimal(float(v) * axis.step for v, axis in zip(values, axes, strict=True)))
 
 
-def _move_plane(position, orientation, measures, axes):
-    """Image Position (Patient) is the centre of the first pixel, which is a smaller one now (D-24)."""
+def _update_plane(
+    position: pydicom.Dataset, orientation: pydicom.Dataset, measures: pydicom.Dataset, axes: tuple[Grid, Grid]
+) -> None:
+    """Moves Image Position (Patient) to the center of the first pixel of the result (D-24)."""
     if not position.get("ImagePositionPatient"):
         return
     spacings = [float(v) for v in measures.get("PixelSpacing") or ()]
@@ -100,90 +119,103 @@ def _move_plane(position, orientation, measures, axes):
     if len(spacings) != 2 or len(cosines) != 6 or not np.isfinite(cosines).all():
         needed = f"{label('ImageOrientationPatient')} and {label('PixelSpacing')}"
         raise InputError(f"{label('ImagePositionPatient')} of a frame needs its {needed}")
-    # The first three cosines point along a row, where columns follow one another.
+    # The first three cosines are the direction of a row, along which the column index increases.
     shift = axes[1].start * spacings[1] * cosines[:3] + axes[0].start * spacings[0] * cosines[3:]
     position.ImagePositionPatient = _decimal(np.array(position.ImagePositionPatient, float) + shift)
 
 
-def _relocate_frames(target, axes):
-    """Does the same in functional groups, shared or of a frame (D-28); positions first, they need the old spacing."""
+def _update_frames(target: pydicom.Dataset, axes: tuple[Grid, Grid]) -> None:
+    """Updates shared and per-frame functional groups (D-28); positions first, since they depend on the old spacing."""
     shared = (target.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     frames = target.get("PerFrameFunctionalGroupsSequence") or ()
-    parts = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
     if "PlanePositionSequence" in shared:
-        if any(part in group for group in frames for part in parts):
-            names = [label(part) for part in parts]
-            raise InputError(f"{names[0]} of all frames together needs {names[1]} and {names[2]} of all together")
-        _move_plane(*(_macro(shared, shared, part) for part in parts), axes)
+        if any(part in group for group in frames for part in _PLANE_MACROS):
+            names = [label(part) for part in _PLANE_MACROS]
+            raise InputError(f"{names[0]} in the shared functional groups needs {names[1]} and {names[2]} there too")
+        _update_plane(*_plane_macros(shared, shared), axes)
     for group in frames:
         if "PlanePositionSequence" in group:
-            _move_plane(*(_macro(group, shared, part) for part in parts), axes)
+            _update_plane(*_plane_macros(group, shared), axes)
     for group in (shared, *frames):
         for item in group.get("PixelMeasuresSequence") or ():
             _divide_spacing(item, "PixelSpacing", axes)
 
 
-def _macro(group, shared, keyword):
-    return (group.get(keyword) or shared.get(keyword) or [pydicom.Dataset()])[0]
+def _plane_macros(
+    group: pydicom.Dataset, shared: pydicom.Dataset
+) -> tuple[pydicom.Dataset, pydicom.Dataset, pydicom.Dataset]:
+    """Returns the items with position, orientation and pixel measures that apply to a frame."""
+    empty = [pydicom.Dataset()]
+    position, orientation, measures = (
+        (group.get(keyword) or shared.get(keyword) or empty)[0] for keyword in _PLANE_MACROS
+    )
+    return position, orientation, measures
 
 
-def _first_edge(value, axis):
-    """Returns the first new pixel, counted from 1, of an old one."""
-    return _round(axis.new(value - 1 - 0.5) + 0.5) + 1
+def _first_edge(value: float, axis: Grid) -> int:
+    """Returns the first pixel of the result within a source pixel; both are counted from 1."""
+    return _round(axis.to_result(value - 1 - 0.5) + 0.5) + 1
 
 
-def _last_edge(value, axis):
-    return _round(axis.new(value - 1 + 0.5) - 0.5) + 1
+def _last_edge(value: float, axis: Grid) -> int:
+    """Returns the last pixel of the result within a source pixel; both are counted from 1."""
+    return _round(axis.to_result(value - 1 + 0.5) - 0.5) + 1
 
 
-def _centre(value, axis):
-    return _round(axis.new(value - 1)) + 1
+def _center(value: float, axis: Grid) -> int:
+    return _round(axis.to_result(value - 1)) + 1
 
 
-def _round(value):
+def _round(value: float) -> int:
     return math.floor(value + 0.5)
 
 
-def _move_edges(target, axes):
-    """Shutters and collimators, in pixels counted from 1 (C.7.6.11, C.8.7.3; D-29)."""
+def _update_edges(target: pydicom.Dataset, axes: tuple[Grid, Grid]) -> None:
+    """Updates shutters and collimators, in pixels counted from 1 (C.7.6.11, C.8.7.3; D-29)."""
     rows, columns = axes
     for name in ("Shutter", "Collimator"):
-        _change(target, f"{name}LeftVerticalEdge", lambda v: _first_edge(v, columns))
-        _change(target, f"{name}RightVerticalEdge", lambda v: _last_edge(v, columns))
-        _change(target, f"{name}UpperHorizontalEdge", lambda v: _first_edge(v, rows))
-        _change(target, f"{name}LowerHorizontalEdge", lambda v: _last_edge(v, rows))
-        _change(target, f"RadiusOfCircular{name}", lambda v: _round(v / columns.step))
+        _update(target, f"{name}LeftVerticalEdge", lambda v: _first_edge(v, columns))
+        _update(target, f"{name}RightVerticalEdge", lambda v: _last_edge(v, columns))
+        _update(target, f"{name}UpperHorizontalEdge", lambda v: _first_edge(v, rows))
+        _update(target, f"{name}LowerHorizontalEdge", lambda v: _last_edge(v, rows))
+        _update(target, f"RadiusOfCircular{name}", lambda v: _round(v / columns.step))
         for keyword in (f"CenterOfCircular{name}", f"VerticesOfThePolygonal{name}"):
             points = target.get(keyword)
             if points is not None and len(points):
-                new = [_centre(int(v), axes[i % 2]) for i, v in enumerate(points)]
-                setattr(target, keyword, new)
+                setattr(target, keyword, [_center(int(v), axes[i % 2]) for i, v in enumerate(points)])
 
 
-def _change(holder, keyword, function):
+def _update(holder: pydicom.Dataset, keyword: str, function: Callable[[int], int]) -> None:
     value = holder.get(keyword)
     if value is not None and value != "":
         setattr(holder, keyword, function(int(value)))
 
 
-def _move_region(region, axes):
-    """US Region Calibration (C.8.5.5): the region in pixels from 0, what is inside counted from its corner."""
+def _update_region(region: pydicom.Dataset, axes: tuple[Grid, Grid]) -> None:
+    """Updates US Region Calibration (C.8.5.5): the region in pixels from 0, points in it relative to its corner."""
     for letter, axis in (("Y", axes[0]), ("X", axes[1])):
-        _change(region, f"RegionLocationMin{letter}0", lambda v, axis=axis: _first_edge(v + 1, axis) - 1)
-        _change(region, f"RegionLocationMax{letter}1", lambda v, axis=axis: _last_edge(v + 1, axis) - 1)
-        old = region.get(f"PhysicalDelta{letter}")
-        if old is not None:
-            setattr(region, f"PhysicalDelta{letter}", float(old) * axis.step)
-        _move_reference(region, letter, axis, old)
-        for keyword in (f"DopplerSampleVolume{letter}Position", f"TMLinePosition{letter}0", f"TMLinePosition{letter}1"):
-            _change(region, keyword, lambda v, s=axis.scale: s * v + round((s - 1) / 2))
+        _update_region_along(region, letter, axis)
 
 
-def _move_reference(region, letter, axis, old):
-    """The reference pixel is whole, its exact place may lie between two: its physical value makes up for it."""
+def _update_region_along(region: pydicom.Dataset, letter: str, axis: Grid) -> None:
+    _update(region, f"RegionLocationMin{letter}0", lambda v: _first_edge(v + 1, axis) - 1)
+    _update(region, f"RegionLocationMax{letter}1", lambda v: _last_edge(v + 1, axis) - 1)
+    old = region.get(f"PhysicalDelta{letter}")
+    if old is not None:
+        setattr(region, f"PhysicalDelta{letter}", float(old) * axis.step)
+    _update_reference(region, letter, axis, old)
+    for keyword in (f"DopplerSampleVolume{letter}Position", f"TMLinePosition{letter}0", f"TMLinePosition{letter}1"):
+        _update(region, keyword, lambda v: axis.scale * v + round((axis.scale - 1) / 2))
+
+
+def _update_reference(region: pydicom.Dataset, letter: str, axis: Grid, old: float | None) -> None:
+    """Updates the reference pixel, an integer; its physical value compensates for the rounding."""
     keyword, value = f"ReferencePixel{letter}0", f"ReferencePixelPhysicalValue{letter}"
     rounded = round((axis.scale - 1) / 2)
-    _change(region, keyword, lambda v: axis.scale * v + rounded)
+    _update(region, keyword, lambda v: axis.scale * v + rounded)
     if region.get(keyword) is not None and region.get(value) is not None and old is not None:
-        off = rounded - (axis.scale - 1) / 2
-        setattr(region, value, float(region[value].value) + off * float(old) / axis.scale)
+        error = rounded - (axis.scale - 1) / 2
+        setattr(region, value, float(region[value].value) + error * float(old) / axis.scale)
+
+
+__getattr__ = renamed(__name__, relocate="update_geometry")

@@ -1,4 +1,4 @@
-"""Who a derived image is: its UIDs, its series, its dates, its Image Type (D-01 to D-06, D-10, D-11)."""
+"""Writes UIDs, series, dates and Image Type of a derived image (D-01 to D-06, D-10, D-11)."""
 
 import datetime
 import uuid
@@ -7,30 +7,31 @@ import pydicom
 from pydicom.uid import UID, PositronEmissionTomographyImageStorage, generate_uid
 
 from tfmisr.edge import element_values
-from tfmisr.edge.derived import texts
-from tfmisr.edge.derived.admission import ENHANCED, FLUOROSCOPY, ULTRASOUND
+from tfmisr.edge.deprecation import renamed
+from tfmisr.edge.derived import texts, verbatim
+from tfmisr.edge.derived.eligibility import ENHANCED, FLUOROSCOPY, ULTRASOUND
 from tfmisr.edge.derived.product import NAMESPACE, Product
 
 
 def identify(
-    target: pydicom.Dataset, product: Product, when: datetime.datetime, begun: datetime.datetime | None
+    target: verbatim.Verbatim, product: Product, when: datetime.datetime, series_start: datetime.datetime | None
 ) -> None:
-    """Gives the copy of a source the identity of the derived instance.
+    """Writes the identity of the derived SOP Instance.
 
-    Attributes of patient, study, frame of reference and acquisition are left as they are (D-03).
+    Attributes of patient, study, frame of reference and acquisition are not changed (D-03).
 
     Args:
-        target: A copy of the source, changed in place.
-        product: Decides the UIDs together with those of the source.
+        target: Copy of the source, changed in place.
+        product: Determines the UIDs together with those of the source.
         when: Time of processing, with a time zone.
-        begun: Time when the processing of the series began; `None` if that is not known.
+        series_start: Time when processing of the series started; `None` if unknown.
     """
     source = target.SOPInstanceUID, target.SeriesInstanceUID
-    target.SOPInstanceUID = new_uid(product, "instance", *source, *filter(None, [product.intensities]))
-    target.SeriesInstanceUID = new_uid(product, "series", source[1])
+    target.SOPInstanceUID = derived_uid(product, "instance", *source, *filter(None, [product.intensities]))
+    target.SeriesInstanceUID = derived_uid(product, "series", source[1])
     target.SeriesNumber = int(target.get("SeriesNumber") or 0) + product.series_number_offset
     texts.append(target, "SeriesDescription", "LO", product.label, 64)
-    for event, time in {"InstanceCreation": when, "Content": when, "Series": begun}.items():
+    for event, time in {"InstanceCreation": when, "Content": when, "Series": series_start}.items():
         _date(target, event, time)
     if target.SOPClassUID in ENHANCED:
         _enhanced_type(target)
@@ -38,10 +39,12 @@ def identify(
         target.ImageType = _image_type(target, product)
 
 
-def new_uid(product: Product, *parts: str) -> UID:
-    """Returns a UID that is the same for the same product and parts, and for no others (D-02, D-04).
+def derived_uid(product: Product, *parts: str) -> UID:
+    """Returns a UID that is a hash of the product and the parts (D-02, D-04).
 
-    `pydicom.uid.generate_uid` is random where it is given no prefix.
+    Args:
+        product: The producer; its `key` is part of the hash.
+        *parts: Such as the UID of the source.
     """
     names = [product.key, *map(str, parts)]
     if product.uid_root == "2.25":
@@ -49,8 +52,8 @@ def new_uid(product: Product, *parts: str) -> UID:
     return generate_uid(prefix=f"{product.uid_root}.", entropy_srcs=names)
 
 
-def _date(target, event, when):
-    """Writes or, without `when`, removes a date and time; those of the acquisition stay (D-06)."""
+def _date(target: pydicom.Dataset, event: str, when: datetime.datetime | None) -> None:
+    """Writes a date and time, or removes them if `when` is `None`; those of the acquisition are kept (D-06)."""
     target.pop(f"{event}Date", None)
     target.pop(f"{event}Time", None)
     if when is not None:
@@ -60,29 +63,29 @@ def _date(target, event, when):
 
 
 def local_time(target: pydicom.Dataset, when: datetime.datetime) -> datetime.datetime:
-    """Returns `when` in the time zone of Timezone Offset From UTC (0008,0201), which all times share (C.12.1)."""
+    """Returns `when` in the time zone of Timezone Offset From UTC (0008,0201), which applies to all times (C.12.1)."""
     return when.astimezone(element_values.time_zone(target))
 
 
-def _image_type(target, product):
-    """Returns DERIVED, SECONDARY, value 3 of the source, and the marker behind all other values (D-10, D-11).
+def _image_type(target: pydicom.Dataset, product: Product) -> list[str]:
+    """Returns DERIVED, SECONDARY, value 3 of the source, and the marker after all other values (D-10, D-11).
 
-    PET knows PRIMARY alone (C.8.9.4.1.1). XA and RF images tell in value 3 whether they are one of two planes, and
-    must not leave it empty (C.8.7.1.1.1): where the source does not tell, there is no place for the marker.
+    PET allows only PRIMARY (C.8.9.4.1.1). Value 3 of XA and RF images states single plane or biplane, and must not be
+    empty (C.8.7.1.1.1): where the source lacks it, the marker is omitted.
     """
     types = target.get("ImageType") or []
     types = [types] if isinstance(types, str) else list(types)
     rest = [value for value in types[2:] if value != product.marker] or [""]
     if target.SOPClassUID in ULTRASOUND and len(rest) < 2:
-        rest += [""]  # value 4 tells the kind of ultrasound (C.8.5.6.1.1)
+        rest += [""]  # value 4 is the type of ultrasound image (C.8.5.6.1.1)
     second = "PRIMARY" if target.SOPClassUID == PositronEmissionTomographyImageStorage else "SECONDARY"
     if target.SOPClassUID in FLUOROSCOPY and rest == [""]:
         return ["DERIVED", second]
     return ["DERIVED", second, *rest, product.marker]
 
 
-def _enhanced_type(target):
-    """Image Type and every Frame Type have four values; the second is PRIMARY, whatever is derived (C.8.16.1)."""
+def _enhanced_type(target: pydicom.Dataset) -> None:
+    """Writes the four values of Image Type and each Frame Type; the second is always PRIMARY (C.8.16.1)."""
     holders = [(target, "ImageType")]
     for group in functional_groups(target):
         for keyword in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence"):
@@ -94,6 +97,9 @@ def _enhanced_type(target):
 
 
 def functional_groups(ds: pydicom.Dataset) -> list[pydicom.Dataset]:
-    """Returns the shared functional group, then those of the frames (C.7.6.16)."""
+    """Returns the Items of the shared functional groups, then those of the frames (C.7.6.16)."""
     shared = ds.get("SharedFunctionalGroupsSequence") or []
     return [*shared, *(ds.get("PerFrameFunctionalGroupsSequence") or [])]
+
+
+__getattr__ = renamed(__name__, new_uid="derived_uid")

@@ -1,10 +1,11 @@
-"""What makes a derived image: the software, its network, and what the user has chosen."""
+"""The producer of a derived image: software, model and user options."""
 
 import dataclasses
 import hashlib
 import re
 import string
 import uuid
+from collections.abc import Iterable
 
 from pydicom import uid
 
@@ -20,43 +21,43 @@ LOSSLESS = {
     "jpeg_2000": uid.JPEG2000Lossless,
 }
 
-# What changes neither the pixels nor the attributes is no part of an instance's identity.
-# The intensities of one slice are no part of that of its series.
+# Options that change neither pixels nor Attributes are not part of the identity of an instance, nor are the
+# intensities of one slice part of the identity of its series.
 _NOT_IN_KEY = ("intensities", "lossless", "burned_in", "force", "mean_limit", "p99_limit")
 
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """The producer of derived images, and how it is to make them.
+    """The producer of derived images and its options.
 
     Attributes:
-        name: Of the software, at most 16 characters.
-        version: Of the software, at most 16 characters.
-        model: Name of the network or the interpolation, at most 47 characters.
-        weights_sha256: Digest of the weights in hexadecimal digits; empty for an interpolation.
+        name: Name of the software, at most 16 characters.
+        version: Version of the software, at most 16 characters.
+        model: Name of the network or interpolation, at most 47 characters.
+        weights_sha256: SHA-256 of the weights in hexadecimal digits; empty for an interpolation.
         scale: Upsampling factor.
-        convention: Where the pixels of the result lie (D-25), a property of the model: `half_pixel` (the edges of
-            the image stay), `top_left` (the centre of the first pixel stays, spacing is divided by the scale) or
-            `align_corners` (the centres of the outermost pixels stay).
+        convention: Sampling grid of the result (D-25), a property of the model: `half_pixel` (the edges of the image
+            are fixed), `top_left` (the center of the first pixel is fixed, spacing is divided by the scale) or
+            `align_corners` (the centers of the outermost pixels are fixed).
         manufacturer: Manufacturer (0008,0070) of the derived image.
-        ai: A network made the pixels, which the series description and the image type then say.
-        runtime: Names the hardware or runtime where that changes pixels (D-02).
-        lossless: Compression of the pixel data: none if empty, `rle`, `jpeg_ls` or `jpeg_2000`.
-        keep_manufacturer: Leave the scanner in the General Equipment Module (D-17).
-        overlays: `drop` or `nearest`, which enlarges them (D-36).
+        ai: Whether a network computed the pixels; stated in Series Description and Image Type.
+        runtime: Name of the hardware or runtime, if it affects pixels (D-02).
+        lossless: Compression of Pixel Data: none if empty, `rle`, `jpeg_ls` or `jpeg_2000`.
+        keep_manufacturer: Keep the scanner in the General Equipment Module (D-17).
+        overlays: `drop`, or `nearest` to upscale them (D-36).
         burned_in: `warn`, `refuse` or `ignore` where text may be part of the pixels (D-39).
         series_number_offset: Added to Series Number (0020,0011) (D-05).
-        force: Upscale what has been upscaled already (D-07).
-        keep_private: Private elements to keep as (group, private creator, last byte of the element), such as
+        force: Upscale images that have already been upscaled (D-07).
+        keep_private: Private Data Elements to keep as (group, private creator, last byte of the element), such as
             (0x2005, "Philips MR Imaging DD 001", 0x0E), the scale slope (D-40).
         uid_root: Root of all new UIDs; 2.25 needs no registration.
         research: Set Content Qualification (0018,9004) to RESEARCH (D-18).
-        mean_limit: Largest difference between the mean of the result and of the source, in stored units (D-31);
-            of images that use more than 12 bits, in 1/4096 of what they use. `None` turns it off.
-        p99_limit: Largest 99th percentile of the difference between the source and the result averaged back to its
-            size, as a part of the source's range from the 1st to the 99th percentile (D-31). `None` turns it off.
-        intensities: Stored values that were 0 and 1 to the network, such as "0 to 2047", where they are those of a
-            series and not the image's own; `derive` fills it in. Part of the instance's identity alone (D-02).
+        mean_limit: Maximum difference between the means of result and source (D-31), in stored values; for images that
+            use more than 12 bits, in 1/4096 of the range used. `None` disables the check.
+        p99_limit: Maximum 99th percentile of the difference between the source and the downsampled result, as a
+            fraction of the source's range from the 1st to the 99th percentile (D-31). `None` disables the check.
+        intensities: Stored values that map to 0 and 1 for the network, such as "0 to 2047", where they are those of a
+            series and not the image's own; set by `derive`. Part of the identity of the instance only (D-02).
     """
 
     name: str
@@ -81,7 +82,7 @@ class Product:
     p99_limit: float | None = 0.2
     intensities: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.scale, int) or not 2 <= self.scale <= 16:
             raise ValueError(f"`scale` must be from 2 to 16. Received: scale={self.scale}")
         for field, limit in {"name": 16, "version": 16, "model": 47, "manufacturer": 64}.items():
@@ -97,18 +98,18 @@ class Product:
 
     @property
     def key(self) -> str:
-        """Digest of all that decides what a derived image holds, apart from its source (D-02)."""
+        """SHA-256 of all fields that determine a derived image, apart from its source (D-02)."""
         fields = {k: v for k, v in dataclasses.asdict(self).items() if k not in _NOT_IN_KEY}
         return hashlib.sha256(repr(sorted(fields.items())).encode()).hexdigest()
 
     @property
     def marker(self) -> str:
-        """Value of Image Type (0008,0008) that names what was done (D-11)."""
+        """Value of Image Type (0008,0008) that states the processing (D-11)."""
         return "AI_SR" if self.ai else "INTERPOLATED"
 
     @property
     def label(self) -> str:
-        """End of Series Description (0008,103E), for people (D-05, D-18)."""
+        """Suffix of Series Description (0008,103E), for readers (D-05, D-18)."""
         return f" SRx{self.scale} AI" if self.ai else f" SRx{self.scale}"
 
     @property
@@ -122,13 +123,13 @@ class Product:
         )
 
 
-def _check_text(field, value, limit):
-    # Plain characters are the same in every Specific Character Set (0008,0005).
+def _check_text(field: str, value: str, limit: int) -> None:
+    # These characters are the same in every Specific Character Set (0008,0005).
     plain = set(string.ascii_letters + string.digits + " ._-+():/")
     if not value or len(value) > limit or set(value) - plain:
         raise ValueError(f"`{field}` must be 1 to {limit} letters, digits or . _ - + ( ) : /. Received: {value!r}")
 
 
-def _check_choice(field, value, choices):
+def _check_choice(field: str, value: str, choices: Iterable[str]) -> None:
     if value not in choices:
         raise ValueError(f"`{field}` must be one of {tuple(choices)}. Received: {field}={value!r}")

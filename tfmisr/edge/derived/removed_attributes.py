@@ -1,12 +1,14 @@
-"""The copy that a derived image starts from: what would be wrong in it stays behind (D-40, D-41, D-29)."""
+"""Copies a Data Set without the Attributes that must be removed on derivation (D-29, D-40, D-41)."""
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
+from pydicom.tag import BaseTag
 
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.derived import verbatim
 from tfmisr.edge.derived.product import Product
 
-# What vouches for the source's bytes, locates them, or tells of its part in a larger whole (D-41).
+# Signatures of the source's bytes, their location, and the source's position in a concatenation or pyramid (D-41).
 _INTEGRITY = (
     "DigitalSignaturesSequence",
     "MACParametersSequence",
@@ -28,8 +30,8 @@ _INTEGRITY = (
     "ConcatenationFrameOffsetNumber",
 )
 
-# What is told of the source's pixels, or in their coordinates, and cannot be recomputed from one instance (D-29, D-33).
-_OF_OLD_PIXELS = (
+# Describe the source's pixels, or use their coordinates, and cannot be recomputed from one instance (D-29, D-33).
+_PIXEL_DEPENDENT = (
     "PixelData",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
@@ -47,37 +49,41 @@ _OF_OLD_PIXELS = (
     "LargestImagePixelValueInPlane",
 )
 
-_DROPPED = frozenset(tag_for_keyword(keyword) for keyword in (*_INTEGRITY, *_OF_OLD_PIXELS))
+_REMOVED = frozenset(tag_for_keyword(keyword) for keyword in (*_INTEGRITY, *_PIXEL_DEPENDENT))
 
 
-def kept(ds: pydicom.Dataset, product: Product) -> verbatim.Verbatim:
-    """Returns a copy of a data set without pixels, private elements and what is listed above.
+def copy_remaining(ds: pydicom.Dataset, product: Product) -> verbatim.Verbatim:
+    """Returns a copy of a Data Set without Pixel Data, private Data Elements and the Attributes listed above.
 
-    Take it before the source is read: what is copied keeps its bytes. Elements that are left out are not even
-    decoded, so that a broken private element hinders nothing.
+    Call it before any value of the source is decoded: copied Data Elements keep their bytes. Removed Data Elements are
+    not decoded, so that broken ones cause no error.
+
+    Args:
+        ds: The source.
+        product: Lists the private Data Elements to keep.
 
     Raises:
-        InputError: An element cannot be copied.
+        InputError: A Data Element cannot be copied.
     """
     private = set(product.keep_private)
-    return verbatim.copied(ds, lambda holder, tag: _is_kept(holder, tag, private))
+    return verbatim.copy_dataset(ds, lambda holder, tag: _is_kept(holder, tag, private))
 
 
-def _is_kept(ds, tag, private):
+def _is_kept(ds: pydicom.Dataset, tag: BaseTag, private: set[tuple[int, str, int]]) -> bool:
     if tag.is_private:
         return _is_listed(ds, tag, private)
-    # Groups 50xx are curves, retired, in pixel coordinates.
-    return not (tag in _DROPPED or tag.element == 0 or tag.group < 8 or 0x5000 <= tag.group < 0x5100)
+    # Groups 50xx are curves (retired), in pixel coordinates.
+    return not (tag in _REMOVED or tag.element == 0 or tag.group < 8 or 0x5000 <= tag.group < 0x5100)
 
 
-def _is_listed(ds, tag, private):
+def _is_listed(ds: pydicom.Dataset, tag: BaseTag, private: set[tuple[int, str, int]]) -> bool:
     if tag.is_private_creator:
         return any(group == tag.group and creator == _text(ds, tag) for group, creator, _ in private)
     creator = pydicom.tag.Tag(tag.group, tag.element >> 8)
     return (tag.group, _text(ds, creator), tag.element & 0xFF) in private
 
 
-def _text(ds, tag):
+def _text(ds: pydicom.Dataset, tag: BaseTag) -> str | None:
     if tag not in ds:
         return None
     value = ds.get_item(tag).value
@@ -85,7 +91,7 @@ def _text(ds, tag):
 
 
 def drop_bitmap_shutter(target: pydicom.Dataset) -> list[str]:
-    """Removes BITMAP, whose overlay is in pixels of the source, from Shutter Shape (0018,1600).
+    """Removes BITMAP from Shutter Shape (0018,1600): its overlay is in pixels of the source.
 
     Returns:
         Remarks on what was removed.
@@ -98,4 +104,7 @@ def drop_bitmap_shutter(target: pydicom.Dataset) -> list[str]:
         target.ShutterShape = rest
     else:
         del target.ShutterShape
-    return ["Shutter Shape (0018,1600) BITMAP is left out: what it covered is visible"]
+    return ["Shutter Shape (0018,1600) BITMAP is removed: the area that it covered is visible"]
+
+
+__getattr__ = renamed(__name__, kept="copy_remaining")
