@@ -39,6 +39,8 @@ MODULES = {
     "tfmisr.edge.derived.hygiene": "tfmisr.edge.derived.removed_attributes",
     "tfmisr.export.degenerate": "tfmisr.export.zero_range",
     "tfmisr.models.cost": "tfmisr.models._cost",
+    "tfmisr.presets.finish": "tfmisr.presets.finetune_mse",
+    "tfmisr.presets.finish_int8": "tfmisr.presets.finetune_int8",
     "tfmisr.report": "tfmisr.evaluation",
     "tfmisr.study": "tfmisr.reader_study",
     "tfmisr.study.statistics.invented": "tfmisr.reader_study.statistics.hallucinated",

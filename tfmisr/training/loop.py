@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import tfmisr
 from tfmisr import cli, degradations
-from tfmisr.config.fields import WITHOUT, Config
+from tfmisr.config.fields import EARLIER_DEFAULTS, Config
 from tfmisr.data import exact_images, pipeline
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write, remove_orphaned_temporaries, write_text
@@ -107,7 +107,7 @@ def is_own(folder: pathlib.Path, config: Config, source, lr_source=None) -> bool
         raise InputError(f"{folder} holds a run without its config.json; choose another --workdir")
     if trained:
         identity = json.loads(json.dumps(config.identity()))
-        _compare(folder, "config.json", identity, {**json.loads(Config().to_json()), **WITHOUT})
+        _compare(folder, "config.json", identity, {**json.loads(Config().to_json()), **EARLIER_DEFAULTS})
         _compare(folder, "environment.json", _inputs(config, source, lr_source), {})
     return trained
 

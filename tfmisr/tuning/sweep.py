@@ -7,7 +7,7 @@ import pathlib
 
 from tfmisr import cli
 from tfmisr.config import compatibility
-from tfmisr.config.fields import WITHOUT, Config
+from tfmisr.config.fields import EARLIER_DEFAULTS, Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
 
@@ -97,9 +97,9 @@ class Sweep:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         found = {**fields, "max_trials": None, "trial_hours": None, "base": self.base.identity()}
         if self.base.initial_weights:
-            from tfmisr.training import initial
+            from tfmisr.config import initial_weights
 
-            found["initial_weights"] = initial.digest(self.base.initial_weights)
+            found["initial_weights"] = initial_weights.digest(self.base.initial_weights)
         return found
 
     @property
@@ -109,15 +109,15 @@ class Sweep:
             return pathlib.Path(self.base.workdir).expanduser()
         found = self.identity()
         # As in a run's key: folders keep their names.
-        found["base"] = {k: v for k, v in found["base"].items() if k not in WITHOUT or v != WITHOUT[k]}
+        found["base"] = {k: v for k, v in found["base"].items() if k not in EARLIER_DEFAULTS or v != EARLIER_DEFAULTS[k]}
         key = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:8]
         return pathlib.Path("runs") / f"tune-{self.base.folder.name.rpartition('-')[0]}-{self.tuner}-{key}"
 
     def as_begun(self, given) -> "Sweep":
         """Returns the sweep, with the fields of runs that were not given as an earlier version began it."""
-        then = dataclasses.replace(self, base=compatibility.earlier(self.base, given, WITHOUT))
+        then = dataclasses.replace(self, base=compatibility.with_earlier_defaults(self.base, given, EARLIER_DEFAULTS))
         has_begun = (then.folder / "oracle" / "oracle.json").is_file()
-        return then if has_begun and compatibility.lacks(then.folder / "sweep.json", WITHOUT, "base") else self
+        return then if has_begun and compatibility.predates(then.folder / "sweep.json", EARLIER_DEFAULTS, "base") else self
 
     def claim(self) -> None:
         """Makes the folder this sweep's, or finds that it is already.
@@ -150,7 +150,7 @@ class Sweep:
         expected = json.loads(json.dumps(self.identity()))
         here = {"initial_weights": None, **expected, **expected["base"]}
         # A field that came after the sweep was made has in it what was done then.
-        there = {**json.loads(json.dumps(Config().identity())), **WITHOUT, **found, **found["base"]}
+        there = {**json.loads(json.dumps(Config().identity())), **EARLIER_DEFAULTS, **found, **found["base"]}
         differing = [key for key in here if key != "base" and there.get(key) != here[key]]
         if differing:
             key = differing[0]
