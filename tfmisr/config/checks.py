@@ -10,12 +10,15 @@ from tfmisr.edge.errors import InputError, check_name, hint
 from tfmisr.losses import expression
 from tfmisr.models import discriminators
 
+if typing.TYPE_CHECKING:
+    from tfmisr.config.fields import Config
+
 _WEIGHTS = ("pixel_weight", "adversarial_weight", "feature_matching_weight", "r1_weight")
 _WEIGHTS += ("feature_adversarial_weight", "cycle_weight", "identity_weight")
 
 
-def check(config) -> None:
-    """Checks the fields of a `tfmisr.config.Config`, each on its own and then together.
+def check(config: "Config") -> None:
+    """Checks the fields of a run, each on its own and then together.
 
     Raises:
         InputError: A value has the wrong type, is out of range, or contradicts another field.

@@ -7,16 +7,20 @@ Where today's default of an added field differs from what the earlier version di
 import dataclasses
 import json
 import pathlib
+import typing
 from collections.abc import Container
 
 from tfmisr.edge.deprecation import renamed
 
+if typing.TYPE_CHECKING:
+    from tfmisr.config.fields import Config
 
-def with_earlier_defaults(config, given: Container[str], earlier_defaults: dict):
+
+def with_earlier_defaults(config: "Config", given: Container[str], earlier_defaults: dict) -> "Config":
     """Returns `config` with the earlier default of each added field that the user did not set.
 
     Args:
-        config: `tfmisr.config.Config`.
+        config: A run.
         given: Names of the fields that the user set.
         earlier_defaults: Added fields and what earlier versions did.
     """
