@@ -146,7 +146,7 @@ def test_an_image_in_two_folders_is_taken_from_the_first_and_counted(tmp_path):
     write_images(tmp_path / "b", {"00000001_000": png(2), "00000001_001": png(3)})
     found = archive.Archive([tmp_path / "b", tmp_path / "a"])
     assert contents(found, TRAIN_VAL) == {"00000001_000": png(2), "00000001_001": png(3)}
-    assert "in more than one place, taken from the first: 1" in found.report()
+    assert "in more than one folder, read from the first: 1" in found.report()
 
 
 def test_an_unpacked_image_comes_before_its_tarball(tmp_path):
@@ -155,7 +155,7 @@ def test_an_unpacked_image_comes_before_its_tarball(tmp_path):
     write_tarball(tmp_path / "images_001.tar.gz", {"00000001_000": png(2), "00000001_001": png(3)})
     found = archive.Archive([tmp_path])
     assert contents(found, TRAIN_VAL) == {"00000001_000": png(1), "00000001_001": png(3)}
-    assert "in more than one place, taken from the first: 1" in found.report()
+    assert "in more than one folder, read from the first: 1" in found.report()
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -266,7 +266,7 @@ def test_a_gray_png_of_any_mode_gives_its_gray_pixels(mode):
     assert np.array_equal(archive.decode(png(77, mode=mode), (1024,)), np.full((1024, 1024), 77))
 
 
-def colour_png(pixel):
+def color_png(pixel):
     file = io.BytesIO()
     image = Image.new("RGBA", (512, 512), (9, 9, 9, 255))
     image.putpixel((500, 500), pixel)
@@ -292,8 +292,8 @@ BROKEN = {
     "a huge header": (header_of(100_000, 100_000), "100000x100000 pixels"),
     "another size": (png(5, 256), "256x256 pixels, not 512x512 or 1024x1024"),
     "16 bit": (png(5, 512, "I;16"), "mode I;16, not 8-bit gray"),
-    "in colour": (colour_png((9, 9, 10, 255)), "in colour"),
-    "see-through": (colour_png((9, 9, 9, 254)), "not opaque"),
+    "in color": (color_png((9, 9, 10, 255)), "in color"),
+    "see-through": (color_png((9, 9, 9, 254)), "not opaque"),
 }
 
 

@@ -121,7 +121,7 @@ def test_unwritable_workdir_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     done = call("tfmisr.fit", "--workdir", tmp_path / "file" / "run")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: expected a folder to write at")
+    assert done.stderr.startswith("error: expected a writable folder at")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_unwritable_workdir_is_one_line(tmp_path):
         (InputError("a\nb"), 2, "error: a b"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(28, "No space left on device", "x.bin"), 2, "no space left on the disk for x.bin: "),
-        (OSError(28, "No space left on device"), 2, "no space left on the disk; free more"),
+        (OSError(28, "No space left on device"), 2, "no space left on the disk; free some"),
         (NotADirectoryError(20, "Not a directory", "x/y"), 2, "expected another path (x/y): Not a directory"),
         (FileExistsError(17, "File exists", "x"), 2, "expected another path (x): File exists"),
         (PermissionError(13, "Permission denied", "x.bin"), 2, "not permitted (x.bin)"),
@@ -161,7 +161,7 @@ def test_a_bug_keeps_its_traceback():
 def test_output_that_cannot_be_a_folder_is_refused_before_the_work_and_nothing_is_made(tmp_path):
     (tmp_path / "file").write_text("")
     for wrong in ("file", "file/deeper/still"):
-        with pytest.raises(InputError, match="expected a folder to write at .*; choose another"):
+        with pytest.raises(InputError, match="expected a writable folder at .*; choose another"):
             cli.check_writable(tmp_path / wrong)
     cli.check_writable(tmp_path / "new" / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -207,7 +207,7 @@ def test_full_disk_is_told_with_the_path_and_what_is_free(tmp_path, capsys, monk
         cli.run(main)
     said = capsys.readouterr().err
     assert exit_.value.code == 2
-    assert said.startswith(f"error: no space left on the disk for {tmp_path / 'x.bin'}: 2.3 MB are free; free more")
+    assert said.startswith(f"error: no space left on the disk for {tmp_path / 'x.bin'}: 2.3 MB are free; free some")
     assert not list(tmp_path.iterdir())
 
 

@@ -93,6 +93,12 @@ def test_preset_is_a_configuration_and_tells_what_it_is(name):
     assert len(importlib.import_module(f"tfmisr.presets.{name}").__doc__) > 60
 
 
+@pytest.mark.parametrize("old,new", [("finish", "finetune_mse"), ("finish_int8", "finetune_int8")])
+def test_old_name_of_a_preset_is_accepted_with_a_warning(old, new, capsys):
+    assert parsed("--preset", old) == parsed("--preset", new)
+    assert capsys.readouterr().err == f"warning: preset {old} is now called {new}\n"
+
+
 def test_presets_hold_the_papers_settings():
     cnn, gan = (config.from_dict(config.preset(name), name) for name in ("paper_cnn", "paper_gan"))
     assert (cnn.loss, cnn.optimizer, cnn.learning_rate, cnn.momentum) == ("mse", "sgd", 0.001, 0.9)

@@ -17,7 +17,7 @@ from tfmisr.edge import images
 from tfmisr.edge.dihedral import apply_dihedral
 from tfmisr.edge.errors import InputError
 from tfmisr.models.discriminators import patch
-from tfmisr.training import cycle, loop, metrics, unpaired
+from tfmisr.training import cycle, metrics, run_directory, unpaired
 
 TINY = {
     **{k: v for k, v in config.preset("cyclegan").items() if k != "epochs"},
@@ -35,7 +35,7 @@ TINY = {
 @pytest.fixture(autouse=True)
 def few_filters(monkeypatch):
     monkeypatch.setattr(patch.build, "__defaults__", (1, 4))
-    monkeypatch.setattr(cycle.degrader, "__defaults__", (1, 4, 1))
+    monkeypatch.setattr(cycle.degradation_model, "__defaults__", (1, 4, 1))
 
 
 def lr_source(folder, side=32, channels=1, count=6):
@@ -114,15 +114,15 @@ def test_one_patient_alone_cannot_be_halved(tmp_path):
         sampler(ArraySource(tmp_path, {"train": smooth_images(1, 32, 0)}))
 
 
-def test_untrained_degrader_is_the_mean_of_each_area():
+def test_untrained_degradation_model_is_the_mean_of_each_area():
     hr = np.random.default_rng(0).random((1, 12, 16, 1), np.float32)
-    lr = cycle.degrader(4)(hr)
+    lr = cycle.degradation_model(4)(hr)
     np.testing.assert_allclose(lr[0, ..., 0], hr.reshape(3, 4, 4, 4).mean((1, 3)), atol=1e-6)
 
 
 @pytest.mark.parametrize("scale", models.SCALES)
-def test_first_convolution_of_the_degrader_is_centred_on_each_area(scale):
-    network = cycle.degrader(scale)
+def test_first_convolution_of_the_degradation_model_is_centered_on_each_area(scale):
+    network = cycle.degradation_model(scale)
     kernel = network.get_layer("reduce_conv").kernel
     inner = keras.Model(network.input, network.get_layer("reduce_conv").output)
     kernel.assign(np.ones(kernel.shape))
@@ -198,7 +198,7 @@ def test_losses_by_hand():
     assert found["identity"] == pytest.approx(0.5, abs=1e-6)
     assert found["adversarial"] == pytest.approx(0.75**2 + 2.0**2)
     assert found["loss"] == pytest.approx(2 * (0.75**2 + 4) + 10 * 0.5 + 5 * 0.5, rel=1e-5)
-    judged = trainer._discriminators_losses((hr, lr), (hr, lr), training=False)
+    judged = trainer._discriminator_losses((hr, lr), (hr, lr), training=False)
     assert float(judged["discriminator"]) == pytest.approx(0.5 * (0.75**2 + 0.25**2) + 0.5 * (4 + 1))
 
 
@@ -240,11 +240,11 @@ def test_two_devices_give_the_state_of_one_pools_included(tmp_path):
 
 def test_other_low_resolution_images_are_another_run(tiny_source, tmp_path):
     chosen = Config(**{**TINY, "steps": 3}, lr_dataset="lr", workdir=str(tmp_path / "run"))
-    loop.claim(chosen.folder, chosen, tiny_source, lr_source(tmp_path / "a"))
+    run_directory.initialize_run_directory(chosen.folder, chosen, tiny_source, lr_source(tmp_path / "a"))
     (chosen.folder / "model.keras").touch()
-    loop.claim(chosen.folder, chosen, tiny_source, lr_source(tmp_path / "b"))
+    run_directory.initialize_run_directory(chosen.folder, chosen, tiny_source, lr_source(tmp_path / "b"))
     with pytest.raises(InputError, match="another configuration: lr_data is"):
-        loop.claim(chosen.folder, chosen, tiny_source, lr_source(tmp_path / "c", count=7))
+        run_directory.initialize_run_directory(chosen.folder, chosen, tiny_source, lr_source(tmp_path / "c", count=7))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_other_low_resolution_images_are_another_run(tiny_source, tmp_path):
         ({"image_pool": 1}, "image_pool must be 0 or at least batch_size. Received: 1"),
         ({"cycle_weight": -1.0}, "cycle_weight must not be negative"),
         ({"discriminator": None, "adversarial_loss": "vanilla"}, "--unpaired needs --discriminator"),
-        ({"feature_discriminator": "srfeat"}, "--feature_discriminator needs pairs"),
+        ({"feature_discriminator": "srfeat"}, "--feature_discriminator needs paired images"),
         ({"unpaired": False, "lr_dataset": "scans"}, "--lr_dataset needs --unpaired, or --preset cyclegan"),
     ],
 )

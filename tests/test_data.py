@@ -60,7 +60,7 @@ def test_leftovers_of_a_killed_preparation_go_after_a_day(tmp_path):
     for folder in (old, new):
         folder.mkdir()
     os.utime(old, (time.time() - 90_000,) * 2)
-    preparation.drop_leftovers(tmp_path / "1.0.0")
+    preparation.remove_incomplete(tmp_path / "1.0.0")
     assert not old.exists()
     assert new.exists()
 

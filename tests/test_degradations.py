@@ -250,7 +250,7 @@ def test_patch_made_from_high_resolution_sees_what_lies_around_it(tmp_path):
     "text,message",
     [
         ("xrays", "degradation must be one of bicubic, ct, mr, oct, real_world, ultrasound, xray"),
-        ("xray(dose=3)", "expected numbers called photons, electronic, mtf_nyquist, log_range. Received: dose"),
+        ("xray(dose=3)", "expected parameters named photons, electronic, mtf_nyquist, log_range. Received: dose"),
         ("xray(photons=many)", "photons must be a number, 0 or more. Received: many"),
         ("xray(photons)", "photons must be a number, 0 or more. Received: nothing"),
         ("xray(photons=nan)", "photons must be a number"),
@@ -269,8 +269,8 @@ def test_mistakes_are_told_in_one_line(text, message):
         degradations.make(2, degradation=text)
 
 
-def test_blur_and_noise_flags_go_with_bicubic_alone():
-    with pytest.raises(InputError, match="go with bicubic alone"):
+def test_blur_and_noise_flags_are_for_bicubic_only():
+    with pytest.raises(InputError, match="are for bicubic only"):
         degradations.make(2, blur_sigma=1.0, degradation="xray")
 
 

@@ -209,7 +209,7 @@ def test_ctrl_c_is_one_line_and_the_command_goes_on_from_there(tmp_path):
     line = next(line for line in process.stdout if line.startswith("going on"))
     process.kill()
     process.communicate()
-    assert line.startswith(f"going on from step {done} of 3000")
+    assert line.startswith(f"resuming from step {done} of 3000")
 
 
 @pytest.mark.large

@@ -438,7 +438,7 @@ def test_weights_of_something_else_are_refused(tiny_source, tmp_path, make, mess
             "one perceptual loss of one layer",
         ),
         ({"lr_dataset": "scans"}, "--lr_dataset needs --unpaired"),
-        ({"unpaired": True}, "--feature_matching_weight needs pairs"),
+        ({"unpaired": True}, "--feature_matching_weight needs paired images"),
     ],
 )
 def test_mistake_is_told_in_one_line(fields, message):

@@ -24,7 +24,7 @@ def gray(height=32, width=32, dtype=np.uint8):
     return RNG.integers(0, np.iinfo(dtype).max, (height, width, 1), dtype, endpoint=True)
 
 
-def colour(height=32, width=32):
+def color(height=32, width=32):
     return RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -185,7 +185,7 @@ def test_another_pattern_makes_another_prepared_dataset(folder, load):
 
 
 def test_a_prepared_dataset_is_opened_without_reading_images(folder, load, monkeypatch):
-    put(folder, "a.png", "b.png", "c.png", pixels=colour())
+    put(folder, "a.png", "b.png", "c.png", pixels=color())
     load()
 
     def forbidden(path):
@@ -204,18 +204,18 @@ def test_equal_channels_make_a_gray_dataset(folder, load):
     assert load().channels == 1
 
 
-def test_equal_channels_among_coloured_images_stay_three(folder, load):
-    put(folder, "a.png", "b.png", pixels=colour())
+def test_equal_channels_among_color_images_stay_three(folder, load):
+    put(folder, "a.png", "b.png", pixels=color())
     put(folder, "c.png", pixels=np.repeat(gray(), 3, axis=2))
     source = load()
     assert source.channels == 3
     assert {e["hr"].shape for e in everything(source).values()} == {(32, 32, 3)}
 
 
-def test_gray_and_colour_together_name_one_of_each(folder, load):
+def test_gray_and_color_together_name_one_of_each(folder, load):
     put(folder, "a_gray.png", "b_gray.png")
-    put(folder, "c_colour.png", pixels=colour())
-    with pytest.raises(InputError, match=r"a_gray\.png is gray, .*c_colour\.png is in colour"):
+    put(folder, "c_color.png", pixels=color())
+    with pytest.raises(InputError, match=r"a_gray\.png is gray, .*c_color\.png is in color"):
         load()
 
 

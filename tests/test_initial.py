@@ -1,4 +1,4 @@
-"""Weights to start from: `.tflite` files, models that come with the package, and small networks that grow."""
+"""Initial weights: `.tflite` files, models that come with the package, and function-preserving deepening (Net2Net)."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from tiny_network import picture, tiny_network, write_tflite
 
 from tfmisr import models, quantization
-from tfmisr.config.fields import Config
+from tfmisr.config import Config, initial_weights
 from tfmisr.edge import card, shipped
 from tfmisr.edge.errors import InputError
 from tfmisr.inference import upscalers
@@ -33,7 +33,7 @@ def test_tflite_file_gives_back_the_weights_it_was_made_of(tmp_path, flavour, to
     for before, after in zip(network.get_weights(), found.get_weights(), strict=True):
         # A step of 8 bits is a 127th of the largest weight of its channel; biases of integers are finer still.
         np.testing.assert_allclose(after, before, rtol=0, atol=tolerance * max(np.abs(before).max(), 1e-9) * 1.01)
-    assert initial.digest(path) == card.read(path)["weights_sha256"]
+    assert initial_weights.digest(path) == card.read(path)["weights_sha256"]
 
 
 @pytest.mark.parametrize("flavour,tolerance", [("float32", 0), ("float16", 1e-3), ("int8", 4e-3)])
@@ -65,14 +65,14 @@ def test_shipped_model_can_be_trained_on_by_its_name(name):
     interpolated = upscalers.load("bicubic")(lr, scale)
     # A file of integers sees 256 levels; what the network adds is the same but for a fifth of it.
     assert np.abs(sr - expected).mean() < 0.2 * np.abs(expected - interpolated).mean()
-    assert initial.digest(name) == card_of["weights_sha256"]
+    assert initial_weights.digest(name) == card_of["weights_sha256"]
 
 
 def test_deeper_network_begins_where_the_smaller_one_stopped():
     keras.utils.set_random_seed(0)
     small, large = tiny_network("plain", num_layers=3), plain(num_layers=9)
     lr = picture(20, 20)[None]
-    initial._grown(large, small)
+    initial._deepen(large, small)
     added = [network.predict(lr, verbose=0) - plain().predict(lr, verbose=0) for network in (small, large)]
     assert np.abs(added[0]).max() > 1e-3
     np.testing.assert_allclose(added[1], added[0], atol=0.4 * np.abs(added[0]).max())
@@ -100,7 +100,7 @@ def test_network_for_another_scale_keeps_the_features_and_begins_as_the_interpol
 )
 def test_network_that_cannot_hold_the_smaller_one_is_refused(tmp_path, target):
     tiny_network("plain", num_layers=3).save(tmp_path / "small.keras")
-    with pytest.raises(InputError, match="or of a smaller one that can grow"):
+    with pytest.raises(InputError, match="or of a shallower one that can be deepened"):
         initial.load(plain(**target), tmp_path / "small.keras")
 
 

@@ -5,7 +5,7 @@ import pytest
 from synthetic import ArraySource
 
 from tfmisr import degradations
-from tfmisr.data import pipeline
+from tfmisr.data import pipeline, pixel_cache
 from tfmisr.edge.dihedral import apply_dihedral
 from tfmisr.edge.errors import InputError
 
@@ -167,7 +167,7 @@ def test_cache_that_another_process_finished_first_is_taken(tiny_source, monkeyp
         yield from examples(split)
 
     monkeypatch.setattr(tiny_source, "examples", overtaken)
-    monkeypatch.setattr(pipeline.os, "getpid", iter(range(1, 100)).__next__)
+    monkeypatch.setattr(pixel_cache.os, "getpid", iter(range(1, 100)).__next__)
     assert len(pipeline.cache_of(tiny_source, "train")) == 12
     assert [path.name for path in (tiny_source.folder / "tfmisr_pixels").iterdir()] == ["train"]
 

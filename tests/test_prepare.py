@@ -221,7 +221,7 @@ def test_a_folder_that_is_the_archive_is_prepared_by_its_path(tmp_path, capsys):
 def test_a_mirror_for_what_is_not_downloaded_is_refused(tmp_path, capsys):
     folder = write_copy(tmp_path / "copy", TRAIN_VAL)
     line = refused(capsys, "chest_xray14", "--manual_dir", folder, "--mirror", "http://127.0.0.1:9")
-    assert "--mirror is for a dataset that is downloaded" in line
+    assert "--mirror is for datasets that are downloaded" in line
 
 
 def test_a_folder_without_the_archive_is_one_line(tmp_path, capsys):

@@ -96,7 +96,7 @@ def test_dataset_and_scores_have_one_full_scale_and_the_protocol_says_so(tmp_pat
     source, found = prepared(folder, tmp_path, **pattern)
     assert [e["max_val"] for e in found] == [2047] * 16
     assert source.full_scale == "series"
-    old, own = prepared(folder, tmp_path, **pattern, begun=[_run(tmp_path, folder, pattern["patient_pattern"])])
+    old, own = prepared(folder, tmp_path, **pattern, resumable=[_run(tmp_path, folder, pattern["patient_pattern"])])
     assert sorted(e["max_val"] for e in own) == [1023] + [2047] * 15
     assert old.full_scale == "" and old.folder != source.folder
     one = _evaluated(tmp_path, folder)

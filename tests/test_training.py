@@ -19,7 +19,7 @@ from training_runs import needs_muon
 from tfmisr import models
 from tfmisr.config.fields import Config
 from tfmisr.edge.errors import InputError
-from tfmisr.training import checkpoints, loop
+from tfmisr.training import checkpoints, loop, run_directory
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CNN = {"model": "cnn5", "scale": 2, "patch_size": 8, "batch_size": 4, "steps": 12, "save_every": 4, "validate_every": 4}
@@ -117,7 +117,7 @@ def test_damaged_last_checkpoint_falls_back_to_the_one_before(tiny_source, tmp_p
 
 def test_run_whose_checkpoints_are_all_damaged_says_so(tiny_source, tmp_path):
     config = Config(**CNN, workdir=str(tmp_path / "run"))
-    loop.claim(config.folder, config, tiny_source)
+    run_directory.initialize_run_directory(config.folder, config, tiny_source)
     (tmp_path / "run" / "checkpoints").mkdir()
     (tmp_path / "run" / "checkpoints" / "step-00000004.npz").write_bytes(b"PK\x03\x04 not a zip")
     with pytest.raises(InputError, match="every checkpoint .* is damaged"):
@@ -141,10 +141,10 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
     from tfmisr.training import callbacks
 
     weight = keras.Variable([1.0, 2.0])
-    saver = callbacks.Checkpoints(tmp_path, callbacks.Clock(4), {"network": [weight]})
+    saver = callbacks.Checkpoints(tmp_path, callbacks.StepCounter(4), {"network": [weight]})
     saver.on_epoch_end(0)
     weight.assign([1.0, np.nan])
-    saver.clock.step = 8
+    saver.counter.step = 8
     with pytest.raises(InputError, match="a weight became NaN or infinite at step 8; the last checkpoint"):
         saver.on_epoch_end(1)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000004.npz"]
@@ -207,7 +207,7 @@ def test_run_without_a_train_split_says_what_is_needed(tmp_path):
     from synthetic import ArraySource, smooth_images
 
     source = ArraySource(tmp_path, {"test": smooth_images(1, 64, 0)})
-    with pytest.raises(InputError, match="expected a train split in arrays, found test alone"):
+    with pytest.raises(InputError, match="expected a train split in arrays, found only test"):
         loop.train(Config(**CNN, workdir=str(tmp_path / "run")), source)
 
 

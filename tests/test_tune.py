@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tfmisr import config, models, tune
+from tfmisr import config, models, options, tune
 from tfmisr.config.fields import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.tuning import parameter_studies, results, space
@@ -67,10 +67,10 @@ def test_network_that_keras_cannot_build_is_the_users_mistake():
 
 @pytest.mark.parametrize("name", parameter_studies.names())
 def test_study_is_a_grid_that_can_run(name):
-    fields, searched = parameter_studies.study(name)
+    fields, searched = parameter_studies.parameter_study(name)
     base = config.from_dict(fields, name)
     Sweep(base, "grid", space=searched)
-    assert len(space.Declared(searched, base, name).parameters[-1].choices) > 1  # the seeds
+    assert len(space.DeclaredSpace(searched, base, name).parameters[-1].choices) > 1  # the seeds
     assert list(searched)[-1] == "seed"
 
 
@@ -83,8 +83,8 @@ def test_study_is_a_grid_that_can_run(name):
         (["--tuner", "hyperband"], "needs --steps"),
         (["--tuner", "hyperband", "--steps", "4", "--min_steps", "2"], "at least 3 times min_steps"),
         (["--max_trials", "2", "--tile", "4"], "tile must be from 16 to 1024"),
-        (["--max_trials", "2", "--patience", "0"], "patience must be above 0"),
-        (["--study", "papers"], "did you mean paper?"),
+        (["--max_trials", "2", "--worker_timeout", "0"], "worker_timeout must be above 0"),
+        (["--parameter_study", "papers"], "did you mean paper?"),
         (["--max_trials", "2", "--model", "cnn5/filters=3"], "argument of cnn5 must be one of"),
         (["--max_trials", "2", "--space", "nowhere.json"], "found none at nowhere.json"),
     ],
@@ -107,11 +107,11 @@ def test_commands_of_the_examples_are_those_that_there_are():
     for program, _, module, *own in flags:
         assert (program, module) == ("python", "tfmisr.tune")
         sweep, where = tune._sweep(tune._parser().parse_args(own))
-        assert where == "the study paper" and sweep.tuner == "grid" and sweep.base.workdir
+        assert where == "the parameter study paper" and sweep.tuner == "grid" and sweep.base.workdir
 
 
 def test_seed_is_for_grids():
-    with pytest.raises(InputError, match="by --tuner grid alone"):
+    with pytest.raises(InputError, match="only by --tuner grid"):
         Sweep(BASE, "random", max_trials=2, space={"seed": [0, 1]})
 
 
@@ -123,7 +123,7 @@ def test_trial_of_an_unpaired_run_learns_from_its_lr_dataset(tmp_path, monkeypat
     seen = []
     monkeypatch.setattr(data, "load", lambda name, data_dir, manual_dir, pattern, begun: (name, manual_dir))
     monkeypatch.setattr(trial, "_costs", lambda *_: {"reason": None})
-    monkeypatch.setattr(trial, "_tell_tensorboard", lambda *_: None)
+    monkeypatch.setattr(trial, "_write_hparams", lambda *_: None)
     monkeypatch.setattr(loop, "train", lambda chosen, source, until, lr_source: seen.append((source, lr_source)))
     fields = {"dataset": "hr", "discriminator": "patch", "unpaired": True, "feature_matching_weight": 1e-2}
     asked = {"config": {**fields, "lr_dataset": "lr", "lr_manual_dir": ["there"]}, "until": None, "previous": None}
@@ -141,16 +141,16 @@ def begin(folder):
 
 def test_folder_of_another_sweep_or_a_run_is_refused(tmp_path):
     base = dataclasses.replace(BASE, workdir=str(tmp_path))
-    Sweep(base, "grid").claim()
-    Sweep(base, max_trials=2).claim()  # the one before had not begun
+    Sweep(base, "grid").initialize_directory()
+    Sweep(base, max_trials=2).initialize_directory()  # the one before had not begun
     begin(tmp_path)
-    Sweep(dataclasses.replace(base, data_dir="elsewhere"), max_trials=9).claim()
+    Sweep(dataclasses.replace(base, data_dir="elsewhere"), max_trials=9).initialize_directory()
     with pytest.raises(InputError, match="holds another sweep: tuner is 'random' there and 'grid' here; choose"):
-        Sweep(base, "grid").claim()
+        Sweep(base, "grid").initialize_directory()
     with pytest.raises(InputError, match="another sweep: scale is 4 there and 2 here"):
-        Sweep(dataclasses.replace(base, scale=2), max_trials=2).claim()
+        Sweep(dataclasses.replace(base, scale=2), max_trials=2).initialize_directory()
     with pytest.raises(InputError, match="another sweep: seed"):
-        Sweep(dataclasses.replace(base, seed=1), max_trials=2).claim()
+        Sweep(dataclasses.replace(base, seed=1), max_trials=2).initialize_directory()
     with pytest.raises(InputError, match="holds another sweep"):
         Sweep(base, "grid").join()
     with pytest.raises(InputError, match="found none; share that folder"):
@@ -158,7 +158,7 @@ def test_folder_of_another_sweep_or_a_run_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text("{}")
     with pytest.raises(InputError, match="holds a run"):
-        Sweep(dataclasses.replace(base, workdir=str(tmp_path / "run")), max_trials=2).claim()
+        Sweep(dataclasses.replace(base, workdir=str(tmp_path / "run")), max_trials=2).initialize_directory()
 
 
 def test_sweep_from_other_initial_weights_is_another(tmp_path):
@@ -168,23 +168,23 @@ def test_sweep_from_other_initial_weights_is_another(tmp_path):
             file.writestr("model.weights.h5", path.name)
     base = dataclasses.replace(BASE, workdir=str(tmp_path / "sweep"))
     first, second = (dataclasses.replace(base, initial_weights=str(path)) for path in paths)
-    Sweep(first, max_trials=2).claim()
+    Sweep(first, max_trials=2).initialize_directory()
     begin(tmp_path / "sweep")
     paths[0].rename(tmp_path / "moved.keras")
-    Sweep(dataclasses.replace(base, initial_weights=str(tmp_path / "moved.keras")), max_trials=2).claim()
+    Sweep(dataclasses.replace(base, initial_weights=str(tmp_path / "moved.keras")), max_trials=2).initialize_directory()
     for other in (second, base):
         with pytest.raises(InputError, match="another sweep: initial_weights is"):
-            Sweep(other, max_trials=2).claim()
+            Sweep(other, max_trials=2).initialize_directory()
 
 
 def test_sweep_goes_on_after_a_field_is_added_to_runs(tmp_path):
     sweep = Sweep(dataclasses.replace(BASE, workdir=str(tmp_path)), max_trials=2)
-    sweep.claim()
+    sweep.initialize_directory()
     begin(tmp_path)
     old = json.loads((tmp_path / "sweep.json").read_text())
     del old["base"]["warmup_steps"]
     (tmp_path / "sweep.json").write_text(json.dumps(old))
-    sweep.claim()
+    sweep.initialize_directory()
 
 
 def a_result(trial, score, status="completed", reason=None, seed=0, **values):
@@ -261,7 +261,7 @@ def test_end_says_what_each_parameter_does_and_the_mean_of_the_best(tmp_path, ca
     best = results.best(found, "val_psnr", "max")
     repeats = results.repeated(found, best, "val_psnr")
     assert [result["trial"] for result in repeats] == ["3", "4", "5"] and results.mean(repeats, "val_psnr") == 31.0
-    tune._end(sweep, best, types.SimpleNamespace(train_best=None, export_best=False))
+    tune._end(sweep, best, types.SimpleNamespace(train_best=None, export_best=False), print)
     said = capsys.readouterr().out.splitlines()
     # Both means stand over the square root of three: 0.1 / 1.732 times Student's 4.303.
     assert "  filters = 4  30.1000 (29.8516 to 30.3484)" in said
@@ -289,15 +289,15 @@ def test_best_is_trained_and_then_exported_where_asked(tmp_path, monkeypatch):
     sweep = Sweep(dataclasses.replace(BASE, workdir=str(tmp_path)), max_trials=1)
     short = a_result("0", 30.0, a=1) | {"steps": 3}
     a_sweep(tmp_path, [short])
-    tune._end(sweep, short, types.SimpleNamespace(train_best=20, export_best=True))
+    tune._end(sweep, short, types.SimpleNamespace(train_best=20, export_best=True), print)
     assert commands == [
         f"tfmisr.fit --config {tmp_path}/best.json --steps 20 --workdir {folder}",
         f"tfmisr.export {folder} --output {tmp_path}/exported --name best",
     ]
     with pytest.raises(InputError, match="stopped at step 3; add --train_best STEPS to export it"):
-        tune._end(sweep, short, types.SimpleNamespace(train_best=None, export_best=True))
+        tune._end(sweep, short, types.SimpleNamespace(train_best=None, export_best=True), print)
     with pytest.raises(InputError, match="no trial was completed; the reasons are in .*study.csv"):
-        tune._end(sweep, None, types.SimpleNamespace(train_best=None, export_best=False))
+        tune._end(sweep, None, types.SimpleNamespace(train_best=None, export_best=False), print)
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
@@ -330,11 +330,11 @@ def test_search_scored_on_blank_images_by_an_earlier_version_is_not_mixed_with_t
 
 def test_sweep_of_an_earlier_version_goes_on_without_a_warm_up(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    flags = ["--study", "minute", "--max_trials", "2"]
+    flags = ["--parameter_study", "minute", "--max_trials", "2"]
     sweep, _ = tune._sweep(tune._parser().parse_args(flags))
     assert sweep.base.auto_warmup
     old = dataclasses.replace(sweep, base=dataclasses.replace(sweep.base, auto_warmup=False))
-    old.claim()
+    old.initialize_directory()
     (old.folder / "oracle").mkdir()
     (old.folder / "oracle" / "oracle.json").write_text("{}")
     written = json.loads((old.folder / "sweep.json").read_text())
@@ -342,6 +342,33 @@ def test_sweep_of_an_earlier_version_goes_on_without_a_warm_up(tmp_path, monkeyp
     (old.folder / "sweep.json").write_text(json.dumps(written))
     again, _ = tune._sweep(tune._parser().parse_args(flags))
     assert again.folder == old.folder != sweep.folder
-    again.claim()
+    again.initialize_directory()
     given, _ = tune._sweep(tune._parser().parse_args([*flags, "--auto_warmup"]))
     assert given.base.auto_warmup and given.folder == sweep.folder
+
+
+OLD_FLAGS = [
+    ("study", "parameter_study", "minute"),
+    ("patience", "worker_timeout", 7.0),
+    ("chief_patience", "chief_timeout", 8.0),
+]
+
+
+@pytest.mark.parametrize("old,new,value", OLD_FLAGS)
+def test_old_flag_is_hidden_and_does_what_the_new_one_does_after_a_warning(old, new, value, capsys):
+    parser = tune._parser()
+    assert f"--{old} " not in parser.format_help() and f"--{new} " in parser.format_help()
+    assert "| ]" not in parser.format_usage() and "| )" not in parser.format_usage()
+    found = parser.parse_args([f"--{old}", str(value)])
+    assert capsys.readouterr().err == f"warning: --{old} is now called --{new}\n"
+    assert found == parser.parse_args([f"--{new}", str(value)]) and capsys.readouterr().err == ""
+    with pytest.warns(DeprecationWarning, match=f"{old} of tfmisr.tune is now called {new}"):
+        assert options.parsed(parser, {old: value}) == options.parsed(parser, {new: value})
+    with pytest.raises(InputError, match="not both"):
+        options.parsed(parser, {old: value, new: value})
+
+
+def test_old_flag_of_a_recipe_excludes_the_others(capsys):
+    with pytest.raises(SystemExit):
+        tune._parser().parse_args(["--study", "minute", "--preset", "paper_cnn"])
+    assert "not allowed with argument" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 
 from tfmisr.config.fields import Config
 from tfmisr.edge.errors import InputError
-from tfmisr.tuning import oracles, results, service, space, worker
+from tfmisr.tuning import oracles, recoverable_oracle, results, service, space, worker
 from tfmisr.tuning.sweep import Sweep
 
 GRID = {"num_layers": [3, 5], "learning_rate": [0.1, 0.001], "seed": [0, 1]}
@@ -22,7 +22,7 @@ def oracle_of(folder, tuner="grid", described=None, **fields):
     base = Config(steps=270, workdir=str(folder))
     folder.mkdir(exist_ok=True)
     sweep = Sweep(base, tuner, space=described or GRID, **fields)
-    return oracles.make(sweep, space.Declared(sweep.space, base, "x"))
+    return oracles.make(sweep, space.DeclaredSpace(sweep.space, base, "x"))
 
 
 def end(oracle, trial, score=None, reason="it broke"):
@@ -372,12 +372,12 @@ def test_role_is_read_from_keras_tuners_variables(monkeypatch, network):
 
 
 def test_two_workers_of_one_name_are_told(tmp_path):
-    from tfmisr.tuning.runner import Taken
+    from tfmisr.tuning.runner import TrialReassigned
 
     oracle = oracle_of(tmp_path)
 
     def run(trial_id):
-        raise Taken(f"trial {trial_id} is run by other:1")
+        raise TrialReassigned(f"trial {trial_id} is run by other:1")
 
     with pytest.raises(InputError, match="trial 0 is run by other:1 under this KERASTUNER_TUNER_ID, a; give each"):
         worker.search(oracle, "a", run)
@@ -385,7 +385,7 @@ def test_two_workers_of_one_name_are_told(tmp_path):
 
 def test_chief_that_does_not_share_the_folder_says_so(tmp_path, monkeypatch):
     oracle = oracle_of(tmp_path)
-    monkeypatch.setattr(oracles.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(recoverable_oracle.time, "sleep", lambda seconds: None)
     oracle.end_trial(oracle.create_trial("a"))
     assert "is it the workers' folder too?" in oracle.trials["0"].message
 

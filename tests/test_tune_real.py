@@ -79,7 +79,7 @@ def made(workdir, pattern):
 
 
 def test_minute_study_of_the_phantom_leaves_everything(tmp_path, phantoms):
-    said = tune(["--study", "minute", "--data_dir", phantoms, "--export_best"], tmp_path / "sweep")
+    said = tune(["--parameter_study", "minute", "--data_dir", phantoms, "--export_best"], tmp_path / "sweep")
     assert re.search(r"best setting: num_filters=\d: val_psnr \d\d\.\d+, mean of 3 seeds \(trials \d, \d, \d\)", said)
     assert re.search(r"Bicubic interpolation of the same crops: \d\d\.\d+; ", said)
     assert re.search(r"^  num_filters 4 to 8 .* (yes|no)$", said, re.M)
@@ -91,7 +91,7 @@ def test_minute_study_of_the_phantom_leaves_everything(tmp_path, phantoms):
     assert [(r["num_filters"], r["seed"]) for r in rows] == [(filters, seed) for seed in "012" for filters in "48"]
     assert all(r["status"] == "completed" and int(r["steps"]) == 20 and int(r["multiply_adds"]) > 0 for r in rows)
     report = (tmp_path / "sweep" / "report.md").read_text()
-    assert "larger than the noise of seeds" in report and "| num_filters | 4 to 8 |" in report
+    assert "| significant |" in report and "| num_filters | 4 to 8 |" in report
     assert (tmp_path / "sweep" / "exported" / "best_float32.tflite").is_file()
     assert hparams_of(tmp_path / "sweep" / "trials" / "1") == {"num_filters": 8, "seed": 0}
 
@@ -145,8 +145,8 @@ def test_hyperband_goes_on_with_its_best_from_their_checkpoints(tmp_path, scans)
     tune([*scans, *flags], tmp_path / "sweep")
     found = results.read_all(tmp_path / "sweep")
     assert {r["steps"] for r in found} == {3, 6}
-    long = next(r for r in found if r["steps"] == 6 and "going on from step 3" in log_of(tmp_path, r))
-    assert "going on from step 3 of 6" in log_of(tmp_path, long)
+    long = next(r for r in found if r["steps"] == 6 and "resuming from step 3" in log_of(tmp_path, r))
+    assert "resuming from step 3 of 6" in log_of(tmp_path, long)
 
 
 def log_of(tmp_path, result):
@@ -190,7 +190,7 @@ def test_slurm_example_loses_a_worker_and_a_chief_and_finds_what_one_machine_fin
     shared = {"PATH": f"{wrapper.parent}:{os.environ['PATH']}", "MEETING": str(tmp_path / "meeting")}
     shared |= {"CHIEF_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": free_port(), "SLURM_ARRAY_JOB_ID": "7"}
     command = ["bash", str(ROOT / "examples" / "slurm" / "sweep.sbatch")]
-    flags = [*scans, "--patience", "15"]
+    flags = [*scans, "--worker_timeout", "15"]
 
     def task(number):
         return begin(flags, workdir, command, SLURM_ARRAY_TASK_ID=str(number), **shared)

@@ -37,7 +37,9 @@ def runner(tmp_path):
 
     def made(text, **fields):
         own = dataclasses.replace(sweep, **fields)
-        return runner.Runner(own, space.Declared(own.space, own.base, "x"), lambda trial: None, command=script(text))
+        return runner.Runner(
+            own, space.DeclaredSpace(own.space, own.base, "x"), lambda trial: None, command=script(text)
+        )
 
     return made
 
@@ -68,7 +70,7 @@ def runner(tmp_path):
             "print('a.UnknownError: Graph execution error:'); sys.exit(1)",
             "exit status 1: UnknownError: Graph execution error:",
         ),
-        ("sys.exit(0)", "exit status 0: it said nothing"),
+        ("sys.exit(0)", "exit status 0: no output"),
     ],
 )
 def test_what_kills_a_trial_is_its_result_and_nothing_else(runner, tmp_path, text, reason):
@@ -102,8 +104,8 @@ def test_trial_is_run_once_and_knows_its_run(runner, tmp_path):
 def test_reason_is_that_of_the_last_attempt(runner, tmp_path):
     first = runner("print('error: the first', file=sys.stderr); sys.exit(2)")
     assert first.run("0")["reason"] == "the first"
-    results.forget(tmp_path, "0")
-    assert runner("sys.exit(5)").run("0")["reason"] == "exit status 5: it said nothing"
+    results.remove(tmp_path, "0")
+    assert runner("sys.exit(5)").run("0")["reason"] == "exit status 5: no output"
 
 
 def test_trial_that_takes_too_long_has_failed(runner):
@@ -112,9 +114,9 @@ def test_trial_that_takes_too_long_has_failed(runner):
 
 
 def test_trial_that_another_has_taken_is_left_to_it(runner, tmp_path):
-    from tfmisr.tuning.runner import Taken
+    from tfmisr.tuning.runner import TrialReassigned
 
-    with pytest.raises(Taken, match="trial 0 is run by somebody"):
+    with pytest.raises(TrialReassigned, match="trial 0 is run by somebody"):
         runner("(home / 'claim').write_text('somebody'); time.sleep(60)").run("0")
     assert results.read(tmp_path, "0") is None
 

@@ -34,7 +34,7 @@ def test_declared_space_makes_runs_of_fields_and_arguments():
         "learning_rate": {"min": 1e-4, "max": 1e-2, "log": True},
         "loss": ["mae", "mse"],
     }
-    declared = space.Declared(described, BASE, "x")
+    declared = space.DeclaredSpace(described, BASE, "x")
     hp = Proposed(num_layers=5, learning_rate=0.003)
     found = declared.configured(hp)
     assert found == dataclasses.replace(BASE, model="cnn5/num_layers=5", learning_rate=0.003, loss="mae")
@@ -43,7 +43,7 @@ def test_declared_space_makes_runs_of_fields_and_arguments():
 
 
 def test_whole_number_among_fractions_is_a_fraction():
-    declared = space.Declared({"learning_rate": [1, 0.1], "num_filters": [8]}, BASE, "x")
+    declared = space.DeclaredSpace({"learning_rate": [1, 0.1], "num_filters": [8]}, BASE, "x")
     assert declared.parameters[0].choices == (1.0, 0.1)
     assert type(declared.parameters[0].choices[0]) is float and declared.parameters[1].choices == (8,)
 
@@ -51,15 +51,15 @@ def test_whole_number_among_fractions_is_a_fraction():
 @pytest.mark.parametrize(
     "described,message",
     [
-        ({}, "must name at least one thing"),
+        ({}, "must name at least one hyperparameter"),
         ({"num_filter": [8]}, "did you mean num_filters?"),
         ({"scale": [2, 4]}, "what x searches must be one of"),
         ({"loss": ["mae", "l2"]}, "l2"),
-        ({"loss": []}, "must have choices"),
-        ({"loss": ["mae", "mae"]}, "each once"),
-        ({"loss": ["mae", 3]}, "choices of one kind"),
-        ({"loss": [["mae"], ["mse"]]}, "choices of one kind"),
-        ({"loss": [{"mae": 1}]}, "choices of one kind"),
+        ({"loss": []}, "must have distinct choices"),
+        ({"loss": ["mae", "mae"]}, "distinct choices"),
+        ({"loss": ["mae", 3]}, "choices of one type"),
+        ({"loss": [["mae"], ["mse"]]}, "choices of one type"),
+        ({"loss": [{"mae": 1}]}, "choices of one type"),
         ({"learning_rate": [0.1, -1.0]}, "learning_rate must be above 0. Received: -1.0"),
         ({"learning_rate": 0.1}, "must be a list of choices or have min and max. Received: 0.1"),
         ({"learning_rate": {"min": 0.1}}, "have min and max"),
@@ -68,8 +68,8 @@ def test_whole_number_among_fractions_is_a_fraction():
         ({"learning_rate": {"min": 0, "max": 1, "log": True}}, "above 0 for log"),
         ({"num_layers": {"min": 1, "max": 2.5}}, "takes whole numbers"),
         ({"num_layers": {"min": 1, "max": 4, "step": 0}}, "a step above 0"),
-        ({"num_layers": {"min": 1, "max": 4, "step": 5}}, "a step that leaves more than min. Received: 5"),
-        ({"learning_rate": {"min": 1e-3, "max": 1e-2, "step": 20, "log": True}}, "leaves more than min"),
+        ({"num_layers": {"min": 1, "max": 4, "step": 5}}, "a step smaller than the range. Received: 5"),
+        ({"learning_rate": {"min": 1e-3, "max": 1e-2, "step": 20, "log": True}}, "a step smaller than the range"),
         ({"adversarial_weight": [0.1]}, "which only a GAN has; add --discriminator"),
         ({"feature_adversarial_weight": [0.1]}, "add --discriminator"),
         ({"model": ["cnn5", "resnet18"], "num_filters": [8]}, "searches model and num_filters"),
@@ -84,7 +84,7 @@ def test_whole_number_among_fractions_is_a_fraction():
 )
 def test_wrong_space_is_told_in_one_line(described, message):
     with pytest.raises(InputError) as error:
-        space.Declared(described, BASE, "x")
+        space.DeclaredSpace(described, BASE, "x")
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -99,16 +99,16 @@ def test_wrong_space_is_told_in_one_line(described, message):
 def test_gan_weight_is_searched_where_it_does_something(name, needs):
     gan = dataclasses.replace(BASE, discriminator="patch")
     with pytest.raises(InputError, match=f"searches {name}, which does nothing without --{needs}; add it"):
-        space.Declared({name: [0.1, 1.0]}, gan, "x")
+        space.DeclaredSpace({name: [0.1, 1.0]}, gan, "x")
     whole = dataclasses.replace(gan, **{needs: True if needs == "unpaired" else "patch"})
-    assert getattr(space.Declared({name: [0.1, 1.0]}, whole, "x").configured(Proposed(**{name: 1.0})), name) == 1.0
+    assert getattr(space.DeclaredSpace({name: [0.1, 1.0]}, whole, "x").configured(Proposed(**{name: 1.0})), name) == 1.0
 
 
 def test_parameter_of_one_optimizer_is_searched_where_that_one_is_tried():
     described = {"momentum": [0.5, 0.9], "optimizer": ["adam", "sgd"]}
-    assert space.Declared(described, BASE, "x").configured(Proposed(momentum=0.9, optimizer="sgd")).momentum == 0.9
+    assert space.DeclaredSpace(described, BASE, "x").configured(Proposed(momentum=0.9, optimizer="sgd")).momentum == 0.9
     sgd = dataclasses.replace(BASE, optimizer="sgd")
-    assert space.Declared({"momentum": [0.5, 0.9]}, sgd, "x").configured(Proposed(momentum=0.5)).momentum == 0.5
+    assert space.DeclaredSpace({"momentum": [0.5, 0.9]}, sgd, "x").configured(Proposed(momentum=0.5)).momentum == 0.5
 
 
 def test_what_makes_a_gan_is_searched_with_its_weights():
@@ -125,7 +125,7 @@ def test_what_makes_a_gan_is_searched_with_its_weights():
             return self.values[name]
 
     chosen = {"adversarial_loss": "hinge", "spectral_normalization": True, "adversarial_weight": 0.01}
-    found = space.Declared(described, gan, "x").configured(Booleans(**chosen, hard_patches=0.5))
+    found = space.DeclaredSpace(described, gan, "x").configured(Booleans(**chosen, hard_patches=0.5))
     assert found == dataclasses.replace(gan, **chosen, hard_patches=0.5)
 
 

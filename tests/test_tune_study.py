@@ -10,6 +10,7 @@ from scipy import stats
 from tfmisr.edge.errors import InputError
 from tfmisr.tuning import parameter_study_plots, parameter_study_report
 from tfmisr.tuning import parameter_study_statistics as statistics
+from tfmisr.tuning.parameter_study_table import ParameterStudy, read
 
 SCORES = {
     (8, 0.001): [30.1, 30.4, 30.2],
@@ -36,7 +37,7 @@ def write(path, scores=SCORES, extra=""):
 
 @pytest.fixture
 def study(tmp_path):
-    return statistics.read(write(tmp_path / "study.csv"), "val_psnr")
+    return read(write(tmp_path / "study.csv"), "val_psnr")
 
 
 def test_table_is_read_as_settings_with_their_seeds(study):
@@ -91,7 +92,7 @@ def test_analysis_of_variance_is_that_of_statsmodels(study):
 def test_three_factors_share_out_the_whole_variance():
     rng = np.random.default_rng(0)
     settings = {(a, b, c): rng.normal(a * b + c, 1, 4) for a in (1, 2) for b in (1, 2, 3) for c in (0, 5)}
-    study = statistics.Study({"a": [1, 2], "b": [1, 2, 3], "c": [0, 5]}, settings, {}, 4, [])
+    study = ParameterStudy({"a": [1, 2], "b": [1, 2, 3], "c": [0, 5]}, settings, {}, 4, [])
     sources, noise = statistics.variance(study)
     scores = np.array(list(settings.values()))
     within = ((scores - scores.mean(1, keepdims=True)) ** 2).sum()
@@ -109,14 +110,14 @@ def test_pure_noise_is_hardly_ever_called_an_effect():
     rng, false = np.random.default_rng(0), 0
     for _ in range(200):
         settings = {(a, b): rng.normal(0, 1 + a, 3) for a in range(3) for b in range(3)}
-        study = statistics.Study({"a": [0, 1, 2], "b": [0, 1, 2]}, settings, {}, 3, [])
+        study = ParameterStudy({"a": [0, 1, 2], "b": [0, 1, 2]}, settings, {}, 3, [])
         false += min(statistics.holm([c.p for *_, c in statistics.comparisons(study)])) < 0.05
     assert false <= 20  # 5 % are 10; 20 or more have a chance of 0.3 %
 
 
 def test_missing_setting_leaves_the_comparisons_that_are_fair(tmp_path):
     scores = {k: v for k, v in SCORES.items() if k != (8, 0.01)} | {(16, 0.001): [30.6]}
-    study = statistics.read(write(tmp_path / "study.csv", scores), "val_psnr")
+    study = read(write(tmp_path / "study.csv", scores), "val_psnr")
     assert statistics.variance(study) is None
     found = {(factor, a, b): c.estimate for factor, a, b, c in statistics.comparisons(study)}
     # Of the filters only the rate 0.003 is left, of 0.001 and 0.003 only 8 filters, of 0.003 and 0.01 only 16.
@@ -127,10 +128,10 @@ def test_missing_setting_leaves_the_comparisons_that_are_fair(tmp_path):
 def test_front_holds_what_nothing_cheaper_equals():
     settings = {(i,): np.array([score]) for i, score in enumerate([30.0, 30.0, 31.0, 30.5, 32.0])}
     costs = {(i,): {"parameters": cost} for i, cost in enumerate([1, 2, 3, 4, 5])}
-    study = statistics.Study({"a": [0, 1, 2, 3, 4]}, settings, costs, 1, [])
-    assert statistics.front(study, "parameters") == [(0,), (2,), (4,)]
-    less = statistics.Study({"a": [0, 1, 2, 3, 4]}, settings, costs, 1, [], "min")
-    assert statistics.front(less, "parameters") == [(0,)]
+    study = ParameterStudy({"a": [0, 1, 2, 3, 4]}, settings, costs, 1, [])
+    assert statistics.pareto_front(study, "parameters") == [(0,), (2,), (4,)]
+    less = ParameterStudy({"a": [0, 1, 2, 3, 4]}, settings, costs, 1, [], "min")
+    assert statistics.pareto_front(less, "parameters") == [(0,)]
 
 
 def test_report_says_which_differences_the_seeds_do_not_explain(tmp_path, capsys):
@@ -182,7 +183,7 @@ def are_apart(found):
     ],
 )
 def test_values_below_the_effects_can_be_read(drawn, rates):
-    study = statistics.Study({"rate": sorted(rates)}, {(rate,): np.array([30.0]) for rate in rates}, {}, 1, [])
+    study = ParameterStudy({"rate": sorted(rates)}, {(rate,): np.array([30.0]) for rate in rates}, {}, 1, [])
     parameter_study_plots.effects(study, "val_psnr", None)
     drawn[0].canvas.draw()
     panel = drawn[0].axes[0]
@@ -199,7 +200,7 @@ def test_long_words_do_not_hide_one_another(drawn):
     settings = {(loss, 0.00123456 * 10**i): np.array([30.0 + i]) for i, loss in enumerate(LOSSES)}
     costs = {s: {"parameters": 10**i, "multiply_adds": 10**i} for i, s in enumerate(settings, 3)}
     factors = {"loss": LOSSES, "rate": [s[1] for s in settings]}
-    study = statistics.Study(factors, settings, costs, 1, [])
+    study = ParameterStudy(factors, settings, costs, 1, [])
     parameter_study_plots.effects(study, "val_psnr", None)
     parameter_study_plots.pareto(study, "val_psnr", None)
     words = drawn[0].axes[0].get_xticklabels()
@@ -232,9 +233,11 @@ def test_report_holds_the_scores_against_bicubic_and_tells_of_similarity(tmp_pat
     text = (tmp_path / "report.md").read_text()
     # Means: 30.2333, 31.0333, 30.9333, 30.6667, 32.1, 31.4.
     assert "crops: 31.0000; 3 of 6 settings are above it (differences from -0.7667 to +1.1000)." in text
-    similarity = text.partition("## What each does to structural similarity")[2].partition("## Parameters")[0]
+    similarity = text.partition("## Effect of each parameter on structural similarity")[2].partition("## Interactions")[
+        0
+    ]
     assert "| filters | 8 to 16 | +0.0100 (" in similarity
-    assert parameter_study_report.against_bicubic(tmp_path / "study.csv", "val_psnr", "max") in text
+    assert parameter_study_report.bicubic_comparison(tmp_path / "study.csv", "val_psnr", "max") in text
     parameter_study_report.main([str(tmp_path / "study.csv"), "--objective", "val_ssim"])
     assert (tmp_path / "report.md").read_text().startswith("# val_ssim: 18 trials")
 
@@ -262,7 +265,7 @@ def test_report_says_where_no_setting_beats_bicubic(tmp_path, bicubic, expected)
     lines = write(tmp_path / "study.csv").read_text().splitlines()
     lines = [lines[0] + ",bicubic_psnr", *(f"{line},{bicubic}" for line in lines[1:])]
     (tmp_path / "study.csv").write_text("\n".join(lines) + "\n")
-    said = parameter_study_report.against_bicubic(tmp_path / "study.csv", "val_psnr", "max")
+    said = parameter_study_report.bicubic_comparison(tmp_path / "study.csv", "val_psnr", "max")
     assert expected in said and bool(said) is bool(expected)
     parameter_study_report.write(tmp_path / "study.csv", "val_psnr", "max")
     assert said in (tmp_path / "report.md").read_text()
@@ -280,7 +283,7 @@ def test_study_without_repeats_makes_no_claim_about_noise(tmp_path):
     table = write(tmp_path / "study.csv", {k: v[:1] for k, v in SCORES.items()})
     parameter_study_report.write(table, "val_psnr", "max")
     text = (tmp_path / "report.md").read_text()
-    assert "the noise of seeds is not known" in text and "yes" not in text
+    assert "the variance of seeds is unknown" in text and "yes" not in text
 
 
 @pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "trial,status,seed,val_psnr,parameters,multiply_adds,reason\n"])
@@ -294,12 +297,12 @@ def test_short_trials_that_went_on_are_no_repeats(tmp_path):
     head = "trial,status,rate,seed,steps,val_psnr,parameters,multiply_adds,reason\n"
     rows = ["0,completed,0.1,0,3,30.0,9,9,", "1,completed,0.2,0,3,29.0,9,9,", "2,completed,0.1,0,6,36.0,9,9,"]
     (tmp_path / "study.csv").write_text(head + "\n".join(rows) + "\n")
-    study = statistics.read(tmp_path / "study.csv", "val_psnr")
+    study = read(tmp_path / "study.csv", "val_psnr")
     assert {s: scores.tolist() for s, scores in study.settings.items()} == {(0.1,): [36.0], (0.2,): [29.0]}
     parameter_study_report.write(tmp_path / "study.csv", "val_psnr", "max")
     text = (tmp_path / "report.md").read_text()
     assert text.startswith("# val_psnr: 3 trials\n")
-    assert "Runs of 3 to 6 steps; 1 shorter, which went on as longer ones, left out." in text
+    assert "Runs of 3 to 6 steps; 1 shorter, which longer ones continued, left out." in text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""tfmisr, or python -m tfmisr: the commands, and a way to call each as `tfmisr fit` for `python -m tfmisr.fit`."""
+"""tfmisr, or python -m tfmisr: lists the commands and runs them, `tfmisr fit` as `python -m tfmisr.fit`."""
 
 import importlib
 import sys
@@ -8,15 +8,15 @@ from tfmisr import cli
 from tfmisr.edge.errors import InputError, hint
 
 COMMANDS = {
-    "fit": "trains a network and scores it beside the interpolations",
+    "fit": "trains a network and compares it with interpolations",
     "tune": "searches hyperparameters, on one machine or on many",
     "evaluate": "scores models and interpolations on the images of a split",
     "upscale": "upscales images: PNG, JPEG, TIFF and DICOM, files and folders",
-    "export": "writes a network as .tflite files with model cards, and compares them with it",
-    "export.benchmark": "measures how fast .tflite files are on this machine",
+    "export": "exports a network as .tflite files with model cards, and compares them with it",
+    "export.benchmark": "measures the speed of .tflite files on this machine",
     "prepare": "finds or downloads a dataset, checks it and stores it by split",
-    "models": "lists the networks, with what each costs",
-    "reader_study": "a blinded reader study in a browser",
+    "models": "lists the networks and their cost",
+    "reader_study": "runs a blinded reader study in a browser",
     "dicom_check": "checks a derived DICOM image against its source",
 }
 OLD_COMMANDS = {"study": "reader_study"}  # of the previous release, for one more, and today's
@@ -38,7 +38,13 @@ def usage() -> str:
 
 
 def call(arguments: list[str]) -> int | None:
-    """Runs the command that the first argument names with the others, or prints the list of commands.
+    """Runs a command, or prints the list of commands.
+
+    Args:
+        arguments: The command and its arguments.
+
+    Returns:
+        The exit status; `None` is success.
 
     Raises:
         InputError: No such command.

@@ -1,9 +1,9 @@
-"""Packages whose modules are found by their file names, and whose names are imported on first use (PEP 562)."""
+"""Lazy packages: their names are imported on first use (PEP 562), their modules are listed from file names."""
 
 import importlib
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tfmisr import cli
 
@@ -15,8 +15,8 @@ def attach(
 
     Args:
         package: `__name__` of the package that calls this.
-        old: Module of the package, and names of the previous release, which the module takes with a warning.
-        **homes: Module of the package, and the names that the package takes from it.
+        old: Module of the package, and names of the previous release that the module provides with a warning.
+        **homes: Module of the package, and the names that the package provides from it.
     """
     public = {name: home for home, names in homes.items() for name in names}
     home_of = public | {name: home for home, names in (old or {}).items() for name in names}
@@ -34,6 +34,6 @@ def attach(
     return __getattr__, __dir__, sorted(public)
 
 
-def modules_of(path) -> list[str]:
+def modules_of(path: Iterable[str]) -> list[str]:
     """Returns the names of the public modules in a package's `__path__`, sorted; nothing is imported."""
     return sorted(m.name for m in pkgutil.iter_modules(path) if not m.ispkg and not m.name.startswith("_"))

@@ -1,13 +1,14 @@
-"""Modules of the previous release under their old names: they import for one release and warn.
+"""Old names of modules: they can be imported for one release, with a `DeprecationWarning`.
 
-`import tfmisr.old` gives the module itself under both names, so that classes and state exist once. One finder in
-`sys.meta_path` (PEP 451) does it for the names below, and for nothing else; `python -m tfmisr.study` works too.
+`import tfmisr.old` returns the module of the new name, so that classes and state exist only once. A finder in
+`sys.meta_path` (PEP 451) handles the names below; `python -m tfmisr.study` works too.
 """
 
 import importlib
 import importlib.machinery
 import importlib.util
 import sys
+import types
 import warnings
 
 MODULES = {
@@ -50,6 +51,8 @@ MODULES = {
     "tfmisr.metrics.weights": "tfmisr.metrics._weights",
     "tfmisr.metrics.windows": "tfmisr.metrics.ct_windows",
     "tfmisr.models.cost": "tfmisr.models._cost",
+    "tfmisr.presets.finish": "tfmisr.presets.finetune_mse",
+    "tfmisr.presets.finish_int8": "tfmisr.presets.finetune_int8",
     "tfmisr.report": "tfmisr.evaluation",
     "tfmisr.study": "tfmisr.reader_study",
     "tfmisr.study.commands.analyse": "tfmisr.reader_study.commands.analyze",
@@ -63,7 +66,7 @@ MODULES = {
 
 
 def new_name(name: str) -> str | None:
-    """Returns today's name of a module of the previous release, `None` where it was not moved."""
+    """Returns the new name of a module of the previous release; `None` if it was not moved."""
     head, tail = name, ""
     while head not in MODULES:
         head, dot, last = head.rpartition(".")
@@ -74,48 +77,52 @@ def new_name(name: str) -> str | None:
 
 
 class _Finder:
-    """Finds the modules of `MODULES`, and those inside a package that was moved."""
+    """Finds the modules of `MODULES`, and the modules of packages that were moved."""
 
     @staticmethod
-    def find_spec(name: str, path=None, target=None):
+    def find_spec(name: str, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
         """See `importlib.abc.MetaPathFinder`."""
         new = new_name(name) if name.startswith("tfmisr.") else None
-        found = importlib.util.find_spec(new) if new else None
-        if found is None:
+        spec = importlib.util.find_spec(new) if new else None
+        if spec is None:
             return None
-        is_package = found.submodule_search_locations is not None
-        return importlib.machinery.ModuleSpec(name, _Loader(found), origin=found.origin, is_package=is_package)
+        is_package = spec.submodule_search_locations is not None
+        return importlib.machinery.ModuleSpec(name, _Loader(spec), origin=spec.origin, is_package=is_package)
 
 
 class _Loader:
-    """Gives the module under its new name as the one of the old name."""
+    """Loads a module by its old name as the module of the new name.
 
-    def __init__(self, found: importlib.machinery.ModuleSpec):
-        self._found = found
+    Args:
+        spec: Spec of the module under its new name.
+    """
 
-    def create_module(self, spec):
-        """Imports the module under its new name and returns it, after a warning."""
-        warnings.warn(f"{spec.name} is now {self._found.name}", DeprecationWarning, stacklevel=2)
-        module = importlib.import_module(self._found.name)
-        # The import system is about to write the old spec over these.
-        self._kept = {name: getattr(module, name, None) for name in ("__spec__", "__loader__", "__package__")}
+    def __init__(self, spec: importlib.machinery.ModuleSpec):
+        self._spec = spec
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        """Warns, imports the module under its new name and returns it."""
+        warnings.warn(f"{spec.name} is now {self._spec.name}", DeprecationWarning, stacklevel=2)
+        module = importlib.import_module(self._spec.name)
+        # The import system overwrites these attributes with those of the old name.
+        self._attributes = {name: getattr(module, name, None) for name in ("__spec__", "__loader__", "__package__")}
         return module
 
-    def exec_module(self, module) -> None:
-        """Leaves the module as it is: it was executed under its new name."""
-        vars(module).update(self._kept)
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Restores the module's attributes; it was executed under its new name."""
+        vars(module).update(self._attributes)
 
     def get_code(self, name: str):
         """Returns the code of the module for `python -m`, which alone calls this, after a line on stderr.
 
         A `DeprecationWarning` is not shown by default, and who types a command need not know Python's switches.
         """
-        old, new = (module.removesuffix(".__main__") for module in (name, self._found.name))
+        old, new = (module.removesuffix(".__main__") for module in (name, self._spec.name))
         print(f"python -m {old} is now python -m {new}", file=sys.stderr)
-        return self._found.loader.get_code(self._found.name)
+        return self._spec.loader.get_code(self._spec.name)
 
 
 def install() -> None:
-    """Makes the old names importable; called once by `tfmisr`."""
+    """Installs the finder; called by `tfmisr` when it is imported."""
     if _Finder not in sys.meta_path:
         sys.meta_path.insert(0, _Finder)

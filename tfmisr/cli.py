@@ -1,4 +1,4 @@
-"""What every command shares: a user's mistake is one line and exit status 2, never a traceback."""
+"""Shared by all commands: argument parsing, errors of users in one line with exit status 2, and output settings."""
 
 import argparse
 import atexit
@@ -10,7 +10,8 @@ import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+import typing
+from collections.abc import Callable, Iterator, Sequence
 
 from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.files import DISK_FULL, printable
@@ -30,38 +31,42 @@ _TRAINING = {
     "tensorboard",
 }
 
-_INTERRUPTED = []  # not empty after Ctrl-C
+_INTERRUPTED = []  # holds an item after Ctrl-C
 
 
 class Parser(argparse.ArgumentParser):
-    """A command line whose mistakes are one line each, with the nearest flag or choice; exit status 2."""
+    """An `argparse.ArgumentParser` that reports errors in one line, with the closest flag or choice; exit status 2."""
 
     _given = ()
 
-    def parse_known_args(self, args=None, namespace=None):
-        """As argparse does; also of each sub-command, whose unknown flags argparse would report as the command's."""
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parses as argparse does, and reports unknown flags of a sub-command as that sub-command's."""
         self._given = list(sys.argv[1:] if args is None else args)
         namespace, rest = super().parse_known_args(args, namespace)
         if rest:
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return namespace, rest
 
-    def error(self, message):
-        """Prints the message in one line and exits."""
+    def error(self, message: str) -> typing.NoReturn:
+        """Prints the message in one line to stderr and exits with status 2."""
         unknown = self._unknown()
         choice = re.match(r"(.*?invalid choice: ['\"]?(.+?)['\"]? \(choose from (.+)\))$", message, re.DOTALL)
         if unknown:
-            message = f"unknown flag {unknown}{hint(unknown, self._flags(), 0.5)}"
+            flags = self._flags(a for a in self._actions if not isinstance(a, OldFlag))
+            message = f"unknown flag {unknown}{hint(unknown, flags, 0.5)}"
         elif choice:
             message = choice[1] + hint(choice[2], re.findall(r"[^\s,'\"]+", choice[3]), 0.5)
-        self.exit(_say(f"{message} (see {self.prog} --help)", 2))
+        self.exit(_report(f"{message} (see {self.prog} --help)", 2))
 
-    def _flags(self):
-        return [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+    @staticmethod
+    def _flags(actions):
+        return [flag for action in actions for flag in action.option_strings if flag.startswith("--")]
 
     def _unknown(self):
-        """Returns the first flag of the command line that is none of this parser's, nor short for one of them."""
-        known = self._flags()
+        """Returns the first flag on the command line that is neither a flag of this parser nor an abbreviation."""
+        known = self._flags(self._actions)
         for text in self._given:
             flag = text.partition("=")[0]
             if flag == "--" or text in self._commands():
@@ -74,8 +79,42 @@ class Parser(argparse.ArgumentParser):
         return [name for action in self._actions if isinstance(action.choices, dict) for name in action.choices]
 
 
+class OldFlag(argparse.Action):
+    """The old name of a flag, accepted for one release: does what the flag does, after a warning.
+
+    Args:
+        option_strings: The old name.
+        dest: As of `argparse.Action`.
+        current: Action of the flag under its new name.
+        **kwargs: As of `argparse.Action`.
+    """
+
+    def __init__(self, option_strings: Sequence[str], dest: str, current: argparse.Action, **kwargs):
+        super().__init__(option_strings, dest, **kwargs)
+        self.current = current
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """See `argparse.Action`."""
+        print(f"warning: {option_string} is now called {self.current.option_strings[0]}", file=sys.stderr)
+        self.current(parser, namespace, values, option_string)
+
+
+def add_old_flag(group: argparse._ActionsContainer, old: str, new: str) -> None:
+    """Adds the old name of a flag, which `--help` does not show.
+
+    Args:
+        group: The parser or group that has the flag.
+        old: Old name, with its dashes.
+        new: New name, with its dashes.
+    """
+    current = group._option_string_actions[new]
+    same = {key: getattr(current, key) for key in ("dest", "nargs", "const", "type", "choices")}
+    hidden = {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+    group.add_argument(old, action=OldFlag, current=current, **same, **hidden)
+
+
 class _Quiet:
-    """Finds TensorFlow as always, and imports it without what its libraries say of themselves."""
+    """Imports TensorFlow without the messages that its libraries print."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -93,11 +132,8 @@ class _Quiet:
 
 
 def prepare_output() -> None:
-    """Keeps TensorFlow from talking of itself, and printing from failing at a character that cannot be encoded.
-
-    Names of files need not be valid text, and not every terminal has every letter: such are escaped (`\\xfc`).
-    """
-    # At 2, TensorFlow 2.17 still says three times at its import that a CUDA library is registered already.
+    """Suppresses TensorFlow's messages, and escapes characters that the terminal cannot encode (`\\xfc`)."""
+    # At level 2, TensorFlow 2.17 still prints three messages about registered CUDA libraries.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if _Quiet not in sys.meta_path:
         sys.meta_path.insert(0, _Quiet)
@@ -107,19 +143,19 @@ def prepare_output() -> None:
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs `main` and exits: 0 done, 2 a user's mistake, 130 interrupted, 1 anything else."""
+    """Runs `main` and exits: 0 for success, 2 for a user's error, 130 if interrupted, 1 for any other error."""
     prepare_output()
-    atexit.register(_end_at_once)  # before others register, which come first then
+    atexit.register(_exit_at_once)  # handlers that are registered later run first
     try:
         status = main() or 0
         sys.stdout.flush()
     except BrokenPipeError as error:
-        status = _unheard(error)
+        status = _broken_pipe(error)
     except KeyboardInterrupt:
         _INTERRUPTED.append(True)
-        status = _say("interrupted; start the same command again, a run or a folder goes on where it stopped", 130)
+        status = _report("interrupted; start the same command again to resume", 130)
     except InputError as error:
-        status = _say(error, 2)
+        status = _report(error, 2)
     except ModuleNotFoundError as error:
         status = _missing(error)
     except OSError as error:
@@ -127,8 +163,8 @@ def run(main: Callable[[], int | None]) -> None:
     sys.exit(status)
 
 
-def _end_at_once():
-    """Ends an interrupted command without taking TensorFlow down first, which lasts several seconds."""
+def _exit_at_once():
+    """Ends an interrupted command without the shutdown of TensorFlow, which takes several seconds."""
     if _INTERRUPTED:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -136,25 +172,25 @@ def _end_at_once():
         os._exit(130)
 
 
-def _unheard(error: BrokenPipeError) -> int:
-    """Ends quietly where whoever read the output, such as `head`, has enough of it."""
+def _broken_pipe(error: BrokenPipeError) -> int:
+    """Returns the exit status if the reader of the output, such as `head`, has closed it; raises `error` otherwise."""
     try:
-        print(flush=True)  # is it the output, or a pipe of the command's own?
+        print(flush=True)  # fails again if the broken pipe is the output
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13  # as if SIGPIPE had ended it
     raise error
 
 
-def _say(message, status: int) -> int:
+def _report(message, status: int) -> int:
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
     return status
 
 
 def _missing(error: ModuleNotFoundError) -> int:
-    if (told := explained(error, "this command")) is error:
+    if (explanation := explained(error, "this command")) is error:
         raise error
-    return _say(told, 2)
+    return _report(explanation, 2)
 
 
 @contextlib.contextmanager
@@ -163,23 +199,23 @@ def naming_extras(what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (told := explained(error, what)) is error:
+        if (explanation := explained(error, what)) is error:
             raise
-        raise told from error
+        raise explanation from error
 
 
 def explained(error: ModuleNotFoundError, what: str) -> ModuleNotFoundError:
-    """Returns an error that names the extra to install, or the same where no extra brings the module.
+    """Returns an error that names the extra to install, or `error` itself if no extra has the module.
 
     Args:
-        error: What an import raised.
-        what: What needs the module, the beginning of the sentence.
+        error: The error of an import.
+        what: What needs the module, as the subject of the message.
     """
     name = (error.name or "").partition(".")[0]
     if name == "tensorflow_io":
         text = (
-            f"{what} needs tensorflow-io, which goes with TensorFlow 2.16 and 2.17 alone. "
-            "Run, in an environment of its own: pip install 'tfmisr[train,tfio]'"
+            f"{what} needs tensorflow-io, which works only with TensorFlow 2.16 and 2.17. "
+            "Run, in a separate environment: pip install 'tfmisr[train,tfio]'"
         )
     elif name in _TRAINING:
         text = (
@@ -195,33 +231,33 @@ def _operating_system(error: OSError) -> int:
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
     where = f" ({name})" if name else ""
     if error.errno in DISK_FULL:
-        # Without a name nobody knows which disk it is.
+        # Without a file name the disk is unknown.
         where = f" for {name}: {_free(name)} are free" if name else ""
-        return _say(f"no space left on the disk{where}; free more, then start the command again", 2)
+        return _report(f"no space left on the disk{where}; free some, then start the command again", 2)
     if error.errno == errno.EFBIG:
-        return _say(f"file too large{where}: the file system or a limit (ulimit -f) allows no larger file", 2)
+        return _report(f"file too large{where}: the file system or a limit (ulimit -f) allows no larger file", 2)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return _say(f"not permitted{where}: {error.strerror}; choose a folder you can write", 2)
+        return _report(f"not permitted{where}: {error.strerror}; choose a folder you can write", 2)
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
-        return _say(f"expected another path{where}: {error.strerror}", 2)
+        return _report(f"expected another path{where}: {error.strerror}", 2)
     raise error
 
 
 def _free(name: str) -> str:
-    """Returns how much of the disk that holds a file is free."""
-    there = pathlib.Path(name).absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    """Returns the free space of the disk that holds a file, as text."""
+    existing = pathlib.Path(name).absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
     with contextlib.suppress(OSError):
-        return f"{shutil.disk_usage(there).free / 1e6:,.1f} MB"
+        return f"{shutil.disk_usage(existing).free / 1e6:,.1f} MB"
     return "few bytes"
 
 
-def require_writable(folder) -> None:
-    """Makes the folder where it is not there yet.
+def require_writable(folder: str | os.PathLike) -> None:
+    """Creates a folder if it does not exist.
 
     Raises:
-        InputError: It cannot be made, or cannot be written.
+        InputError: It cannot be created or written.
     """
     folder = pathlib.Path(folder)
     try:
@@ -229,31 +265,35 @@ def require_writable(folder) -> None:
     except OSError as error:
         if error.errno in DISK_FULL:
             raise
-        raise InputError(f"expected a folder to write at {folder}: {error.strerror}; choose another") from error
+        raise InputError(f"expected a writable folder at {folder}: {error.strerror}; choose another") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"expected a folder to write at {folder}, which is read-only; choose another")
+        raise InputError(f"expected a writable folder at {folder}, which is read-only; choose another")
 
 
-def check_text(folder, flag: str) -> None:
-    """Checks the name of a folder that TensorFlow writes to, which takes no name that is not valid UTF-8.
+def check_text(folder: str | os.PathLike, flag: str) -> None:
+    """Checks that the name of a folder is valid UTF-8, as TensorFlow needs it to write there.
+
+    Args:
+        folder: The folder.
+        flag: The flag that sets it, for the error message.
 
     Raises:
-        InputError: It is none.
+        InputError: It is not.
     """
     path = os.fspath(folder)
     if printable(path) != path:
         raise InputError(f"TensorFlow writes only where names are valid UTF-8; choose another {flag} than {path}")
 
 
-def check_writable(folder) -> None:
-    """Checks before long work that a folder could be made and written; makes nothing.
+def check_writable(folder: str | os.PathLike) -> None:
+    """Checks before long work that a folder can be created and written, without creating it.
 
     Raises:
-        InputError: It could not.
+        InputError: It cannot.
     """
-    there = pathlib.Path(folder).absolute()
-    while not there.exists():
-        there = there.parent
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        why = "is read-only" if there.is_dir() else "is no folder"
-        raise InputError(f"expected a folder to write at {folder}, but {there} {why}; choose another")
+    existing = pathlib.Path(folder).absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        why = "is read-only" if existing.is_dir() else "is no folder"
+        raise InputError(f"expected a writable folder at {folder}, but {existing} {why}; choose another")

@@ -1,7 +1,6 @@
-"""python -m tfmisr.fit: one training run, judged at its end.
+"""python -m tfmisr.fit: trains a network and evaluates it.
 
-Without arguments it trains on the built-in phantom in a few minutes. The same command goes on where an
-interrupted run stopped.
+Without arguments it trains on the built-in phantom in a few minutes. The same command resumes an interrupted run.
 """
 
 import argparse
@@ -11,14 +10,15 @@ import tfmisr
 from tfmisr import cli, config, presets
 from tfmisr.evaluation import outcomes
 
-_JUDGED = 200  # images of the test split at most; python -m tfmisr.evaluate judges them all
+_MAX_IMAGES = 200  # of the test split; python -m tfmisr.evaluate scores all images
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m tfmisr.fit",
-        description="Trains a super-resolution network and judges it beside the interpolations. "
-        "Without arguments: a small network on the built-in phantom, in a few minutes.",
+        description="Trains a super-resolution network and compares it with interpolations. "
+        "Without arguments: a small network on the built-in phantom, in a few minutes. "
+        "The same command resumes an interrupted run.",
     )
     recipe = parser.add_mutually_exclusive_group()
     recipe.add_argument(
@@ -31,44 +31,47 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     print(run(_parser().parse_args(argv)))
     return 0
 
 
 def run(arguments: argparse.Namespace) -> outcomes.TrainingRun:
-    """Trains and scores what the parsed flags, or `tfmisr.options.parsed`, say."""
-    chosen = config.parse(arguments)
-    cli.check_writable(chosen.folder)
-    from tfmisr import data, models
-    from tfmisr.training import initial, loop
+    """Trains and evaluates a run.
 
-    loop.check_backend(chosen)
-    models.module(chosen.model)  # a variant that there is not is told before the data is prepared
-    if chosen.initial_weights:
-        initial.digest(chosen.initial_weights)
-    print(f"run: {chosen.folder}")
-    begun = (chosen.folder,)
-    source = data.load(chosen.dataset, chosen.data_dir, chosen.manual_dir, chosen.patient_pattern, begun)
-    lr_source = None
-    if chosen.lr_dataset:
-        lr_source = data.load(chosen.lr_dataset, chosen.data_dir, chosen.lr_manual_dir, chosen.patient_pattern, begun)
-    _warn(chosen, source)
-    path = loop.train(chosen, source, lr_source=lr_source)
-    return _judge(chosen, source, path)
+    Args:
+        arguments: The parsed flags, or `tfmisr.options.parsed`.
+
+    Raises:
+        InputError: An invalid configuration, or data that cannot be used.
+    """
+    run_config = config.parse(arguments)
+    cli.check_writable(run_config.folder)
+    from tfmisr import models
+    from tfmisr.training import loop, run_data
+
+    loop.check_backend(run_config)
+    models.module(run_config.model)  # reports an unknown variant before the data is prepared
+    if run_config.initial_weights:
+        config.initial_weights.digest(run_config.initial_weights)
+    print(f"run: {run_config.folder}")
+    source, lr_source = run_data.load(run_config, (run_config.folder,))
+    _warn(run_config, source)
+    path = loop.train(run_config, source, lr_source=lr_source)
+    return _evaluate(run_config, source, path)
 
 
-def _warn(chosen, source) -> None:
-    """Says before the training what its numbers will lack."""
+def _warn(run_config, source) -> None:
+    """Prints before the training which scores it will not have."""
     from tfmisr import degradations
     from tfmisr.data import exact_images
 
     if "validation" not in source.splits:
-        print(f"warning: {source.name} holds no validation images; the run has no val_psnr to watch", file=sys.stderr)
-    degradation = degradations.of(chosen.identity())
+        print(f"warning: {source.name} holds no validation images; the run has no val_psnr", file=sys.stderr)
+    degradation = degradations.of(run_config.identity())
     for split in ("validation", "test"):
-        if split in source.splits and exact_images.all_exact(source, split, chosen.scale, degradation):
+        if split in source.splits and exact_images.all_exact(source, split, run_config.scale, degradation):
             print(
                 f"warning: the {split} split of {source.name} holds only images that interpolation reproduces exactly, "
                 "such as blank ones; they have no PSNR",
@@ -76,24 +79,24 @@ def _warn(chosen, source) -> None:
             )
 
 
-def _judge(chosen, source, path) -> outcomes.TrainingRun:
+def _evaluate(run_config, source, path) -> outcomes.TrainingRun:
     from tfmisr import degradations
     from tfmisr.evaluation import results, scoring, verdicts
     from tfmisr.inference import upscalers
 
     split = next((s for s in ("test", "validation", "train") if s in source.splits), None)
     if split != "test":
-        print(f"warning: {source.name} holds no test images; judging on the {split} split", file=sys.stderr)
+        print(f"warning: {source.name} holds no test images; evaluating on the {split} split", file=sys.stderr)
     names = [*scoring.INTERPOLATIONS, str(path.parent)]
-    degradation = degradations.of(chosen.identity())
-    judged = [upscalers.load(name) for name in names]
+    degradation = degradations.of(run_config.identity())
+    models = [upscalers.load(name) for name in names]
     result = scoring.evaluate(
-        judged, source, split, chosen.scale, degradation, measures=("psnr", "ssim"), max_images=_JUDGED
+        models, source, split, run_config.scale, degradation, measures=("psnr", "ssim"), max_images=_MAX_IMAGES
     )
     for note in result.notes:
         print(f"warning: {note}", file=sys.stderr)
     metrics = results.write(result, path.parent / "evaluation")
-    return outcomes.TrainingRun(path.parent, metrics, path, verdicts.verdict(result.summary, judged[-1].name))
+    return outcomes.TrainingRun(path.parent, metrics, path, verdicts.verdict(result.summary, models[-1].name))
 
 
 tfmisr._make_callable(__name__)

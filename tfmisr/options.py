@@ -1,10 +1,12 @@
-"""The options of a command from Python: keyword arguments with the names, defaults and checks of its flags."""
+"""Keyword arguments of the Python API, validated with the names, types, choices and defaults of a command's flags."""
 
 import argparse
 import numbers
 import operator
 import os
+import warnings
 
+from tfmisr import cli
 from tfmisr.edge.errors import InputError, hint
 
 
@@ -12,20 +14,24 @@ def parsed(parser: argparse.ArgumentParser, given: dict) -> argparse.Namespace:
     """Returns what `parser.parse_args` returns for the same options on a command line.
 
     Args:
-        parser: A command's parser without sub-commands: the one source of names, types, choices and defaults.
-        given: Options by name, the flag's without its dashes. Numbers and booleans are such, not texts; folders may be
-            `pathlib.Path`s; an option that takes several takes a list or one alone.
+        parser: A command's parser without sub-commands: the only source of names, types, choices and defaults.
+        given: Options by name, the flag's without its dashes. Numbers and booleans must not be texts; folders may be
+            `pathlib.Path`s; an option with several values takes a list or a single value. The old name of a flag is
+            accepted with a `DeprecationWarning`.
 
     Raises:
-        InputError: No such option, a value that it cannot have, or two that exclude each other.
+        InputError: Unknown option, invalid value, or options that exclude each other.
     """
-    actions = {action.dest: action for action in parser._actions if action.dest != "help"}
+    old = {a.option_strings[0].lstrip("-"): a.dest for a in parser._actions if isinstance(a, cli.OldFlag)}
+    actions = {a.dest: a for a in parser._actions if a.dest != "help" and not isinstance(a, cli.OldFlag)}
     command = parser.prog.rpartition(".")[2]
+    given = _with_new_names(command, given, {name: new for name, new in old.items() if name not in actions})
     for name in given:
         if name not in actions:
             raise InputError(f"{command} has no option {name}{hint(name, actions, 0.5)}")
     for group in parser._mutually_exclusive_groups:
-        both = [action.dest for action in group._group_actions if given.get(action.dest) is not None]
+        members = (action.dest for action in group._group_actions if not isinstance(action, cli.OldFlag))
+        both = [name for name in members if given.get(name) is not None]
         if len(both) > 1:
             raise InputError(f"{command} takes {' or '.join(both)}, not both")
     values = {name: action.default for name, action in actions.items() if action.default is not argparse.SUPPRESS}
@@ -34,6 +40,14 @@ def parsed(parser: argparse.ArgumentParser, given: dict) -> argparse.Namespace:
         if action.required and values.get(name) is None:
             raise InputError(f"{command} needs {name}")
     return argparse.Namespace(**values)
+
+
+def _with_new_names(command, given, old):
+    for name in old.keys() & given.keys():
+        if old[name] in given:
+            raise InputError(f"{command} takes {old[name]} or, under its old name, {name}, not both")
+        warnings.warn(f"{name} of tfmisr.{command} is now called {old[name]}", DeprecationWarning, stacklevel=5)
+    return {old.get(name, name): value for name, value in given.items()}
 
 
 def _value(action, value):
@@ -66,7 +80,7 @@ def _single(action, value):
     return value
 
 
-def _require(action, value, right, expected):
-    if not right:
+def _require(action, value, valid, expected):
+    if not valid:
         raise InputError(f"{action.dest} must be {expected}. Received: {value!r}")
     return value

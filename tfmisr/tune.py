@@ -1,7 +1,7 @@
-"""python -m tfmisr.tune: a search of hyperparameters or a study of them, on one machine or on many.
+"""python -m tfmisr.tune: hyperparameter search or a parameter study, on one machine or on many.
 
-Each trial is a run of `python -m tfmisr.fit` in a process and a folder of its own. The same command goes on where an
-interrupted sweep stopped.
+Each trial is a run of `python -m tfmisr.fit` in a separate process and folder. The same command resumes an interrupted
+sweep.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from tfmisr.evaluation import outcomes
 from tfmisr.tuning import parameter_studies
 from tfmisr.tuning.sweep import OBJECTIVES, TUNERS, Sweep
 
-# Flags that are fields of the sweep.
-_OF_SWEEP = (
+# Flags that are fields of `Sweep`.
+_SWEEP_FIELDS = (
     "tuner",
     "objective",
     "max_trials",
@@ -30,152 +30,162 @@ _OF_SWEEP = (
     "factor",
     "trial_hours",
 )
-# Flags of this process alone.
-_HERE = ("train_best", "export_best", "retry_failed", "patience", "chief_patience")
+# Flags of this process only.
+_PROCESS_FLAGS = ("train_best", "export_best", "retry_failed", "worker_timeout", "chief_timeout")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m tfmisr.tune",
-        description="Searches hyperparameters with Keras Tuner, a process for each trial, or runs a study. With "
-        "KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT in the environment the same command is "
-        'the chief (its ID holds "chief") or one of its workers; all share --workdir.',
+        description="Searches hyperparameters with Keras Tuner, with a process for each trial, or runs a parameter "
+        "study. The same command resumes an interrupted search. With KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and "
+        "KERASTUNER_ORACLE_PORT in the environment it is the chief of a distributed search (its ID contains "
+        '"chief") or one of its workers; all share --workdir.',
     )
     recipe = parser.add_mutually_exclusive_group()
     for flag, text in (
-        ("study", "a grid with its report: " + ", ".join(parameter_studies.names())),
+        ("parameter_study", "predefined grid search with a report: " + ", ".join(parameter_studies.names())),
         ("preset", "recipe that the trials start from: " + ", ".join(presets.names())),
     ):
         recipe.add_argument(f"--{flag}", default=argparse.SUPPRESS, metavar="NAME", help=text)
-    recipe.add_argument("--config", default=argparse.SUPPRESS, metavar="FILE", help="the same from a config.json")
+    text = "config.json of a run that the trials start from"
+    recipe.add_argument("--config", default=argparse.SUPPRESS, metavar="FILE", help=text)
+    cli.add_old_flag(recipe, "--study", "--parameter_study")
     _add_search(parser.add_argument_group("search"))
-    _add_limits(parser.add_argument_group("limits: a network beyond one is noted and not trained"))
-    _add_end(parser.add_argument_group("at the end"))
-    _add_workers(parser.add_argument_group("going on, and many machines"))
+    _add_limits(parser.add_argument_group("limits: a network beyond one is recorded and not trained"))
+    _add_end(parser.add_argument_group("after the search"))
+    _add_workers(parser.add_argument_group("resuming and distributed search"))
     config.add_arguments(parser.add_argument_group("the runs (--workdir: the sweep's folder)"))
     return parser
 
 
 def _add_search(group):
-    group.add_argument("--tuner", choices=TUNERS, help="who proposes the trials (default: random; of a study: grid)")
-    group.add_argument("--space", metavar="FILE", help=".json or .toml file (default: the model's search_space)")
-    group.add_argument("--max_trials", type=int, metavar="N", help="trials at most; may grow when a sweep goes on")
+    group.add_argument("--tuner", choices=TUNERS, help="search algorithm (default: random; of a parameter study: grid)")
+    text = ".json or .toml file of the search space (default: the model's search_space)"
+    group.add_argument("--space", metavar="FILE", help=text)
+    text = "maximum number of trials; may be increased when a sweep is resumed"
+    group.add_argument("--max_trials", type=int, metavar="N", help=text)
     group.add_argument("--objective", choices=list(OBJECTIVES), help="at a run's last step (default: val_psnr)")
-    group.add_argument("--min_steps", type=int, metavar="N", help="hyperband: of its shortest trials (default: 1/27)")
-    group.add_argument("--factor", type=int, metavar="N", help="hyperband: one trial of so many goes on (default: 3)")
-    group.add_argument("--trial_hours", type=float, metavar="H", help="a trial that takes longer has failed")
+    text = "hyperband: steps of its shortest trials (default: 1/27 of --steps)"
+    group.add_argument("--min_steps", type=int, metavar="N", help=text)
+    text = "hyperband: reduction factor: one of N trials continues, with N times the steps (default: 3)"
+    group.add_argument("--factor", type=int, metavar="N", help=text)
+    group.add_argument("--trial_hours", type=float, metavar="H", help="time limit of a trial")
 
 
 def _add_limits(group):
     group.add_argument("--max_params", type=int, metavar="N", help="parameters of the network")
-    group.add_argument(
-        "--max_ms", type=float, metavar="MS", help="one window in LiteRT, float32, one thread, on the trial's machine"
-    )
-    group.add_argument("--tile", type=int, metavar="N", help="side of that window in LR pixels (default: 128)")
+    text = "latency of one tile in LiteRT, float32, one thread, on the trial's machine"
+    group.add_argument("--max_ms", type=float, metavar="MS", help=text)
+    group.add_argument("--tile", type=int, metavar="N", help="side of that tile in LR pixels (default: 128)")
 
 
 def _add_end(group):
-    group.add_argument("--train_best", type=int, metavar="STEPS", help="train the best trial's run for so many steps")
-    group.add_argument("--export_best", action="store_true", help="export the best trial's run, or the one just said")
+    text = "train the best trial's configuration for STEPS steps"
+    group.add_argument("--train_best", type=int, metavar="STEPS", help=text)
+    text = "export the best trial's run, or that of --train_best"
+    group.add_argument("--export_best", action="store_true", help=text)
 
 
 def _add_workers(group):
-    group.add_argument("--retry_failed", action="store_true", help="run the trials again that failed")
-    group.add_argument(
-        "--patience", type=float, default=120, metavar="S", help="silence that makes a worker lost (default: 120 s)"
-    )
-    group.add_argument(
-        "--chief_patience", type=float, default=60, metavar="MIN", help="wait for the chief so long (default: 60 min)"
-    )
+    group.add_argument("--retry_failed", action="store_true", help="run failed trials again")
+    text = "time without a heartbeat after which a worker is considered lost (default: 120 s)"
+    group.add_argument("--worker_timeout", type=float, default=120, metavar="S", help=text)
+    text = "time that a worker waits for the chief (default: 60 min)"
+    group.add_argument("--chief_timeout", type=float, default=60, metavar="MIN", help=text)
+    cli.add_old_flag(group, "--patience", "--worker_timeout")
+    cli.add_old_flag(group, "--chief_patience", "--chief_timeout")
 
 
 def _sweep(arguments) -> tuple[Sweep, str]:
-    """Returns the sweep of a command line, and where its search space comes from."""
+    """Returns the sweep of a command line, and the source of its search space for error messages."""
     given = dict(vars(arguments))
-    own = {name: given.pop(name) for name in _OF_SWEEP}
-    study, file = given.pop("study", None), given.pop("space")
-    for name in _HERE:
+    sweep_fields = {name: given.pop(name) for name in _SWEEP_FIELDS}
+    study, file = given.pop("parameter_study", None), given.pop("space")
+    for name in _PROCESS_FLAGS:
         del given[name]
-    fields, described = parameter_studies.study(study) if study else ({}, None)
+    fields, search_space = parameter_studies.parameter_study(study) if study else ({}, None)
     base = config.parse(argparse.Namespace(**given), fields)
     if study:
-        own["tuner"] = own["tuner"] or "grid"
+        sweep_fields["tuner"] = sweep_fields["tuner"] or "grid"
     if file:
         from tfmisr.tuning import space
 
-        described = space.read(file)
-    own = {name: value for name, value in own.items() if value is not None}
-    sweep = Sweep(base, space=described, **own).as_begun(given.keys() | fields.keys())
-    return sweep, file or (f"the study {study}" if study else "the model")
+        search_space = space.read(file)
+    sweep_fields = {name: value for name, value in sweep_fields.items() if value is not None}
+    sweep = Sweep(base, space=search_space, **sweep_fields).resumed(given.keys() | fields.keys())
+    return sweep, file or (f"the parameter study {study}" if study else "the model")
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
-    # Where this is the first process of a container, nothing else would end it.
+    # As the first process of a container it has no default handler of SIGTERM.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     run(arguments, functools.partial(print, flush=True))
     return 0
 
 
-def run(arguments: argparse.Namespace, say: Callable[[str], None] = lambda text: None) -> outcomes.Search | None:
-    """Searches what the parsed flags, or `tfmisr.options.parsed`, say.
+def run(arguments: argparse.Namespace, report: Callable[[str], None] = lambda text: None) -> outcomes.Search | None:
+    """Runs a search.
 
     Args:
-        arguments: The flags.
-        say: Called with the outcome before the best run is trained or exported, where that is asked for.
+        arguments: The parsed flags, or `tfmisr.options.parsed`.
+        report: Called with the results as text, before the best run is trained or exported.
 
     Returns:
-        What was found; `None` in a worker of a chief elsewhere.
+        The results; `None` in a worker of a distributed search.
+
+    Raises:
+        InputError: An invalid configuration, data that cannot be used, or no trial was completed.
     """
-    for name in ("patience", "chief_patience", "train_best"):
+    for name in ("worker_timeout", "chief_timeout", "train_best"):
         if getattr(arguments, name) is not None and not getattr(arguments, name) > 0:
             raise InputError(f"{name} must be above 0. Received: {getattr(arguments, name)}")
-    sweep, where = _sweep(arguments)
+    sweep, source = _sweep(arguments)
     cli.check_writable(sweep.folder)
     cli.check_text(sweep.folder, "--workdir")
     from tfmisr.tuning import space
 
-    # Told before TensorFlow is loaded; the model's own space needs it.
-    searched = space.Declared(sweep.space, sweep.base, where) if sweep.space is not None else None
+    # Validated before TensorFlow is imported; only the model's space needs it.
+    search_space = space.DeclaredSpace(sweep.space, sweep.base, source) if sweep.space is not None else None
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from tfmisr.tuning import driver, service
 
-    searched = searched or space.Own(sweep.base)
-    place = service.role()
-    print(
-        f"sweep: {sweep.folder}" + ("" if place == "single" else f", {os.environ['KERASTUNER_TUNER_ID']}"), flush=True
-    )
-    if place == "worker":
-        patience = arguments.patience, 60 * arguments.chief_patience
-        driver.work(sweep, searched, *patience, arguments.retry_failed)
+    search_space = search_space or space.ModelSpace(sweep.base)
+    role = service.role()
+    name = "" if role == "single" else f", {os.environ['KERASTUNER_TUNER_ID']}"
+    print(f"sweep: {sweep.folder}{name}", flush=True)
+    if role == "worker":
+        timeouts = arguments.worker_timeout, 60 * arguments.chief_timeout
+        driver.work(sweep, search_space, *timeouts, arguments.retry_failed)
         return None
-    best = driver.lead(sweep, searched, arguments.patience, arguments.retry_failed)
-    return _end(sweep, best, arguments, say)
+    best = driver.lead(sweep, search_space, arguments.worker_timeout, arguments.retry_failed)
+    return _end(sweep, best, arguments, report)
 
 
-def _end(sweep, best, arguments, say=print) -> outcomes.Search:
+def _end(sweep, best, arguments, report) -> outcomes.Search:
     from tfmisr.tuning import driver, parameter_study_report, results
 
     if best is None:
         raise InputError(f"no trial was completed; the reasons are in {sweep.folder / 'study.csv'}")
     table, direction = sweep.folder / "study.csv", OBJECTIVES[sweep.objective]
-    lines = [parameter_study_report.told(table, sweep.objective, direction), _best(sweep, best)]
-    lines.append(parameter_study_report.against_bicubic(table, sweep.objective, direction))
+    lines = [parameter_study_report.terminal_summary(table, sweep.objective, direction), _best(sweep, best)]
+    lines.append(parameter_study_report.bicubic_comparison(table, sweep.objective, direction))
     folder = results.home(sweep.folder, best["trial"])
-    found = outcomes.Search(sweep.folder, best, "\n".join(filter(None, lines)), folder)
-    say(str(found))
+    search = outcomes.Search(sweep.folder, best, "\n".join(filter(None, lines)), folder)
+    report(str(search))
     if arguments.train_best:
         folder = driver.train_best(sweep, arguments.train_best)
     if arguments.export_best:
         if not (folder / "model.keras").is_file():
             raise InputError(f"the best trial stopped at step {best['steps']}; add --train_best STEPS to export it")
         driver.export(sweep, folder)
-    return dataclasses.replace(found, run=folder)
+    return dataclasses.replace(search, run=folder)
 
 
 def _best(sweep, best) -> str:
-    """Returns the best setting's score, the mean over its seeds as the rows above have it, and what best.json holds."""
+    """Returns lines with the best setting, its mean score over its seeds, and the trial that best.json holds."""
     from tfmisr.tuning import results
 
     repeats = results.repeated(results.read_all(sweep.folder), best, sweep.objective)
@@ -184,8 +194,8 @@ def _best(sweep, best) -> str:
     if len(repeats) == 1:
         return f"{scored} (trial {best['trial']}, one seed)"
     trials = ", ".join(result["trial"] for result in repeats)
-    own = f"best.json is the first of them, trial {best['trial']}, with {best[sweep.objective]:.4f}"
-    return f"{scored}, mean of {len(repeats)} seeds (trials {trials})\n{own}"
+    first = f"best.json is the first of them, trial {best['trial']}, with {best[sweep.objective]:.4f}"
+    return f"{scored}, mean of {len(repeats)} seeds (trials {trials})\n{first}"
 
 
 tfmisr._make_callable(__name__)

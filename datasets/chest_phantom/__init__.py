@@ -1,0 +1,1 @@
+"""Procedural chest radiographs: the dataset `chest_phantom`."""

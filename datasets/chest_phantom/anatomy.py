@@ -39,22 +39,22 @@ class Chest:
     slope: float
     spread: float
 
-    def lateral(self, y):
+    def lateral(self, y: np.ndarray | float) -> np.ndarray:
         """Returns the distance of the lungs' outer edge from the midline at `y`."""
         t = np.clip((y - self.apex) / 25.0, 0, 1)
         return 4.3 + (self.half_width - 4.3) * (1 - (1 - t) ** 2.1) ** 0.56
 
-    def medial(self, y):
+    def medial(self, y: np.ndarray | float) -> np.ndarray:
         """Returns the distance of the lungs' inner edge from the midline, mediastinum left out."""
         t = np.clip((y - self.apex) / 9.0, 0, 1)
         return 4.3 - 2.6 * (1 - (1 - t) ** 2) ** 0.52
 
-    def depth(self, y):
+    def depth(self, y: np.ndarray | float) -> np.ndarray:
         """Returns half of the lungs' depth at `y`."""
         t = np.clip((y - self.apex) / 20.0, 0, 1)
         return self.half_depth * np.sqrt(1 - (1 - t) ** 2.6) + 1e-3
 
-    def dome(self, x, left):
+    def dome(self, x: np.ndarray, left: np.ndarray | bool) -> np.ndarray:
         """Returns y of the diaphragm's crest line at `x`, for the left side or the right one."""
         outward = np.where(left, x, -x) - 0.43 * self.half_width
         fall = np.where(outward > 0, 0.085, 0.03)
@@ -84,7 +84,7 @@ def sample(rng: np.random.Generator) -> Chest:
     )
 
 
-def torso(chest: Chest, grid: shapes.Grid, rng) -> tuple[np.ndarray, np.ndarray]:
+def torso(chest: Chest, grid: shapes.Grid, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Returns the path through the whole body, and the part of it that is fat."""
     outside = _trunk(chest, grid, 0.0)
     inside = _trunk(chest, grid, chest.fat)
@@ -118,7 +118,7 @@ def _arms(chest, rng):
     return tubes.join(pieces)
 
 
-def thorax(chest: Chest, grid: shapes.Grid, rng) -> tuple[np.ndarray, np.ndarray]:
+def thorax(chest: Chest, grid: shapes.Grid, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Returns the paths through the lungs, their vessels included, and through the airways."""
     cavity, above = _lungs(chest, grid)
     middle = shapes.union(_mediastinum(chest, grid, rng), _heart(chest, grid, rng))
@@ -213,7 +213,7 @@ def _airway(grid, rng):
     return np.minimum(path, 2 * radius)
 
 
-def breasts(chest: Chest, grid: shapes.Grid, rng) -> np.ndarray:
+def breasts(chest: Chest, grid: shapes.Grid, rng: np.random.Generator) -> np.ndarray:
     """Returns the path through breasts and chest muscles in front of the rib cage."""
     path = np.zeros_like(grid.x)
     for side in (-1, 1):
@@ -228,7 +228,7 @@ def breasts(chest: Chest, grid: shapes.Grid, rng) -> np.ndarray:
     return path
 
 
-def abdominal_gas(chest: Chest, grid: shapes.Grid, rng) -> np.ndarray:
+def abdominal_gas(chest: Chest, grid: shapes.Grid, rng: np.random.Generator) -> np.ndarray:
     """Returns the path through gas under the left dome: the stomach's, with its fluid level, and colon."""
     path = np.zeros_like(grid.x)
     x, top = rng.uniform(4.5, 7.5), chest.domes[1] + rng.uniform(0.9, 1.8)
@@ -256,7 +256,7 @@ def _colon(chest, grid, rng):
     return path * rng.uniform(0.4, 0.9)
 
 
-def muscles(chest: Chest, grid: shapes.Grid, rng) -> np.ndarray:
+def muscles(chest: Chest, grid: shapes.Grid, rng: np.random.Generator) -> np.ndarray:
     """Returns the path through muscles that fat planes set off: of neck, shoulders and flanks."""
     up, wide = chest.slope, chest.half_width
     pieces, share = [], []

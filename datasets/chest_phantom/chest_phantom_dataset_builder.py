@@ -1,4 +1,4 @@
-"""Procedural chest radiographs, 16 bit gray: the data that is always at hand."""
+"""TFDS builder of procedural chest radiographs, 16-bit gray: data that needs no download."""
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -10,12 +10,12 @@ from tfmisr.progress import bar
 IMAGES = {"train": 96, "validation": 16, "test": 16}
 SIZE = 512
 
-# The seed of an image is its patient's number. The splits' numbers start this far apart.
+# The seed of an image is its patient's number; this is the distance between the first numbers of two splits.
 APART = 10_000
 
 
 class Builder(data.DatasetBuilder):
-    """Chest radiographs computed on the spot, each of another patient."""
+    """Computed chest radiographs, each of another patient."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}

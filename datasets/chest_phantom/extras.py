@@ -1,4 +1,4 @@
-"""What not every chest radiograph has: a nodule, a side marker, leads of a monitor."""
+"""Optional objects of a chest radiograph: a nodule, a side marker, ECG leads."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ BOWL = [(0, 1.5), (0, 0), (0.55, 0), (0.82, 0.1), (0.93, 0.37), (0.82, 0.65), (0
 LETTERS = {"L": [[(0, 0), (0, 1.5), (0.9, 1.5)]], "R": [BOWL, [(0.5, 0.75), (1, 1.5)]]}
 
 
-def nodule(chest: anatomy.Chest, grid: shapes.Grid, rng) -> np.ndarray:
-    """Returns the path through a lobed nodule in one lung, cm; in five of six patients there is none."""
+def nodule(chest: anatomy.Chest, grid: shapes.Grid, rng: np.random.Generator) -> np.ndarray:
+    """Returns the path through a lobed nodule in one lung, cm; zero in five of six patients."""
     path = np.zeros_like(grid.x)
     there, side, y = rng.random() < 1 / 6, rng.choice([-1, 1]), rng.uniform(-11, 4)
     x = side * rng.uniform(0.45, 0.85) * float(chest.lateral(y))
@@ -23,8 +23,8 @@ def nodule(chest: anatomy.Chest, grid: shapes.Grid, rng) -> np.ndarray:
     return path
 
 
-def metal(grid: shapes.Grid, rng) -> np.ndarray:
-    """Returns the path through metal, cm: the marker of the patient's side, and now and then leads."""
+def metal(grid: shapes.Grid, rng: np.random.Generator) -> np.ndarray:
+    """Returns the path through metal, cm: the side marker, and leads in one of six patients."""
     pieces = _marker(grid, rng)
     share = np.ones(sum(map(len, pieces)))
     if rng.random() < 1 / 6:

@@ -32,14 +32,14 @@ ATTENUATION = {
 QUANTA = 3.5e7
 
 # The scintillator's modulation transfer is 1 / (1 + (f / f50)^2), one half at 1.4 line pairs per mm, as
-# caesium iodide has about. f50 in 1/cm.
+# cesium iodide has about. f50 in 1/cm.
 HALF_MODULATION = 14.0
 
-# Behind an antiscatter grid: scattered quanta per encounter, and how far they spread, cm.
+# Behind an antiscatter grid: scattered quanta per interaction, and the standard deviation of their spread, cm.
 SCATTER = 0.12
 SCATTER_SPREAD = 4.5
 
-# Share of large shadows that the presentation takes away, their size, cm, and the gain of fine edges.
+# Dynamic range compression: fraction of the low-pass signal that is removed, and its scale, cm; edge enhancement.
 COMPRESSION, LARGE = 0.5, 2.0
 EDGE_GAIN, FINE = 0.25, 0.15
 
@@ -65,7 +65,9 @@ def radiograph(seed: int, size: int = 512) -> np.ndarray:
     return present(signal, grid.pitch, look)
 
 
-def patient(size: int, rng, grain_rng) -> tuple[shapes.Grid, dict[str, np.ndarray]]:
+def patient(
+    size: int, rng: np.random.Generator, grain_rng: np.random.Generator
+) -> tuple[shapes.Grid, dict[str, np.ndarray]]:
     """Returns the pixels, and the path of each pixel's ray through each material, cm.
 
     Args:
@@ -93,11 +95,11 @@ def patient(size: int, rng, grain_rng) -> tuple[shapes.Grid, dict[str, np.ndarra
     solid = np.maximum(body - lung - gas - bone.cortical - bone.spongy, 0)
     # Fat also lies between muscles, a sixth of the path; about half of the chest wall is fat at most.
     fat = np.clip(fat + 0.16 * solid - np.minimum(muscles, 0.4 * solid), 0, 0.55 * solid)
-    fibres = 0.1 * shapes.texture(grain_rng, grid, 0.15, 6.0, 1.6) * (solid / (solid + 4))
+    fibers = 0.1 * shapes.texture(grain_rng, grid, 0.15, 6.0, 1.6) * (solid / (solid + 4))
     alveoli = 1 + 0.02 * shapes.texture(grain_rng, grid, 0.1, 3.0, 1.2)
     trabeculae = 0.07 * shapes.texture(grain_rng, grid, 0.05, 0.4, 0.5) * np.sqrt(bone.spongy)
     return grid, {
-        "tissue": solid - fat + dense + fibres,
+        "tissue": solid - fat + dense + fibers,
         "fat": fat,
         "lung": (lung - dense) * alveoli,
         "cortical": bone.cortical,
@@ -107,7 +109,7 @@ def patient(size: int, rng, grain_rng) -> tuple[shapes.Grid, dict[str, np.ndarra
 
 
 def transmission(paths: dict[str, np.ndarray]) -> np.ndarray:
-    """Returns the share of quanta that cross the materials unharmed, by Beer and Lambert.
+    """Returns the fraction of quanta that pass the materials without interaction (Beer-Lambert law).
 
     Args:
         paths: Material of `ATTENUATION` to path length, cm.
@@ -116,12 +118,12 @@ def transmission(paths: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def scatter(primary: np.ndarray, pitch: float) -> np.ndarray:
-    """Returns the scattered quanta, as a share of the unattenuated beam.
+    """Returns the scattered quanta, as a fraction of the unattenuated beam.
 
-    They come from where many quanta pass and many are met on the way: from -P ln P.
+    Their source is proportional to transmission times attenuation: -P ln P.
 
     Args:
-        primary: Share P of the quanta that cross the patient unharmed.
+        primary: Fraction P of the quanta that pass the patient without interaction.
         pitch: Side of a pixel, cm.
     """
     source = -primary * np.log(np.maximum(primary, 1e-6))
@@ -129,13 +131,13 @@ def scatter(primary: np.ndarray, pitch: float) -> np.ndarray:
 
 
 def _blurred(image, sigma):
-    """Returns `image` after a wide Gaussian of `sigma` pixels, worked out on every few pixels only."""
+    """Returns `image` after a wide Gaussian blur of `sigma` pixels, computed on a subsampled grid."""
     step = max(1, int(sigma / 6))
-    few = scipy.ndimage.gaussian_filter(image[::step, ::step], sigma / step, mode="nearest")
-    return _enlarge(few, image.shape[0], step)
+    coarse = scipy.ndimage.gaussian_filter(image[::step, ::step], sigma / step, mode="nearest")
+    return _interpolated(coarse, image.shape[0], step)
 
 
-def _enlarge(image, size, step):
+def _interpolated(image, size, step):
     at = np.arange(size, dtype=np.float32) / step
     low = np.minimum(at.astype(int), image.shape[0] - 2)
     part = at - low
@@ -150,7 +152,7 @@ def detect(beam: np.ndarray, quanta: float, pitch: float, rng: np.random.Generat
     scintillator spreads the light of each, and the pixel's area gathers it.
 
     Args:
-        beam: Quanta that reach each pixel, as a share of the unattenuated beam.
+        beam: Quanta that reach each pixel, as a fraction of the unattenuated beam.
         quanta: Quanta per pixel of the unattenuated beam.
         pitch: Side of a pixel, cm.
         rng: Source of the noise.
@@ -169,7 +171,7 @@ def modulation(size: int, pitch: float) -> np.ndarray:
 
 
 def present(signal: np.ndarray, pitch: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns the image for the eye: logarithm, large shadows weaker, edges stronger, sigmoid curve.
+    """Returns the image for presentation: logarithm, dynamic range compression, edge enhancement, sigmoid curve.
 
     Args:
         signal: The detector's signal, 1 for the unattenuated beam.
@@ -182,7 +184,7 @@ def present(signal: np.ndarray, pitch: float, rng: np.random.Generator) -> np.nd
     depth += EDGE_GAIN * (depth - smooth)
     # The patient is where less than half of the beam arrives.
     dark, bright = np.percentile(depth[::4, ::4][signal[::4, ::4] < 0.5], [4, 90])
-    centre = dark + (bright - dark) * rng.uniform(0.36, 0.46)
+    center = dark + (bright - dark) * rng.uniform(0.36, 0.46)
     width = (bright - dark) * rng.uniform(1.35, 1.8)
-    curve = 1 / (1 + np.exp(-4 * (depth - centre) / width))
+    curve = 1 / (1 + np.exp(-4 * (depth - center) / width))
     return np.rint(curve * MAX_VAL).astype(np.uint16)

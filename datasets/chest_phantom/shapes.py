@@ -5,6 +5,7 @@ patient's left), y down, z towards the patient's back.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
@@ -13,15 +14,15 @@ import scipy.interpolate
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Pixel centres in patient coordinates.
+    """Pixel centers in patient coordinates.
 
     Attributes:
         size: Pixels along each side.
-        pitch: Distance of neighbouring pixels, cm.
+        pitch: Distance of neighboring pixels, cm.
         x: (size, size) positions, cm; the patient leans, so they depend on the row.
         y: (size, 1) positions, cm.
         lean: Shear of the patient: shift in x, cm, per cm of y.
-        middle: (x, y) of the image's centre, cm.
+        middle: (x, y) of the image's center, cm.
     """
 
     size: int
@@ -31,15 +32,15 @@ class Grid:
     lean: float
     middle: tuple[float, float]
 
-    def columns(self, x, y):
+    def columns(self, x: np.ndarray | float, y: np.ndarray | float) -> np.ndarray:
         """Returns the column of points at `x`, `y` (cm), as a fraction."""
         return (x - self.middle[0] + self.lean * y) / self.pitch + (self.size - 1) / 2
 
-    def rows(self, y):
+    def rows(self, y: np.ndarray | float) -> np.ndarray:
         """Returns the row of points at `y` (cm), as a fraction."""
         return (y - self.middle[1]) / self.pitch + (self.size - 1) / 2
 
-    def window(self, x, y, half_width, half_height) -> tuple[slice, slice]:
+    def window(self, x: float, y: float, half_width: float, half_height: float) -> tuple[slice, slice]:
         """Returns the (rows, columns) slices of a box around (`x`, `y`), clipped to the image."""
         lean = abs(self.lean) * half_height
         row, column = self.rows(y), self.columns(x, y)
@@ -50,7 +51,7 @@ class Grid:
         )
 
 
-def make_grid(size: int, field: float, lean: float = 0.0, middle=(0.0, 0.0)) -> Grid:
+def make_grid(size: int, field: float, lean: float = 0.0, middle: tuple[float, float] = (0.0, 0.0)) -> Grid:
     """Returns the grid of a square detector with sides of `field` cm."""
     pitch = field / size
     steps = (np.arange(size) - (size - 1) / 2) * pitch
@@ -59,13 +60,13 @@ def make_grid(size: int, field: float, lean: float = 0.0, middle=(0.0, 0.0)) -> 
     return Grid(size, pitch, x, y, lean, tuple(middle))
 
 
-def curve(y, knots, values) -> np.ndarray:
+def curve(y: np.ndarray, knots: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Returns a smooth curve through (`knots`, `values`) at `y`, constant beyond the ends."""
     inside = np.clip(y, knots[0], knots[-1])
     return scipy.interpolate.PchipInterpolator(knots, values)(inside).astype(np.float32)
 
 
-def chord(ratio, half_depth, power: float = 2.0) -> np.ndarray:
+def chord(ratio: np.ndarray, half_depth: np.ndarray | float, power: float = 2.0) -> np.ndarray:
     """Returns the path through a body with a (super)elliptic cross-section.
 
     Args:
@@ -77,13 +78,20 @@ def chord(ratio, half_depth, power: float = 2.0) -> np.ndarray:
     return 2 * half_depth * np.sqrt(np.maximum(1 - outside, 0))
 
 
-def add_ellipsoid(canvas, grid: Grid, centre, half_axes, angle: float = 0.0, weight: float = 1.0):
+def add_ellipsoid(
+    canvas: np.ndarray,
+    grid: Grid,
+    center: Sequence[float],
+    half_axes: Sequence[float],
+    angle: float = 0.0,
+    weight: float = 1.0,
+) -> None:
     """Adds the path through an ellipsoid to `canvas`, cm.
 
     Args:
         canvas: (size, size) array, changed in place.
         grid: The pixels.
-        centre: (x, y), cm.
+        center: (x, y), cm.
         half_axes: Along the first axis and the second in the image plane, and along the ray, cm.
         angle: From the x-axis to the first axis, towards +y, radian.
         weight: Factor of the path.
@@ -91,20 +99,20 @@ def add_ellipsoid(canvas, grid: Grid, centre, half_axes, angle: float = 0.0, wei
     along, across, deep = half_axes
     cosine, sine = np.cos(angle), np.sin(angle)
     reach = np.hypot(along * cosine, across * sine), np.hypot(along * sine, across * cosine)
-    box = grid.window(*centre, *reach)
-    x, y = grid.x[box] - np.float32(centre[0]), grid.y[box[0]] - np.float32(centre[1])
+    box = grid.window(*center, *reach)
+    x, y = grid.x[box] - np.float32(center[0]), grid.y[box[0]] - np.float32(center[1])
     u = (x * cosine + y * sine) / along
     v = (y * cosine - x * sine) / across
     canvas[box] += (weight * 2 * deep) * np.sqrt(np.maximum(1 - u * u - v * v, 0))
 
 
-def union(*paths) -> np.ndarray:
+def union(*paths: np.ndarray) -> np.ndarray:
     """Returns about the path through bodies that overlap along the ray: a smooth maximum."""
     total = sum((path * path) ** 2 for path in paths)
     return np.sqrt(np.sqrt(total))
 
 
-def texture(rng, grid: Grid, finest: float, coarsest: float, slope: float) -> np.ndarray:
+def texture(rng: np.random.Generator, grid: Grid, finest: float, coarsest: float, slope: float) -> np.ndarray:
     """Returns a random field of standard deviation 1.
 
     Args:

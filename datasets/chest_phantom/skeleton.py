@@ -56,7 +56,7 @@ class Long:
     share: float | np.ndarray = 1.0
 
 
-def bones(chest: anatomy.Chest, grid: shapes.Grid, rng) -> Bones:
+def bones(chest: anatomy.Chest, grid: shapes.Grid, rng: np.random.Generator) -> Bones:
     """Returns the paths through the skeleton of the chest."""
     result = Bones(np.zeros_like(grid.x), np.zeros_like(grid.x))
     levels = LEVELS * rng.uniform(0.97, 1.03) + rng.normal(0, 0.06, len(LEVELS))

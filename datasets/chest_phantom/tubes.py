@@ -4,6 +4,7 @@ Lengths are in cm; axes as in shapes.py.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,7 +17,7 @@ class Tubes:
 
     All arrays have shape (pieces, 3), except `half` with (pieces, 2): half-axes along `first`, `second` at
     the middle, and `growth` with (pieces,): by how much their size differs between the ends, cm.
-    Neighbouring pieces share the plane that cuts them, so nothing is counted twice or left out.
+    Neighboring pieces share the plane that cuts them, so nothing is counted twice or left out.
     """
 
     start: np.ndarray
@@ -34,7 +35,7 @@ class Tubes:
     def __getitem__(self, some) -> "Tubes":
         return Tubes(*(field[some] for field in _fields(self)))
 
-    def shrunk(self, by) -> "Tubes":
+    def shrunk(self, by: np.ndarray | float) -> "Tubes":
         """Returns the tubes inside walls of `by` cm, a number or one per piece."""
         half = np.maximum(self.half - np.reshape(by, (-1, 1)), 1e-3)
         most = 2 * half.min(axis=1)
@@ -54,7 +55,9 @@ def _unit(vectors):
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 
-def tube(points, half, outward=None) -> Tubes:
+def tube(
+    points: Sequence | np.ndarray, half: np.ndarray | float | Sequence, outward: Sequence | np.ndarray | None = None
+) -> Tubes:
     """Returns a tube along a polyline.
 
     Args:
@@ -84,7 +87,7 @@ _LEAST_SLOPE = 0.02
 _BATCH = 30_000
 
 
-def add(canvas, grid: Grid, tubes: Tubes, weight=1.0):
+def add(canvas: np.ndarray, grid: Grid, tubes: Tubes, weight: np.ndarray | float = 1.0) -> None:
     """Adds the path through each piece to `canvas`, cm.
 
     A tube thinner than a pixel is drawn as wide as one, with as much less path: its area stays.
@@ -164,7 +167,7 @@ def _forms(grid, tubes, middle):
 
 def _planes(tubes):
     """Returns a point and the normal of the planes where a ray enters and leaves each piece."""
-    # A ray goes towards high z; pieces that go the other way are turned round.
+    # A ray goes towards high z; pieces in the other direction are reversed.
     turned = (tubes.end[:, 2] < tubes.start[:, 2])[:, None]
     planes = []
     for point, other, normal, other_normal in (
@@ -208,7 +211,7 @@ def _inside(path, middle, window, size):
     return (row * size + column)[kept], value[kept]
 
 
-def smooth(points, number: int) -> np.ndarray:
+def smooth(points: np.ndarray, number: int) -> np.ndarray:
     """Returns `number` points on a smooth curve through `points`, evenly spaced along the polyline."""
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     at = np.concatenate([[0], np.cumsum(steps)])
@@ -216,7 +219,9 @@ def smooth(points, number: int) -> np.ndarray:
     return curve(even, at, points)
 
 
-def rounded(points, positions, radii, number: int, size: float = 1.0):
+def rounded(
+    points: Sequence | np.ndarray, positions: Sequence, radii: Sequence, number: int, size: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the middle line and the radii of a tube with round ends.
 
     Args:

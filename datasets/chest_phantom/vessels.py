@@ -1,4 +1,4 @@
-"""Branching vessels of the lungs: trees grown from the hila towards points spread through each lung."""
+"""Vessels of the lungs: trees grown from the hila towards random points in each lung."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ FORK_EXPONENT = 2.3
 BENDS = 6
 
 
-def vessels(chest: anatomy.Chest, grid: shapes.Grid, rng, ends: int = 330) -> np.ndarray:
+def vessels(chest: anatomy.Chest, grid: shapes.Grid, rng: np.random.Generator, ends: int = 330) -> np.ndarray:
     """Returns the path through the arteries and veins of both lungs, cm.
 
     Args:

@@ -1,0 +1,1 @@
+"""The dataset `chest_xray14` of the NIH Clinical Center."""

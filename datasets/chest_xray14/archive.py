@@ -1,4 +1,4 @@
-"""The ChestX-ray14 archive as people have it: finding its images, and reading them."""
+"""Finds and reads the images of a copy of the ChestX-ray14 archive, in any of its common layouts."""
 
 import collections
 import gzip
@@ -32,14 +32,14 @@ WORKERS = min(8, os.cpu_count() or 1)
 
 
 class BrokenImage(ValueError):
-    """A file that is not an image of this archive; the message is the reason alone."""
+    """A file that is not an image of this archive; the message is the reason."""
 
 
 class Archive:
-    """The images of ChestX-ray14 that lie in some folders, in whatever layout.
+    """The images of ChestX-ray14 in some folders.
 
-    NIH's tarballs (`images_001.tar.gz` or `images_01.tar.gz`), the Kaggle layout (`images_001/images/`), one
-    `images/` folder, or any part of them; an image in several places is taken from the first.
+    Layouts: NIH's tarballs (`images_001.tar.gz` or `images_01.tar.gz`), the Kaggle layout (`images_001/images/`), one
+    `images/` folder, or any part of them; an image in several folders is read from the first.
 
     Args:
         folders: Folders to search, in order of precedence. The official lists are looked for in them and
@@ -49,7 +49,7 @@ class Archive:
         listed: `train_val` and `test`, each to the ids of the official list, in its order.
 
     Raises:
-        InputError: A folder or a list is missing, or nothing of the archive is there.
+        InputError: A folder or a list is missing, or no image of the archive is found.
     """
 
     def __init__(self, folders: Iterable[pathlib.Path]):
@@ -90,7 +90,7 @@ class Archive:
         if path is None:
             raise InputError(
                 f"found {len(self._files):,} images and {len(self._tarballs)} tarballs of ChestX-ray14 in "
-                f"{self._where()}, but not the official {file}, which says what is for testing; get it from "
+                f"{self._where()}, but not the official {file}, which defines the test split; get it from "
                 f"{HOME} and put it there"
             )
         with open(path, encoding="utf-8-sig", errors="replace") as lines:
@@ -105,7 +105,7 @@ class Archive:
             )
 
     def fingerprint(self) -> str:
-        """Returns 12 hexadecimal digits: of the lists, and of the names and sizes of images and tarballs."""
+        """Returns 12 hexadecimal digits of a hash of the lists, and of the names and sizes of images and tarballs."""
         digest = hashlib.sha256(self._digest_of_lists().encode())
         for name, (_, size) in sorted(self._files.items()):
             digest.update(f"{name} {size}\n".encode())
@@ -118,12 +118,12 @@ class Archive:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def found(self, name: str) -> list[str]:
-        """Returns the ids of the list `name`, `train_val` or `test`, whose images are there, sorted.
+        """Returns the ids of the list `name`, `train_val` or `test`, whose images were found, sorted.
 
-        Tarballs are read through for this the first time: 600 MB a second on one core, if the disk keeps up.
+        The first call reads all tarballs: 600 MB a second on one core, if the disk is fast enough.
         """
-        there = self._files.keys() | self._index().keys()
-        return sorted(there.intersection(self.listed[name]))
+        present = self._files.keys() | self._index().keys()
+        return sorted(present.intersection(self.listed[name]))
 
     def _index(self) -> dict[str, str]:
         if self._in_tarballs is None:
@@ -145,7 +145,7 @@ class Archive:
                 self._in_tarballs[i] = tarball
 
     def report(self) -> str:
-        """Returns in one line how much of the archive is there."""
+        """Returns in one line how much of the archive was found."""
         train_val, test = len(self.found("train_val")), len(self.found("test"))
         unlisted = len(self._files) + len(self._index()) - train_val - test
         remarks = [
@@ -153,7 +153,7 @@ class Archive:
             f"{test:,} of {len(self.listed['test']):,} test images"
         ]
         if self._repeated:
-            remarks.append(f"in more than one place, taken from the first: {self._repeated:,}")
+            remarks.append(f"in more than one folder, read from the first: {self._repeated:,}")
         if unlisted:
             remarks.append(f"in neither list, left out: {unlisted:,}")
         if self._digest_of_lists() != OFFICIAL:
@@ -161,13 +161,13 @@ class Archive:
         return "; ".join(remarks)
 
     def read(self, ids: Iterable[str]) -> Iterator[tuple[str, str, str | bytes]]:
-        """Yields id, place in words, and path or, out of a tarball, the bytes of each of `ids` found."""
-        wanted = sorted(ids)
-        for i in wanted:
+        """Yields id, location as text, and path or, from a tarball, bytes of each image of `ids` that was found."""
+        requested = sorted(ids)
+        for i in requested:
             if i in self._files:
                 yield i, self._files[i][0], self._files[i][0]
         by_tarball = collections.defaultdict(set)
-        for i in wanted:
+        for i in requested:
             if i not in self._files and i in self._index():
                 by_tarball[self._index()[i]].add(i)
         for tarball, inside in sorted(by_tarball.items()):
@@ -239,17 +239,17 @@ def decode(source: str | bytes, sizes: tuple[int, ...]) -> np.ndarray:
 
     Returns:
         uint8 array of shape (side, side). An RGBA or RGB image, of which the archive has some (0.6 %), must
-        have equal colours and be opaque.
+        have equal channels and be opaque.
 
     Raises:
-        BrokenImage: The file is truncated or damaged, or is no such image.
+        BrokenImage: The file is truncated or damaged, or not an image of the archive.
     """
     data = source if isinstance(source, bytes) else _read_bounded(source)
     if len(data) > MAX_BYTES:
         raise BrokenImage(f"larger than {MAX_BYTES >> 20} MiB")
     if len(data) < 33 or data[:8] != b"\x89PNG\r\n\x1a\n":
         raise BrokenImage(f"not a PNG ({len(data)} bytes)")
-    # Before Pillow: a header may promise any number of pixels.
+    # Before Pillow allocates memory: a header may declare any number of pixels.
     width, height = struct.unpack(">II", data[16:24])
     if width != height or width not in sizes:
         raise BrokenImage(f"{width}x{height} pixels, not {' or '.join(f'{s}x{s}' for s in sizes)}")
@@ -278,12 +278,12 @@ def _gray(pixels, mode: str) -> np.ndarray:
             raise BrokenImage("not opaque")
         pixels = pixels[..., :-1]
     if (pixels != pixels[..., :1]).any():
-        raise BrokenImage("in colour")
+        raise BrokenImage("in color")
     return np.ascontiguousarray(pixels[..., 0])
 
 
 def halve(pixels: np.ndarray) -> np.ndarray:
-    """Returns the mean over 2x2 pixels, worked out in integers and rounded, halves upwards.
+    """Returns the mean over 2x2 pixels, computed in integers, with halves rounded up.
 
     Args:
         pixels: uint8 array of shape (2 * height, 2 * width).

@@ -1,11 +1,13 @@
-"""ChestX-ray14: chest X-rays of the NIH Clinical Center, 8 bit gray."""
+"""TFDS builder of ChestX-ray14: chest X-rays of the NIH Clinical Center, 8-bit gray."""
 
 import collections
 import concurrent.futures
 import dataclasses
 import functools
 import io
+import os
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -39,7 +41,7 @@ class Builder(data.DatasetBuilder):
     """ChestX-ray14, from a copy of the archive in any of its layouts.
 
     Args:
-        manual_dirs: Folders with the archive or parts of it; those that `download` fills otherwise.
+        manual_dirs: Folders with the archive or parts of it; by default the folder of `download`.
         **kwargs: `data_dir` and `config` of `tfds.core.DatasetBuilder`.
 
     Attributes:
@@ -53,7 +55,13 @@ class Builder(data.DatasetBuilder):
         Config(name="1024", side=NATIVE, description="1024x1024, the archive's own pixels."),
     ]
 
-    def __init__(self, *, manual_dirs=(), data_dir=None, **kwargs):
+    def __init__(
+        self,
+        *,
+        manual_dirs: Iterable[str | os.PathLike] = (),
+        data_dir: str | os.PathLike | None = None,
+        **kwargs,
+    ):
         self.downloads = not manual_dirs
         self.download_folder = downloads.default_folder(data_dir)
         if self.downloads and self.download_folder.is_dir():
@@ -67,30 +75,34 @@ class Builder(data.DatasetBuilder):
 
     @functools.cached_property
     def archive(self) -> archive.Archive:
-        """The images that are there."""
+        """The images of the archive that were found."""
         try:
             return archive.Archive(self.manual_dirs)
         except InputError as error:
             if not self.downloads:
                 raise
             raise InputError(
-                "chest_xray14 is made from a copy of the archive: give its folder with --manual_dir, or download "
-                "it (45 GB) with python -m tfmisr.prepare chest_xray14, which also goes on with a download"
+                "chest_xray14 is prepared from a copy of the archive: give its folder with --manual_dir, or download "
+                "it (45 GB) with python -m tfmisr.prepare chest_xray14, which also resumes a download"
             ) from error
 
     def fingerprint(self) -> str | None:
+        """Returns 12 hexadecimal digits that identify the files; `None` if they are not downloaded yet."""
         try:
             return self.archive.fingerprint()
         except InputError:
             if not self.downloads:
                 raise
-            return None  # not downloaded yet, which is no mistake until it is to be prepared
+            return None  # an error only when it is to be prepared
 
     def download(self, mirror: str | None = None) -> None:
-        """Downloads the archive to where a builder without `manual_dirs` looks for it.
+        """Downloads the archive to the folder that a builder without `manual_dirs` reads.
 
         Args:
-            mirror: Address of a folder with NIH's files, in place of NIH's own server.
+            mirror: Address of a folder with NIH's files, instead of NIH's server.
+
+        Raises:
+            InputError: No space, no network, or a file that is not the published one.
         """
         reserve = 112_120 * PREPARED_BYTES[self.builder_config.side]
         downloads.fetch(self.download_folder, mirror, reserve)
@@ -103,7 +115,7 @@ class Builder(data.DatasetBuilder):
             raise InputError(f"{self.name}: no listed image was found; check --manual_dir")
         require_free_space(self.data_dir_root, total * PREPARED_BYTES[self.builder_config.side])
         tally = Tally(total)
-        # TFDS knows no empty split: in a partial copy one without images is left out.
+        # TFDS does not support empty splits: they are left out for a partial copy.
         return {split: self._generate_examples(ids[split], tally) for split in ids if ids[split]}
 
     def _ids(self) -> dict[str, list[str]]:
@@ -120,7 +132,7 @@ class Examples:
     """The keys and examples of one split.
 
     Args:
-        source: Where the images are.
+        source: The archive.
         ids: The images.
         side: Width and height of an example in pixels.
         tally: Counts the images that are broken.
@@ -150,7 +162,7 @@ class Examples:
             raise InputError(f"all {len(self.ids)} images of a split are broken; get them again")
 
     def _decoded(self):
-        # Pillow works outside of Python's lock; the order stays that of the source.
+        # Pillow releases the GIL; the order is that of the source.
         waiting = collections.deque()
         with concurrent.futures.ThreadPoolExecutor(archive.WORKERS) as pool:
             for item in self.source.read(self.ids):
@@ -161,7 +173,7 @@ class Examples:
 
 
 class Tally:
-    """Names and counts broken images, and stops where there are too many.
+    """Reports and counts broken images, and raises an error when there are too many.
 
     Args:
         total: Number of images to read.
@@ -186,7 +198,7 @@ class Tally:
             )
 
     def done(self) -> None:
-        """Counts one image read, and says after the last one how many were broken."""
+        """Counts one image that was read, and prints the number of broken ones after the last."""
         self.read += 1
         if self.read == self.total and self.broken:
             tqdm.tqdm.write(f"skipped {len(self.broken):,} of {self.total:,} images as broken", file=sys.stderr)
@@ -196,18 +208,18 @@ def encoded(place: str, source: str | bytes, side: int) -> bytes:
     """Returns one image as a gray PNG of `side` x `side` pixels.
 
     Args:
-        place: Where it is, for messages.
+        place: Its location, for messages.
         source: Path or content of the archive's PNG.
-        side: 1024 for the pixels as they are; 512 for their 2x2 mean, or for those of a copy shrunk before.
+        side: 1024 for the pixels as they are; 512 for their 2x2 mean, or for a copy of that size.
 
     Raises:
         BrokenImage: It cannot be read.
-        InputError: A shrunk copy where 1024 pixels are wanted.
+        InputError: A copy of 512x512 pixels for a side of 1024.
     """
     pixels = archive.decode(source, sizes=(512, NATIVE))
     if len(pixels) < side:
         raise InputError(
-            f"chest_xray14/1024 is made from the archive's own 1024x1024 images. Received: 512x512 in {place}; "
+            f"chest_xray14/1024 is prepared from the archive's 1024x1024 images. Received: 512x512 in {place}; "
             "leave its folder out, or use chest_xray14/512"
         )
     if len(pixels) > side:

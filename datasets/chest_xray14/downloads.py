@@ -1,9 +1,10 @@
-"""What NIH publishes of ChestX-ray14, and fetching it: 12 tarballs, 45 GB, and the official lists."""
+"""Downloads ChestX-ray14 from NIH: 12 tarballs, 45 GB, and the official lists."""
 
 import dataclasses
 import os
 import pathlib
 import urllib.parse
+from collections.abc import Sequence
 
 from tfmisr.data import download
 from tfmisr.edge.errors import InputError
@@ -11,7 +12,7 @@ from tfmisr.edge.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A published file: its name here, its address, its size in bytes and its md5 sum."""
+    """A published file: file name, address, size in bytes and MD5 sum."""
 
     name: str
     url: str
@@ -51,17 +52,19 @@ FILES = (
 
 
 def default_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
-    """Returns where downloads for `data_dir` lie; `None` is TFDS's own default."""
+    """Returns the folder of downloads for `data_dir`; `None` is the default of TFDS."""
     root = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return pathlib.Path(root).expanduser() / "downloads" / "chest_xray14"
 
 
-def fetch(folder: pathlib.Path, mirror: str | None = None, reserve: int = 0, files=None) -> None:
-    """Downloads what is missing or damaged in `folder`; a broken download goes on where it stopped.
+def fetch(
+    folder: pathlib.Path, mirror: str | None = None, reserve: int = 0, files: Sequence[File] | None = None
+) -> None:
+    """Downloads the files that are missing or damaged in `folder`; an interrupted download is resumed.
 
     Args:
-        folder: Where the files go. Those there already are checked against their md5 sums and kept.
-        mirror: Address of a folder that has the same files under the names that they have here.
+        folder: Folder of the files. Existing files are checked against their MD5 sums and kept.
+        mirror: Address of a folder with the same files under the same names.
         reserve: Bytes that must stay free afterwards.
         files: The files to fetch, `FILES` otherwise.
 
@@ -70,18 +73,18 @@ def fetch(folder: pathlib.Path, mirror: str | None = None, reserve: int = 0, fil
     """
     files = FILES if files is None else files
     addresses = {file: _address(file, mirror) for file in files}
-    places = {file: _place(folder, file) for file in files}
-    wanted = {file: path for file, path in places.items() if not _intact(path, file)}
-    print(f"{len(files) - len(wanted)} of {len(files)} files are in {folder} already", flush=True)
-    missing = sum(file.size - download.bytes_kept(path) for file, path in wanted.items())
-    download.require_free_space(folder, max(0, missing) + reserve)
-    for file, path in wanted.items():
+    paths = {file: _path(folder, file) for file in files}
+    missing = {file: path for file, path in paths.items() if not _intact(path, file)}
+    print(f"{len(files) - len(missing)} of {len(files)} files are in {folder} already", flush=True)
+    remaining = sum(file.size - download.bytes_kept(path) for file, path in missing.items())
+    download.require_free_space(folder, max(0, remaining) + reserve)
+    for file, path in missing.items():
         print(f"downloading {file.name} ({file.size / 1e6:,.0f} MB) to {folder}", flush=True)
         download.download(addresses[file], path, file.md5)
 
 
-def _place(folder, file: File) -> pathlib.Path:
-    # NIH's own script saves images_01.tar.gz, NIH's list of sums names images_001.tar.gz.
+def _path(folder, file: File) -> pathlib.Path:
+    # NIH's script saves images_01.tar.gz, NIH's list of sums names images_001.tar.gz.
     other = folder / file.name.replace("images_0", "images_")
     return other if other.is_file() else folder / file.name
 

@@ -1,0 +1,1 @@
+"""The dataset `image_folder`: any folder of images."""

@@ -1,11 +1,12 @@
-"""Any folder of PNG, JPEG, TIFF and DICOM images, with splits that share no patient."""
+"""TFDS builder of any folder of PNG, JPEG, TIFF and DICOM images, split by patient."""
 
 import csv
 import functools
 import itertools
+import os
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -24,16 +25,23 @@ class Builder(data.DatasetBuilder):
     """A folder of images.
 
     Args:
-        manual_dirs: The folder, or several that make one dataset.
-        patient_pattern: Regular expression with one group, the patient's part of a file's name.
-        full_scale: `series`; or `file`, as in version 1.0.0, for runs that began with it.
+        manual_dirs: The folder, or several that form one dataset.
+        patient_pattern: Regular expression with one group, the patient identifier in a file name.
+        full_scale: `series`; or `file`, as in version 1.0.0, for runs that started with it.
         **kwargs: `data_dir` of `tfds.core.DatasetBuilder`.
     """
 
     VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES = {"1.1.0": "One full scale for a series.", "1.0.0": "First release."}
 
-    def __init__(self, *, manual_dirs=(), patient_pattern=None, full_scale="series", **kwargs):
+    def __init__(
+        self,
+        *,
+        manual_dirs: Iterable[str | os.PathLike] = (),
+        patient_pattern: str | None = None,
+        full_scale: str = "series",
+        **kwargs,
+    ):
         if not manual_dirs:
             raise InputError("image_folder reads a folder of images: give it as --dataset FOLDER")
         self._pattern = patients.compiled(patient_pattern)
@@ -44,10 +52,11 @@ class Builder(data.DatasetBuilder):
         super().__init__(manual_dirs=manual_dirs, **kwargs)
 
     def fingerprint(self) -> str:
+        """Returns 12 hexadecimal digits that identify the files, the patient pattern and the kind of full scale."""
         return self._fingerprint(*([] if self.full_scale == "file" else ["one full scale for a series"]))
 
     def earlier_fingerprint(self) -> str:
-        """Returns what `fingerprint` is for the same files in version 1.0.0."""
+        """Returns the fingerprint of the same files in version 1.0.0."""
         return self._fingerprint()
 
     def _fingerprint(self, *more):
@@ -76,11 +85,11 @@ class Builder(data.DatasetBuilder):
         return found
 
     def _scale(self, file):
-        alone = file.header.group is None or self.full_scale == "file"
-        return None if alone else self._scales[_series(file)]
+        by_file = file.header.group is None or self.full_scale == "file"
+        return None if by_file else self._scales[_series(file)]
 
     def _info(self):
-        # What is prepared tells its type itself; the headers of all files need not be read again.
+        # A prepared dataset has its features stored; the headers of all files need not be read again.
         if (self.data_path / "features.json").exists():
             features = tfds.features.FeaturesDict.from_config(str(self.data_path))
         else:
@@ -126,7 +135,7 @@ class Builder(data.DatasetBuilder):
                     self._tally.skip_broken(error, source.path)
         self._tally.report()
         if not written:
-            raise InputError(f"no image of the {split} split can be read; mend the files named above")
+            raise InputError(f"no image of the {split} split can be read; repair the files named above")
 
     def _example(self, key, image, patient):
         feature = self.info.features["hr"]

@@ -1,4 +1,4 @@
-"""Which patient an image of a folder belongs to, and which split a patient."""
+"""Assigns the images of a folder to patients, and patients to splits."""
 
 import collections
 import hashlib
@@ -16,10 +16,10 @@ SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testi
 
 
 def compiled(pattern: str | None) -> re.Pattern | None:
-    """Returns the regular expression that finds a patient in a file's name.
+    """Returns the compiled regular expression that finds the patient in a file name.
 
     Raises:
-        InputError: It is none, or has not exactly one group.
+        InputError: It is invalid, or does not have exactly one group.
     """
     if pattern is None:
         return None
@@ -29,20 +29,20 @@ def compiled(pattern: str | None) -> re.Pattern | None:
         raise InputError(f"--patient_pattern must be a regular expression ({error}). Received: {pattern}") from error
     if expression.groups != 1:
         raise InputError(
-            "--patient_pattern must have one group, the patient's part of a file's name, as in "
+            "--patient_pattern must have one group, the patient identifier in a file name, as in "
             f"'(.+)_[0-9]+'. Received: {pattern}"
         )
     return expression
 
 
 def keys(files: list[File], pattern: re.Pattern | None) -> list[str]:
-    """Returns the key of each image's patient, "rule:name".
+    """Returns the key of the patient of each image, "rule:name".
 
-    The rules, in order: the pattern where there is one; the DICOM Patient ID; the topmost sub-folder,
-    or its one DICOM patient; the file itself.
+    The rules, in order: the pattern if given; the DICOM Patient ID (0010,0020); the topmost sub-folder, or the only
+    DICOM patient in it; the file itself.
 
     Raises:
-        InputError: A file's name does not fit the pattern, or the sub-folders are splits.
+        InputError: A file name does not match the pattern, or the sub-folders are splits.
     """
     if pattern:
         return [f"pattern:{_match(file, pattern)}" for file in files]
@@ -55,7 +55,7 @@ def keys(files: list[File], pattern: re.Pattern | None) -> list[str]:
     if len(names & SPLIT_NAMES) > 1:
         raise InputError(
             f"the sub-folders {', '.join(sorted(names & SPLIT_NAMES))} seem to be splits, not patients; "
-            "splits are made here so that no two share a patient: give --patient_pattern"
+            "splits are assigned by patient here: give --patient_pattern"
         )
     return keys
 
@@ -72,7 +72,7 @@ def _key(file, folder, known):
         return f"id:{file.header.patient}"
     if folder is None:
         return f"file:{file.name}"
-    # Previews beside the DICOM files of one patient are of that patient.
+    # Previews in the folder of one patient's DICOM files belong to that patient.
     patients = known[folder] - {None}
     return f"id:{patients.pop()}" if len(patients) == 1 else f"folder:{folder}"
 
@@ -88,19 +88,18 @@ def _top_folders(files):
 def splits(keys: list[str]) -> dict[str, str]:
     """Returns the split of each patient, by a hash of its key.
 
-    The hash keeps every patient where it is when others come. Only an empty split takes one patient
-    from the fullest, so that three patients are enough for three splits; two make train and test, one
-    makes test.
+    The hash keeps every patient in its split when others are added. An empty split takes one patient from the largest
+    one, so that three patients are enough for three splits; two make train and test, one makes test.
     """
-    chosen = {key: data.split_of(key, data.SPLIT_PERCENT) for key in sorted(set(keys), key=_digest)}
-    wanted = ("test", "train", "validation")[: len(chosen)]
-    for split in wanted:
-        count = collections.Counter(chosen.values())
+    split_by_key = {key: data.split_of(key, data.SPLIT_PERCENT) for key in sorted(set(keys), key=_digest)}
+    required = ("test", "train", "validation")[: len(split_by_key)]
+    for split in required:
+        count = collections.Counter(split_by_key.values())
         if not count[split]:
-            spare = {s: count[s] - (s in wanted) for s in data.SPLITS if count[s]}
+            spare = {s: count[s] - (s in required) for s in data.SPLITS if count[s]}
             donor = max(spare, key=spare.get)
-            chosen[next(key for key in chosen if chosen[key] == donor)] = split
-    return chosen
+            split_by_key[next(key for key in split_by_key if split_by_key[key] == donor)] = split
+    return split_by_key
 
 
 def _digest(key):

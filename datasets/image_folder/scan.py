@@ -1,4 +1,4 @@
-"""The image files of a folder: which there are, and what their headers say."""
+"""Finds the image files of a folder and reads their headers."""
 
 import dataclasses
 import hashlib
@@ -23,11 +23,11 @@ class File:
     """A file of a folder.
 
     Attributes:
-        path: Where it is.
-        name: Its path in the folder, with "/".
+        path: Its path.
+        name: Its path relative to the folder, with "/".
         size: Bytes.
-        mtime_ns: Time of the last change.
-        header: Size, type and patient, once they are read.
+        mtime_ns: Time of the last modification, in nanoseconds.
+        header: Size, type and patient; `None` before it is read.
     """
 
     path: pathlib.Path
@@ -38,19 +38,19 @@ class File:
 
 
 def files(folders: Iterable[pathlib.Path]) -> list[File]:
-    """Returns the files of the folders that `image_files` takes for images, sorted; one reached twice is one.
+    """Returns the files of the folders that `image_files` recognizes, sorted and without duplicates (links).
 
     Raises:
-        InputError: One of the folders is none.
+        InputError: One of the folders does not exist.
     """
-    found, seen = [], set()
+    result, seen = [], set()
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"expected a folder of images, found none at {folder}")
         for path, name in image_files(folder, _write):
             if not _seen(info := os.stat(path), seen):
-                found.append(File(path, name, info.st_size, info.st_mtime_ns))
-    return sorted(found, key=lambda file: (file.name, str(file.path)))
+                result.append(File(path, name, info.st_size, info.st_mtime_ns))
+    return sorted(result, key=lambda file: (file.name, str(file.path)))
 
 
 def _seen(info, seen):
@@ -60,10 +60,10 @@ def _seen(info, seen):
     return known
 
 
-def fingerprint(found: Iterable[File], *more: str) -> str:
-    """Returns 12 hexadecimal digits that change with the files' names, sizes, times, or with `more`."""
+def fingerprint(files: Iterable[File], *more: str) -> str:
+    """Returns 12 hexadecimal digits of a hash of the files' names, sizes and modification times, and of `more`."""
     digest = hashlib.sha256()
-    for file in found:
+    for file in files:
         digest.update(encode_name(f"{file.name}\0{file.size}\0{file.mtime_ns}\n"))
     for text in more:
         digest.update(encode_name(f"{text}\0"))
@@ -75,33 +75,37 @@ def _write(line):
 
 
 class Tally:
-    """Counts what is left out and why, with examples, and stops where too much is broken.
+    """Counts skipped files by reason, and raises an error when too many are broken.
 
     Attributes:
-        total: Number of files that are or should be images; set it before the first is broken.
-        broken: Number of broken ones.
-        small: Number of images below `MIN_SIDE`.
+        total: Number of files that are or should be images; to be set before the first broken one is counted.
+        broken: Number of broken files.
+        small: Number of images smaller than `MIN_SIDE`.
     """
 
     def __init__(self):
         self.total = self.broken = self.small = 0
         self._reasons = {}
 
-    def _skip(self, kind, reason, path):
-        self._reasons.setdefault((kind, reason), []).append(path)
+    def _skip(self, category, reason, path):
+        self._reasons.setdefault((category, reason), []).append(path)
 
     def skip_broken(self, error: InputError, path: pathlib.Path | None = None) -> None:
         """Counts one broken file.
 
+        Args:
+            error: Why it is broken.
+            path: Its path.
+
         Raises:
-            InputError: More than one, and more than 1 % of all, are broken.
+            InputError: More than one file, and more than 1 % of all, are broken.
         """
         self.broken += 1
         self._skip("broken", str(error).removeprefix(f"{path}: "), path)
         if self.broken > max(1, self.total // 100):
             self.report()
             raise InputError(
-                f"at most 1 % of {self.total:,} images may be broken or unsupported, mend or remove "
+                f"at most 1 % of {self.total:,} images may be broken or unsupported; repair or remove "
                 f"them. Received: {self.broken:,} so far; the last: {error}"
             )
 
@@ -111,23 +115,26 @@ class Tally:
         self._skip(f"smaller than {MIN_SIDE} pixels", "", path)
 
     def report(self) -> None:
-        """Writes a line for each reason, with up to three files, and forgets them; the counts stay."""
-        for (kind, reason), paths in list(self._reasons.items())[:_MOST_REASONS]:
+        """Writes a line for each reason, with up to three files, and clears the reasons but not the counts."""
+        for (category, reason), paths in list(self._reasons.items())[:_MOST_REASONS]:
             examples = [str(path) for path in paths[:3] if path]
             more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
-            _write(
-                f"skipped as {kind} ({len(paths):,}): {': '.join(filter(None, [reason, ', '.join(examples)]))}{more}"
-            )
+            details = ": ".join(filter(None, [reason, ", ".join(examples)]))
+            _write(f"skipped as {category} ({len(paths):,}): {details}{more}")
         if rest := list(self._reasons.values())[_MOST_REASONS:]:
             _write(f"skipped for {len(rest):,} other reasons: {sum(map(len, rest)):,} files")
         self._reasons = {}
 
 
 def read_headers(found: list[File], tally: Tally) -> list[File]:
-    """Returns the images among the files, with their headers.
+    """Returns the images among the files, with their headers; small and broken ones are left out.
+
+    Args:
+        found: Files of `files`.
+        tally: Counts the files that are left out.
 
     Raises:
-        InputError: Too many are broken, or there are none.
+        InputError: Too many are broken.
     """
     headers, errors = [], []
     for file in tqdm.tqdm(found, "headers", unit=" files", leave=False, disable=len(found) < 1000):
@@ -150,31 +157,30 @@ def read_headers(found: list[File], tally: Tally) -> list[File]:
 
 
 def stored_type(found: list[File]) -> tuple[int, int]:
-    """Returns the channels, 1 or 3, and the bits, 8 or 16, that hold all images.
+    """Returns the number of channels, 1 or 3, and of bits, 8 or 16, that all images can be stored with.
 
-    Three channels that are stored but equal everywhere make no colour; that costs decoding such images
-    until one in colour is found.
+    An image with three equal channels is gray; such images are decoded until one in color is found.
 
     Raises:
-        InputError: Some are in colour and others stored as gray.
+        InputError: Some images are in color and others are stored as gray.
     """
     bits = max(file.header.bits for file in found)
     gray = next((file for file in found if file.header.channels == 1), None)
-    progress = tqdm.tqdm(found, "colours", unit=" files", leave=False, disable=len(found) < 1000)
-    coloured = next((file for file in progress if _is_coloured(file)), None)
+    progress = tqdm.tqdm(found, "color check", unit=" files", leave=False, disable=len(found) < 1000)
+    color = next((file for file in progress if _is_color(file)), None)
     progress.close()
-    if gray and coloured:
+    if gray and color:
         raise InputError(
-            "the images of a folder must be all gray or all in colour; put them into two. "
-            f"Received: {gray.path} is gray, {coloured.path} is in colour"
+            "the images of a folder must be all gray or all in color; separate them into two folders. "
+            f"Received: {gray.path} is gray, {color.path} is in color"
         )
-    return (3 if coloured else 1), bits
+    return (3 if color else 1), bits
 
 
-def _is_coloured(file):
+def _is_color(file):
     if file.header.channels == 1:
         return False
     try:
         return any(image.pixels.shape[2] == 3 for image in images.iter_images(file.path))
     except InputError:
-        return False  # counted when its pixels are wanted
+        return False  # counted as broken when its pixels are read

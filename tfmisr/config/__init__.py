@@ -1,23 +1,18 @@
-"""The fields of a training run: defaults, checks, files and flags."""
+"""The configuration of a training run: fields, defaults, checks, JSON files, presets and flags."""
 
-from tfmisr.config.fields import (
-    ADVERSARIAL_LOSSES,
-    WITHOUT,
-    Config,
-    add_arguments,
-    from_dict,
-    parse,
-    preset,
-    read,
-)
+from tfmisr.config.command_line import add_arguments, from_dict, parse, preset, read
+from tfmisr.config.fields import ADVERSARIAL_LOSSES, EARLIER_DEFAULTS, Config
+from tfmisr.edge.deprecation import renamed
 
 __all__ = [
     "ADVERSARIAL_LOSSES",
+    "EARLIER_DEFAULTS",
     "Config",
-    "WITHOUT",
     "add_arguments",
     "from_dict",
     "parse",
     "preset",
     "read",
 ]
+
+__getattr__ = renamed(__name__, WITHOUT="EARLIER_DEFAULTS")

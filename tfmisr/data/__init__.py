@@ -1,22 +1,10 @@
-"""Data sets, their splits, and pairs of LR and HR images or patches; imported when used."""
+"""Datasets, their splits, and pairs of LR and HR images or patches; modules are imported on first use."""
 
 from tfmisr import _lazy
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    sources=(
-        "DEFAULT",
-        "SPLITS",
-        "SPLIT_PERCENT",
-        "features",
-        "folders",
-        "split_of",
-        "DatasetBuilder",
-        "Source",
-        "names",
-        "builder",
-        "load",
-        "pairs",
-        "load_for",
-    ),
+    dataset_builder=("SPLITS", "SPLIT_PERCENT", "features", "folders", "split_of", "DatasetBuilder"),
+    paired=("pairs",),
+    sources=("DEFAULT", "Source", "names", "builder", "load", "load_for"),
 )

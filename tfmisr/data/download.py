@@ -1,4 +1,4 @@
-"""Downloading large files: goes on where it stopped, and checks what came."""
+"""Downloads large files over HTTP: resumes interrupted downloads and verifies MD5 sums."""
 
 import hashlib
 import http.client
@@ -17,13 +17,13 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import add_path_to_errors
 
 CHUNK = 1 << 20
-TIMEOUT = 60  # seconds without a byte
-ATTEMPTS = 6  # in a row that bring nothing
+TIMEOUT = 60  # seconds without data
+ATTEMPTS = 6  # in a row without data
 _AGENT = f"tfmisr/{tfmisr.__version__}"
 
 
-class _Again(Exception):
-    """A fault that may pass: the message says which; `wait` is what the server asked for, in seconds."""
+class _TransientError(Exception):
+    """An error after which a download may be retried; `wait` is the server's Retry-After in seconds."""
 
     def __init__(self, message, wait=0.0):
         super().__init__(message)
@@ -31,15 +31,15 @@ class _Again(Exception):
 
 
 def download(url: str, path: str | os.PathLike, md5: str | None = None) -> pathlib.Path:
-    """Downloads one file, whole or not at all.
+    """Downloads one file atomically.
 
-    What has come so far is kept in `path` + `.part`, also when the process is stopped; a later call goes on
-    from there if the server allows it and its file is still the same.
+    An incomplete download is kept in `path` + `.part`, also when the process is killed; a later call resumes it if the
+    server supports ranges and its file has not changed.
 
     Args:
         url: http or https address.
-        path: Where the file goes.
-        md5: The published sum, checked before the file gets its name; a file that differs is deleted.
+        path: Path of the file.
+        md5: The published MD5 sum, checked before the file is renamed; a file that differs is deleted.
 
     Raises:
         InputError: No network, no such file, no space, or not the published file.
@@ -51,7 +51,7 @@ def download(url: str, path: str | os.PathLike, md5: str | None = None) -> pathl
     part = _part(path)
     _fetch(url, part)
     if md5 and (received := md5_of(part)) != md5:
-        _forget(part)
+        _discard(part)
         raise InputError(
             f"{path.name} must have the published md5 sum {md5}. Received: {received} from {url}; the file was "
             "deleted: try again, or use another source"
@@ -62,7 +62,7 @@ def download(url: str, path: str | os.PathLike, md5: str | None = None) -> pathl
 
 
 def md5_of(path: str | os.PathLike) -> str:
-    """Returns the md5 sum of a file, as 32 hexadecimal digits."""
+    """Returns the MD5 sum of a file, as 32 hexadecimal digits."""
     digest = hashlib.md5(usedforsecurity=False)  # so that it also works under FIPS
     with open(path, "rb") as file, _bar(f"checking {os.path.basename(path)}") as bar:
         bar.reset(os.path.getsize(path))
@@ -73,21 +73,21 @@ def md5_of(path: str | os.PathLike) -> str:
 
 
 def bytes_kept(path: pathlib.Path) -> int:
-    """Returns how many bytes of a download to `path` that was broken off are there."""
+    """Returns the number of bytes of an incomplete download to `path`."""
     part = _part(path)
     return part.stat().st_size if part.exists() else 0
 
 
 def require_free_space(folder: str | os.PathLike, needed: int) -> None:
-    """Checks that `needed` bytes are free where `folder` is or will be.
+    """Checks that `needed` bytes are free on the disk of `folder`, which need not exist yet.
 
     Raises:
         InputError: They are not.
     """
-    there = pathlib.Path(folder).expanduser().absolute()
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free
+    existing = pathlib.Path(folder).expanduser().absolute()
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
     if free < needed:
         raise InputError(
             f"{_amount(needed)} of free disk space are needed in {folder}. Received: {_amount(free)}; "
@@ -107,7 +107,7 @@ def _tag(part):
     return part.with_name(part.name + ".etag")
 
 
-def _forget(part):
+def _discard(part):
     part.unlink(missing_ok=True)
     _tag(part).unlink(missing_ok=True)
 
@@ -124,14 +124,14 @@ def _fetch(url, part):
             before = _size(part)
             try:
                 return _fetch_once(url, part, bar)
-            except _Again as fault:
+            except _TransientError as error:
                 failures = 0 if _size(part) > before else failures + 1
                 if failures == ATTEMPTS:
                     raise InputError(
-                        f"{url} could not be downloaded in {ATTEMPTS} attempts ({fault}); what has come is kept: "
+                        f"{url} could not be downloaded in {ATTEMPTS} attempts ({error}); the incomplete file is kept: "
                         "start the same command again later"
-                    ) from fault
-                time.sleep(max(fault.wait, _pause(failures)))
+                    ) from error
+                time.sleep(max(error.wait, _pause(failures)))
 
 
 def _pause(failures: int) -> float:
@@ -147,17 +147,17 @@ def _fetch_once(url, part, bar):
     try:
         response = urllib.request.urlopen(_request(url, part, start), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        return _answer(error, url, part, start)
+        return _check_status(error, url, part, start)
     except urllib.error.URLError as error:
         return _unreachable(url, error.reason, start)
     except (http.client.HTTPException, OSError) as error:
-        raise _fault(error) from error
+        raise _transient(error) from error
     with response:
         _receive(response, part, start, bar)
 
 
-def _fault(error) -> _Again:
-    return _Again(f"{type(error).__name__}: {error}")
+def _transient(error) -> _TransientError:
+    return _TransientError(f"{type(error).__name__}: {error}")
 
 
 def _request(url, part, start):
@@ -176,10 +176,10 @@ def _receive(response, part, start, bar):
             "file; open the address in a browser"
         )
     if response.status != 206 or not _range(response).startswith(f"bytes {start}-"):
-        start = 0  # the server sends the whole file: it knows no ranges, or its file has changed
+        start = 0  # the server sends the complete file: it does not support ranges, or its file has changed
         if response.status == 206:
-            _forget(part)
-            raise _Again(f"the server sent another range than asked for: {_range(response)!r}")
+            _discard(part)
+            raise _TransientError(f"the server sent another range than requested: {_range(response)!r}")
     length = response.length
     if length is not None:
         require_free_space(part.parent, length)
@@ -187,23 +187,23 @@ def _receive(response, part, start, bar):
     else:
         bar.reset()
     bar.update(start)
-    _remember(response, part, fresh=not start)
+    _save_validator(response, part, fresh=not start)
     with add_path_to_errors(part), open(part, "ab" if start else "wb") as file:
         received = _copy(response, file, bar)
     if length is not None and received < length:
-        raise _Again(f"the connection ended after {received:,} of {length:,} bytes")
+        raise _TransientError(f"the connection ended after {received:,} of {length:,} bytes")
 
 
 def _range(response) -> str:
     return response.headers.get("Content-Range", "")
 
 
-def _remember(response, part, fresh):
-    # RFC 9110, 13.1.5: a weak ETag is not for If-Range.
+def _save_validator(response, part, fresh):
+    # RFC 9110, 13.1.5: a weak ETag must not be used in If-Range.
     tag = response.headers.get("ETag", "")
     tag = response.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
     if fresh:
-        _forget(part)
+        _discard(part)
         if tag:
             _tag(part).write_text(tag)
 
@@ -224,22 +224,22 @@ def _chunks(response):
         try:
             chunk = response.read1(CHUNK)
         except (http.client.HTTPException, OSError) as error:
-            raise _fault(error) from error
+            raise _transient(error) from error
         if not chunk:
             return
         yield chunk
 
 
-def _answer(error, url, part, start):
+def _check_status(error, url, part, start):
     error.close()
     if error.code == 416 and start:
         if error.headers.get("Content-Range") == f"bytes */{start}":
-            return  # all of it had come; the sum decides
-        _forget(part)
-        raise _Again("the file on the server is shorter than what has come") from error
+            return  # the download was complete; its sum is checked next
+        _discard(part)
+        raise _TransientError("the file on the server is shorter than the incomplete download") from error
     if error.code in (408, 429) or error.code >= 500:
         wait = error.headers.get("Retry-After", "")
-        raise _Again(f"HTTP {error.code}", min(float(wait), 120) if wait.isdigit() else 0.0) from error
+        raise _TransientError(f"HTTP {error.code}", min(float(wait), 120) if wait.isdigit() else 0.0) from error
     raise InputError(
         f"expected a file at {url}, received HTTP {error.code} {error.reason}; check the address"
     ) from error
@@ -252,4 +252,4 @@ def _unreachable(url, reason, start):
             f"{host} cannot be reached ({reason}); check the network and the proxy (https_proxy), or download "
             "by hand and give the folder with --manual_dir"
         )
-    raise _Again(f"{host} cannot be reached: {reason}")
+    raise _TransientError(f"{host} cannot be reached: {reason}")

@@ -1,160 +1,53 @@
-"""From a prepared dataset to training batches: decode once into a cache, then cut patches out of it.
+"""Training batches of random aligned patches, and pairs of full images for evaluation.
 
-The order of the images, the place of each patch, its orientation and its noise are a pure function of
-(seed, step). A run that was killed goes on with exactly the batches it would have seen.
+The order of the images and the position, dihedral transform and noise of each patch are a pure function of
+(seed, step): a resumed run trains on exactly the batches of an uninterrupted one.
 """
 
-import concurrent.futures
 import dataclasses
 import functools
 import hashlib
-import os
-import pathlib
-import shutil
-from collections.abc import Iterator
+import typing
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from tfmisr.data.hard_examples import cumulative_error
+from tfmisr.data.pixel_cache import PixelCache, Planes, as_float, cache_of, low_resolution
 from tfmisr.degradations import Degradation, crop_to_multiple
-from tfmisr.edge import resize
 from tfmisr.edge.dihedral import apply_dihedral
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import add_path_to_errors, remove_stale_temporaries
-from tfmisr.progress import bar
 
+if typing.TYPE_CHECKING:
+    import tensorflow as tf
 
-class PixelCache:
-    """The decoded images of one split, side by side in one file that is mapped into memory.
-
-    Attributes:
-        ids: Names of the images.
-        shapes: int64 array (images, 2), height and width.
-        max_vals: Pixel value of each image that is 1.0 to a network.
-        patients: Number of the patient of each image.
-    """
-
-    def __init__(self, folder: pathlib.Path, channels: int, dtype):
-        with np.load(folder / "index.npz", allow_pickle=False) as index:
-            self.ids = index["ids"].tolist()
-            self.shapes, self.max_vals, self.patients = (index[key] for key in ("shapes", "max_vals", "patients"))
-        self.folder, self.channels = folder, channels
-        self._pixels = Planes(folder / "hr.bin", self.shapes, channels, dtype)
-
-    def __len__(self):
-        return len(self.ids)
-
-    def __getitem__(self, i: int) -> np.ndarray:
-        """Returns the pixels of image `i`, (height, width, channels), of 8 or 16 bits."""
-        return self._pixels[i]
-
-
-class Planes:
-    """Images of many sizes in one file, read through a memory map.
-
-    Args:
-        path: File that holds the pixels, image after image.
-        shapes: int array (images, 2), height and width.
-        channels: Channels of every image.
-        dtype: Type of the pixels.
-    """
-
-    def __init__(self, path, shapes, channels, dtype):
-        self.shapes, self.channels = shapes, channels
-        self.starts = np.concatenate([[0], np.cumsum(shapes.prod(1) * channels)])
-        self.pixels = np.memmap(path, dtype, "r", shape=(int(self.starts[-1]),))
-
-    def __getitem__(self, i):
-        flat = self.pixels[self.starts[i] : self.starts[i + 1]]
-        return flat.reshape(*self.shapes[i], self.channels)
-
-
-def _write_folder(folder: pathlib.Path, write) -> None:
-    """Calls `write(temporary folder)` and gives it its name only when that went through."""
-    remove_stale_temporaries(folder.parent.glob(f".{folder.name}.*"))
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        with add_path_to_errors(folder):
-            write(temporary)
-        _rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _rename(temporary, folder):
-    try:
-        os.replace(temporary, folder)
-    except OSError:
-        if not folder.exists():  # otherwise another process has written the same a moment ago
-            raise
-
-
-def cache_of(source, split: str) -> PixelCache:
-    """Returns the decoded images of a split of a `tfmisr.data.Source`, decoding them on the first call."""
-    folder = source.folder / "tfmisr_pixels" / split
-    if not folder.exists():
-        _write_folder(folder, functools.partial(_decode, source, split))
-    return PixelCache(folder, source.channels, source.dtype)
-
-
-def _decode(source, split, folder):
-    rows = []
-    with open(folder / "hr.bin", "wb") as file:
-        for example in bar(source.examples(split), desc=f"decoding {split}", unit=" images", leave=False):
-            file.write(np.ascontiguousarray(example["hr"], source.dtype).tobytes())
-            rows.append((example["id"], example["hr"].shape[:2], example["max_val"], example["patient"]))
-    if not rows:
-        raise InputError(f"expected images in the {split} split of {source.name}, found none")
-    ids, shapes, max_vals, patients = zip(*rows, strict=True)
-    np.savez(
-        folder / "index.npz",
-        ids=np.array(ids),
-        shapes=np.array(shapes, np.int64),
-        max_vals=np.array(max_vals, np.int64),
-        patients=np.array(patients, np.int64),
-    )
-
-
-def low_resolution(cache: PixelCache, scale: int, degradation: Degradation) -> Planes:
-    """Returns the low-resolution images, without random steps, working them out on the first call."""
-    once, _ = degradation.split()
-    key = hashlib.sha256(once.describe().encode()).hexdigest()[:12]
-    folder = cache.folder / f"lr-{key}"
-    exact = once.quantize and all(max_val < 2**16 for max_val in cache.max_vals)
-    dtype = np.uint16 if exact else np.float32
-    if not folder.exists():
-        _write_folder(folder, functools.partial(_reduce, cache, once, scale, dtype))
-    return Planes(folder / "lr.bin", cache.shapes // scale, cache.channels, dtype)
-
-
-def _reduce(cache, once, scale, dtype, folder):
-    def reduce(i):
-        max_val = int(cache.max_vals[i])
-        hr = crop_to_multiple(cache[i], scale).astype(np.float32) / max_val
-        lr = once(hr, max_val)
-        return np.rint(lr * max_val).astype(dtype) if dtype == np.uint16 else lr
-
-    with open(folder / "lr.bin", "wb") as file, concurrent.futures.ThreadPoolExecutor() as pool:
-        for start in bar(range(0, len(cache), 64), desc="making LR", unit=" x64 images", leave=False):
-            for lr in pool.map(reduce, range(start, min(start + 64, len(cache)))):
-                file.write(lr.tobytes())
+__all__ = [
+    "PatchSampler",
+    "PixelCache",
+    "Planes",
+    "cache_of",
+    "low_resolution",
+    "pairs",
+    "training_data",
+    "validation_crops",
+    "whole_images",
+]
 
 
 @dataclasses.dataclass
 class PatchSampler:
-    """Cuts aligned patches of low and high resolution at random, the same ones for the same (seed, step).
+    """Samples random aligned patches of low and high resolution, the same ones for the same (seed, step).
 
     Args:
-        cache: Images to cut from.
+        cache: Images to sample from.
         scale: Upsampling factor.
-        degradation: How the low-resolution image is made.
+        degradation: Degradation model that generates the low-resolution image.
         patch_size: Side of a low-resolution patch in pixels.
-        batch_size: Patches of a step.
-        seed: Start of all random draws.
-        augment: Turn and mirror each patch in one of the eight ways of the square.
-        hard_patches: Share of the patches whose place in the image is drawn by how much bicubic reduction and
-            enlarging lose there, and not evenly.
+        batch_size: Patches per step.
+        seed: Seed of all random draws.
+        augment: Apply a random dihedral transform (flip, rotation by multiples of 90 degrees) to each patch.
+        hard_patches: Hard-example mining: fraction of the patches whose position is sampled in proportion to the
+            bicubic interpolation error (`tfmisr.data.hard_examples`), not uniformly.
 
     Raises:
         InputError: An image is smaller than a patch.
@@ -194,7 +87,7 @@ class PatchSampler:
 
         Returns:
             float32 arrays in [0, 1]: low resolution `(batch, patch_size, patch_size, channels)` and high
-            resolution, `scale` times as large. Each image comes up once in an epoch.
+            resolution, `scale` times as large. An epoch holds one patch of each image.
         """
         rng = np.random.default_rng([self.seed, 0, step])
         pairs = [self._pair(step * self.batch_size + j, rng) for j in range(self.batch_size)]
@@ -202,66 +95,50 @@ class PatchSampler:
         return np.stack(lr), np.stack(hr)
 
     def _pair(self, position: int, rng: np.random.Generator):
-        epoch, place = divmod(position, len(self.cache))
-        i = self._order(epoch)[place]
+        epoch, rank = divmod(position, len(self.cache))
+        i = self._order(epoch)[rank]
         size, s, max_val = self.patch_size, self.scale, int(self.cache.max_vals[i])
-        y, x = self._place(i, rng)
-        way = int(rng.integers(8)) if self.augment else 0
-        hr = _as_float(self.cache[i][y * s : (y + size) * s, x * s : (x + size) * s], max_val)
+        y, x = self._position(i, rng)
+        transform_index = int(rng.integers(8)) if self.augment else 0
+        hr = as_float(self.cache[i][y * s : (y + size) * s, x * s : (x + size) * s], max_val)
         if self.degradation.reduces_at_random:
             lr = self._reduced(i, y, x, rng)
         else:
-            lr = _as_float(self.lr[i][y : y + size, x : x + size], max_val)
+            lr = as_float(self.lr[i][y : y + size, x : x + size], max_val)
             lr = self.random_part(lr, max_val, rng) if self.random_part else lr
-        return apply_dihedral(lr, way), apply_dihedral(hr, way)
+        return apply_dihedral(lr, transform_index), apply_dihedral(hr, transform_index)
 
-    def _place(self, i, rng):
+    def _position(self, i, rng):
         """Returns row and column of a patch of image `i`, in low-resolution pixels."""
         ends = [side // self.scale - self.patch_size + 1 for side in self.cache.shapes[i]]
         if not self.hard_patches or rng.random() >= self.hard_patches:
             return tuple(int(rng.integers(0, end)) for end in ends)
-        lost, step = self._lost(i)
-        # A cell by its share of the loss, and a place in it; the patch has the cell in its middle where it can.
-        row, column = divmod(int(np.searchsorted(lost, rng.random() * lost[-1], "right")), -(-ends[1] // step))
+        errors, step = self._errors(i)
+        # A cell in proportion to its error, and a position in it; the patch is centered on the cell where possible.
+        row, column = divmod(int(np.searchsorted(errors, rng.random() * errors[-1], "right")), -(-ends[1] // step))
         return tuple(
             min(cell * step + int(rng.integers(step)), end - 1) for cell, end in zip((row, column), ends, strict=True)
         )
 
     @functools.lru_cache(maxsize=16384)  # noqa: B019  a sampler lives as long as its run
-    def _lost(self, i) -> tuple[np.ndarray, int]:
-        """Returns the running sum, over cells of places of a patch, of what interpolation loses in the patch's pixels.
-
-        The cells are squares of the second result's side, in low-resolution pixels.
-        """
-        s, size, step = self.scale, self.patch_size, max(self.patch_size // 4, 1)
-        hr = crop_to_multiple(_as_float(self.cache[i], int(self.cache.max_vals[i])), s)
-        error = (resize.upscale(resize.resize(hr, (hr.shape[0] // s, hr.shape[1] // s)), s) - hr) ** 2
-        error = error.mean(-1).reshape(hr.shape[0] // s, s, hr.shape[1] // s, s).sum((1, 3), dtype=np.float64)
-        total = np.pad(error.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-        rows, columns = (np.arange(0, side - size + 1, step) for side in error.shape)
-        patches = total[rows + size][:, columns + size] - total[rows][:, columns + size]
-        patches += total[rows][:, columns] - total[rows + size][:, columns]
-        # An image without any detail is as good at one place as at another.
-        return np.cumsum(np.maximum(patches, 0) + 1e-12).astype(np.float32), step
+    def _errors(self, i) -> tuple[np.ndarray, int]:
+        hr = crop_to_multiple(as_float(self.cache[i], int(self.cache.max_vals[i])), self.scale)
+        return cumulative_error(hr, self.scale, self.patch_size)
 
     def _reduced(self, i, y, x, rng):
-        """Returns a patch made from high-resolution pixels, those around it that matter included."""
+        """Returns a low-resolution patch computed from high-resolution pixels, with the degradation's margin."""
         size, s, max_val = self.patch_size, self.scale, int(self.cache.max_vals[i])
         margin = -(-self.degradation.margin // s)
         top, left = max(y - margin, 0), max(x - margin, 0)
-        ends = (min(place + size + margin, side // s) for place, side in zip((y, x), self.cache.shapes[i], strict=True))
+        ends = (min(start + size + margin, side // s) for start, side in zip((y, x), self.cache.shapes[i], strict=True))
         bottom, right = ends
-        around = _as_float(self.cache[i][top * s : bottom * s, left * s : right * s], max_val)
-        lr = self.degradation(around, max_val, rng)
+        context = as_float(self.cache[i][top * s : bottom * s, left * s : right * s], max_val)
+        lr = self.degradation(context, max_val, rng)
         return lr[y - top : y - top + size, x - left : x - left + size]
 
 
-def _as_float(pixels, max_val):
-    return pixels if pixels.dtype == np.float32 else pixels.astype(np.float32) / np.float32(max_val)
-
-
-def training_data(sampler: PatchSampler, start: int, stop: int | None):
-    """Returns a `tf.data.Dataset` of the batches of the steps `start` to `stop`, or without end, made ahead.
+def training_data(sampler: PatchSampler, start: int, stop: int | None) -> "tf.data.Dataset":
+    """Returns a `tf.data.Dataset` of the batches of the steps `start` to `stop`, or an infinite one, prefetched.
 
     Returns:
         Dataset of pairs (low resolution, high resolution); see `PatchSampler.batch`.
@@ -283,13 +160,22 @@ def training_data(sampler: PatchSampler, start: int, stop: int | None):
     return steps.map(batch, num_parallel_calls=2).prefetch(4).with_options(options)
 
 
-def pairs(cache: PixelCache, scale: int, degradation: Degradation, chosen=None, seed: int = 0) -> Iterator[tuple]:
-    """Yields the `chosen` whole images (all by default) for judging: (id, patient, max_val, LR, HR).
+def pairs(
+    cache: PixelCache, scale: int, degradation: Degradation, indices: Iterable[int] | None = None, seed: int = 0
+) -> Iterator[tuple]:
+    """Yields full images for evaluation: (id, patient, max_val, LR, HR).
 
-    The noise of a random degradation depends on the seed and the image's id alone. HR, of 8 or 16 bits, is cut to
+    The noise of a random degradation depends only on the seed and the image's id. HR, of 8 or 16 bits, is cropped to
     a multiple of the scale; LR is float32 in [0, 1].
+
+    Args:
+        cache: The images.
+        scale: Upsampling factor.
+        degradation: Degradation model that generates LR.
+        indices: Indices of the images; all by default.
+        seed: Seed of the degradation's random draws.
     """
-    for i in range(len(cache)) if chosen is None else chosen:
+    for i in range(len(cache)) if indices is None else indices:
         name = cache.ids[i]
         key = int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)
         max_val = int(cache.max_vals[i])
@@ -298,8 +184,8 @@ def pairs(cache: PixelCache, scale: int, degradation: Degradation, chosen=None, 
         yield name, int(cache.patients[i]), max_val, lr, hr
 
 
-def whole_images(cache: PixelCache, scale: int, degradation: Degradation, seed: int = 0):
-    """Returns a `tf.data.Dataset` of the pairs of all whole images, (LR, HR), each a float32 batch of one in [0, 1]."""
+def whole_images(cache: PixelCache, scale: int, degradation: Degradation, seed: int = 0) -> "tf.data.Dataset":
+    """Returns a `tf.data.Dataset` of the pairs (LR, HR) of all full images, each a float32 batch of one in [0, 1]."""
     import tensorflow as tf
 
     def batches():
@@ -314,23 +200,23 @@ def whole_images(cache: PixelCache, scale: int, degradation: Degradation, seed: 
 def validation_crops(
     cache: PixelCache, scale: int, degradation: Degradation, count: int, side: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the same central crops each time, to watch a run by.
+    """Returns central crops for the validation of a run, the same in every call.
 
     Args:
         cache: Images of the validation split.
         scale: Upsampling factor.
-        degradation: How the low-resolution image is made.
-        count: Number of images at most, taken evenly from the split.
-        side: Side of the high-resolution crop at most; smaller where an image is.
-        seed: Start of the degradation's random draws.
+        degradation: Degradation model that generates the low-resolution image.
+        count: Maximum number of images, evenly spaced in the split.
+        side: Maximum side of the high-resolution crop; smaller if an image is smaller.
+        seed: Seed of the degradation's random draws.
 
     Returns:
         float32 arrays in [0, 1], low and high resolution, as `PatchSampler.batch` returns.
     """
-    chosen = np.unique(np.linspace(0, len(cache) - 1, count).astype(int))
-    side = min(side, int(cache.shapes[chosen].min())) // scale
+    indices = np.unique(np.linspace(0, len(cache) - 1, count).astype(int))
+    side = min(side, int(cache.shapes[indices].min())) // scale
     crops = []
-    for i in chosen:
+    for i in indices:
         max_val = int(cache.max_vals[i])
         hr = crop_to_multiple(cache[i], scale).astype(np.float32) / max_val
         lr = degradation(hr, max_val, np.random.default_rng([seed, 3, i]))

@@ -1,4 +1,4 @@
-"""Preparation of datasets by TFDS: errors in one line, leftovers of killed processes, what earlier runs began with."""
+"""Preparation of datasets by TFDS: one-line errors, cleanup after killed processes, datasets of earlier runs."""
 
 import contextlib
 import errno
@@ -6,19 +6,22 @@ import io
 import json
 import os
 import pathlib
+from collections.abc import Iterable
 
+import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import remove_stale_temporaries
 
 
-def prepare(builder, quiet: bool = False) -> None:
-    """Prepares a dataset where that is not done yet, also by another process.
+def prepare(builder: tfds.core.DatasetBuilder, quiet: bool = False) -> None:
+    """Prepares a dataset, unless this or another process has done so.
 
     Args:
-        builder: `tfds.core.DatasetBuilder`.
-        quiet: Without TFDS's bars and lines, for builders that have a bar and a report of their own.
+        builder: Builder of the dataset.
+        quiet: Suppress the progress bars and messages of TFDS, for builders that print their own.
 
     Raises:
         InputError: It cannot be read or downloaded.
@@ -32,11 +35,11 @@ def prepare(builder, quiet: bool = False) -> None:
     except Exception as error:
         if _prepared_meanwhile(builder):
             return
-        # TensorFlow's and requests' errors carry no number of the operating system's.
+        # Errors of TensorFlow and requests have no errno.
         full = os.strerror(errno.ENOSPC)
         if full in str(error):
             raise OSError(errno.ENOSPC, full, builder.data_path) from error
-        if any(kind.__name__ in ("ConnectionError", "DownloadError") for kind in type(error).__mro__):
+        if any(base.__name__ in ("ConnectionError", "DownloadError") for base in type(error).__mro__):
             raise InputError(
                 f"{builder.name} cannot be downloaded; check the network and the proxy (https_proxy). "
                 f"Received: {type(error).__name__}"
@@ -56,23 +59,26 @@ def _without_tfds_bars():
 
 
 def _prepared_meanwhile(builder) -> bool:
-    """Returns whether another process has finished the same dataset, of which the builder is then told."""
+    """Returns whether another process has prepared the same dataset; if so, updates the builder's info from it."""
     if not (pathlib.Path(builder.data_path) / "dataset_info.json").is_file():
         return False
     builder.info.read_from_directory(builder.data_path)
     return True
 
 
-def drop_leftovers(prepared: pathlib.Path) -> None:
-    """Removes what a preparation that was killed more than a day ago has left: it may be some ten GB."""
+def remove_incomplete(prepared: pathlib.Path) -> None:
+    """Removes the files of preparations that were killed more than a day ago, which may be tens of GB."""
     remove_stale_temporaries(prepared.parent.glob(f"incomplete.*_{prepared.name}"))
 
 
-def prepared_for(runs) -> set[str]:
-    """Returns the names of the prepared datasets that runs have begun with."""
-    found = set()
+def datasets_of(runs: Iterable[str | os.PathLike]) -> set[str]:
+    """Returns the names of the prepared datasets that runs were started with, from their `environment.json`."""
+    names = set()
     for path in (pathlib.Path(run) / "environment.json" for run in runs):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             environment = json.loads(path.read_text(encoding="utf-8"))
-            found |= {(environment.get(key) or {}).get("prepared") for key in ("data", "lr_data")}
-    return found - {None}
+            names |= {(environment.get(key) or {}).get("prepared") for key in ("data", "lr_data")}
+    return names - {None}
+
+
+__getattr__ = renamed(__name__, drop_leftovers="remove_incomplete", prepared_for="datasets_of")

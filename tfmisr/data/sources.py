@@ -1,119 +1,41 @@
-"""Datasets by name or folder: the base class of all builders, and one view on any of them."""
+"""Datasets by name or folder: their builders, and `Source`, a uniform interface to any prepared dataset."""
 
-import hashlib
+import argparse
 import importlib
-import inspect
 import itertools
 import os
 import pathlib
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
-from etils import epath
 
 from tfmisr import cli
 from tfmisr.data import preparation
+from tfmisr.data.dataset_builder import SPLIT_PERCENT, SPLITS, DatasetBuilder, folders, split_of
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.edge.files import encode_name
 
 DEFAULT = "chest_phantom"
-SPLITS = ("train", "validation", "test")
-SPLIT_PERCENT = {"train": 80, "validation": 10, "test": 10}
-
-
-def features(channels: int, dtype) -> tfds.features.FeaturesDict:
-    """Returns the features of every dataset of this package.
-
-    Args:
-        channels: 1 (gray) or 3 (RGB).
-        dtype: `np.uint8` or `np.uint16`, the type of the pixels of `hr`.
-
-    Returns:
-        `hr`, the image, (height, width, channels); `max_val`, the pixel value that is 1.0 to a network;
-        `id`, unique in the dataset; `patient`, equal for images of one patient. Nothing of a DICOM header.
-    """
-    return tfds.features.FeaturesDict(
-        {
-            "hr": tfds.features.Image(shape=(None, None, channels), dtype=dtype),
-            "max_val": np.int32,
-            "id": tfds.features.Text(),
-            "patient": np.int64,
-        }
-    )
-
-
-def folders(given) -> tuple[pathlib.Path, ...]:
-    """Returns folders given as a sequence, or as one string with the system's path separator between them."""
-    if isinstance(given, (str, os.PathLike)):
-        given = os.fspath(given).split(os.pathsep)
-    return tuple(pathlib.Path(folder).expanduser() for folder in given)
-
-
-def split_of(key: str, percent: dict[str, int]) -> str:
-    """Returns the split that `key`, a patient, belongs to: a pure function of the key alone.
-
-    Args:
-        key: Name of the patient.
-        percent: Split name to per cent of patients, 100 in all, in a fixed order.
-    """
-    if sum(percent.values()) != 100:
-        raise ValueError(f"`percent` must add up to 100. Received: percent={percent}")
-    point = int(hashlib.sha256(encode_name(key)).hexdigest()[:12], 16) % 10_000
-    for name, share in percent.items():
-        point -= share * 100
-        if point < 0:
-            return name
-    raise AssertionError
-
-
-class DatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A TFDS builder whose README, checksums and dummy data lie beside its own file.
-
-    TFDS looks for them by joining the module's name onto the top package's folder, which fails for
-    datasets/, a folder that setup.cfg maps into the package.
-
-    A builder that reads a user's folders defines `fingerprint()`; what is prepared from them then has a
-    folder of its own, so that other or more images are never mistaken for these.
-
-    Args:
-        manual_dirs: Folders to read, in order of precedence.
-        **kwargs: `data_dir`, `config`, ... of `tfds.core.DatasetBuilder`.
-    """
-
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        cls.code_path = epath.Path(inspect.getfile(cls))
-        cls.pkg_dir_path = cls.code_path.parent
-
-    def __init__(self, *, manual_dirs=(), **kwargs):
-        self.manual_dirs = folders(manual_dirs)
-        super().__init__(**kwargs)
-
-    def fingerprint(self) -> str | None:
-        """Returns 12 hexadecimal digits that tell these source files from others, or `None`."""
-        return None
-
-    def _build_data_dir(self, given_data_dir):
-        root, folder = super()._build_data_dir(given_data_dir)
-        if fingerprint := self.fingerprint():
-            version = os.path.basename(folder)
-            folder = os.path.join(os.path.dirname(folder), fingerprint, version)
-        return root, folder
 
 
 class Source:
-    """Any prepared dataset, seen as images of one channel count and one bit depth.
+    """A prepared dataset: images with the same number of channels and the same bit depth.
+
+    Args:
+        builder: Builder of the prepared dataset.
 
     Attributes:
         name: The dataset's name with its configuration.
         channels: 1 or 3.
         dtype: `np.uint8` or `np.uint16`.
-        folder: Where the prepared dataset lies; it changes when the images do.
+        folder: Folder of the prepared dataset; another one for other images.
         splits: Names of the splits that hold images.
-        full_scale: `series` where images of more than 8 bits may have it from their series, otherwise empty.
+        full_scale: `series` if images of more than 8 bits may share the full scale of their series, otherwise empty.
+
+    Raises:
+        InputError: The dataset has no image feature, or images of another type.
     """
 
     def __init__(self, builder: tfds.core.DatasetBuilder):
@@ -132,44 +54,48 @@ class Source:
         self.folder = pathlib.Path(builder.data_path)
         by_series = getattr(builder, "full_scale", "") == "series" and self.dtype == np.uint16
         self.full_scale = "series" if by_series else ""
-        self._ours = "patient" in builder.info.features
-        self._own_splits = [s for s in builder.info.splits if builder.info.splits[s].num_examples]
-        self.splits = [s for s in SPLITS if self._ours is False or s in self._own_splits]
+        self._has_patients = "patient" in builder.info.features
+        self._stored_splits = [s for s in builder.info.splits if builder.info.splits[s].num_examples]
+        self.splits = [s for s in SPLITS if not self._has_patients or s in self._stored_splits]
 
     def examples(self, split: str) -> Iterator[dict]:
-        """Yields `{"hr": (height, width, channels) array, "max_val": int, "id": str, "patient": int}`."""
+        """Yields `{"hr": (height, width, channels) array, "max_val": int, "id": str, "patient": int}`.
+
+        Raises:
+            InputError: There is no such split, or it holds no images.
+        """
         if split not in self.splits:
             raise InputError(
                 f"split must be one of {', '.join(self.splits)}, the ones that hold images in "
                 f"{self.name}. Received: split={split}"
             )
-        if self._ours:
-            yield from (_own_example(e) for e in tfds.as_numpy(self._read(split)))
+        if self._has_patients:
+            yield from (_example(e) for e in tfds.as_numpy(self._read(split)))
         else:
-            yield from self._foreign_examples(split)
+            yield from self._examples_without_patients(split)
 
     def _read(self, split):
         read_config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
         return self.builder.as_dataset(split=split, shuffle_files=False, read_config=read_config)
 
-    def _foreign_examples(self, split):
-        # A dataset of somebody else's without these three splits is cut by the position of the example.
-        whole = set(SPLITS) <= set(self._own_splits)
-        sizes = [self.builder.info.splits[own].num_examples for own in self._own_splits]
-        first = dict(zip(self._own_splits, itertools.accumulate(sizes, initial=0), strict=False))
-        for own in [split] if whole else self._own_splits:
-            for position, example in enumerate(tfds.as_numpy(self._read(own))):
-                if not whole and split_of(f"{own}:{position}", SPLIT_PERCENT) != split:
+    def _examples_without_patients(self, split):
+        # A TFDS dataset without the three splits is split by the index of the example.
+        has_splits = set(SPLITS) <= set(self._stored_splits)
+        sizes = [self.builder.info.splits[stored].num_examples for stored in self._stored_splits]
+        first = dict(zip(self._stored_splits, itertools.accumulate(sizes, initial=0), strict=False))
+        for stored in [split] if has_splits else self._stored_splits:
+            for index, example in enumerate(tfds.as_numpy(self._read(stored))):
+                if not has_splits and split_of(f"{stored}:{index}", SPLIT_PERCENT) != split:
                     continue
                 yield {
                     "hr": example[self.key],
                     "max_val": int(np.iinfo(self.dtype).max),
-                    "id": f"{own}_{position:06d}",
-                    "patient": first[own] + position,
+                    "id": f"{stored}_{index:06d}",
+                    "patient": first[stored] + index,
                 }
 
 
-def _own_example(example: dict) -> dict:
+def _example(example: dict) -> dict:
     return {
         "hr": example["hr"],
         "max_val": int(example["max_val"]),
@@ -179,16 +105,16 @@ def _own_example(example: dict) -> dict:
 
 
 def _image_feature(builder) -> str:
-    kinds = builder.info.features
-    images = [k for k in kinds if isinstance(kinds[k], tfds.features.Image)]
-    images = [k for k in images if not isinstance(kinds[k], tfds.features.LabeledImage)]
+    features = builder.info.features
+    images = [k for k in features if isinstance(features[k], tfds.features.Image)]
+    images = [k for k in images if not isinstance(features[k], tfds.features.LabeledImage)]
     if not images:
         raise InputError(f"a dataset must have an image feature. Received: {builder.name}")
     return "hr" if "hr" in images else images[0]
 
 
 def names() -> list[str]:
-    """Returns the names of the datasets of this package, from the folders' names alone."""
+    """Returns the names of the datasets of this package, from folder names alone."""
     import tfmisr.datasets
 
     return sorted(m.name for m in pkgutil.iter_modules(tfmisr.datasets.__path__) if m.ispkg)
@@ -196,22 +122,22 @@ def names() -> list[str]:
 
 def builder(
     dataset: str | None = None,
-    data_dir: str | None = None,
-    manual_dirs=(),
+    data_dir: str | os.PathLike | None = None,
+    manual_dirs: Iterable[str | os.PathLike] = (),
     patient_pattern: str | None = None,
     full_scale: str = "series",
 ) -> tfds.core.DatasetBuilder:
-    """Returns the builder that `dataset` names; nothing is read or prepared yet.
+    """Returns the builder of a dataset; nothing is read or prepared yet.
 
     Args:
-        dataset: `name` or `name/config` of a dataset of this package or of one registered with TFDS, or a
-            folder of images. A folder with ChestX-ray14's official lists is that archive. `None`: the
-            built-in phantom.
-        data_dir: Where prepared datasets are kept; TFDS's default otherwise.
-        manual_dirs: Folders that hold the source files, for the datasets that need some.
-        patient_pattern: For a folder of images: regular expression with one group, the patient's part of
-            a file's name.
-        full_scale: For a folder of images: `series`, or `file` as in its version 1.0.0.
+        dataset: `name` or `name/config` of a dataset of this package or of one registered with TFDS, or a folder of
+            images. A folder with the official lists of ChestX-ray14 is taken for that archive. `None`: the built-in
+            phantom.
+        data_dir: Folder of prepared datasets; that of TFDS by default.
+        manual_dirs: Folders with the source files, for datasets that need them.
+        patient_pattern: For a folder of images: regular expression with one group, the patient identifier in a file
+            name.
+        full_scale: For a folder of images: `series`, or `file` as in version 1.0.0 of that dataset.
 
     Raises:
         InputError: No such dataset or folder.
@@ -222,7 +148,8 @@ def builder(
     name, _, config = dataset.partition("/")
     if name in names():
         kwargs = {"patient_pattern": patient_pattern, "full_scale": full_scale} if name == "image_folder" else {}
-        return _own_builder(name)(data_dir=data_dir, config=_config(name, config), manual_dirs=manual_dirs, **kwargs)
+        config = _config(name, config)
+        return _builder_class(name)(data_dir=data_dir, config=config, manual_dirs=manual_dirs, **kwargs)
     return _registered_builder(dataset, data_dir)
 
 
@@ -236,8 +163,8 @@ def _folder_builder(folder, data_dir, manual_dirs, patient_pattern, full_scale):
     if not folder.is_dir():
         raise InputError(f"expected a folder of images, found none at {folder}; check --dataset")
     if any((folder / name).is_file() for name in ("train_val_list.txt", "test_list.txt")):
-        return _own_builder("chest_xray14")(data_dir=data_dir, manual_dirs=(folder, *folders(manual_dirs)))
-    return _own_builder("image_folder")(
+        return _builder_class("chest_xray14")(data_dir=data_dir, manual_dirs=(folder, *folders(manual_dirs)))
+    return _builder_class("image_folder")(
         data_dir=data_dir,
         manual_dirs=(folder, *folders(manual_dirs)),
         patient_pattern=patient_pattern,
@@ -245,13 +172,13 @@ def _folder_builder(folder, data_dir, manual_dirs, patient_pattern, full_scale):
     )
 
 
-def _own_builder(name: str):
+def _builder_class(name: str) -> type[DatasetBuilder]:
     module = f"tfmisr.datasets.{name}.{name}_dataset_builder"
     return importlib.import_module(module).Builder
 
 
 def _config(name: str, config: str) -> str | None:
-    known = list(_own_builder(name).builder_configs)
+    known = list(_builder_class(name).builder_configs)
     if config and config not in known:
         raise InputError(
             f"{name} has the configurations {', '.join(known) or 'none'}. "
@@ -266,104 +193,53 @@ def _registered_builder(dataset: str, data_dir: str | None):
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
         close = hint(dataset, names() + tfds.list_builders(), 0.5)
         raise InputError(
-            f"dataset must be one of {', '.join(names())}, another one registered with TFDS, or a folder. "
+            f"dataset must be one of {', '.join(names())}, another dataset registered with TFDS, or a folder. "
             f"Received: {dataset}{close}"
         ) from error
 
 
-def load(dataset=None, data_dir=None, manual_dirs=(), patient_pattern=None, begun=()) -> Source:
-    """Prepares the dataset where that is not done yet, and returns it.
-
-    Args:
-        dataset: This and the next three as in `builder`.
-        data_dir: See there.
-        manual_dirs: See there.
-        patient_pattern: See there.
-        begun: Folders of runs that may go on. One that began when each file had a full scale of its own sees the
-            same pixels again.
-    """
-    chosen = builder(dataset, data_dir, manual_dirs, patient_pattern)
-    earlier = getattr(chosen, "earlier_fingerprint", None)
-    if earlier and (names := preparation.prepared_for(begun)) and earlier() in names:
-        chosen = builder(dataset, data_dir, manual_dirs, patient_pattern, "file")
-    cli.check_text(chosen.data_path, "--data_dir")
-    preparation.drop_leftovers(pathlib.Path(chosen.data_path))
-    preparation.prepare(chosen, quiet=isinstance(chosen, DatasetBuilder))
-    return Source(chosen)
-
-
-def pairs(
-    dataset: str | os.PathLike | None = None,
-    split: str = "train",
-    scale: int = 4,
-    *,
-    batch_size: int = 16,
-    patch_size: int | None = 24,
-    steps: int | None = None,
-    degradation="bicubic",
-    augment: bool = True,
-    hard_patches: float = 0.0,
-    seed: int = 0,
+def load(
+    dataset: str | None = None,
     data_dir: str | os.PathLike | None = None,
-    manual_dir=(),
+    manual_dirs: Iterable[str | os.PathLike] = (),
     patient_pattern: str | None = None,
-):
-    """Returns pairs of LR and HR images for a training loop of one's own; the dataset is prepared on the first call.
+    resumable: Iterable[str | os.PathLike] = (),
+) -> Source:
+    """Prepares a dataset, unless that is done already, and returns it.
 
     Args:
-        dataset: Name or folder of images; see `builder`. `None`: the built-in phantom.
-        split: `train`, `validation` or `test`; these are disjoint by patient.
-        scale: Upsampling factor.
-        batch_size: Patches of a batch; of whole images one always.
-        patch_size: Side of an LR patch in pixels. `None`: whole images, each once, in a batch of its own.
-        steps: Number of batches of patches. `None`: without end, for `fit(..., steps_per_epoch=...)`; Keras goes on
-            with new patches in each epoch then, whereas it sees the same `steps` batches again in each.
-        degradation: How LR is made: a text as `--degradation` of `python -m tfmisr.fit` takes it, or what
-            `tfmisr.degradations.make` returns for this scale.
-        augment: Flip and rotate each patch at random, in one of the eight ways of the square.
-        hard_patches: Share of the patches that are drawn where bicubic interpolation loses most.
-        seed: Start of all random draws: the batches are the same for the same seed.
-        data_dir: Where prepared datasets are kept; TFDS's default otherwise.
-        manual_dir: Folders with the dataset's source files.
-        patient_pattern: For a folder of images: regular expression whose group is the patient's part of a file name.
-
-    Returns:
-        `tf.data.Dataset` of float32 tensors `(batch, height, width, channels)` in [0, 1], HR `scale` times as large.
+        dataset: As in `builder`.
+        data_dir: As in `builder`.
+        manual_dirs: As in `builder`.
+        patient_pattern: As in `builder`.
+        resumable: Directories of runs that may be resumed. A run that started when each file had its own full scale
+            gets the same pixels again.
 
     Raises:
-        InputError: No such dataset, split or degradation, or an image is smaller than a patch.
+        InputError: No such dataset or folder, or it cannot be prepared.
     """
-    from tfmisr import degradations
-    from tfmisr.data import pipeline
-
-    for name, value in (("scale", scale), ("batch_size", batch_size), ("patch_size", patch_size), ("steps", steps)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
-            raise InputError(f"{name} must be a whole number, 1 or more. Received: {value!r}")
-    if isinstance(degradation, str):
-        degradation = degradations.make(degradation, scale=scale)
-    elif (own := next((step.scale for step in degradation.steps if hasattr(step, "scale")), scale)) != scale:
-        raise InputError(f"the degradation reduces {own} times. Received: scale={scale}")
-    source = load(None if dataset is None else os.fspath(dataset), data_dir, manual_dir, patient_pattern)
-    cache = pipeline.cache_of(source, split)
-    if patch_size is None:
-        if steps is not None:
-            raise InputError(f"steps counts batches of patches, whole images come once each. Received: {steps}")
-        return pipeline.whole_images(cache, scale, degradation, seed)
-    sampler = pipeline.PatchSampler(
-        cache, scale, degradation, patch_size, batch_size, seed, augment=augment, hard_patches=hard_patches
-    )
-    return pipeline.training_data(sampler, 0, steps)
+    found = builder(dataset, data_dir, manual_dirs, patient_pattern)
+    earlier = getattr(found, "earlier_fingerprint", None)
+    if earlier and (prepared := preparation.datasets_of(resumable)) and earlier() in prepared:
+        found = builder(dataset, data_dir, manual_dirs, patient_pattern, "file")
+    cli.check_text(found.data_path, "--data_dir")
+    preparation.remove_incomplete(pathlib.Path(found.data_path))
+    preparation.prepare(found, quiet=isinstance(found, DatasetBuilder))
+    return Source(found)
 
 
-def load_for(arguments, fields: dict) -> Source:
+def load_for(arguments: argparse.Namespace, fields: dict) -> Source:
     """Returns the dataset that a command line names, or else the one that a run was trained on.
 
     Args:
         arguments: Has `dataset`, `data_dir`, `manual_dir` and `patient_pattern`, each `None` where not given.
-        fields: Fields of the run. Its folders and pattern go with its own dataset alone.
+        fields: Fields of the run. Its folders and pattern are used with its dataset only.
+
+    Raises:
+        InputError: No such dataset or folder, or it cannot be prepared.
     """
-    own = arguments.dataset is None
-    manual_dirs = arguments.manual_dir or (fields.get("manual_dir", ()) if own else ())
-    pattern = arguments.patient_pattern or (fields.get("patient_pattern") if own else None)
+    of_run = arguments.dataset is None
+    manual_dirs = arguments.manual_dir or (fields.get("manual_dir", ()) if of_run else ())
+    pattern = arguments.patient_pattern or (fields.get("patient_pattern") if of_run else None)
     data_dir = arguments.data_dir or fields.get("data_dir")
     return load(arguments.dataset or fields.get("dataset"), data_dir, manual_dirs, pattern)

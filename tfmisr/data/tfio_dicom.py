@@ -1,8 +1,8 @@
-"""DICOM decoded inside a TensorFlow graph by tensorflow-io, for the files where its values are right.
+"""DICOM decoded inside a TensorFlow graph by tensorflow-io, for the files that it decodes correctly.
 
 `tfio.image.decode_dicom_image` renders, by DCMTK, rather than reads: measured with tensorflow-io
 0.37.1, it scales what a rescale or a signed representation gives to the next power of two, inverts
-MONOCHROME1 with an error of 1, colours palettes, and paints overlays into the image. Windows (VOI) and
+MONOCHROME1 with an error of 1, applies palettes, and paints overlays into the image. Windows (VOI) and
 pixel padding leave its values alone at its default `scale="preserve"`. Its values equal those of
 `pydicom.pixels.pixel_array` exactly where `mismatch` returns `None`; no other file is decoded.
 
@@ -11,6 +11,7 @@ those, on Python 3.10 to 3.12. Elsewhere, and for all other files, use `tfmisr.e
 """
 
 import os
+import typing
 from collections.abc import Iterable
 
 import pydicom
@@ -19,7 +20,10 @@ from pydicom import uid
 from tfmisr.edge import dicom
 from tfmisr.edge.errors import InputError
 
-# Lossless syntaxes, of which every one was compared. Lossy ones depend on the rounding of the decoder.
+if typing.TYPE_CHECKING:
+    import tensorflow as tf
+
+# Lossless transfer syntaxes, each of which was compared. Lossy ones depend on the rounding of the decoder.
 SYNTAXES = (
     uid.ImplicitVRLittleEndian,
     uid.ExplicitVRLittleEndian,
@@ -58,7 +62,7 @@ def matches(ds: pydicom.Dataset) -> bool:
     return mismatch(ds) is None
 
 
-def dataset(paths: Iterable[str | os.PathLike]):
+def dataset(paths: Iterable[str | os.PathLike]) -> "tf.data.Dataset":
     """Returns a `tf.data.Dataset` that decodes DICOM files in the graph.
 
     Args:
@@ -88,8 +92,8 @@ def _tensorflow_io():
         import tensorflow_io
     except (ImportError, NotImplementedError) as error:
         raise InputError(
-            "expected tensorflow-io, which does not load here (it needs TensorFlow 2.16 or 2.17). Run, in an "
-            "environment of its own: pip install 'tfmisr[train,tfio]'; or read DICOM with tfmisr.edge.images"
+            "expected tensorflow-io, which does not load here (it needs TensorFlow 2.16 or 2.17). Run, in a "
+            "separate environment: pip install 'tfmisr[train,tfio]'; or read DICOM with tfmisr.edge.images"
         ) from error
     return tensorflow_io
 

@@ -1,4 +1,4 @@
-"""A magnetic resonance image of fewer k-space samples: truncation, zero filling, Rician noise.
+"""MR with fewer k-space samples: truncation, zero filling, Rician noise.
 
 Reference:
     Gudbjartsson and Patz, The Rician Distribution of Noisy MRI Data, Magnetic Resonance in Medicine 1995,
@@ -14,19 +14,20 @@ import numpy as np
 from tfmisr.degradations import crop_to_multiple
 from tfmisr.edge.errors import InputError
 
-_LEAST_SIDE = 64  # of the field that noise is made in, so that a small patch has a whole spectrum
+_LEAST_SIDE = 64  # pixels of the noise field, so that the noise of a small patch has the full spectrum
 
 
 @dataclasses.dataclass(frozen=True)
 class KSpace:
     """Keeps the central part of k-space, the matrix of the low-resolution image.
 
-    Its pixels lie on half-pixel centres, as everywhere in this package. Edges ring, as they do on a scanner (Gibbs).
+    Pixel centers are aligned as in all resizing of this package (half-pixel centers). Edges ring, as on a scanner
+    (Gibbs).
 
     Args:
-        scale: The low-resolution matrix is so many times as small along both axes.
-        acquired: Part of its phase-encoding lines (rows of k-space) that are measured; the outer ones are filled with
-            zeros.
+        scale: Down-sampling factor along both axes.
+        acquired: Fraction of the phase-encoding lines (rows of k-space) that are acquired; the outer ones are filled
+            with zeros.
     """
 
     scale: int
@@ -49,13 +50,13 @@ class KSpace:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class RicianNoise:
-    """Magnitude of a complex signal with Gaussian noise in both its parts, white in the lines that were measured.
+    """Magnitude of a complex signal with Gaussian noise in real and imaginary part, white in the acquired lines.
 
-    Where there is no signal, the mean is `std * sqrt(pi / 2)`, not 0.
+    Without signal the mean is `std * sqrt(pi / 2)`, not 0.
 
     Args:
-        std: Standard deviation of a pixel's parts, as a fraction of the range [0, 1].
-        acquired: That of `KSpace`: lines that are filled with zeros hold no noise either.
+        std: Standard deviation of real and imaginary part, as a fraction of the range [0, 1].
+        acquired: As of `KSpace`: lines that are filled with zeros hold no noise either.
     """
 
     std: float
@@ -85,9 +86,12 @@ def steps(scale: int, acquired: float = 1.0, noise_std: float = 0.01) -> tuple:
     """Returns truncation of k-space and Rician noise.
 
     Args:
-        scale: The low-resolution matrix is so many times as small.
-        acquired: Part of the low-resolution phase-encoding lines that are measured.
-        noise_std: Standard deviation of the noise in each part of the signal, as a fraction of the range.
+        scale: Down-sampling factor.
+        acquired: Fraction of the low-resolution phase-encoding lines that are acquired.
+        noise_std: Standard deviation of the noise in real and imaginary part, as a fraction of the range.
+
+    Raises:
+        InputError: `acquired` is out of range.
     """
     if not 0 < acquired <= 1:
         raise InputError(f"mr needs acquired above 0 and at most 1. Received: {acquired:g}")

@@ -1,7 +1,7 @@
-"""An optical coherence tomogram of a narrower source spectrum and sparser A-scans: blur, sampling, speckle.
+"""OCT with a narrower source spectrum and sparser A-scans: point spread, sampling, speckle.
 
-As in ultrasound, the image is a logarithmically compressed amplitude with speckle; rows are depth. In OCT the axial
-resolution comes from the source's bandwidth, the lateral one from the focus, independently.
+As in ultrasound, the image is a logarithmically compressed amplitude with speckle; rows are depth. In optical coherence
+tomography the axial resolution depends on the source's bandwidth, the lateral resolution on the optics.
 
 Reference:
     Schmitt, Xiang and Yung, Speckle in Optical Coherence Tomography, Journal of Biomedical Optics 1999,
@@ -18,5 +18,5 @@ def steps(
     looks: float = 8,
     dynamic_range: float = 40.0,
 ) -> tuple:
-    """Returns amplitude, point spread, coarser sampling and speckle; arguments as of `ultrasound.steps`."""
+    """Returns amplitude, point spread, coarser sampling and speckle; arguments and errors as of `ultrasound.steps`."""
     return ultrasound.acquisition("oct", scale, axial, lateral, looks, dynamic_range)

@@ -1,11 +1,10 @@
-"""Low resolution of unknown history: blur, resizing, noise and JPEG, twice over, all drawn at random.
+"""Second-order degradation for images of unknown history: random blur, resizing, noise and JPEG, twice.
 
-For radiographs that come from films, teaching files and printed or mailed copies. After Wang et al., Real-ESRGAN:
-Training Real-World Blind Super-Resolution with Pure Synthetic Data, ICCV 2021 Workshops,
-https://arxiv.org/abs/2107.10833.
+For radiographs from films, teaching files and printed or mailed copies. After Wang et al., Real-ESRGAN: Training
+Real-World Blind Super-Resolution with Pure Synthetic Data, ICCV 2021 Workshops, https://arxiv.org/abs/2107.10833.
 
-Departures: Gaussian kernels only, without the sinc filter; quanta's noise and electronics' noise instead of noise that
-differs by colour channel; ranges are narrower, because radiographs are not shared as carelessly as photographs.
+Departures: Gaussian kernels only, without the sinc filter; quantum (Poisson) and electronic noise instead of noise that
+differs between color channels; narrower ranges, because radiographs are less degraded than shared photographs.
 """
 
 import dataclasses
@@ -24,13 +23,13 @@ _METHODS = ("bilinear", "bicubic", "lanczos")
 
 @dataclasses.dataclass(frozen=True)
 class SecondOrder:
-    """Two rounds of blur, resizing, noise and JPEG; the second one ends at the low-resolution size.
+    """Two rounds of blur, resizing, noise and JPEG; the second round ends at the low-resolution size.
 
     Args:
-        scale: Upsampling factor.
-        blur: Largest standard deviation of the blurs, in pixels of the image they are applied to.
-        noise: Largest standard deviation of the noises, as a fraction of the range.
-        quality: Least JPEG quality, 1 to 95; JPEG has 8 bits whatever the source has.
+        scale: Down-sampling factor.
+        blur: Maximum standard deviation of the blurs, in pixels of the image they are applied to.
+        noise: Maximum standard deviation of the noise, as a fraction of the range.
+        quality: Minimum JPEG quality, 1 to 95; JPEG has 8 bits at any bit depth of the source.
     """
 
     scale: int
@@ -41,7 +40,7 @@ class SecondOrder:
 
     @property
     def margin(self) -> int:
-        """High-resolution pixels around a patch that matter to it: blurs, filters of resizing, JPEG's blocks."""
+        """High-resolution pixels around a patch that it depends on: blurs, resize filters, JPEG blocks."""
         return round(8 * self.blur + 16 * self.scale)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -67,7 +66,7 @@ class SecondOrder:
     def _noisy(self, image, rng):
         std = self.noise * rng.uniform()
         normal = rng.standard_normal(image.shape, dtype=np.float32)
-        # Quanta: the variance is proportional to the signal.
+        # Quantum noise: the variance is proportional to the signal.
         gain = np.sqrt(np.clip(image, 0, 1)) if rng.uniform() < 0.5 else np.float32(1)
         return image + np.float32(std) * gain * normal
 
@@ -81,7 +80,11 @@ class SecondOrder:
 
 
 def steps(scale: int, blur: float = 1.5, noise: float = 0.02, quality: float = 50) -> tuple:
-    """Returns the two rounds as one step; arguments as of `SecondOrder`."""
+    """Returns the two rounds as one step; arguments as of `SecondOrder`.
+
+    Raises:
+        InputError: `quality` is out of range.
+    """
     if not 1 <= quality <= 95:
         raise InputError(f"real_world needs quality from 1 to 95. Received: {quality:g}")
     return (SecondOrder(scale, blur, noise, quality),)

@@ -1,6 +1,6 @@
-"""A B-mode ultrasound image of a lower frequency: a wider point spread, coarser sampling, more speckle.
+"""B-mode ultrasound at a lower frequency: wider point spread, coarser sampling, more speckle.
 
-The image is taken as logarithmically compressed. Rows are depth: the axial direction runs down the image.
+The image is assumed to be logarithmically compressed. Rows are depth: the axial direction runs down the image.
 
 Reference:
     Burckhardt, Speckle in Ultrasound B-Mode Scans, IEEE Transactions on Sonics and Ultrasonics 1978,
@@ -19,7 +19,7 @@ from tfmisr.edge.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Amplitude:
-    """Echo amplitude of a logarithmically compressed image: 1 where it is white.
+    """Echo amplitude of a logarithmically compressed image: 1 for white.
 
     Args:
         dynamic_range: dB between black and white.
@@ -36,13 +36,14 @@ class Amplitude:
 class Speckle:
     """Multiplies the amplitude by speckle and compresses it logarithmically again.
 
-    Speckle is the magnitude of a sum of many echoes of random phase, smoothed by the point spread: one look has
-    Rayleigh's distribution, with a mean of 1.91 standard deviations.
+    Speckle is the magnitude of a sum of many echoes of random phase, smoothed by the point spread: one look is
+    Rayleigh distributed, with a mean of 1.91 standard deviations.
 
     Args:
-        axial, lateral: Standard deviations of the point spread in low-resolution pixels, down and across.
-        looks: Independent ones that are averaged (compounding).
-        dynamic_range: That of `Amplitude`, in dB.
+        axial: Standard deviation of the point spread down the image, in low-resolution pixels.
+        lateral: Standard deviation of the point spread across the image, in low-resolution pixels.
+        looks: Number of independent speckle patterns that are averaged (compounding).
+        dynamic_range: As of `Amplitude`, in dB.
     """
 
     axial: float
@@ -58,7 +59,7 @@ class Speckle:
         return (1 + decibels / self.dynamic_range).astype(np.float32)
 
     def look(self, shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
-        """Returns one look of mean 1, an array of this shape; all channels are alike."""
+        """Returns one speckle pattern of mean 1, (height, width, 1), for images of this shape."""
         from scipy import fft
 
         transfer = [
@@ -80,26 +81,33 @@ def steps(
 ) -> tuple:
     """Returns amplitude, point spread, coarser sampling and speckle.
 
-    The image that is reduced has its own speckle; with many looks little is added to it.
+    The high-resolution image has speckle already; with many looks little is added.
 
     Args:
-        scale: Low-resolution pixels are so many times as wide.
+        scale: Down-sampling factor.
         axial: Standard deviation of the point spread down the image, in high-resolution pixels.
-        lateral: That across the image.
-        looks: Speckle patterns that are averaged, a whole number; 0 adds none.
+        lateral: Standard deviation of the point spread across the image, in high-resolution pixels.
+        looks: Number of speckle patterns that are averaged, an integer; 0 adds no speckle.
         dynamic_range: dB between black and white.
+
+    Raises:
+        InputError: `dynamic_range` or `looks` is out of range.
     """
     return acquisition("ultrasound", scale, axial, lateral, looks, dynamic_range)
 
 
-def acquisition(name, scale, axial, lateral, looks, dynamic_range) -> tuple:
-    """Returns the steps of a coherent, logarithmically compressed imaging system; arguments as of `steps`."""
+def acquisition(name: str, scale: int, axial: float, lateral: float, looks: float, dynamic_range: float) -> tuple:
+    """Returns the steps of a coherent imaging system with logarithmic compression; arguments as of `steps`.
+
+    Raises:
+        InputError: `dynamic_range` or `looks` is out of range; `name` is that of the degradation in the message.
+    """
     if not dynamic_range > 0 or looks != int(looks):
         raise InputError(
             f"{name} needs dynamic_range above 0 and a whole number of looks. "
             f"Received: dynamic_range={dynamic_range:g}, looks={looks:g}"
         )
-    # Without looks the mean of one is taken from a field that is 1 everywhere.
+    # Without looks there is no speckle to multiply by: compression only.
     compress = (
         Speckle(axial / scale, lateral / scale, int(looks), dynamic_range) if looks else Compression(dynamic_range)
     )

@@ -1,11 +1,11 @@
-"""A digital radiograph taken with larger detector elements and another dose.
+"""Digital radiography with larger detector elements and another dose.
 
-The pixels of a radiograph for display are proportional to the logarithm of the exposure, bright where little of it
-arrives. Blur and binning happen to the exposure, so it is worked out first; quanta are counted in each element.
+The pixels of a radiograph for presentation are proportional to the negative logarithm of the exposure. Blur and binning
+act on the exposure, so it is computed first; quanta are counted per detector element.
 
 Reference:
     Boone, X-ray Production, Interaction, and Detection in Diagnostic Imaging, Handbook of Medical Imaging 1, SPIE 2000;
-    IEC 62220-1-1, Determination of the detective quantum efficiency (MTF, noise, linearised data)
+    IEC 62220-1-1, Determination of the detective quantum efficiency (MTF, noise, linearized data)
 """
 
 import dataclasses
@@ -19,7 +19,11 @@ from tfmisr.edge.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Exposure:
-    """Relative exposure `exp(-log_range * value)`: 1 where the image is black, `exp(-log_range)` where it is white."""
+    """Relative exposure `exp(-log_range * value)`: 1 for black, `exp(-log_range)` for white.
+
+    Args:
+        log_range: Natural logarithm of the ratio of exposures between black and white.
+    """
 
     log_range: float
     random: ClassVar[bool] = False
@@ -30,12 +34,12 @@ class Exposure:
 
 @dataclasses.dataclass(frozen=True)
 class LightSpread:
-    """Blur of a scintillator, whose modulation transfer is a Gaussian; the image is mirrored at its border.
+    """Blur of a scintillator with a Gaussian modulation transfer function (MTF); the image is mirrored at its border.
 
-    It is applied to the image's spectrum: a Gaussian so narrow, cut into pixels, would have another transfer.
+    It is applied in the frequency domain: so narrow a Gaussian, sampled at pixels, would have another MTF.
 
     Args:
-        mtf_nyquist: Modulation transfer at half a cycle a pixel, in both directions.
+        mtf_nyquist: MTF at the Nyquist frequency, half a cycle per pixel, in both directions.
     """
 
     mtf_nyquist: float
@@ -44,7 +48,7 @@ class LightSpread:
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         from scipy import fft
 
-        # The cosine transform's place k stands for k / (2 * side) cycles a pixel.
+        # Coefficient k of the cosine transform has the frequency k / (2 * side) cycles per pixel.
         gains = [self.mtf_nyquist ** ((np.arange(side, dtype=np.float32) / side) ** 2) for side in image.shape[:2]]
         spectrum = fft.dctn(image, axes=(0, 1), norm="ortho")
         return fft.idctn(spectrum * np.outer(*gains)[..., None], axes=(0, 1), norm="ortho").astype(np.float32)
@@ -52,14 +56,14 @@ class LightSpread:
 
 @dataclasses.dataclass(frozen=True)
 class Detection:
-    """Counts quanta, adds the electronics' noise and takes the logarithm again.
+    """Draws the number of quanta, adds electronic noise and takes the logarithm again.
 
-    The variance of a pixel is `(n + electronic**2) / (n * log_range)**2` where n quanta are expected.
+    The variance of a pixel is `(n + electronic**2) / (n * log_range)**2`, with n expected quanta.
 
     Args:
         photons: Quanta detected by one low-resolution element without an object.
-        electronic: Standard deviation of the electronics' noise, in quanta.
-        log_range: That of `Exposure`.
+        electronic: Standard deviation of the electronic noise, in quanta.
+        log_range: As of `Exposure`.
     """
 
     photons: float
@@ -83,11 +87,14 @@ def steps(
     """Returns exposure, detector blur, binning and detection.
 
     Args:
-        scale: Low-resolution elements are so many times as wide.
+        scale: Down-sampling factor.
         photons: Quanta detected by one low-resolution element without an object: the dose.
-        electronic: Standard deviation of the electronics' noise, in quanta.
-        mtf_nyquist: Modulation transfer of the detector's light spread at half a cycle a high-resolution pixel.
+        electronic: Standard deviation of the electronic noise, in quanta.
+        mtf_nyquist: MTF of the detector's light spread at half a cycle per high-resolution pixel.
         log_range: Natural logarithm of the ratio of exposures between black and white.
+
+    Raises:
+        InputError: A parameter is out of range.
     """
     if not 0 < mtf_nyquist < 1 or not photons > 0 or not log_range > 0:
         raise InputError(

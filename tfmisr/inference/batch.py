@@ -131,7 +131,9 @@ class BatchUpscaler:
             runtime=" ".join(f"{key} {side}" for key, side in sides.items() if side is not None),
         )
         start = datetime.datetime.fromisoformat(self.when) if self.when else None
-        image, report = derived.derive_with_report(source, self._upscale_array, product, series_start=start, scale=intensities)
+        image, report = derived.derive_with_report(
+            source, self._upscale_array, product, series_start=start, scale=intensities
+        )
         cli.require_writable(target.parent)
         derived.write(image, target)
         notes = "".join(f"; {remark}" for remark in report.remarks)

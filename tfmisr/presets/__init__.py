@@ -1,4 +1,6 @@
-"""Recipes: a file here is one, with what it is, what it costs, what it reaches, and its `CONFIG`."""
+"""Presets: one recipe per file, with its purpose, its cost, its expected result, and the fields of its `CONFIG`."""
+
+OLD_NAMES = {"finish": "finetune_mse", "finish_int8": "finetune_int8"}  # accepted for one release
 
 
 def names() -> list[str]:

@@ -1,4 +1,4 @@
-"""The network of `best-x2`, which comes with the package: the last steps of `deep_x2`, with the 8 bits of its file.
+"""The network of the shipped model `best-x2`: quantization-aware fine-tuning of `deep_x2` for its int8 file.
 
 python -m tfmisr.fit --preset best_x2 --initial_weights runs/deep-x2 --workdir runs/best-x2
 """

@@ -1,6 +1,6 @@
-"""CT slices: `--dataset` is a folder of DICOM slices, read in Hounsfield units; twice the pixels, less dose.
+"""CT slices: `--dataset` is a folder of DICOM slices, read in Hounsfield units; x2, from a lower dose.
 
-Judge it within the windows that readers use: `python -m tfmisr.evaluate RUN --measures psnr ssim psnr_lung
+Evaluate it within the windows that readers use: `python -m tfmisr.evaluate RUN --measures psnr ssim psnr_lung
 psnr_soft_tissue psnr_bone`.
 """
 

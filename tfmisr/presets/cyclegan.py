@@ -1,13 +1,14 @@
-"""CycleGAN: LR and HR images without pairs, a super-resolver and a degrader that undo each other.
+"""CycleGAN: unpaired LR and HR images; a super-resolution network and a degradation model that invert each other.
 
 Zhu et al., ICCV 2017, https://arxiv.org/abs/1703.10593: least-squares losses, PatchGAN discriminators, cycle weight 10,
 identity weight 5, a pool of 50 images, Adam with learning rate 0.0002 and beta 0.5, 200 epochs.
 
-Give LR images with `--lr_dataset`. Without it half of the training patients give HR images and the other half LR
-images, made with the blur and noise below; a paired test is made with them as well, whatever the LR images are.
+Give LR images with `--lr_dataset`. Without it, half of the training patients give HR images and the other half LR
+images, generated with the blur and noise below; the paired test set is always generated with them.
 
-Departures: see `tfmisr.training.cycle`; the generator is EDSR's baseline, with no normalisation to mix the statistics
-of the three kinds of image it is given; the learning rate falls from the start, not from half of the epochs; batch 4.
+Departures: see `tfmisr.training.cycle`; the generator is EDSR's baseline, without normalization, because batch
+statistics would mix three kinds of images; the learning rate decays from the start, not from half of the epochs;
+batch 4.
 """
 
 CONFIG = {
@@ -28,7 +29,7 @@ CONFIG = {
     "learning_rate": 2e-4,
     "beta_1": 0.5,
     "schedule": "linear",
-    "auto_warmup": False,  # none is named there
+    "auto_warmup": False,  # the paper has none
     "patch_size": 32,
     "batch_size": 4,
     "epochs": 200,

@@ -1,4 +1,4 @@
-"""Sixteen layers that enlarge twice, grown from `eight_x2`: what `best_x2` starts from.
+"""Sixteen layers for x2, deepened from `eight_x2` (Net2Net): the initial weights of `best_x2`.
 
 python -m tfmisr.fit --preset deep_x2 --initial_weights runs/eight-x2 --workdir runs/deep-x2
 """

@@ -1,7 +1,7 @@
-"""Sixteen layers grown from `fast_x4`: with the last steps of `finish` what `best_x4` starts from.
+"""Sixteen layers for x4, deepened from `fast_x4` (Net2Net): after `finetune_mse` the initial weights of `best_x4`.
 
 python -m tfmisr.fit --preset deep_x4 --initial_weights fast-x4 --workdir runs/deep-x4
-python -m tfmisr.fit --preset finish --initial_weights runs/deep-x4 --workdir runs/deep-x4-finished
+python -m tfmisr.fit --preset finetune_mse --initial_weights runs/deep-x4 --workdir runs/deep-x4-finished
 """
 
 from tfmisr.presets import fast_x4

@@ -1,6 +1,6 @@
-"""Intra-oral and panoramic radiographs: `--dataset` is a folder of images; a finer detector than the chest's.
+"""Intra-oral and panoramic radiographs: `--dataset` is a folder of images; sharper detector than for the chest.
 
-Tried on no real dental radiograph yet: there is none among the project's images.
+Not yet tested on real dental radiographs.
 """
 
 CONFIG = {

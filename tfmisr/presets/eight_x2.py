@@ -1,4 +1,4 @@
-"""Eight layers that enlarge twice, from the features of `fast-x4`; the larger ones grow from it."""
+"""Eight layers for x2, initialized from the features of `fast-x4`; `deep_x2` deepens it."""
 
 from tfmisr.presets import fast_x4
 

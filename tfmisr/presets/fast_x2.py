@@ -1,8 +1,8 @@
-"""The network of `fast-x2`, which comes with the package: six layers, from the start.
+"""The network of the shipped model `fast-x2`: six layers, trained from scratch.
 
-The last steps are those of the preset `finish_int8`; the file is then written by
+`finetune_int8` fine-tunes it; the file is then written by
 
-    python -m tfmisr.fit --preset finish_int8 --scale 2 --initial_weights runs/fast-x2 --workdir runs/fast-x2-finished
+    python -m tfmisr.fit --preset finetune_int8 --scale 2 --initial_weights runs/fast-x2 --workdir runs/fast-x2-finished
     python -m tfmisr.export runs/fast-x2-finished --output exported --formats int8 --tile 256 \\
         --max_tile 256 --name fast-x2 --license Apache-2.0
 """

@@ -1,6 +1,6 @@
-"""The network of `fast-x4`, which comes with the package: eight layers, from the start. The larger ones grow from it.
+"""The network of the shipped model `fast-x4`: eight layers, trained from scratch. The larger networks deepen it.
 
-On two cores with bfloat16 instructions (AVX512-BF16) 20 to 30 minutes; the file is then written by
+It takes 20 to 30 minutes on two cores with bfloat16 instructions (AVX512-BF16); the file is then written by
 
     python -m tfmisr.export runs/fast-x4 --output exported --formats int8 --name fast-x4 --license Apache-2.0
 """

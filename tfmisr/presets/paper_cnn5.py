@@ -1,4 +1,4 @@
-"""The paper's CNN, the reading "five-layer CNN with 64 filters per layer"; the rest as in `paper_cnn`."""
+"""The paper's CNN, interpreted as "five-layer CNN with 64 filters per layer"; the rest as in `paper_cnn`."""
 
 from tfmisr.presets import paper_cnn
 

@@ -1,7 +1,7 @@
-"""The paper's GAN: six residual blocks against four convolutional layers, with feature matching.
+"""The paper's GAN: a generator of six residual blocks, a discriminator of four convolutions, feature matching.
 
-Adam with learning rate 0.0002 and betas (0.5, 0.999), batch 16; the 200 iterations are read as epochs. The paper
-gives no weights of the losses; these keep the adversarial terms small beside the pixel loss, as SRGAN does.
+Adam with learning rate 0.0002 and betas (0.5, 0.999), batch 16; the 200 iterations are interpreted as epochs. The
+paper gives no loss weights; these keep the adversarial terms small compared to the pixel loss, as SRGAN does.
 """
 
 CONFIG = {
@@ -15,7 +15,7 @@ CONFIG = {
     "beta_1": 0.5,
     "beta_2": 0.999,
     "schedule": "constant",
-    "auto_warmup": False,  # none is named there
+    "auto_warmup": False,  # the paper has none
     "batch_size": 16,
     "epochs": 200,
 }

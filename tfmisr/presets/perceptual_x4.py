@@ -1,11 +1,11 @@
-"""The model `perceptual-x4` that comes with the package: the paper's GAN, from the network of `twelve_x4`.
+"""The network of the shipped model `perceptual-x4`: the paper's GAN, initialized from `twelve_x4`.
 
     python -m tfmisr.fit --preset perceptual_x4 --initial_weights runs/twelve-x4 --workdir runs/perceptual-x4
     python -m tfmisr.export runs/perceptual-x4 --output exported --formats float16 --tile 256 \\
         --max_tile 364 --name perceptual-x4 --license Apache-2.0
 
-The pixel loss holds the mean of what a pixel can be; the adversarial loss and the paper's feature matching give it the
-grain of a radiograph, which is invented. `benchmarks/perception.py` tells how much.
+The pixel loss keeps the mean of the possible images; the adversarial loss and the paper's feature matching add the
+grain of a radiograph, which is hallucinated: not present in the input. `benchmarks/perception.py` measures how much.
 """
 
 from tfmisr.presets import fast_x4

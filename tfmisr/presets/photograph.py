@@ -1,7 +1,6 @@
-"""Colour photographs, as of the cervix or the skin: `--dataset` is a folder of RGB images of unknown history.
+"""Color photographs, as of the cervix or the skin: `--dataset` is a folder of RGB images of unknown history.
 
-Tried on two real ones, of an oesophagus and of a stained section, for a few steps: it runs, and how good it gets is not
-known.
+Tested for a few steps only, on two real images (an esophagus, a stained section); its quality has not been measured.
 """
 
 CONFIG = {

@@ -1,15 +1,15 @@
-"""SRFeat: as SRGAN, and a second discriminator that judges VGG19's features of an image.
+"""SRFeat: SRGAN with a second discriminator, on VGG19 features of an image.
 
 Park et al., ECCV 2018,
 https://openaccess.thecvf.com/content_ECCV_2018/papers/Seong-Jin_Park_SRFeat_Single_Image_ECCV_2018_paper.pdf, with
 the authors' code, https://github.com/HyeongseokSon1/SRFeat: squared distance of VGG19's conv5_4 divided by 12.75, plus
 0.001 times the adversarial loss of each discriminator; HR patches of 296 pixels.
 
-It needs VGG19's weights, which Keras downloads (80 MB), or `--loss` and `--feature_network` with another network; and
-it is to start from the same network trained on pixels alone (`--loss mse`), with `--initial_weights RUN`.
+It needs VGG19's weights, which Keras downloads (80 MB), or `--loss` and `--feature_network` with another network. It
+starts from the same network trained with a pixel loss only (`--loss mse`), given with `--initial_weights RUN`.
 
-Departures: the generator is SRResNet with 128 filters, without the connections from every block to the end; the
-learning rate does not fall to a tenth after every second of five epochs.
+Departures: the generator is SRResNet with 128 filters, without long skip connections from every block; the learning
+rate is not divided by 10 after every second of five epochs.
 """
 
 CONFIG = {
@@ -26,7 +26,7 @@ CONFIG = {
     "optimizer": "adam",
     "learning_rate": 1e-4,
     "schedule": "constant",
-    "auto_warmup": False,  # none is named there
+    "auto_warmup": False,  # the paper has none
     "patch_size": 74,
     "batch_size": 9,
     "steps": 50_000,

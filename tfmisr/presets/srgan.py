@@ -1,12 +1,12 @@
-"""SRGAN: SRResNet against eight convolutions, with VGG19's features instead of pixels.
+"""SRGAN: SRResNet, a discriminator of eight convolutions, and a VGG19 perceptual loss instead of a pixel loss.
 
 Ledig et al., CVPR 2017, https://arxiv.org/abs/1609.04802: 0.006 times the squared distance of VGG19's conv5_4 (VGG54)
 plus 0.001 times the adversarial loss, Adam with learning rate 0.0001, batch 16, HR patches of 96 pixels, 200,000 steps.
 
-It needs VGG19's weights, which Keras downloads (80 MB), or `--loss` with another network; and it is to start from an
-SRResNet trained on pixels alone: `--model srresnet --loss mse --steps 1000000` first, then `--initial_weights RUN`.
+It needs VGG19's weights, which Keras downloads (80 MB), or `--loss` with another network. It starts from an SRResNet
+trained with a pixel loss only: `--model srresnet --loss mse --steps 1000000` first, then `--initial_weights RUN`.
 
-Departures: the learning rate does not fall to a tenth after half of the steps.
+Departures: the learning rate is not divided by 10 after half of the steps.
 """
 
 CONFIG = {
@@ -20,7 +20,7 @@ CONFIG = {
     "optimizer": "adam",
     "learning_rate": 1e-4,
     "schedule": "constant",
-    "auto_warmup": False,  # none is named there
+    "auto_warmup": False,  # the paper has none
     "patch_size": 24,
     "batch_size": 16,
     "steps": 200_000,

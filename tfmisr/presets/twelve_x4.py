@@ -1,6 +1,6 @@
-"""Twelve layers grown from the eight of `fast-x4`, with squared errors and 8 bits: what `perceptual_x4` starts from.
+"""Twelve layers deepened from `fast-x4` (Net2Net), quantization-aware, MSE: the initial weights of `perceptual_x4`.
 
-It was to be `balanced-x4`, and is no better than `fast-x4` by squared errors; see docs/frontier.md.
+Its mean squared error is no lower than that of `fast-x4`; see docs/frontier.md.
 """
 
 from tfmisr.presets import best_x4

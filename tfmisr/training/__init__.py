@@ -1,1 +1,1 @@
-"""One run: optimizers, the GAN's step, checkpoints, what is watched, and the loop that joins them."""
+"""The training loop and its parts: optimizers, GAN and CycleGAN trainers, checkpoints, callbacks, initial weights."""

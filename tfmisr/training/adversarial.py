@@ -1,7 +1,7 @@
-"""Adversarial losses on logits: what the generator minimises and what the discriminator does, as pairs of functions.
+"""Adversarial losses on logits, as pairs of a generator loss and a discriminator loss.
 
 Each function takes the logits of real and of restored images, `(batch, 1)` or `(batch, height, width, 1)`, and returns
-a float32 scalar, the mean over them. With r and f for the two, E for the mean and s for the sigmoid:
+a float32 scalar, the mean over them. With r and f for real and fake logits, E for the mean and s for the sigmoid:
 
 | name         | discriminator                             | generator                              |
 |--------------|-------------------------------------------|----------------------------------------|
@@ -14,11 +14,11 @@ References:
     vanilla, the non-saturating form: Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014,
     https://arxiv.org/abs/1406.2661
     lsgan: Mao et al., Least Squares Generative Adversarial Networks, ICCV 2017, https://arxiv.org/abs/1611.04076;
-    the generator's without the half, as in Zhu et al., CycleGAN, ICCV 2017, https://arxiv.org/abs/1703.10593
+    the generator loss without the factor 1/2, as in Zhu et al., CycleGAN, ICCV 2017, https://arxiv.org/abs/1703.10593
     hinge: Lim and Ye, Geometric GAN, https://arxiv.org/abs/1705.02894; Zhang et al., SAGAN, ICML 2019,
     https://arxiv.org/abs/1805.08318
-    relativistic, the average one: Jolicoeur-Martineau, ICLR 2019, https://arxiv.org/abs/1807.00734; Wang et al.,
-    ESRGAN, ECCV Workshops 2018, https://arxiv.org/abs/1809.00219, halved as in its published code
+    relativistic average: Jolicoeur-Martineau, ICLR 2019, https://arxiv.org/abs/1807.00734; Wang et al., ESRGAN, ECCV
+    Workshops 2018, https://arxiv.org/abs/1809.00219, halved as in its published code
 """
 
 import dataclasses
@@ -33,9 +33,9 @@ class AdversarialLoss:
     """A pair of losses.
 
     Attributes:
-        generator: From real and restored images' logits to a scalar; the real ones may be `None` unless `relative`.
-        discriminator: From real and restored images' logits to a scalar.
-        relative: Whether the generator's loss depends on the real images too.
+        generator: Function of real and fake logits that returns a scalar; real may be `None` unless `relative`.
+        discriminator: Function of real and fake logits that returns a scalar.
+        relative: Whether the generator loss depends on the real logits too.
     """
 
     generator: Callable
@@ -43,14 +43,14 @@ class AdversarialLoss:
     relative: bool = False
 
 
-def cross_entropy(label: float, logits):
-    """Returns the mean cross-entropy of logits that should all say `label`, 0 or 1."""
+def cross_entropy(label: float, logits: tf.Tensor) -> tf.Tensor:
+    """Returns the mean binary cross-entropy of logits with the same `label`, 0 or 1, as a float32 scalar."""
     labels = ops.full_like(logits, label)
     return ops.mean(ops.binary_crossentropy(labels, logits, from_logits=True))
 
 
-def whole_batch_mean(x):
-    """Returns the mean of a tensor over the whole batch, the parts on other devices included."""
+def whole_batch_mean(x: tf.Tensor) -> tf.Tensor:
+    """Returns the mean of a tensor over the global batch, that is over all replicas, as a scalar."""
     mean = ops.mean(x)
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1:

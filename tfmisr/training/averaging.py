@@ -1,6 +1,7 @@
 """Exponential moving average of a network's weights."""
 
 import contextlib
+from collections.abc import Iterator
 
 import keras
 from keras import ops
@@ -9,16 +10,16 @@ from keras import ops
 class WeightAverage(keras.callbacks.Callback):
     """Keeps `average = decay * average + (1 - decay) * weight` for each trainable weight, updated every step.
 
-    Early on the decay is at most `(1 + step) / (10 + step)`, so that the start is soon forgotten. Keras's own
-    average hangs on the one optimizer of a model and cannot be combined with loss scaling or a GAN. The statistics of
-    batch normalisation, averages themselves, are taken as they are.
+    In the first steps the decay is at most `(1 + step) / (10 + step)`, so that the initial weights are soon forgotten.
+    The average of Keras belongs to the one optimizer of a model and cannot be combined with loss scaling or a GAN. The
+    statistics of batch normalization, which are averages themselves, are not averaged again.
 
     Args:
         network: The network whose weights are averaged.
-        decay: Decay a step, in [0, 1).
+        decay: Decay per step, in [0, 1).
     """
 
-    def __init__(self, network, decay: float):
+    def __init__(self, network: keras.Model, decay: float):
         super().__init__()
         self.network, self.decay = network, decay
         self.weights = network.trainable_variables
@@ -49,18 +50,18 @@ class WeightAverage(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()  # between two steps Keras keeps JAX's weights apart from the variables
+            self.model.jax_state_sync()  # with JAX, Keras updates the variables only when asked to
         self._update()
 
     @contextlib.contextmanager
-    def applied(self):
-        """Puts the averages in the network's place while the block runs."""
-        kept = [weight.numpy() for weight in self.weights]
+    def applied(self) -> Iterator[None]:
+        """Gives the network the averaged weights while the block runs, then its trained weights again."""
+        trained = [weight.numpy() for weight in self.weights]
         self._assign_all([average.numpy() for average in self.average])
         try:
             yield
         finally:
-            self._assign_all(kept)
+            self._assign_all(trained)
 
     def _assign_all(self, values):
         for weight, value in zip(self.weights, values, strict=True):

@@ -1,4 +1,4 @@
-"""What happens around the steps: counting, the progress bar, the log, checkpoints, and the stop at NaN."""
+"""Keras callbacks of a run: step counter, progress bar, history, checkpoints, divergence check and TensorBoard."""
 
 import contextlib
 import csv
@@ -6,10 +6,12 @@ import math
 import os
 import pathlib
 import signal
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write
 from tfmisr.edge.resize import upscale
@@ -17,8 +19,12 @@ from tfmisr.progress import bar
 from tfmisr.training import checkpoints
 
 
-class Clock(keras.callbacks.Callback):
-    """Counts the steps of the whole run, whatever part of it this process does; stands first in the list."""
+class StepCounter(keras.callbacks.Callback):
+    """Counts the steps of the whole run, including those before it was resumed; must be the first callback.
+
+    Args:
+        step: Steps that were done before.
+    """
 
     def __init__(self, step: int):
         super().__init__()
@@ -29,15 +35,20 @@ class Clock(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """One bar for the whole run with rate, time left and loss; in a log file, a line every half minute."""
+    """One bar for the whole run with rate, remaining time and loss; in a log file, a line every half minute.
 
-    def __init__(self, clock: Clock, total: int):
+    Args:
+        counter: The run's step.
+        total: Steps of the whole run.
+    """
+
+    def __init__(self, counter: StepCounter, total: int):
         super().__init__()
-        self.bar = bar(total=total, initial=clock.step, desc="training", unit=" steps")
+        self.bar = bar(total=total, initial=counter.step, desc="training", unit=" steps")
         self.last = {}
 
     def on_train_batch_end(self, batch, logs=None):
-        # The text is read from the device only when it is shown.
+        # Reading the loss waits for the device: only when it is shown.
         if self.bar.update(1):
             shown = {**self.last, "loss": f"{float(logs['loss']):.5f}"}
             self.bar.set_postfix(shown, refresh=False)
@@ -46,25 +57,28 @@ class Progress(keras.callbacks.Callback):
         if "val_psnr" in (logs or {}):
             self.last = {"val_psnr": f"{logs['val_psnr']:.2f} dB"}
 
-    def close(self):
-        """Ends the bar's line."""
+    def close(self) -> None:
+        """Closes the bar."""
         self.bar.close()
 
 
-class StopAtNaN(keras.callbacks.Callback):
-    """Ends the run where the loss is no number; the checkpoint before it stays the last.
+class DivergenceCheck(keras.callbacks.Callback):
+    """Stops a diverged run; its last checkpoint is the one before.
+
+    Args:
+        counter: The run's step.
 
     Raises:
-        InputError: The loss is NaN or infinite, with what to try.
+        InputError: The loss is NaN or infinite; the message suggests other hyperparameters.
     """
 
-    def __init__(self, clock: Clock):
+    def __init__(self, counter: StepCounter):
         super().__init__()
-        self.clock = clock
+        self.counter = counter
 
     def on_train_batch_end(self, batch, logs=None):
         if not math.isfinite(float(logs["loss"])):
-            raise _diverged(f"the loss became {float(logs['loss'])}", self.clock.step)
+            raise _diverged(f"the loss became {float(logs['loss'])}", self.counter.step)
 
 
 def _diverged(what, step):
@@ -75,51 +89,59 @@ def _diverged(what, step):
 
 
 class Interrupt(keras.callbacks.Callback):
-    """Ends the run at the end of a step after Ctrl-C, where nothing between can swallow it; a second one at once.
+    """Stops the run at the end of the step in which Ctrl-C was pressed; a second Ctrl-C stops it at once.
 
-    A `KeyboardInterrupt` that is raised while Python collects an object is printed and forgotten.
+    Python prints and discards a `KeyboardInterrupt` that is raised while an object is finalized, hence the delay.
     """
 
     def __init__(self):
         super().__init__()
-        self.asked = False
+        self.requested = False
 
-    def _ask(self, *_):
-        if self.asked:
+    def _handle(self, *_):
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
 
     @contextlib.contextmanager
-    def deferred(self):
-        """Takes Ctrl-C over while the block runs, where that is possible: in the main thread."""
+    def deferred(self) -> Iterator[None]:
+        """Handles SIGINT while the block runs; does nothing outside the main thread, where that is impossible."""
         try:
-            before = signal.signal(signal.SIGINT, self._ask)
+            previous = signal.signal(signal.SIGINT, self._handle)
         except ValueError:
             yield
             return
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, previous)
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
 
 
 class History(keras.callbacks.Callback):
-    """Writes `history.csv`: one row each `save_every` steps; rows after the step resumed from are dropped."""
+    """Writes the training history, `history.csv`: one row every `save_every` steps.
 
-    def __init__(self, path: pathlib.Path, clock: Clock, optimizer):
+    Rows after the step from which the run is resumed are dropped.
+
+    Args:
+        path: The file.
+        counter: The run's step.
+        optimizer: Keras optimizer whose learning rate is recorded.
+    """
+
+    def __init__(self, path: pathlib.Path, counter: StepCounter, optimizer: keras.optimizers.Optimizer):
         super().__init__()
-        self.path, self.clock, self.optimizer = path, clock, optimizer
+        self.path, self.counter, self.optimizer = path, counter, optimizer
         self.rows = []
         if path.is_file():
             with open(path, newline="", encoding="utf-8") as file:
-                self.rows = [r for r in csv.DictReader(file) if int(r["step"]) <= clock.step]
+                self.rows = [r for r in csv.DictReader(file) if int(r["step"]) <= counter.step]
 
     def on_epoch_end(self, epoch, logs=None):
-        row = {"step": self.clock.step, "learning_rate": float(self.optimizer.learning_rate)}
+        row = {"step": self.counter.step, "learning_rate": float(self.optimizer.learning_rate)}
         row |= {name: float(value) for name, value in logs.items()}
         self.rows.append({name: f"{v:.8g}" if name != "step" else v for name, v in row.items()})
         names = list(dict.fromkeys(name for row in self.rows for name in row))
@@ -130,39 +152,51 @@ class History(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves the run's whole state each `save_every` steps; stands after `History`.
+    """Saves the complete state of the run every `save_every` steps; must come after `History`.
+
+    Args:
+        folder: Directory of the checkpoints.
+        counter: The run's step.
+        groups: Variables by group; see `tfmisr.training.checkpoints.save`.
 
     Raises:
-        InputError: A weight is no number; the loss would tell one step later, after this was saved.
+        InputError: A weight is NaN or infinite; the loss would show it one step later, after the checkpoint.
     """
 
-    def __init__(self, folder: pathlib.Path, clock: Clock, groups: dict[str, list]):
+    def __init__(self, folder: pathlib.Path, counter: StepCounter, groups: dict[str, list]):
         super().__init__()
-        self.folder, self.clock, self.groups = folder, clock, groups
+        self.folder, self.counter, self.groups = folder, counter, groups
 
     def on_epoch_end(self, epoch, logs=None):
         try:
-            checkpoints.save(self.folder, self.clock.step, self.groups)
+            checkpoints.save(self.folder, self.counter.step, self.groups)
         except FloatingPointError as error:
-            raise _diverged("a weight became NaN or infinite", self.clock.step) from error
+            raise _diverged("a weight became NaN or infinite", self.counter.step) from error
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Writes the scalars, and at each validation bicubic, restored and true pixels of fixed crops.
+    """Writes scalars, and at each validation the bicubic, restored and ground-truth pixels of fixed crops.
 
     Args:
-        folder: Where the event files go.
-        clock: The run's step.
-        network: Network from low to high resolution, called as it is during the validation.
-        crops: Low- and high-resolution crops, float32 in [0, 1], or `None`.
+        folder: Directory of the event files.
+        counter: The run's step.
+        network: Network from low to high resolution, with the weights that it has during the validation.
+        crops: Low- and high-resolution crops, float32 in [0, 1], `(count, height, width, channels)`, or `None`.
         scale: Upsampling factor.
     """
 
-    def __init__(self, folder: pathlib.Path, clock: Clock, network, crops, scale: int):
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        counter: StepCounter,
+        network: keras.Model,
+        crops: tuple[np.ndarray, np.ndarray] | None,
+        scale: int,
+    ):
         import tensorflow as tf
 
         super().__init__()
-        self.clock, self.network, self.scale = clock, network, scale
+        self.counter, self.network, self.scale = counter, network, scale
         self.crops = None if crops is None else tuple(part[:4] for part in crops)
         self.tf, self.writer = tf, tf.summary.create_file_writer(os.fsencode(folder), name="tensorboard")
 
@@ -173,11 +207,14 @@ class TensorBoard(keras.callbacks.Callback):
         bicubic = np.stack([upscale(image, self.scale) for image in lr])
         sr = np.asarray(self.network(lr, training=False))
         rows = np.clip(np.concatenate([bicubic, sr, hr], axis=2), 0.0, 1.0)
-        with self.writer.as_default(step=self.clock.step):
-            self.tf.summary.image("bicubic, restored, true", rows, max_outputs=len(rows))
+        with self.writer.as_default(step=self.counter.step):
+            self.tf.summary.image("bicubic, restored, ground truth", rows, max_outputs=len(rows))
 
     def on_epoch_end(self, epoch, logs=None):
-        with self.writer.as_default(step=self.clock.step):
+        with self.writer.as_default(step=self.counter.step):
             for name, value in logs.items():
                 self.tf.summary.scalar(name, float(value))
         self.writer.flush()
+
+
+__getattr__ = renamed(__name__, Clock="StepCounter", StopAtNaN="DivergenceCheck")

@@ -1,7 +1,7 @@
-"""The whole state of a run in one file, written whole or not at all, and found again after a crash.
+"""Checkpoints: the complete state of a run in one `.npz` file, written atomically and validated when restored.
 
-Keras's own backup restores one optimizer, and the epoch but not the step; a GAN has two, and a run may stop
-anywhere.
+Keras's `BackupAndRestore` restores one optimizer, and the epoch but not the step; a GAN has two optimizers, and a run
+may be interrupted at any step.
 """
 
 import io
@@ -31,22 +31,22 @@ def _steps(folder: pathlib.Path) -> list[int]:
 
 
 def save(folder: pathlib.Path, step: int, groups: dict[str, list], keep: int = 2) -> None:
-    """Writes the variables of a run after `step` steps, and drops all but the last `keep` files.
+    """Writes the variables of a run after `step` steps, and deletes all but the last `keep` files.
 
     Args:
-        folder: Where the checkpoints are kept.
+        folder: Directory of the checkpoints.
         step: Steps that were done.
-        groups: Name to list of Keras variables, in an order that the same configuration always gives.
-        keep: Number of files to keep: the last may be damaged by what stopped the run.
+        groups: Group name to list of Keras variables, in the same order for the same configuration.
+        keep: Number of files to keep: what interrupted the run may have damaged the last one.
 
     Raises:
-        FloatingPointError: A variable is not finite; nothing is written or dropped.
+        FloatingPointError: A variable is not finite; nothing is written or deleted.
     """
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {key: np.asarray(variable.numpy()) for key, variable in _state(groups).items()}
     if broken := [key for key, array in arrays.items() if not np.isfinite(array).all()]:
         raise FloatingPointError(f"{broken[0]} is not finite after step {step}")
-    # In memory first: a zip file that a full disk cuts off complains once more when it is collected.
+    # In memory first: a zip file truncated by a full disk raises once more when it is garbage-collected.
     content = io.BytesIO()
     np.savez(content, **arrays)
     with atomic_write(folder / f"step-{step:08d}.npz") as temporary:
@@ -56,10 +56,14 @@ def save(folder: pathlib.Path, step: int, groups: dict[str, list], keep: int = 2
 
 
 def restore(folder: pathlib.Path, groups: dict[str, list]) -> int:
-    """Puts the last sound checkpoint into the variables; a damaged one is told and passed over.
+    """Restores the variables from the last valid checkpoint; prints a warning for each damaged one.
+
+    Args:
+        folder: Directory of the checkpoints.
+        groups: As in `save`.
 
     Returns:
-        The steps that were done: 0 where there is no checkpoint.
+        The steps that were done; 0 without a checkpoint.
 
     Raises:
         InputError: There are checkpoints, and every one is damaged.
@@ -69,7 +73,7 @@ def restore(folder: pathlib.Path, groups: dict[str, list]) -> int:
         path = folder / f"step-{step:08d}.npz"
         try:
             arrays = _read(path, _state(groups))
-        # A flipped bit may also ask for a compression or a password that there is not.
+        # A flipped bit may also select an unknown compression method or a password.
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             print(f"warning: {path} is damaged ({error}); going back to the one before")
             continue
@@ -77,14 +81,14 @@ def restore(folder: pathlib.Path, groups: dict[str, list]) -> int:
             variable.assign(arrays[key])
         return step
     if steps:
-        raise InputError(f"every checkpoint in {folder} is damaged; delete the folder to start anew")
+        raise InputError(f"every checkpoint in {folder} is damaged; delete the folder to start from scratch")
     return 0
 
 
 def _read(path: pathlib.Path, state: dict) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as file:
         if damaged := file.testzip():
-            raise ValueError(f"checksum of {damaged} does not hold")
+            raise ValueError(f"checksum of {damaged} does not match")
     with np.load(path, allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
     if set(arrays) != set(state):

@@ -1,33 +1,44 @@
-"""A generator and one or two discriminators trained against each other; its defaults are the paper's GAN.
+"""GAN training of a super-resolution network with one or two discriminators; the defaults are those of the paper.
 
-Feature matching compares the discriminator's features of the real and of the restored image, layer by layer, in
-mean absolute difference. Salimans et al., Improved Techniques for Training GANs, NeurIPS 2016,
-https://arxiv.org/abs/1606.03498, match the batch's mean features; here every restored image has its own real one,
-so they are matched pairwise, as in Wang et al., pix2pixHD, CVPR 2018, https://arxiv.org/abs/1711.11585.
+Feature matching is the mean absolute difference of the discriminator's features of the real and of the restored image,
+layer by layer. Salimans et al., Improved Techniques for Training GANs, NeurIPS 2016, https://arxiv.org/abs/1606.03498,
+match the mean features of the batch; here images are paired, so features are matched pairwise, as in Wang et al.,
+pix2pixHD, CVPR 2018, https://arxiv.org/abs/1711.11585.
 """
+
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import tensorflow as tf
 from keras import ops
 
+from tfmisr.edge.deprecation import renamed
 from tfmisr.training import optimizers, penalties, spectral
 from tfmisr.training.adversarial import LOSSES as ADVERSARIAL
 
 
-class Adversarial(keras.Model):
-    """What the trainers of two sides share: two optimizers, each with its loss scaling, and what is logged.
+class AdversarialTrainer(keras.Model):
+    """Base of the GAN trainers: two optimizers, each with loss scaling, R1 penalty and logged losses.
 
     Args:
         generators: Networks that the first optimizer trains; the first is the run's network.
-        discriminators: Networks that the second one trains, by their names in a checkpoint.
+        discriminators: Networks that the second optimizer trains, by their group names in a checkpoint.
         logged: Names of the losses.
         adversarial_loss: Name in `tfmisr.training.adversarial.LOSSES`.
-        r1_weight: Weight (gamma) of the penalty on the discriminators' gradient; 0: none.
+        r1_weight: Weight (gamma) of the R1 penalty of the discriminators; 0: none.
         r1_interval: Steps between two penalties.
+        **kwargs: As of `keras.Model`.
     """
 
     def __init__(
-        self, generators, discriminators, logged, adversarial_loss="vanilla", r1_weight=0.0, r1_interval=16, **kwargs
+        self,
+        generators: Sequence[keras.Model],
+        discriminators: dict[str, keras.Model],
+        logged: Sequence[str],
+        adversarial_loss: str = "vanilla",
+        r1_weight: float = 0.0,
+        r1_interval: int = 16,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.generators, self.discriminators = list(generators), dict(discriminators)
@@ -40,40 +51,50 @@ class Adversarial(keras.Model):
         self.psnr = None
         self.built = True
 
-    def compile(self, optimizer, discriminator_optimizer, loss, psnr, jit_compile=False):
-        """Sets what the training needs; loss scaling is added to both optimizers.
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        discriminator_optimizer: keras.optimizers.Optimizer,
+        loss: keras.losses.Loss,
+        psnr: keras.metrics.Metric,
+        jit_compile: bool = False,
+    ) -> None:
+        """Configures training; both optimizers get loss scaling under a float16 policy.
 
         Args:
-            optimizer: The generators'.
-            discriminator_optimizer: The discriminators'.
-            loss: Loss between images without reduction.
+            optimizer: Optimizer of the generators.
+            discriminator_optimizer: Optimizer of the discriminators.
+            loss: Keras loss between images, without reduction.
             psnr: Metric of `(y_true, y_pred)`.
             jit_compile: Compile the step with XLA.
         """
         super().compile(optimizer=optimizer, jit_compile=jit_compile)
         self.discriminator_optimizer = optimizers.scaled(discriminator_optimizer)
         self.pixel_loss, self.psnr = loss, psnr
-        # Before they are built, optimizers under float16 scale with the initial factor only.
+        # Until they are built, loss-scaling optimizers use the initial scale only.
         self.optimizer.build(_trainable(self.generators))
         self.discriminator_optimizer.build(_trainable(self.discriminators.values()))
 
     @property
-    def metrics(self):
+    def metrics(self) -> list:
+        """The metrics that Keras resets at each epoch: the losses, and the PSNR."""
         return [*self.trackers, *([self.psnr] if self.psnr else [])]
 
     def call(self, low_res, training=False):
         return self.generators[0](low_res, training=training)
 
     def state(self) -> dict[str, list]:
-        """Returns the variables that the next step depends on, but for the network's and the first optimizer's."""
+        """Returns the variables of the state by checkpoint group, without the network and the first optimizer."""
         groups = {name: network.variables for name, network in self.discriminators.items()}
         groups["discriminator_optimizer"] = optimizers.variables(self.discriminator_optimizer)
         return {**groups, "step": [self.step]} if self.r1_weight else groups
 
-    def penalty(self, images, training):
-        """Returns what R1 adds to the loss, the sum over the discriminators, each with its real images.
+    def penalty(self, images: Sequence[tf.Tensor], training: bool) -> tf.Tensor:
+        """Returns the R1 term of the loss, a float32 scalar: the sum over the discriminators.
 
-        In training that is 0 between the steps that have a penalty; otherwise the mean over all steps is returned.
+        Args:
+            images: Real images of each discriminator.
+            training: In training, the penalty is 0 in the steps between two; otherwise their mean is returned.
         """
         step, interval = (self.step.value, self.r1_interval) if training else (0, 1)
         factor = self.discriminator_optimizer.scale_loss(1.0)
@@ -83,36 +104,38 @@ class Adversarial(keras.Model):
         )
         return sum(terms)
 
-    def advance(self):
-        """Counts a step and refines what spectral normalisation knows of the discriminators."""
+    def advance(self) -> None:
+        """Counts a step and updates the norm estimates of spectral normalization."""
         self.step.assign_add(1)
         for network in self.discriminators.values():
             spectral.refine(network)
 
-    def scaled(self, optimizer, loss):
-        """Returns what an optimizer's gradients are taken of: they are summed over the replicas of a strategy."""
+    def scaled(self, optimizer: keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
+        """Returns the loss to differentiate: scaled against underflow, and divided by the number of replicas."""
         return optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
 
     @staticmethod
-    def update(tape, loss, networks, optimizer):
-        """Takes one step of an optimizer down the gradient of a scaled loss."""
+    def update(
+        tape: tf.GradientTape, loss: tf.Tensor, networks: Iterable[keras.Model], optimizer: keras.optimizers.Optimizer
+    ) -> None:
+        """Applies the gradients of a scaled loss to the trainable variables of `networks`."""
         variables = _trainable(networks)
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
-    def log(self, hr, sr, losses):
-        """Returns the means, over the steps since the last row of `history.csv`, of the losses and the PSNR."""
+    def log(self, hr: tf.Tensor, sr: tf.Tensor, losses: dict[str, tf.Tensor]) -> dict:
+        """Returns the means of the losses and of the PSNR over the steps since the last row of `history.csv`."""
         for tracker in self.trackers:
             tracker.update_state(losses[tracker.name])
         self.psnr.update_state(hr, sr)
         return {metric.name: metric.result() for metric in self.metrics}
 
 
-class GAN(Adversarial):
-    """A generator that learns from pixels, from a discriminator's verdict and from its features.
+class GAN(AdversarialTrainer):
+    """Trains a generator with a pixel loss, an adversarial loss and feature matching.
 
-    The generator minimises `pixel_weight * pixel + adversarial_weight * adversarial +
-    feature_matching_weight * feature_matching`, the discriminator its half of the adversarial loss. Both take their
-    step on the same batch, from the same forward pass.
+    The generator minimizes `pixel_weight * pixel + adversarial_weight * adversarial +
+    feature_matching_weight * feature_matching`, the discriminator its part of the adversarial loss. Both are updated
+    on the same batch, from the same forward pass.
 
     Args:
         generator: Network from low to high resolution.
@@ -120,30 +143,30 @@ class GAN(Adversarial):
         pixel_weight: Weight of the loss given to `compile`.
         adversarial_weight: Weight of the adversarial loss.
         feature_matching_weight: Weight of the feature-matching loss, the mean over the layers.
-        features: Function from images to the features that a second discriminator judges, or `None`.
-        feature_discriminator: That discriminator, or `None`.
-        feature_adversarial_weight: Weight of the adversarial loss against it.
-        **kwargs: `adversarial_loss`, `r1_weight` and `r1_interval` of `Adversarial`.
+        features: Function from images to features, the input of a second discriminator, or `None`.
+        feature_discriminator: The second discriminator, or `None`.
+        feature_adversarial_weight: Weight of its adversarial loss.
+        **kwargs: `adversarial_loss`, `r1_weight` and `r1_interval` of `AdversarialTrainer`.
     """
 
     def __init__(
         self,
-        generator,
-        discriminator,
-        pixel_weight=1.0,
-        adversarial_weight=1e-3,
-        feature_matching_weight=1e-2,
-        features=None,
-        feature_discriminator=None,
-        feature_adversarial_weight=1e-3,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        pixel_weight: float = 1.0,
+        adversarial_weight: float = 1e-3,
+        feature_matching_weight: float = 1e-2,
+        features: Callable | None = None,
+        feature_discriminator: keras.Model | None = None,
+        feature_adversarial_weight: float = 1e-3,
         **kwargs,
     ):
-        found = {"discriminator": discriminator}
+        discriminators = {"discriminator": discriminator}
         logged = ["loss", "pixel", "adversarial", "feature_matching", "discriminator"]
         if feature_discriminator is not None:
-            found["feature_discriminator"] = feature_discriminator
+            discriminators["feature_discriminator"] = feature_discriminator
             logged += ["feature_adversarial", "feature_discriminator"]
-        super().__init__([generator], found, logged, name="gan", **kwargs)
+        super().__init__([generator], discriminators, logged, name="gan", **kwargs)
         self.features, self.feature_discriminator = features, feature_discriminator
         self.weights_of = {
             "pixel": pixel_weight,
@@ -152,8 +175,14 @@ class GAN(Adversarial):
             "feature_adversarial": feature_adversarial_weight,
         }
 
-    def losses_of(self, lr, hr, training):
-        """Returns the restored images and the losses by name, each a float32 scalar, means over the batch."""
+    def losses_of(self, lr: tf.Tensor, hr: tf.Tensor, training: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Returns the restored images and the losses by name, each a float32 scalar, the mean over the batch.
+
+        Args:
+            lr: Low-resolution images, `(batch, height, width, channels)`, float32 in [0, 1].
+            hr: High-resolution images.
+            training: Whether layers are in training mode.
+        """
         sr = self.generators[0](lr, training=training)
         discriminator = self.discriminators["discriminator"]
         *real, real_logits = discriminator(hr, training=training)
@@ -203,3 +232,6 @@ def _trainable(networks) -> list:
 
 def _feature_distance(real, fake):
     return ops.mean(ops.abs(ops.cast(real, "float32") - ops.cast(fake, "float32")))
+
+
+__getattr__ = renamed(__name__, Adversarial="AdversarialTrainer")

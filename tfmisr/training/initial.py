@@ -1,103 +1,76 @@
-"""Weights to start from: those of another run's network, of a `.tflite` file, or of a smaller network that grows."""
+"""Initial weights of a run: those of another run or of a `.tflite` file, or function-preserving deepening (Net2Net).
 
-import hashlib
+Net2DeeperNet of Chen et al., Net2Net: Accelerating Learning via Knowledge Transfer, ICLR 2016,
+https://arxiv.org/abs/1511.05641: layers that the deeper network adds are initialized as the identity, here with small
+random values, so that the deeper network computes nearly the same function.
+"""
+
+import os
 import pathlib
-import zipfile
-import zlib
 
-from tfmisr.edge import card, shipped
+import keras
+
+from tfmisr.config.initial_weights import path_of
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 
-_SHARE = 0.05  # of He's random values in a layer that is new in a row of trained ones
-_OUTPUT = "output_conv"  # starts at zero where it is new: the network is then the interpolation
+_SHARE = 0.05  # of He-initialized random values that an added layer has beside the identity
+_OUTPUT = "output_conv"  # starts at zero where it is new: the network is then the bicubic interpolation
 
 
-def digest(path) -> str:
-    """Returns the SHA-256 of the weights in a run's folder, a `.keras` or `.tflite` file; imports no Keras.
+def load(network: keras.Model, path: str | os.PathLike) -> None:
+    """Initializes `network` with the weights of the same network, or of a shallower one (Net2Net).
 
-    Args:
-        path: One of these, or the name of a model that comes with the package.
-
-    Raises:
-        InputError: There are none.
-    """
-    path = _place(path)
-    if path.suffix == ".tflite":
-        return card.read(path)["weights_sha256"]
-    path = path / "model.keras" if path.is_dir() else path
-    try:
-        with zipfile.ZipFile(path) as file, file.open("model.weights.h5") as weights:
-            found = hashlib.sha256()
-            while part := weights.read(2**20):
-                found.update(part)
-            return found.hexdigest()
-    except (OSError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
-        raise InputError(
-            "initial_weights must be a finished run, a .keras or .tflite file or a model that comes with tfmisr "
-            f"({', '.join(shipped.names())}). Received: {path}"
-        ) from error
-
-
-def load(network, path) -> None:
-    """Gives `network` the weights of the same network in a run's folder or file, or lets a smaller one grow into it.
-
-    A network grows where its layers all are in `network`, by name and size, and each layer that is new can begin as
-    the identity, as those of `plain` do (Chen et al., Net2Net, ICLR 2016, https://arxiv.org/abs/1511.05641). For
-    another scale the last convolution is new too.
+    Deepening needs every layer of the shallower network in `network`, with the same name and shape, and added layers
+    with a `NearIdentity` initializer, as `plain` has them. The output convolution may differ: for another scale it
+    keeps its own initialization.
 
     Args:
         network: The network to train.
-        path: A run's folder, a `.keras` or `.tflite` file, or the name of a model that comes with the package. A file
-            of integers gives the network that it stands for, up to its rounding and to where its ReLUs end; one of
-            several orientations gives the upright one.
+        path: A run's directory, a `.keras` or `.tflite` file, or the name of a model that comes with the package. The
+            weights of an integer file are dequantized, and its clipping thresholds are lost; a file of a self-ensemble
+            gives the network of its first branch.
 
     Raises:
-        InputError: It is another network.
+        InputError: The weights are those of a network that does not match.
     """
-    place = _place(path)
-    found = _of_tflite(place) if place.suffix == ".tflite" else _of_keras(place)
-    own, other = ([(w.name, tuple(w.shape)) for w in model.weights] for model in (network, found))
-    if own == other:
-        network.set_weights(found.get_weights())
-    elif found.name != network.name or not _grown(network, found):
+    source = _network_of(path_of(path))
+    shapes, source_shapes = ([(w.name, tuple(w.shape)) for w in model.weights] for model in (network, source))
+    if shapes == source_shapes:
+        network.set_weights(source.get_weights())
+    elif source.name != network.name or not _deepen(network, source):
         raise InputError(
             f"initial_weights must be those of the network {network.name} of the same size, scale and channels, or of "
-            f"a smaller one that can grow. Received: {path} with {found.name}, {len(other)} arrays where {len(own)} "
-            "are expected" + (", or of other shapes" if len(own) == len(other) else "")
+            f"a shallower one that can be deepened. Received: {path} with {source.name}, {len(source_shapes)} arrays "
+            f"where {len(shapes)} are expected" + (", or of other shapes" if len(shapes) == len(source_shapes) else "")
         )
 
 
-def _place(path) -> pathlib.Path:
-    return shipped.path(path) if path in shipped.names() else pathlib.Path(path).expanduser()
+def _network_of(path: pathlib.Path) -> keras.Model:
+    if path.suffix == ".tflite":
+        from tfmisr.training import tflite_weights
 
-
-def _of_keras(path):
+        return tflite_weights.network(path)
     from tfmisr import models
 
     return models.load(path)
 
 
-def _of_tflite(path):
-    from tfmisr.training import tflite_weights
-
-    return tflite_weights.network(path)
-
-
-def _grown(network, found) -> bool:
-    """Gives `network` the layers of a smaller one and makes the new ones do nothing; false where that cannot be."""
-    known = {layer.name: layer.get_weights() for layer in found.layers if layer.weights}
+def _deepen(network, source) -> bool:
+    """Makes `network` compute nearly what the shallower `source` does; returns false where that is impossible."""
+    weights_of = {layer.name: layer.get_weights() for layer in source.layers if layer.weights}
     for layer in (layer for layer in network.layers if layer.weights):
-        weights = known.pop(layer.name, None) or _nothing(layer)
+        weights = weights_of.pop(layer.name, None) or _near_identity(layer)
         if not _fits(layer, weights) and layer.name == _OUTPUT:
             weights = layer.get_weights() if weights[0].shape[:3] == layer.kernel.shape[:3] else None
         if not _fits(layer, weights):
             return False
         layer.set_weights(weights)
-    return not known
+    return not weights_of
 
 
-def _nothing(layer) -> list | None:
-    """Returns weights with which a layer passes on what it is given, and a little noise for it to learn from."""
+def _near_identity(layer) -> list | None:
+    """Returns a kernel that is the identity plus small random values, and a zero bias; `None` for other layers."""
     from tfmisr.layers.upsampling import NearIdentity
 
     if not isinstance(getattr(layer, "kernel_initializer", None), NearIdentity):
@@ -108,3 +81,6 @@ def _nothing(layer) -> list | None:
 
 def _fits(layer, weights) -> bool:
     return weights is not None and [w.shape for w in weights] == [tuple(w.shape) for w in layer.weights]
+
+
+__getattr__ = renamed(__name__, digest="tfmisr.config.initial_weights.digest")

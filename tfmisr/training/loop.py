@@ -1,53 +1,60 @@
-"""One training run from its configuration to `model.keras`, going on where an earlier one stopped."""
+"""The training loop: one run from its configuration to `model.keras`, resumed from its last checkpoint."""
 
 import contextlib
-import json
 import pathlib
-import platform
+import typing
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-import tfmisr
-from tfmisr import cli, degradations
-from tfmisr.config.fields import WITHOUT, Config
+from tfmisr import degradations
+from tfmisr.config import Config, initial_weights
 from tfmisr.data import exact_images, pipeline
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import atomic_write, remove_orphaned_temporaries, write_text
-from tfmisr.training import averaging, callbacks, checkpoints, initial, optimizers, trainers, unpaired
+from tfmisr.edge.files import atomic_write, remove_orphaned_temporaries
+from tfmisr.training import averaging, callbacks, checkpoints, optimizers, trainers, unpaired
+from tfmisr.training.run_directory import holds_run, initialize_run_directory
+
+if typing.TYPE_CHECKING:
+    from tfmisr.data.sources import Source
 
 VALIDATION_IMAGES, VALIDATION_SIDE = 16, 192
-_PATCHES = 128  # that show how far the channels reach
+_CALIBRATION_PATCHES = 128  # that activation ranges of quantization-aware training are measured on
 
 
-def train(config: Config, source, until: int | None = None, lr_source=None) -> pathlib.Path | None:
-    """Trains one model, or goes on with it, and writes what house.md promises of a run's folder.
+def train(
+    config: Config, source: "Source", until: int | None = None, lr_source: "Source | None" = None
+) -> pathlib.Path | None:
+    """Trains one model or resumes its training, and writes the files of the run's directory.
+
+    These are `config.json`, `environment.json`, `history.csv`, `checkpoints/`, `tensorboard/` and `model.keras`.
 
     Args:
         config: The run.
         source: Its data, a `tfmisr.data.Source`.
-        until: Stop after this step, validated and with a checkpoint, as if the run had been interrupted there.
-        lr_source: Its low-resolution images, where it is unpaired and has a dataset of them.
+        until: Stop after this step, with a validation and a checkpoint, as if the run had been interrupted there.
+        lr_source: Its low-resolution images, for unpaired training with a dataset of them.
 
     Returns:
-        The path of `model.keras`, the network in float32, with averaged weights where the run has some; `None`
-        where `until` comes before the run's end.
+        The path of `model.keras`, the network in float32, with averaged weights if the run has them; `None` if `until`
+        comes before the last step.
 
     Raises:
-        InputError: The folder holds another run, or cannot be trained as asked, or the images are all blank.
+        InputError: The directory holds another run, the configuration cannot be trained, or all images are blank.
     """
     if "train" not in source.splits:
         raise InputError(
-            f"expected a train split in {source.name}, found {', '.join(source.splits)} alone: images of at least "
-            "two patients are needed (for a folder: --patient_pattern says which files are one patient's)"
+            f"expected a train split in {source.name}, found only {', '.join(source.splits)}: images of at least "
+            "two patients are needed (for a folder: --patient_pattern finds the patient in a file name)"
         )
     check_backend(config)
     exact_images.require_some(source, "train", config.scale, degradations.of(config.identity()))
     if config.initial_weights:
-        initial.digest(config.initial_weights)  # refuses what are no weights
+        initial_weights.digest(config.initial_weights)  # raises if they are unreadable
     folder = config.folder
-    is_own(folder, config, source, lr_source)
+    holds_run(folder, config, source, lr_source)
     if (folder / "model.keras").is_file():
         return folder / "model.keras"
     remove_orphaned_temporaries(folder, folder / "checkpoints", folder / "evaluation")
@@ -57,16 +64,19 @@ def train(config: Config, source, until: int | None = None, lr_source=None) -> p
     keras.mixed_precision.set_dtype_policy(config.mixed_precision)
     try:
         run = Run(config, source, lr_source)
-        claim(folder, config, source, lr_source)  # only now: a run that cannot begin leaves nothing
+        initialize_run_directory(folder, config, source, lr_source)  # only now: a run that cannot start leaves nothing
         return run.finish(until)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
 
 
-def check_backend(config):
-    """Raises an `InputError` where Keras computes with another library than TensorFlow and that is not enough.
+def check_backend(config: Config) -> None:
+    """Checks that the Keras backend supports the run.
 
-    The networks, losses and averages are written for any; the trainers of GANs and the strategies are TensorFlow's.
+    Networks, losses and weight averages run on any backend; GAN trainers and distribution need TensorFlow.
+
+    Raises:
+        InputError: The run needs `KERAS_BACKEND=tensorflow`.
     """
     backend = keras.backend.backend()
     for field, least in (("discriminator", None), ("distribute", "none")):
@@ -74,77 +84,16 @@ def check_backend(config):
             raise InputError(f"--{field} needs KERAS_BACKEND=tensorflow. Received: {backend}")
 
 
-def claim(folder: pathlib.Path, config: Config, source, lr_source=None) -> None:
-    """Makes the folder this run's, with `config.json` and `environment.json`, or finds that it is already.
-
-    Raises:
-        InputError: The folder belongs to a run of another configuration, or to other data.
-    """
-    if is_own(folder, config, source, lr_source):
-        return
-    cli.require_writable(folder)
-    environment = _inputs(config, source, lr_source) | {
-        "tfmisr": tfmisr.__version__,
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-        "machine": platform.machine(),
-        "devices": [device.device_type for device in tf.config.list_physical_devices()],
-    }
-    write_text(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
-    write_text(folder / "config.json", config.to_json())
-
-
-def is_own(folder: pathlib.Path, config: Config, source, lr_source=None) -> bool:
-    """Returns whether a folder holds this run already; one in which nothing was trained yet is free for any.
-
-    Raises:
-        InputError: It holds a run of another configuration, or of other data.
-    """
-    trained = any((folder / "checkpoints").glob("step-*.npz")) or (folder / "model.keras").exists()
-    if trained and not (folder / "config.json").is_file():
-        raise InputError(f"{folder} holds a run without its config.json; choose another --workdir")
-    if trained:
-        identity = json.loads(json.dumps(config.identity()))
-        _compare(folder, "config.json", identity, {**json.loads(Config().to_json()), **WITHOUT})
-        _compare(folder, "environment.json", _inputs(config, source, lr_source), {})
-    return trained
-
-
-def _inputs(config, source, lr_source):
-    return {
-        "data": _data(source),
-        "lr_data": _data(lr_source) if lr_source else None,
-        "initial_weights": initial.digest(config.initial_weights) if config.initial_weights else None,
-    }
-
-
-def _data(source) -> dict:
-    sizes = {split: source.builder.info.splits[split].num_examples for split in source.builder.info.splits}
-    return {"dataset": source.name, "prepared": source.folder.parent.name, "images": sizes}
-
-
-def _compare(folder, name, expected, defaults):
-    try:
-        # A field that came after the run was made has in it what was done then.
-        found = {**defaults, **json.loads((folder / name).read_text(encoding="utf-8"))}
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{folder / name} cannot be read ({error}); choose another --workdir") from error
-    differing = [key for key in expected if found.get(key) != expected[key]]
-    if differing:
-        key = differing[0]
-        more = f" and {len(differing) - 1} more fields" if len(differing) > 1 else ""
-        raise InputError(
-            f"{folder} holds a run of another configuration: {key} is {found.get(key)!r} there and "
-            f"{expected[key]!r} here{more}; choose another --workdir or delete it"
-        )
-
-
 class Run:
-    """The objects of one run, built in the same order each time."""
+    """The objects of one run, always built in the same order: initializers take their seeds in it.
 
-    def __init__(self, config, source, lr_source=None):
+    Args:
+        config: The run.
+        source: Its data, a `tfmisr.data.Source`.
+        lr_source: Its low-resolution images, for unpaired training with a dataset of them.
+    """
+
+    def __init__(self, config: Config, source: "Source", lr_source: "Source | None" = None):
         self.config, self.folder = config, config.folder
         self.degradation = degradations.of(config.identity())
         self.sampler, self.training_data = self._sampling(source, lr_source)
@@ -167,7 +116,8 @@ class Run:
 
     def _patches(self):
         """Returns the low-resolution patches of the first steps."""
-        return np.concatenate([self.sampler.batch(step)[0] for step in range(-(-_PATCHES // self.config.batch_size))])
+        steps = range(-(-_CALIBRATION_PATCHES // self.config.batch_size))
+        return np.concatenate([self.sampler.batch(step)[0] for step in steps])
 
     def _validation(self, source):
         if "validation" not in source.splits:
@@ -196,16 +146,20 @@ class Run:
         return groups
 
     def finish(self, until: int | None = None) -> pathlib.Path | None:
-        """Does the steps that are left and writes the network, or those up to `until` and no network."""
+        """Trains the remaining steps and saves the network; with `until` before the last step, saves none.
+
+        Returns:
+            The path of `model.keras`, or `None`.
+        """
         start = checkpoints.restore(self.folder / "checkpoints", self.state())
         stop = min(until or self.total, self.total)
         if start:
-            print(f"going on from step {start} of {stop}")
+            print(f"resuming from step {start} of {stop}")
         if start < stop:
-            watchers = self._watchers(callbacks.Clock(start), stop)
+            run_callbacks = self._callbacks(callbacks.StepCounter(start), stop)
             try:
                 with self.interrupt.deferred():
-                    self._fit(start, stop, watchers)
+                    self._fit(start, stop, run_callbacks)
             finally:
                 self.progress.close()
         if stop < self.total:
@@ -213,7 +167,7 @@ class Run:
         with self.average.applied() if self.average else contextlib.nullcontext():
             return self._save()
 
-    def _fit(self, start, stop, watchers):
+    def _fit(self, start, stop, run_callbacks):
         every = self.config.save_every
         data = self.training_data(self.sampler, start, stop)
         whole, rest = divmod(stop - start, every)
@@ -226,7 +180,7 @@ class Run:
                 part,
                 steps_per_epoch=steps,
                 epochs=count,
-                callbacks=watchers,
+                callbacks=run_callbacks,
                 validation_data=self._validation_data(),
                 validation_freq=_validation_epochs(first, count, steps, self.config, stop),
                 shuffle=False,
@@ -241,19 +195,19 @@ class Run:
         data = tf.data.Dataset.from_tensor_slices(self.crops).batch(len(self.crops[0]))
         return data.with_options(options)
 
-    def _watchers(self, clock, stop):
-        self.progress = callbacks.Progress(clock, stop)
+    def _callbacks(self, counter, stop):
+        self.progress = callbacks.Progress(counter, stop)
         self.interrupt = callbacks.Interrupt()
         scale = self.config.scale
         return [
-            clock,
-            callbacks.StopAtNaN(clock),
-            # Before the average, which takes itself out of the network when the validation ends.
-            callbacks.TensorBoard(self.folder / "tensorboard", clock, self.network, self.crops, scale),
+            counter,
+            callbacks.DivergenceCheck(counter),
+            # Before the average, which restores the trained weights when the validation ends.
+            callbacks.TensorBoard(self.folder / "tensorboard", counter, self.network, self.crops, scale),
             *([self.average] if self.average else []),
-            callbacks.History(self.folder / "history.csv", clock, self.model.optimizer),
+            callbacks.History(self.folder / "history.csv", counter, self.model.optimizer),
             self.progress,
-            callbacks.Checkpoints(self.folder / "checkpoints", clock, self.state()),
+            callbacks.Checkpoints(self.folder / "checkpoints", counter, self.state()),
             self.interrupt,
         ]
 
@@ -269,7 +223,7 @@ class Run:
 
 
 def _validation_epochs(first, count, steps, config, total) -> list[int]:
-    """Returns the parts, counted from 1, after which the run is validated: every so often and at its end."""
+    """Returns the Keras epochs, counted from 1, that end with a validation: those at `validate_every`, and the last."""
     ends = {i: first + i * steps for i in range(1, count + 1)}
     return [i for i, step in ends.items() if step % config.validate_every == 0 or step == total]
 
@@ -282,3 +236,6 @@ def _strategy(config: Config):
     if config.batch_size % len(devices):
         raise InputError(f"batch_size must be a multiple of the {len(devices)} devices. Received: {config.batch_size}")
     return tf.distribute.MirroredStrategy(devices)
+
+
+__getattr__ = renamed(__name__, claim="initialize_run_directory", is_own="holds_run")

@@ -1,4 +1,4 @@
-"""Measures in the graph, to watch a run by; `tfmisr.metrics` holds those that are reported."""
+"""Keras metrics computed in the graph to monitor training; reported metrics are those of `tfmisr.metrics`."""
 
 import keras
 from keras import ops
@@ -11,5 +11,5 @@ def _psnr(y_true, y_pred):
 
 
 def psnr() -> keras.metrics.Metric:
-    """Returns the mean over images of the peak signal-to-noise ratio in dB, images in [0, 1], 100 dB at most."""
+    """Returns the mean over images of the peak signal-to-noise ratio in dB, for images in [0, 1]; at most 100 dB."""
     return keras.metrics.MeanMetricWrapper(_psnr, name="psnr")

@@ -1,33 +1,41 @@
-"""Optimizers and the course of their learning rate."""
+"""Optimizers and learning-rate schedules."""
 
 import math
 
 import keras
 from keras import ops
 
+from tfmisr.config import Config
 from tfmisr.edge.errors import InputError
 
-# Adam's first steps change every weight by the learning rate, however small its gradient; a network that begins at the
-# interpolation is 7 dB below it after ten of 0.001. With the rise no length of run ends below its beginning, and the
-# default run gains more than without (docs/training.md).
+# Adam's first steps change every weight by the learning rate, however small its gradient: a network that is the bicubic
+# interpolation at initialization is 7 dB worse after ten steps of 0.001. With this warm-up a run of any length ends no
+# worse than it started, and the default run gains more than without (docs/training.md).
 AUTO_WARMUP = 200
 
 
 @keras.saving.register_keras_serializable("tfmisr")
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear warm-up from 0 to `peak`, then constant, or a fall to 0 at the last step.
+    """Linear warm-up from 0 to `peak`, then a constant rate or a decay to 0 at the last step.
 
     Args:
         peak: Learning rate after the warm-up.
         total_steps: Steps of the whole run.
-        warmup_steps: Steps of the warm-up, before the fall begins.
+        warmup_steps: Steps of the warm-up, before the decay.
         decay: `constant`, `linear` or `cosine` (half a period, Loshchilov and Hutter, SGDR, ICLR 2017).
-        damped_steps: Steps in which the schedule is multiplied by a rise from 0 to 1, without moving it (warm-up as
-            damping: Ma and Yarats, On the adequacy of untuned warmup for adaptive optimization, AAAI 2021,
+        damped_steps: Steps in which the schedule is multiplied by a factor that rises linearly to 1, without delaying
+            the decay (Ma and Yarats, On the adequacy of untuned warmup for adaptive optimization, AAAI 2021,
             https://arxiv.org/abs/1910.04209).
     """
 
-    def __init__(self, peak, total_steps, warmup_steps=0, decay="constant", damped_steps=0):
+    def __init__(
+        self,
+        peak: float,
+        total_steps: int,
+        warmup_steps: int = 0,
+        decay: str = "constant",
+        damped_steps: int = 0,
+    ):
         self.peak, self.total_steps = peak, total_steps
         self.warmup_steps, self.decay, self.damped_steps = warmup_steps, decay, damped_steps
 
@@ -49,31 +57,33 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         return {key: getattr(self, key) for key in keys}
 
 
-# A layer that makes the image: its few channels are no matrix whose directions could be made equal.
+# Layers that output the image: with so few channels there is no matrix worth orthogonalizing.
 _IMAGE_LAYERS = ("output_conv", "super_res")
 _IMAGE_CHANNELS = 3
 
 
 @keras.saving.register_keras_serializable("tfmisr")
 class Muon(keras.optimizers.Muon):
-    """Muon for convolutions: each kernel is the matrix `(height * width * in, out)`, whose step has all directions.
+    """Muon for convolutions: orthogonalizes the update of each kernel as a matrix `(height * width * in, out)`.
 
-    Biases, and the layers that read or make an image, get the steps of Adam with the same learning rate; Muon's are
-    scaled to be as large (root of the mean square 0.2). There is no weight decay.
+    Biases, and the layers whose input or output is an image, are updated by Adam with the same learning rate; Muon's
+    updates are scaled to the same root mean square, 0.2. There is no weight decay.
 
     Args:
         learning_rate: A number or a schedule.
-        adam_beta_1: First moment's decay of Adam.
-        adam_beta_2: Second moment's decay of Adam.
-        **kwargs: Of `keras.optimizers.Muon`.
+        adam_beta_1: Decay of Adam's first moment.
+        adam_beta_2: Decay of Adam's second moment.
+        **kwargs: As of `keras.optimizers.Muon`.
 
     Reference:
         Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024,
         https://kellerjordan.github.io/posts/muon; Liu et al., Muon is scalable for LLM training, 2025,
-        https://arxiv.org/abs/2502.16982, for the size of a step.
+        https://arxiv.org/abs/2502.16982, for the scale of an update.
     """
 
-    def __init__(self, learning_rate=1e-3, adam_beta_1=0.9, adam_beta_2=0.999, **kwargs):
+    def __init__(
+        self, learning_rate: float | LearningRate = 1e-3, adam_beta_1: float = 0.9, adam_beta_2: float = 0.999, **kwargs
+    ):
         if not hasattr(keras.optimizers.Muon, "lr_adjust"):
             raise InputError(
                 f"optimizer muon needs Keras 3.13 or later, which needs Python 3.11. Received: {keras.__version__}"
@@ -97,11 +107,11 @@ class Muon(keras.optimizers.Muon):
         self.assign_sub(variable, ops.reshape(self.lr_adjust(lr * update), variable.shape))
 
 
-def create(config, total_steps: int, learning_rate: float) -> keras.optimizers.Optimizer:
+def create(config: Config, total_steps: int, learning_rate: float) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a run's configuration.
 
     Args:
-        config: `tfmisr.config.Config`.
+        config: The run.
         total_steps: Training steps of the run.
         learning_rate: Learning rate after the warm-up.
     """
@@ -109,7 +119,7 @@ def create(config, total_steps: int, learning_rate: float) -> keras.optimizers.O
     rate = learning_rate
     damped = AUTO_WARMUP if config.auto_warmup and not config.warmup_steps else 0
     if config.schedule != "constant" or config.warmup_steps or damped:
-        # Keras asks a schedule by the count of steps, also where several steps make one update.
+        # Keras passes the number of steps, not of updates, to a schedule when gradients are accumulated.
         rate = LearningRate(learning_rate, total_steps, config.warmup_steps, config.schedule, damped)
     accumulation = {"gradient_accumulation_steps": every} if every > 1 else {}
     if config.optimizer == "sgd":
@@ -120,9 +130,9 @@ def create(config, total_steps: int, learning_rate: float) -> keras.optimizers.O
 
 
 def scaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """Returns the optimizer with loss scaling where the policy computes in float16.
+    """Returns the optimizer, with loss scaling where the dtype policy computes in float16.
 
-    Keras wraps the compiled optimizer of a model alone; the discriminator's needs the same.
+    Keras does this to the optimizer of `compile` only; the discriminator's optimizer needs it too.
     """
     if keras.mixed_precision.dtype_policy().compute_dtype != "float16":
         return optimizer
@@ -130,7 +140,7 @@ def scaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
 
 
 def variables(optimizer: keras.optimizers.Optimizer) -> list:
-    """Returns every variable of an optimizer, those of a wrapped one included, each once."""
+    """Returns all variables of an optimizer and of the optimizer that it wraps, each once."""
     found = list(optimizer.variables)
     found += list(getattr(optimizer, "inner_optimizer", optimizer).variables)
     return list({id(variable): variable for variable in found}.values())

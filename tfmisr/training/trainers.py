@@ -1,8 +1,11 @@
-"""From a configuration to what is trained: the network, its discriminators, losses and optimizers, compiled."""
+"""Builds and compiles the Keras model of a run: the network, or a GAN or CycleGAN trainer around it."""
+
+from collections.abc import Callable
 
 import keras
 
 from tfmisr import losses, models, quantization
+from tfmisr.config import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
 from tfmisr.models import discriminators
@@ -10,35 +13,39 @@ from tfmisr.training import cycle, initial, metrics, optimizers, spectral
 from tfmisr.training.gan import GAN
 
 
-def network(config, channels: int, images) -> keras.Model:
-    """Returns the run's network as it is before the first step.
+def network(config: Config, channels: int, images: Callable) -> keras.Model:
+    """Returns the run's network with its initial weights.
 
     Args:
-        config: `tfmisr.config.Config`.
+        config: The run.
         channels: Channels of the images.
-        images: Function that returns low-resolution patches (batch, height, width, channels), to find ranges with.
+        images: Function that returns low-resolution patches `(batch, height, width, channels)`, on which activation
+            ranges are measured for quantization-aware training.
+
+    Raises:
+        InputError: The initial weights do not match the network.
     """
     created = models.create(config.model, config.scale, channels)
     if config.initial_weights:
         initial.load(created, config.initial_weights)
     if not config.quantization_aware:
         return created
-    found = quantization.clip_activations(created)
-    found.set_weights(quantization.scale_to_clip_range(created, images()))
-    return found
+    clipped = quantization.clip_activations(created)
+    clipped.set_weights(quantization.scale_to_clip_range(created, images()))
+    return clipped
 
 
-def untrained(config, channels: int) -> keras.Model:
-    """Returns a network for the weights of the run's network."""
+def untrained(config: Config, channels: int) -> keras.Model:
+    """Returns an untrained network with the layers and weight shapes of the run's network."""
     created = models.create(config.model, config.scale, channels)
     return quantization.clip_activations(created) if config.quantization_aware else created
 
 
-def compiled(config, network: keras.Model, channels: int, total_steps: int) -> keras.Model:
-    """Returns what is trained: the network itself, or an adversarial trainer around it, a `GAN` or a `CycleGAN`.
+def compiled(config: Config, network: keras.Model, channels: int, total_steps: int) -> keras.Model:
+    """Returns the compiled model to train: the network itself, or a `GAN` or `CycleGAN` around it.
 
     Args:
-        config: `tfmisr.config.Config`.
+        config: The run.
         network: The run's network.
         channels: Channels of the images.
         total_steps: Steps of the whole run.
@@ -51,9 +58,10 @@ def compiled(config, network: keras.Model, channels: int, total_steps: int) -> k
         trained.optimizer.build(network.trainable_variables)
         return trained
     trainer = _cycle_gan(config, network, channels) if config.unpaired else _gan(config, network, channels)
-    other = optimizers.create(config, total_steps, config.discriminator_learning_rate or config.learning_rate)
+    rate = config.discriminator_learning_rate or config.learning_rate
+    discriminator_optimizer = optimizers.create(config, total_steps, rate)
     loss = losses.get(config.loss, reduction="none")
-    trainer.compile(optimizer, other, loss, metrics.psnr(), jit_compile=config.jit_compile)
+    trainer.compile(optimizer, discriminator_optimizer, loss, metrics.psnr(), jit_compile=config.jit_compile)
     return trainer
 
 
@@ -80,7 +88,7 @@ def _gan(config, network, channels):
 def _cycle_gan(config, network, channels):
     return cycle.CycleGAN(
         network,
-        cycle.degrader(config.scale, channels),
+        cycle.degradation_model(config.scale, channels),
         _discriminator(config, config.discriminator, channels),
         _discriminator(config, config.discriminator, channels),
         config.adversarial_weight,
@@ -101,9 +109,9 @@ def _discriminator(config, name, channels):
 
 
 def _features(config, channels):
-    """Returns the perceptual loss whose one layer of features the second discriminator judges."""
-    found = losses.get(config.feature_network)
-    wanted = found.features.inputs[0].shape[-1]
-    if channels not in (1, wanted):
-        raise InputError(f"feature_network takes images of {counted(wanted, 'channel')}. Received: {channels}")
-    return found
+    """Returns the perceptual loss whose one feature layer is the input of the second discriminator."""
+    perceptual = losses.get(config.feature_network)
+    expected = perceptual.features.inputs[0].shape[-1]
+    if channels not in (1, expected):
+        raise InputError(f"feature_network takes images of {counted(expected, 'channel')}. Received: {channels}")
+    return perceptual

@@ -1,101 +1,113 @@
-"""Batches of low- and high-resolution images that show nothing in common, a pure function of (seed, step)."""
+"""Batches of unpaired low- and high-resolution images for CycleGAN training, a pure function of (seed, step)."""
 
 import dataclasses
+import typing
 
 import numpy as np
 
 from tfmisr import degradations
+from tfmisr.config import Config
 from tfmisr.data import pipeline
+from tfmisr.data.pixel_cache import PixelCache
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
 
+if typing.TYPE_CHECKING:
+    import tensorflow as tf
 
-class Part:
-    """The images of some patients of a `tfmisr.data.pipeline.PixelCache`, which reads like one.
+    from tfmisr.data.sources import Source
+
+
+class PixelCacheSubset:
+    """Some images of a `tfmisr.data.pixel_cache.PixelCache`, with the same interface.
 
     Args:
         cache: All images.
-        name: Folder, inside the cache's, for what is derived from these.
-        chosen: Positions of the images in the cache.
+        name: Folder, inside that of the cache, for images derived from these.
+        indices: Indices of the images in the cache.
     """
 
-    def __init__(self, cache: pipeline.PixelCache, name: str, chosen):
+    def __init__(self, cache: PixelCache, name: str, indices: np.ndarray):
         self.cache, self.folder, self.channels = cache, cache.folder / name, cache.channels
-        self._chosen = np.asarray(chosen)
-        self.ids = [cache.ids[i] for i in self._chosen]
+        self._indices = np.asarray(indices)
+        self.ids = [cache.ids[i] for i in self._indices]
         self.shapes, self.max_vals, self.patients = (
-            x[self._chosen] for x in (cache.shapes, cache.max_vals, cache.patients)
+            x[self._indices] for x in (cache.shapes, cache.max_vals, cache.patients)
         )
 
     def __len__(self):
-        return len(self._chosen)
+        return len(self._indices)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """Returns the pixels of the part's image `i`."""
-        return self.cache[self._chosen[i]]
+        """Returns the pixels of the subset's image `i`, `(height, width, channels)`."""
+        return self.cache[self._indices[i]]
 
 
-def halves(cache: pipeline.PixelCache) -> tuple[Part, Part]:
-    """Returns the images of every other patient, and those of the others.
+def halves(cache: PixelCache) -> tuple[PixelCacheSubset, PixelCacheSubset]:
+    """Splits the images into those of every other patient, and the rest.
 
     Raises:
-        InputError: There is one patient alone.
+        InputError: There is only one patient.
     """
-    patients, place = np.unique(cache.patients, return_inverse=True)
+    patients, ranks = np.unique(cache.patients, return_inverse=True)
     if len(patients) < 2:
         raise InputError("expected training images of at least 2 patients for unpaired training, found 1")
-    return tuple(Part(cache, name, np.flatnonzero(place % 2 == i)) for i, name in enumerate(("even", "odd")))
+    names = enumerate(("even", "odd"))
+    return tuple(PixelCacheSubset(cache, name, np.flatnonzero(ranks % 2 == i)) for i, name in names)
 
 
 @dataclasses.dataclass
 class UnpairedSampler:
-    """Cuts patches of low and of high resolution at random, each from its own images.
+    """Samples random patches of low and of high resolution from different images.
 
     Attributes:
-        hr: Sampler of HR patches and of their bicubic reductions.
-        lr: Sampler whose LR patches are taken.
+        hr: Sampler of HR patches and their bicubically down-sampled counterparts.
+        lr: Sampler of LR patches.
     """
 
     hr: pipeline.PatchSampler
     lr: pipeline.PatchSampler
 
     @property
-    def cache(self):
+    def cache(self) -> PixelCache | PixelCacheSubset:
         """The high-resolution images."""
         return self.hr.cache
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns LR patches, bicubic reductions of HR patches, and these HR patches, float32 in [0, 1]."""
+        """Returns LR patches, bicubically down-sampled HR patches, and these HR patches, float32 in [0, 1]."""
         reduced, hr = self.hr.batch(step)
         return self.lr.batch(step)[0], reduced, hr
 
 
-def sampler(config, source, lr_source, degradation) -> UnpairedSampler:
+def sampler(
+    config: Config, source: "Source", lr_source: "Source | None", degradation: degradations.Degradation
+) -> UnpairedSampler:
     """Returns the sampler of an unpaired run.
 
     Args:
-        config: `tfmisr.config.Config`.
+        config: The run.
         source: Dataset of HR images, a `tfmisr.data.Source`.
-        lr_source: Dataset of LR images, or `None`: then one half of the patients of `source` gives HR images, and the
-            other LR images, made by `degradation`.
-        degradation: What the run's LR images are like.
+        lr_source: Dataset of LR images, or `None`: then half of the patients of `source` give HR images, and the other
+            half LR images, generated by `degradation`.
+        degradation: Degradation model of the run.
 
     Raises:
-        InputError: The two datasets do not go together, or hold too small or too few images.
+        InputError: The two datasets do not match, or their images are too small or too few.
     """
     hr_cache = pipeline.cache_of(source, "train")
     if lr_source is None:
         hr_cache, lr_cache = halves(hr_cache)
-        scale, made_by = config.scale, degradation
+        scale, lr_degradation = config.scale, degradation
     else:
         lr_cache = _lr_cache(source, lr_source)
-        scale, made_by = 1, degradations.make(1)
+        scale, lr_degradation = 1, degradations.make(1)
     bicubic = degradations.make(config.scale)
     sizes = {"patch_size": config.patch_size, "batch_size": config.batch_size}
     hr = pipeline.PatchSampler(hr_cache, config.scale, bicubic, seed=config.seed, **sizes)
-    # Another seed, or both would be cut at the same places.
-    other = (config.seed + 2**31) % 2**32
-    return UnpairedSampler(hr, pipeline.PatchSampler(lr_cache, scale, made_by, seed=other, **sizes))
+    # With the same seed both would sample the same positions.
+    lr_seed = (config.seed + 2**31) % 2**32
+    return UnpairedSampler(hr, pipeline.PatchSampler(lr_cache, scale, lr_degradation, seed=lr_seed, **sizes))
 
 
 def _lr_cache(source, lr_source):
@@ -105,12 +117,12 @@ def _lr_cache(source, lr_source):
             f"Received: {lr_source.name} with {lr_source.channels}"
         )
     if "train" not in lr_source.splits:
-        raise InputError(f"expected a train split in {lr_source.name}, found {', '.join(lr_source.splits)} alone")
+        raise InputError(f"expected a train split in {lr_source.name}, found only {', '.join(lr_source.splits)}")
     return pipeline.cache_of(lr_source, "train")
 
 
-def training_data(sampler: UnpairedSampler, start: int, stop: int):
-    """Returns a `tf.data.Dataset` of the batches of the steps `start` to `stop`, made ahead of their use."""
+def training_data(sampler: UnpairedSampler, start: int, stop: int) -> "tf.data.Dataset":
+    """Returns a `tf.data.Dataset` of the batches of the steps `start` to `stop`, prefetched; see `UnpairedSampler`."""
     import tensorflow as tf
 
     side, large = sampler.hr.patch_size, sampler.hr.patch_size * sampler.hr.scale
@@ -118,11 +130,14 @@ def training_data(sampler: UnpairedSampler, start: int, stop: int):
     shapes = [(count, n, n, channels) for n in (side, side, large)]
 
     def batch(step):
-        found = tf.numpy_function(sampler.batch, [step], (tf.float32,) * 3, stateful=False)
-        return tuple(tf.ensure_shape(x, shape) for x, shape in zip(found, shapes, strict=True))
+        batches = tf.numpy_function(sampler.batch, [step], (tf.float32,) * 3, stateful=False)
+        return tuple(tf.ensure_shape(x, shape) for x, shape in zip(batches, shapes, strict=True))
 
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     steps = tf.data.Dataset.range(start, stop)
     return steps.map(batch, num_parallel_calls=2).prefetch(4).with_options(options)
+
+
+__getattr__ = renamed(__name__, Part="PixelCacheSubset")

@@ -1,1 +1,1 @@
-"""Sweeps: what is searched, who proposes, a process for each trial, many machines, and what was found."""
+"""Hyperparameter search: search spaces, oracles, a process per trial, distributed workers, and parameter studies."""

@@ -1,6 +1,7 @@
-"""What a sweep shows while it runs: a row for each trial that ends, and a bar with the one that runs."""
+"""The progress display of a sweep: a row for each completed trial, and a bar with the running one."""
 
 import csv
+import pathlib
 import sys
 import time
 
@@ -8,45 +9,48 @@ from tqdm import tqdm
 
 from tfmisr.edge.text import counted
 from tfmisr.tuning import results
-from tfmisr.tuning.sweep import OBJECTIVES
+from tfmisr.tuning.sweep import OBJECTIVES, Sweep
 
 
 class Board:
-    """Rows in the order in which trials end: number, what became of it, score, best setting, time left, values.
+    """Prints rows in the order in which trials end: number, status, score, best setting, remaining time, values.
 
-    A row's score is the trial's own. The best setting so far is told by its mean over the seeds that have ended, with
-    the numbers of their trials, as at the search's end.
+    The score is that of the trial. The best setting so far is shown with its mean score over the seeds that have
+    ended and the numbers of their trials.
 
     Args:
-        sweep: `tfmisr.tuning.sweep.Sweep`.
-        expected: Number of trials of the whole search.
+        sweep: The sweep.
+        expected: Number of trials of the complete search; `None` if unlimited.
+
+    Attributes:
+        results: Results of the trials that have ended.
     """
 
-    def __init__(self, sweep, expected: int | None):
+    def __init__(self, sweep: Sweep, expected: int | None):
         self.objective, self.folder, self.expected = sweep.objective, sweep.folder, expected
-        self.found = results.read_all(sweep.folder)
-        self.shown = {result["trial"] for result in self.found}
-        self.started, self.before = time.monotonic(), len(self.found)
-        if self.found:
-            print(f"going on after {counted(len(self.found), 'trial')}, best setting {self._best()}")
+        self.results = results.read_all(sweep.folder)
+        self.shown = {result["trial"] for result in self.results}
+        self.started, self.completed_before = time.monotonic(), len(self.results)
+        if self.results:
+            print(f"resuming after {counted(len(self.results), 'trial')}, best setting {self._best()}")
         head = f"{'trial':>5}  {'':9}  {self.objective:>9}  {'best setting':>17}  {'took':>8}  {'left':>8}  values"
         print("best setting: its mean over the seeds so far, and their trials\n" + head, flush=True)
-        # In a log file the rows are enough.
-        self.bar = tqdm(total=expected, initial=len(self.found), desc="sweep", unit=" trials", disable=None)
+        # `disable=None`: no bar where stderr is not a terminal.
+        self.bar = tqdm(total=expected, initial=len(self.results), desc="sweep", unit=" trials", disable=None)
 
     def _best(self) -> str:
-        top = results.best(self.found, self.objective, OBJECTIVES[self.objective])
+        top = results.best(self.results, self.objective, OBJECTIVES[self.objective])
         if not top:
             return "none"
-        repeats = results.repeated(self.found, top, self.objective)
+        repeats = results.repeated(self.results, top, self.objective)
         return f"{results.mean(repeats, self.objective):.4f} ({','.join(result['trial'] for result in repeats)})"
 
     def ended(self, result: dict) -> None:
-        """Shows a trial that has ended, once."""
+        """Prints the row of a trial that has ended, once."""
         if result["trial"] in self.shown:
             return
         self.shown.add(result["trial"])
-        self.found.append(result)
+        self.results.append(result)
         score = result.get(self.objective)
         values = " ".join(f"{k}={_short(v)}" for k, v in result["values"].items())
         row = (
@@ -58,20 +62,20 @@ class Board:
         self.bar.update(1)
 
     def _left(self) -> float | None:
-        done = len(self.found) - self.before
-        if not self.expected or not done:
+        completed = len(self.results) - self.completed_before
+        if not self.expected or not completed:
             return None
-        return (time.monotonic() - self.started) / done * max(self.expected - len(self.found), 0)
+        return (time.monotonic() - self.started) / completed * max(self.expected - len(self.results), 0)
 
     def gather(self) -> None:
-        """Shows the trials that others have ended."""
+        """Prints the rows of trials that other processes have ended."""
         for path in (self.folder / "trials").glob("*/result.json"):
             if path.parent.name not in self.shown:
                 self.ended(results.read(self.folder, path.parent.name))
         self.bar.refresh()
 
-    def running(self, home) -> None:
-        """Shows how far the trial in this folder is."""
+    def running(self, home: pathlib.Path) -> None:
+        """Shows the current step of the trial in this folder."""
         try:
             with open(home / "history.csv", newline="", encoding="utf-8") as file:
                 step = list(csv.DictReader(file))[-1]["step"]
@@ -80,7 +84,7 @@ class Board:
         self.bar.set_postfix_str(f"trial {home.name} at step {step}, best setting {self._best()}")
 
     def close(self) -> None:
-        """Ends the bar's line."""
+        """Closes the bar."""
         self.bar.close()
 
 

@@ -1,13 +1,17 @@
-"""What a network costs, before it is trained."""
+"""The cost of a network: parameters, multiply-adds and latency, measured before it is trained."""
+
+import pathlib
+
+import keras
 
 from tfmisr.edge.files import atomic_write
 
-SIDE = 512  # of the enlarged image that multiply-adds are counted for
+SIDE = 512  # pixels of the upscaled image that multiply-adds are counted for
 _ROUNDS = 30
 
 
-def count(network, scale: int) -> dict:
-    """Returns `parameters`, and `multiply_adds` for one image of 512x512 pixels after the enlargement."""
+def count(network: keras.Model, scale: int) -> dict[str, int]:
+    """Returns `parameters`, and `multiply_adds` for one upscaled image of 512x512 pixels."""
     from tfmisr.models import _cost
 
     return {
@@ -16,14 +20,14 @@ def count(network, scale: int) -> dict:
     }
 
 
-def window_ms(network, scale: int, tile: int, path) -> float:
-    """Returns the median milliseconds of one window in LiteRT, float32, one thread, on this machine.
+def window_ms(network: keras.Model, scale: int, tile: int, path: pathlib.Path) -> float:
+    """Returns the median latency of one tile in LiteRT, float32, one thread, on this machine, in milliseconds.
 
     Args:
         network: Keras network in float32.
         scale: Upsampling factor.
-        tile: Side of the window in low-resolution pixels.
-        path: Where the `.tflite` file is written.
+        tile: Side of the tile in low-resolution pixels.
+        path: Path of the `.tflite` file that is written and measured.
     """
     from tfmisr.edge import card
     from tfmisr.export import benchmark, cards, convert

@@ -1,4 +1,4 @@
-"""A sweep from its first process to its outcome: who leads it, who works for it, and what is left at its end."""
+"""Runs a sweep: the leading process or chief, the workers, and the files written at the end."""
 
 import contextlib
 import dataclasses
@@ -16,28 +16,31 @@ from tfmisr.edge.files import write_text
 from tfmisr.edge.text import counted
 from tfmisr.tuning import oracles, parameter_study_report, processes, results, runner, service, worker
 from tfmisr.tuning.board import Board
-from tfmisr.tuning.sweep import OBJECTIVES
+from tfmisr.tuning.space import DeclaredSpace, ModelSpace
+from tfmisr.tuning.sweep import OBJECTIVES, Sweep
 
 
-def lead(sweep, space, patience: float = 120, retry_failed: bool = False) -> dict | None:
-    """Runs a sweep on this machine, or as the chief of many, and writes its outcome.
+def lead(
+    sweep: Sweep, space: DeclaredSpace | ModelSpace, worker_timeout: float = 120, retry_failed: bool = False
+) -> dict | None:
+    """Runs a sweep on this machine, or as the chief of many, and writes its results.
 
     Args:
-        sweep: `tfmisr.tuning.sweep.Sweep`.
-        space: What it searches.
-        patience: Seconds of silence after which a worker is taken for lost.
-        retry_failed: Run the trials again that failed.
+        sweep: The sweep.
+        space: Its search space.
+        worker_timeout: Seconds without a heartbeat after which a worker is considered lost.
+        retry_failed: Run failed trials again.
 
     Returns:
-        The best trial's result, `None` where no trial was completed.
+        The best trial's result; `None` if no trial was completed.
 
     Raises:
-        InputError: The folder is another sweep's, the data or the model cannot be used, or every trial failed.
+        InputError: The folder holds another sweep, the data or the model cannot be used, or all trials failed.
     """
-    _leave_gpus()
+    _hide_gpus()
     cli.require_writable(sweep.folder)
-    with _alone(sweep.folder):
-        sweep.claim()
+    with _locked(sweep.folder):
+        sweep.initialize_directory()
         (sweep.folder / "finished").unlink(missing_ok=True)
         check(sweep)
         _require_comparable(sweep.folder)
@@ -46,52 +49,58 @@ def lead(sweep, space, patience: float = 120, retry_failed: bool = False) -> dic
             print(f"{counted(oracle.retry_failed(), 'trial')} run again")
         board = Board(sweep, oracle.expected)
         try:
-            _search(sweep, space, oracle, board, patience)
+            _search(sweep, space, oracle, board, worker_timeout)
         finally:
             board.close()
-        best = _outcome(sweep)
+        best = _write_results(sweep)
         write_text(sweep.folder / "finished", str(sweep.max_trials))
     if oracle.hopeless:
-        raise InputError(f"{oracle.hopeless}; mend it and add --retry_failed")
+        raise InputError(f"{oracle.hopeless}; correct the cause and add --retry_failed")
     return best
 
 
-def _search(sweep, space, oracle, board, patience):
-    def tell(*_):
-        before = len(board.found)
+def _search(sweep, space, oracle, board, worker_timeout):
+    def update(*_):
+        before = len(board.results)
         board.gather()
-        if len(board.found) > before:
-            _write_table(sweep, board.found)
+        if len(board.results) > before:
+            _write_table(sweep, board.results)
 
     if service.role() == "chief":
-        service.serve(oracle, patience, tell)
-        tell()
+        service.serve(oracle, worker_timeout, update)
+        update()
         return
     trials = runner.Runner(sweep, space, oracle.get_trial, board.running)
-    worker.search(oracle, "tuner0", trials.run, tell)
+    worker.search(oracle, "tuner0", trials.run, update)
 
 
-def work(sweep, space, patience: float, chief_patience: float, anew: bool = False) -> None:
+def work(
+    sweep: Sweep,
+    space: DeclaredSpace | ModelSpace,
+    worker_timeout: float,
+    chief_timeout: float,
+    restart: bool = False,
+) -> None:
     """Runs trials for a chief until it has none.
 
     Args:
-        sweep: The sweep, as the chief has it.
-        space: What it searches.
-        patience: Seconds of silence after which the chief takes this worker for lost.
-        chief_patience: Seconds to wait for the chief.
-        anew: The sweep begins again, even if it was at its end.
+        sweep: The same sweep as the chief's.
+        space: Its search space.
+        worker_timeout: Seconds without a heartbeat after which the chief considers this worker lost.
+        chief_timeout: Seconds to wait for the chief.
+        restart: Wait for the chief even if the sweep was finished before.
 
     Raises:
         InputError: No chief, or the chief of another sweep.
     """
-    _leave_gpus()
+    _hide_gpus()
     finished = sweep.folder / "finished"
     name = os.environ["KERASTUNER_TUNER_ID"]
     client = service.Client(
-        lambda: not anew and finished.is_file() and finished.read_text(encoding="utf-8") == str(sweep.max_trials),
-        chief_patience,
+        lambda: not restart and finished.is_file() and finished.read_text(encoding="utf-8") == str(sweep.max_trials),
+        chief_timeout,
     )
-    trials = runner.Runner(sweep, space, client.get_trial, every=min(10.0, patience / 4))
+    trials = runner.Runner(sweep, space, client.get_trial, every=min(10.0, worker_timeout / 4))
     if not client.wait():
         return
     sweep.join()
@@ -107,13 +116,13 @@ def work(sweep, space, patience: float, chief_patience: float, anew: bool = Fals
     worker.search(client, name, run, ended)
 
 
-def _leave_gpus() -> None:
-    """Keeps this process from taking memory of a GPU that its trials need."""
+def _hide_gpus() -> None:
+    """Keeps this process from allocating GPU memory that its trials need."""
     tf.config.set_visible_devices([], "GPU")
 
 
-def check(sweep) -> None:
-    """Prepares the data and builds the network in a process of its own, so that no trial fails for them.
+def check(sweep: Sweep) -> None:
+    """Prepares the data and builds the network in a separate process, so that no trial fails because of them.
 
     Raises:
         InputError: One of them cannot be used.
@@ -132,7 +141,7 @@ def check(sweep) -> None:
 
 
 def _require_comparable(folder) -> None:
-    """Raises an `InputError` where trials were scored on blank crops too, as before these were left out."""
+    """Raises an `InputError` if an earlier version scored trials on blank crops too, which are left out now."""
     for result in results.read_all(folder):
         if not math.isfinite(result.get("bicubic_psnr") or 0.0):
             raise InputError(
@@ -142,8 +151,8 @@ def _require_comparable(folder) -> None:
 
 
 @contextlib.contextmanager
-def _alone(folder):
-    """Keeps a second process from leading the same sweep, where the system can."""
+def _locked(folder):
+    """Locks the sweep against a second leading process; without effect on Windows."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -157,32 +166,40 @@ def _alone(folder):
         yield
 
 
-def _write_table(sweep, found) -> None:
-    write_text(sweep.folder / "study.csv", results.table(sorted(found, key=lambda r: int(r["trial"]))))
+def _write_table(sweep, trials) -> None:
+    write_text(sweep.folder / "study.csv", results.table(sorted(trials, key=lambda r: int(r["trial"]))))
 
 
-def _outcome(sweep) -> dict | None:
+def _write_results(sweep) -> dict | None:
     """Writes `study.csv`, `best.json` and the report, and returns the best trial's result."""
-    found = results.read_all(sweep.folder)
-    _write_table(sweep, found)
-    best = results.best(found, sweep.objective, OBJECTIVES[sweep.objective])
+    trials = results.read_all(sweep.folder)
+    _write_table(sweep, trials)
+    best = results.best(trials, sweep.objective, OBJECTIVES[sweep.objective])
     if best:
-        asked = json.loads((results.home(sweep.folder, best["trial"]) / "trial.json").read_text(encoding="utf-8"))
-        write_text(sweep.folder / "best.json", json.dumps({**asked["config"], "workdir": None}, indent=2) + "\n")
+        trial = json.loads((results.home(sweep.folder, best["trial"]) / "trial.json").read_text(encoding="utf-8"))
+        write_text(sweep.folder / "best.json", json.dumps({**trial["config"], "workdir": None}, indent=2) + "\n")
         parameter_study_report.write(sweep.folder / "study.csv", sweep.objective, OBJECTIVES[sweep.objective])
     return best
 
 
-def train_best(sweep, steps: int) -> pathlib.Path:
-    """Trains the best trial's run for so many steps, judges it, and returns its folder."""
+def train_best(sweep: Sweep, steps: int) -> pathlib.Path:
+    """Trains and evaluates the best trial's configuration for `steps` steps, and returns the run's directory.
+
+    Raises:
+        InputError: The command failed.
+    """
     folder = sweep.folder / f"best-{steps}"
     command = ["tfmisr.fit", "--config", sweep.folder / "best.json", "--steps", steps, "--workdir", folder]
     _command(command)
     return folder
 
 
-def export(sweep, folder: pathlib.Path) -> None:
-    """Exports a run into `exported` in the sweep's folder."""
+def export(sweep: Sweep, folder: pathlib.Path) -> None:
+    """Exports a run to `exported` in the sweep's folder.
+
+    Raises:
+        InputError: The command failed.
+    """
     _command(["tfmisr.export", folder, "--output", sweep.folder / "exported", "--name", "best"])
 
 

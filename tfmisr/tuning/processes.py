@@ -1,4 +1,4 @@
-"""Processes that die with what started them, and why a process ended."""
+"""Child processes that die with their parent, and the reason why a process ended."""
 
 import os
 import pathlib
@@ -8,18 +8,23 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 import tfmisr
 
-# Runs a module, given with its arguments, in a process that dies with this one.
+# Command that runs a module, given with its arguments, in a process that dies with this one.
 BOUND = (sys.executable, "-m", "tfmisr.tuning.processes")
 _LONGEST_REASON = 300  # characters
 
 
-def start(command, **streams) -> subprocess.Popen:
-    """Starts a process that dies with this one: its standard input ends then.
+def start(command: Sequence, **streams) -> subprocess.Popen:
+    """Starts a process that dies with this one, because its standard input is closed then.
 
-    It has to be `BOUND`. It has a session of its own, so that Ctrl-C comes to this process alone.
+    It runs in a new session, so that Ctrl-C reaches only this process.
+
+    Args:
+        command: `BOUND`, followed by a module and its arguments.
+        **streams: `stdout` and `stderr` of `subprocess.Popen`.
     """
     root = str(pathlib.Path(tfmisr.__file__).resolve().parents[1])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
@@ -28,41 +33,47 @@ def start(command, **streams) -> subprocess.Popen:
 
 
 def reason(status: int, log: pathlib.Path, begin: int = 0) -> str:
-    """Returns in one line why a process ended with such a status, from what it wrote to `log` from `begin` on."""
+    """Returns in one line why a process failed.
+
+    Args:
+        status: Its exit status, negative for a signal.
+        log: File with its output.
+        begin: Byte at which its output begins in the file.
+    """
     if status < 0:
         by = f"killed by {signal.Signals(-status).name}"
         return by + (", as the system does where memory runs out" if -status == signal.SIGKILL else "")
     with open(log, "rb") as file:
         file.seek(max(begin, log.stat().st_size - 2**16))
         lines = [line for line in re.split(r"[\r\n]+", file.read().decode(errors="replace")) if line.strip()]
-    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
     if raised and raised[-1].rstrip().endswith("Graph execution error:"):
         raised.append(_in_graph(lines, raised[-1]))
-    last = (told or raised or lines or ["it said nothing"])[-1].strip()[:_LONGEST_REASON]
-    return last if status == 2 and told else f"exit status {status}: {last}"
+    last = (errors or raised or lines or ["no output"])[-1].strip()[:_LONGEST_REASON]
+    return last if status == 2 and errors else f"exit status {status}: {last}"
 
 
 def _in_graph(lines: list[str], raised: str) -> str:
-    """Returns TensorFlow's error with what went wrong, which stands below the places of the graph's code."""
+    """Returns TensorFlow's error with its message, which follows the traceback of the graph's code."""
     after = lines[len(lines) - lines[::-1].index(raised) :]
-    said = [line for line in after if not re.match(r'\s*(File "|<|Detected at node |Node: |\d+ root error)', line)]
-    kind = raised.split(":")[0].rpartition(".")[2]
-    return f"{kind}: {said[0].strip()}" if said else raised.rpartition(".")[2]
+    message = [line for line in after if not re.match(r'\s*(File "|<|Detected at node |Node: |\d+ root error)', line)]
+    error = raised.split(":")[0].rpartition(".")[2]
+    return f"{error}: {message[0].strip()}" if message else raised.rpartition(".")[2]
 
 
 def die_with_parent() -> None:
-    """Ends this process as soon as its standard input ends: what started it is gone, and may start it again."""
+    """Ends this process when its standard input is closed, that is when its parent ends."""
 
     def wait():
-        os.read(0, 1)  # a thread that waits in sys.stdin could not be ended when the interpreter ends
+        os.read(0, 1)  # a thread blocked in sys.stdin would keep the interpreter from exiting
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
 
 
 def finish(process: subprocess.Popen) -> int:
-    """Waits for the end of a process and returns its exit status; kills it where the waiting is interrupted."""
+    """Waits for a process and returns its exit status; kills it if the wait is interrupted."""
     try:
         return process.wait()
     finally:

@@ -1,14 +1,16 @@
-"""What became of each trial: one `result.json` in its folder, written once and read by everybody.
+"""The result of each trial: one `result.json` in its folder, written once.
 
-It is what counts, before Keras Tuner's own files: those are written later, lose the reason of a failure on its way to
-another machine, and round numbers to 24 bits there.
+It takes precedence over Keras Tuner's files, which are written later and, between machines, lose the reason of a
+failure and round numbers to 24 bits.
 """
 
 import csv
 import io
 import json
+import os
 import pathlib
 
+from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.files import write_text
 
 STATUSES = ("completed", "over", "failed")
@@ -26,60 +28,60 @@ MEASURED = (
 )
 
 
-def home(folder, trial_id: str) -> pathlib.Path:
-    """Returns the folder of a trial."""
+def home(folder: str | os.PathLike, trial_id: str) -> pathlib.Path:
+    """Returns the folder of a trial in a sweep's folder."""
     return pathlib.Path(folder) / "trials" / trial_id
 
 
-def write(folder, trial_id: str, result: dict) -> None:
-    """Writes the result of a trial, whole or not at all."""
+def write(folder: str | os.PathLike, trial_id: str, result: dict) -> None:
+    """Writes the result of a trial atomically."""
     write_text(home(folder, trial_id) / "result.json", json.dumps(result, indent=2) + "\n")
 
 
-def read(folder, trial_id: str) -> dict | None:
-    """Returns the result of a trial, `None` where there is none yet."""
+def read(folder: str | os.PathLike, trial_id: str) -> dict | None:
+    """Returns the result of a trial; `None` if it has none yet."""
     try:
         return json.loads((home(folder, trial_id) / "result.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def forget(folder, trial_id: str) -> None:
+def remove(folder: str | os.PathLike, trial_id: str) -> None:
     """Removes the result of a trial, so that it can be run again."""
     (home(folder, trial_id) / "result.json").unlink(missing_ok=True)
 
 
-def read_all(folder) -> list[dict]:
+def read_all(folder: str | os.PathLike) -> list[dict]:
     """Returns the results of all trials, in the order in which the trials were proposed."""
     names = [path.parent.name for path in (pathlib.Path(folder) / "trials").glob("*/result.json")]
-    found = (read(folder, name) for name in sorted(names, key=int))
-    return [result for result in found if result]
+    trials = (read(folder, name) for name in sorted(names, key=int))
+    return [result for result in trials if result]
 
 
-def best(found: list[dict], objective: str, direction: str) -> dict | None:
-    """Returns the best of the completed trials; of repeats with several seeds, the first of those best in the mean.
+def best(trials: list[dict], objective: str, direction: str) -> dict | None:
+    """Returns the best completed trial: the first repeat of the setting with the best mean over its seeds.
 
-    Of hyperband's trials with the same values, the longest one counts, which went on with the others.
+    Of Hyperband's trials with the same values only the longest is included, which continued the others.
     """
-    repeats = _repeats(found, objective)
+    repeats = _repeats(trials, objective)
     sign = 1 if direction == "max" else -1
-    means = {key: sign * mean(own, objective) for key, own in repeats.items()}
+    means = {setting: sign * mean(group, objective) for setting, group in repeats.items()}
     return repeats[max(means, key=means.get)][0] if means else None
 
 
-def repeated(found: list[dict], result: dict, objective: str) -> list[dict]:
-    """Returns a completed trial and its repeats with other seeds, in their order: one setting."""
-    return _repeats(found, objective)[_setting(result)]
+def repeated(trials: list[dict], result: dict, objective: str) -> list[dict]:
+    """Returns all completed trials of one setting, in order: that of `result` and its repeats with other seeds."""
+    return _repeats(trials, objective)[_setting(result)]
 
 
 def mean(repeats: list[dict], objective: str) -> float:
-    """Returns a setting's score: the mean over its seeds."""
+    """Returns the score of a setting: the mean over its seeds."""
     return sum(result[objective] for result in repeats) / len(repeats)
 
 
-def _repeats(found, objective) -> dict[str, list[dict]]:
+def _repeats(trials, objective) -> dict[str, list[dict]]:
     longest, repeats = {}, {}
-    for result in found:
+    for result in trials:
         if result["status"] == "completed" and result.get(objective) is not None:
             key = json.dumps(result["values"], sort_keys=True)
             longest[key] = max(longest.get(key, result), result, key=lambda r: r.get("steps") or 0)
@@ -92,13 +94,16 @@ def _setting(result) -> str:
     return json.dumps({k: v for k, v in result["values"].items() if k != "seed"}, sort_keys=True)
 
 
-def table(found: list[dict]) -> str:
-    """Returns all trials as CSV: number, status, what was searched, seed, what was measured, why not."""
-    searched = list(dict.fromkeys(name for result in found for name in result["values"] if name != "seed"))
+def table(trials: list[dict]) -> str:
+    """Returns all trials as CSV: number, status, searched values, seed, measurements, reason of a failure."""
+    searched = list(dict.fromkeys(name for result in trials for name in result["values"] if name != "seed"))
     columns = ["trial", "status", *searched, "seed", *MEASURED, "reason"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for result in found:
+    for result in trials:
         writer.writerow({**result, **result["values"], "seed": result["seed"]})
     return text.getvalue()
+
+
+__getattr__ = renamed(__name__, forget="remove")

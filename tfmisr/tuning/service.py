@@ -1,13 +1,14 @@
-"""Many machines: Keras Tuner's chief, which serves the oracle, and the workers' end of the line.
+"""Distributed search: the chief, which serves the oracle with Keras Tuner's gRPC service, and its clients, the workers.
 
-The chief listens at `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT`; a process whose `KERASTUNER_TUNER_ID` holds
-"chief" is the chief. The messages are Keras Tuner's own. All machines share the sweep's folder: results and
-checkpoints pass through it. Neither Keras Tuner nor this encrypts or asks for a password: for closed networks only.
+The chief listens at `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT`; a process whose `KERASTUNER_TUNER_ID`
+contains "chief" is the chief. All machines share the sweep's folder, with results and checkpoints. There is neither
+encryption nor authentication: use it in closed networks only.
 """
 
 import os
 import sys
 import time
+from collections.abc import Callable
 from concurrent import futures
 
 import grpc
@@ -16,15 +17,16 @@ from keras_tuner.src.distribute import oracle_chief
 from keras_tuner.src.engine.trial import Trial
 
 from tfmisr.edge.errors import InputError
+from tfmisr.tuning.recoverable_oracle import RecoverableOracle
 
-_FIRST_CALL, _CALL = 5.0, 60.0  # seconds until a call is tried again
-_SIGN_OF_LIFE = 5.0
+_FIRST_CALL, _CALL = 5.0, 60.0  # seconds until a call is repeated
+_HEARTBEAT = 5.0  # seconds until a heartbeat is given up
 _VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 _WAITING = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 
 
 def address() -> str:
-    """Returns where the chief listens.
+    """Returns the address of the chief, `host:port`.
 
     Raises:
         InputError: An environment variable is missing.
@@ -36,10 +38,10 @@ def address() -> str:
 
 
 def role() -> str:
-    """Returns `single`, `chief` or `worker`, from the environment.
+    """Returns the role of this process from the environment: `single`, `chief` or `worker`.
 
     Raises:
-        InputError: Some of its variables are there and others are not: alone, it would be a sweep of its own.
+        InputError: Only some of the variables are set.
     """
     if not any(os.environ.get(name) for name in _VARIABLES):
         return "single"
@@ -47,16 +49,16 @@ def role() -> str:
     return "chief" if "chief" in os.environ["KERASTUNER_TUNER_ID"] else "worker"
 
 
-def serve(oracle, patience: float, tick) -> None:
-    """Serves an oracle until all trials have ended and every worker that is alive knows it.
+def serve(oracle: RecoverableOracle, worker_timeout: float, tick: Callable[[], object]) -> None:
+    """Serves an oracle until all trials have ended and all connected workers have been notified.
 
     Args:
-        oracle: `tfmisr.tuning.oracles.Dependable`.
-        patience: Seconds of silence after which a worker is taken for lost.
+        oracle: The oracle.
+        worker_timeout: Seconds without a heartbeat after which a worker is considered lost.
         tick: Called every second.
 
     Raises:
-        InputError: Nothing can listen there.
+        InputError: The address cannot be bound.
     """
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=[("grpc.so_reuseport", 0)])
     protos.get_service_grpc().add_OracleServicer_to_server(oracle_chief.OracleServicer(oracle), server)
@@ -70,9 +72,10 @@ def serve(oracle, patience: float, tick) -> None:
             time.sleep(1)
             if oracle.failure:
                 raise oracle.failure
-            for worker, trial_id in oracle.drop_lost(patience):
+            for worker, trial_id in oracle.drop_lost(worker_timeout):
                 print(
-                    f"{worker} was silent for {patience:.0f} s: its trial {trial_id} goes to another", file=sys.stderr
+                    f"{worker} was silent for {worker_timeout:.0f} s: its trial {trial_id} is given to another worker",
+                    file=sys.stderr,
                 )
             tick()
     finally:
@@ -80,57 +83,62 @@ def serve(oracle, patience: float, tick) -> None:
 
 
 class Client:
-    """A worker's view of the chief's oracle.
+    """A worker's interface to the chief's oracle.
 
     Args:
-        finished: Tells whether the sweep has ended, for a worker that comes late.
-        patience: Seconds to wait for a chief that is not there, or not there any more.
+        finished: Returns whether the sweep has ended, for a worker that starts late.
+        timeout: Seconds to wait for a chief that does not answer.
     """
 
-    def __init__(self, finished, patience: float):
-        self.finished, self.patience = finished, patience
-        # By default it waits for up to two minutes before it looks for a chief that was away, and asks the proxy that
-        # http_proxy names for it: clusters have one for the web, which knows nothing of their own network.
+    def __init__(self, finished: Callable[[], bool], timeout: float):
+        self.finished, self.timeout = finished, timeout
+        # By default gRPC waits up to two minutes before it reconnects, and connects through http_proxy, which in a
+        # cluster is usually a web proxy that cannot reach the internal network.
         options = [("grpc.max_reconnect_backoff_ms", 5000), ("grpc.enable_http_proxy", 0)]
         channel = grpc.insecure_channel(address(), options=options)
         self.stub = protos.get_service_grpc().OracleStub(channel)
         self.messages = protos.get_service()
 
     def wait(self) -> bool:
-        """Waits until the chief serves, and tells whether there is still something to do."""
-        return self._patiently(self.stub.GetSpace, self.messages.GetSpaceRequest()) is not None
+        """Waits until the chief serves; returns whether there is still something to do.
+
+        Raises:
+            InputError: No chief answered in time.
+        """
+        return self._call(self.stub.GetSpace, self.messages.GetSpaceRequest()) is not None
 
     def create_trial(self, tuner_id: str) -> Trial:
-        """Returns the next trial, or one that says that there is none, as `Oracle.create_trial`."""
+        """Returns the next trial, or one with the status `STOPPED`; see `keras_tuner.Oracle.create_trial`."""
         request = self.messages.CreateTrialRequest(tuner_id=tuner_id)
-        answer = self._patiently(self.stub.CreateTrial, request)
+        answer = self._call(self.stub.CreateTrial, request)
         return Trial(None, status="STOPPED") if answer is None else Trial.from_proto(answer.trial)
 
     def end_trial(self, trial: Trial) -> None:
-        """Reports that a trial has ended; what became of it stands in its folder."""
-        self._patiently(self.stub.EndTrial, self.messages.EndTrialRequest(trial=trial.to_proto()))
+        """Reports that a trial has ended; its result is in its folder."""
+        self._call(self.stub.EndTrial, self.messages.EndTrialRequest(trial=trial.to_proto()))
 
     def get_trial(self, trial_id: str) -> None:
-        """Gives a sign of life, which may be lost."""
+        """Sends a heartbeat; a lost one is ignored."""
         try:
-            self.stub.GetTrial(self.messages.GetTrialRequest(trial_id=trial_id), timeout=_SIGN_OF_LIFE)
+            self.stub.GetTrial(self.messages.GetTrialRequest(trial_id=trial_id), timeout=_HEARTBEAT)
         except grpc.RpcError:
             return
 
-    def _patiently(self, call, request):
-        """Calls the chief until it answers: to be asked twice does it no harm."""
-        started, told = time.monotonic(), False
+    def _call(self, method, request):
+        """Calls the chief until it answers; all requests are idempotent."""
+        started, reported = time.monotonic(), False
         while True:
-            left = self.patience - (time.monotonic() - started)
+            left = self.timeout - (time.monotonic() - started)
+            limit = max(0.1, min(_CALL if reported else _FIRST_CALL, left))
             try:
-                return call(request, wait_for_ready=True, timeout=max(0.1, min(_CALL if told else _FIRST_CALL, left)))
+                return method(request, wait_for_ready=True, timeout=limit)
             except grpc.RpcError as error:
                 if error.code() not in _WAITING:
                     raise
             if self.finished():
                 return None
             if left <= 0:
-                raise InputError(f"no chief answered at {address()} for {self.patience / 60:g} minutes; start it again")
-            if not told:
+                raise InputError(f"no chief answered at {address()} for {self.timeout / 60:g} minutes; start it again")
+            if not reported:
                 print(f"waiting for the chief at {address()}", file=sys.stderr)
-                told = True
+                reported = True

@@ -1,23 +1,27 @@
-"""Studies: a file here is one, a grid with what it asks, what it costs, its `CONFIG` (fields of a run) and `SPACE`."""
+"""Parameter studies: one grid search per file, with its question, its cost, its runs (`CONFIG`) and its `SPACE`."""
 
 import importlib
 
+from tfmisr.edge.deprecation import renamed
+from tfmisr.edge.errors import check_name
+
 
 def names() -> list[str]:
-    """Returns the names of all studies, from file names alone."""
+    """Returns the names of all parameter studies, from file names alone."""
     from tfmisr._lazy import modules_of
 
     return modules_of(__path__)
 
 
-def study(name: str) -> tuple[dict, dict]:
-    """Returns the fields of a study's runs, and what it searches.
+def parameter_study(name: str) -> tuple[dict, dict]:
+    """Returns the fields of a parameter study's runs, and its search space.
 
     Raises:
-        InputError: There is no such study.
+        InputError: There is no such parameter study.
     """
-    from tfmisr.edge.errors import check_name
+    check_name("parameter_study", name, names())
+    module = importlib.import_module(f"{__name__}.{name}")
+    return dict(module.CONFIG), dict(module.SPACE)
 
-    check_name("study", name, names())
-    found = importlib.import_module(f"{__name__}.{name}")
-    return dict(found.CONFIG), dict(found.SPACE)
+
+__getattr__ = renamed(__name__, study="parameter_study")

@@ -1,6 +1,6 @@
-"""A study that shows that studies work: six tiny runs on the built-in phantom.
+"""A demonstration of parameter studies: six tiny runs on the built-in phantom.
 
-It takes about a minute on two idle CPU cores once the phantom is prepared; its numbers say nothing about anything.
+It takes about a minute on two idle CPU cores once the phantom is prepared; its results have no meaning.
 """
 
 CONFIG = {

@@ -1,9 +1,9 @@
-"""The paper's parameter study: what number of layers, filters and learning rate do to its five-layer CNN.
+"""The paper's parameter study: effect of the number of layers, filters and learning rate of its five-layer CNN.
 
-Baraiya and Kothari name the three parameters and no values; "filter size" is read as the number of filters. The grid
-lies around their settings (5 layers, 64 filters, SGD with 0.001), each setting with three seeds: 135 runs. Loss,
-optimizer and patches are those of the preset `paper_cnn5`; 4,000 steps take the place of 100 epochs over the whole
-archive. With 64 filters a run takes some ten minutes on two CPU cores.
+Baraiya and Kothari name the three parameters but no values; "filter size" is interpreted as the number of filters. The
+grid is centered on their settings (5 layers, 64 filters, SGD with 0.001), with three seeds per setting: 135 runs. Loss,
+optimizer and patches are those of the preset `paper_cnn5`; 4,000 steps replace 100 epochs over the whole archive. With
+64 filters a run takes about ten minutes on two CPU cores.
 """
 
 from tfmisr.presets import paper_cnn5

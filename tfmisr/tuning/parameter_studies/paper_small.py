@@ -1,8 +1,7 @@
-"""The paper's parameter study at a budget for a laptop: 54 short runs of its five-layer CNN on real chest X-rays.
+"""The paper's parameter study on the budget of a laptop: 54 short runs of its five-layer CNN on real chest X-rays.
 
-Adam takes the place of SGD, which learns next to nothing in so few steps, and the learning rates lie around Adam's
-usual one; no warm-up, as in the paper. On two idle CPU cores a run takes 20 to 65 seconds and the study about 40
-minutes.
+Adam replaces SGD, which barely learns in so few steps, with learning rates around Adam's default; no warm-up, as in the
+paper. On two idle CPU cores a run takes 20 to 65 seconds and the study about 40 minutes.
 """
 
 CONFIG = {

@@ -1,0 +1,44 @@
+"""`initial_weights` of a run: where they are stored, and the digest that identifies them; imports no Keras."""
+
+import hashlib
+import os
+import pathlib
+import zipfile
+import zlib
+
+from tfmisr.edge.errors import InputError
+
+
+def path_of(name: str | os.PathLike) -> pathlib.Path:
+    """Returns the path of initial weights: a run's directory, a file, or a model that comes with the package."""
+    from tfmisr.edge import shipped
+
+    return shipped.path(name) if name in shipped.names() else pathlib.Path(name).expanduser()
+
+
+def digest(name: str | os.PathLike) -> str:
+    """Returns the SHA-256 of initial weights, in hexadecimal digits.
+
+    Args:
+        name: A run's directory, a `.keras` or `.tflite` file, or the name of a model that comes with the package.
+
+    Raises:
+        InputError: There are none.
+    """
+    from tfmisr.edge import card, shipped
+
+    path = path_of(name)
+    if path.suffix == ".tflite":
+        return card.read(path)["weights_sha256"]
+    path = path / "model.keras" if path.is_dir() else path
+    try:
+        with zipfile.ZipFile(path) as file, file.open("model.weights.h5") as weights:
+            sha256 = hashlib.sha256()
+            while part := weights.read(2**20):
+                sha256.update(part)
+            return sha256.hexdigest()
+    except (OSError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
+        raise InputError(
+            "initial_weights must be a finished run, a .keras or .tflite file or a model that comes with tfmisr "
+            f"({', '.join(shipped.names())}). Received: {path}"
+        ) from error

@@ -1,0 +1,96 @@
+"""The directory of a run: `config.json` and `environment.json`, which identify the run when it is resumed."""
+
+import json
+import pathlib
+import platform
+import typing
+
+import keras
+import tensorflow as tf
+
+import tfmisr
+from tfmisr import cli
+from tfmisr.config import EARLIER_DEFAULTS, Config, initial_weights
+from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import write_text
+
+if typing.TYPE_CHECKING:
+    from tfmisr.data.sources import Source
+
+
+def initialize_run_directory(
+    folder: pathlib.Path, config: Config, source: "Source", lr_source: "Source | None" = None
+) -> None:
+    """Writes `config.json` and `environment.json`, unless the directory holds this run already.
+
+    Args:
+        folder: The run's directory; it is made where it does not exist.
+        config: The run.
+        source: Its data, a `tfmisr.data.Source`.
+        lr_source: Its low-resolution images, for unpaired training with a dataset of them.
+
+    Raises:
+        InputError: The directory belongs to a run of another configuration, or of other data.
+    """
+    if holds_run(folder, config, source, lr_source):
+        return
+    cli.require_writable(folder)
+    environment = _inputs(config, source, lr_source) | {
+        "tfmisr": tfmisr.__version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "machine": platform.machine(),
+        "devices": [device.device_type for device in tf.config.list_physical_devices()],
+    }
+    write_text(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
+    write_text(folder / "config.json", config.to_json())
+
+
+def holds_run(folder: pathlib.Path, config: Config, source: "Source", lr_source: "Source | None" = None) -> bool:
+    """Returns whether a directory holds a checkpoint or the model of this run; without either any run may use it.
+
+    Args:
+        folder: The directory.
+        config: The run.
+        source: Its data, a `tfmisr.data.Source`.
+        lr_source: Its low-resolution images, for unpaired training with a dataset of them.
+
+    Raises:
+        InputError: It holds a run of another configuration, or of other data.
+    """
+    trained = any((folder / "checkpoints").glob("step-*.npz")) or (folder / "model.keras").exists()
+    if trained and not (folder / "config.json").is_file():
+        raise InputError(f"{folder} holds a run without its config.json; choose another --workdir")
+    if trained:
+        identity = json.loads(json.dumps(config.identity()))
+        _compare(folder, "config.json", identity, {**json.loads(Config().to_json()), **EARLIER_DEFAULTS})
+        _compare(folder, "environment.json", _inputs(config, source, lr_source), {})
+    return trained
+
+
+def _inputs(config, source, lr_source):
+    digest = initial_weights.digest(config.initial_weights) if config.initial_weights else None
+    return {"data": _data(source), "lr_data": _data(lr_source) if lr_source else None, "initial_weights": digest}
+
+
+def _data(source) -> dict:
+    sizes = {split: source.builder.info.splits[split].num_examples for split in source.builder.info.splits}
+    return {"dataset": source.name, "prepared": source.folder.parent.name, "images": sizes}
+
+
+def _compare(folder, name, expected, defaults):
+    try:
+        # A field that was added after the run was made has the value of what was done then.
+        stored = {**defaults, **json.loads((folder / name).read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{folder / name} cannot be read ({error}); choose another --workdir") from error
+    differing = [key for key in expected if stored.get(key) != expected[key]]
+    if differing:
+        key = differing[0]
+        more = f" and {len(differing) - 1} more fields" if len(differing) > 1 else ""
+        raise InputError(
+            f"{folder} holds a run of another configuration: {key} is {stored.get(key)!r} there and "
+            f"{expected[key]!r} here{more}; choose another --workdir or delete it"
+        )
