@@ -122,7 +122,7 @@ def empty(path):
     "make,flags,message",
     [
         (broken_png, (), "broken"),
-        (mixed_channels, (), "all gray or all in colour"),
+        (mixed_channels, (), "all gray or all in color"),
         (too_small, ("--patch_size", "32"), "images must be at least 64x64"),
         (empty, (), "found none"),
     ],

@@ -3,7 +3,7 @@
 import numpy as np
 import pydicom
 import pytest
-from dicom_sources import colour, us
+from dicom_sources import color, us
 from PIL import Image
 from tiny_network import tiny_network, write_tflite
 
@@ -94,7 +94,7 @@ def test_refusal_gives_advice_in_the_line_of_the_file_and_frees_the_folder(tmp_p
 def test_color_dicom_becomes_a_derived_image_that_names_the_method(tmp_path):
     network = "fast-x2"  # one that keeps the mean, as D-31 wants it
     source = tmp_path / "in.dcm"
-    us(colour()).save_as(source, enforce_file_format=True)
+    us(color()).save_as(source, enforce_file_format=True)
     upscale.main(["--model", network, str(source), "--output", str(tmp_path / "out.dcm"), "--color", "luma"])
     found = pydicom.dcmread(tmp_path / "out.dcm")
     expected = np.clip(by_hand(pydicom.dcmread(source).pixel_array / 255, of_luma(network)) * 255, 0, 255)

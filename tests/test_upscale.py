@@ -421,7 +421,7 @@ def test_page_that_fails_leaves_no_file(tmp_path):
         place = file.pages[1].tags[279].offset + 8
     content = content[:place] + (10).to_bytes(4, "little") + content[place + 4 :]
     (tmp_path / "in.tif").write_bytes(content)
-    with pytest.raises(InputError, match="broken or cut off"):
+    with pytest.raises(InputError, match="broken or truncated"):
         run("--model", "nearest", tmp_path / "in.tif", "--output", tmp_path / "out.tif")
     assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
 

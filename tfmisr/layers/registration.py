@@ -1,14 +1,16 @@
-"""Registers this package's layers with Keras as soon as Keras is imported; does not import Keras itself.
+"""Registers this package's layers and losses with Keras as soon as Keras is imported; does not import Keras itself.
 
 `import tfmisr.models` calls `when_keras_is_imported`, so that afterwards `keras.saving.load_model` opens a run's
-`model.keras`, whichever of the two was imported first. Until Keras is imported, a finder in `sys.meta_path` wraps
-Keras's loader and imports the layers after it (a post-import hook, as in PEP 369).
+`model.keras`, whichever of the two was imported first; `import tfmisr.losses` does so for compiled networks. Until
+Keras is imported, a finder in `sys.meta_path` wraps Keras's loader and imports the modules after it (a post-import
+hook, as in PEP 369).
 """
 
 import importlib
 import sys
 
 MODULES = ("tfmisr.layers.upsampling", "tfmisr.layers.attention", "tfmisr.layers.collapsible")
+_MODULES: list[str] = []  # of higher rooms
 
 
 class _AfterKeras:
@@ -33,8 +35,13 @@ class _AfterKeras:
         return spec
 
 
-def when_keras_is_imported() -> None:
-    """Registers the layers now where Keras is already imported, otherwise right after its import."""
+def when_keras_is_imported(*modules: str) -> None:
+    """Registers the layers now where Keras is already imported, otherwise right after its import.
+
+    Args:
+        *modules: Names of further modules with classes to register.
+    """
+    _MODULES.extend(modules)
     if sys.modules.get("keras"):  # None: tests forbid its import this way
         register()
     elif _AfterKeras not in sys.meta_path:
@@ -42,6 +49,6 @@ def when_keras_is_imported() -> None:
 
 
 def register() -> None:
-    """Registers the layers with Keras, importing both."""
-    for name in MODULES:
+    """Registers the layers with Keras, importing both, and what `when_keras_is_imported` was given."""
+    for name in (*MODULES, *_MODULES):
         importlib.import_module(name)

@@ -5,6 +5,7 @@ image. `names()` and expressions are read from these rows; the modules, and Kera
 """
 
 from tfmisr import _lazy
+from tfmisr.layers import registration
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
@@ -17,3 +18,5 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     pixel=("Charbonnier", "Gradient", "TotalVariation"),
     structure=("SSIM", "MultiScaleSSIM"),
 )
+
+registration.when_keras_is_imported(*(f"{__name__}.{name}" for name in _lazy.modules_of(__path__)))
