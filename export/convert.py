@@ -204,7 +204,7 @@ def _silent():
 
 def _reason(message: str, graph, network) -> str:
     """Returns one line from the converter's long message, with the layer and the operation in it."""
-    match = re.search(r"^(?:TF Select|Flex|Custom) ops: (?:Flex)?(\w+)", message, re.M) or re.search(
+    match = re.search(r"^(?:TF Select|Flex|Custom) ops: (?:Flex)?(\w+)", message, re.MULTILINE) or re.search(
         r"not yet supported for op: '(\w+)'", message
     )
     if not match:

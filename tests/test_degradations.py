@@ -1,5 +1,6 @@
 """The physics of the degradations: transfer functions, noise against dose, spectra, bias, geometry."""
 
+import itertools
 import math
 import re
 
@@ -194,7 +195,7 @@ def test_real_world_draws_another_history_each_time_and_jpeg_leaves_eight_bits()
     hr = rng().uniform(0, 1, (64, 64, 1)).astype(np.float32)
     step = real_world.SecondOrder(2, 1.5, 0.02, 50)
     found = [step(hr, rng(seed)) for seed in range(4)]
-    assert all(not np.array_equal(a, b) for a, b in zip(found, found[1:], strict=False))
+    assert all(not np.array_equal(a, b) for a, b in itertools.pairwise(found))
     np.testing.assert_allclose(found[0] * 255, np.rint(found[0] * 255), atol=1e-4)
 
 

@@ -173,7 +173,7 @@ def test_d43_text_that_does_not_fit_its_character_set_keeps_its_bytes(tmp_path, 
         assert found[tag] == even(value, "LO")
     assert found[0x0008103E].rstrip() == value + b" SRx2 AI"  # D-05
     assert found[0x00082111].startswith(value + b" Super-resolution x2")  # D-13
-    scanner = dict((tag, value) for tag, _, value in found[0x0018A001][0])
+    scanner = {tag: value for tag, _, value in found[0x0018A001][0]}
     assert scanner[0x00080070] == scanner[0x00080080] == even(value, "LO")  # D-16
 
 

@@ -228,7 +228,7 @@ def test_d33_smallest_and_largest_value_are_the_result_s_without_padding(dtype, 
     sr = derive(source)
     native = values(sr)[values(sr) != 5]
     assert (sr.SmallestImagePixelValue, sr.LargestImagePixelValue) == (native.min(), native.max())
-    assert sr["SmallestImagePixelValue"].VR == vr
+    assert vr == sr["SmallestImagePixelValue"].VR
     assert "SmallestPixelValueInSeries" not in sr and "LargestPixelValueInSeries" not in sr
 
 

@@ -189,7 +189,7 @@ def test_perceptual_loss_has_the_features_of_keras_applications(vgg19):
 
 
 def test_features_before_the_activation_are_not_cut_but_those_beyond_are(vgg19):
-    whole, path = vgg19
+    _whole, path = vgg19
     y_true, _ = noisy_pair((1, 32, 32, 1))
     before = losses.get(f"perceptual(layers=conv1_1+conv1_2, weights={path})")._features(y_true)
     after = losses.get(f"perceptual(layers=conv1_1+conv1_2, activation=after, weights={path})")._features(y_true)

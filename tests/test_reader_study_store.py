@@ -38,7 +38,7 @@ def store(built, tmp_path, clock):
 
 @pytest.fixture
 def reader(store):
-    return dict((label, number) for number, label in store.readers())["anna"]
+    return {label: number for number, label in store.readers()}["anna"]
 
 
 def edit(store, query, *values):

@@ -158,7 +158,7 @@ def test_console_table_lines_up_within_100_columns():
 
 
 def test_console_table_shows_gain_and_center():
-    head, bicubic, net = table.console_table(metrics_of(bicubic=BICUBIC, net=NETWORK)).splitlines()
+    head, _bicubic, net = table.console_table(metrics_of(bicubic=BICUBIC, net=NETWORK)).splitlines()
     assert head.split() == ["model", "PSNR", "[dB]", "gain", "[dB]", "SSIM", "center", "[dB]"]
     assert net.split()[-5:] == ["(+2.00", "to", "+2.50)", "0.9427", "39.20"]
 

@@ -31,7 +31,7 @@ def evaluated(source, names=("nearest", "bicubic"), scale=2, **kwargs):
 def test_scores_are_those_of_scikit_image_on_the_shaved_image(tiny_source):
     skimage_metrics = pytest.importorskip("skimage.metrics")
     result = evaluated(tiny_source, measures=("psnr", "ssim"))
-    _, _, max_val, lr, hr = next(pipeline.pairs(pipeline.cache_of(tiny_source, "test"), 2, degradations.make(2)))
+    _, _, _max_val, lr, hr = next(pipeline.pairs(pipeline.cache_of(tiny_source, "test"), 2, degradations.make(2)))
     sr = np.rint(np.clip(upscalers.load("bicubic")(lr, 2), 0, 1) * 255).astype(np.uint8)
     row = next(r for r in result.rows if r["id"] == "test_0" and r["model"] == "bicubic")
     a, b = hr[2:-2, 2:-2, 0], sr[2:-2, 2:-2, 0]

@@ -42,7 +42,7 @@ def rendered(path):
     """What tensorflow-io gives unasked: the values, or `None` where it fails."""
     try:
         return tfio_dicom._decode(path.read_bytes()).numpy()
-    except Exception:
+    except Exception:  # noqa: BLE001
         return None
 
 

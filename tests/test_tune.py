@@ -98,10 +98,10 @@ def test_mistake_is_told_before_anything_is_made(tmp_path, flags, message):
 
 def test_commands_of_the_examples_are_those_that_there_are():
     examples = pathlib.Path(__file__).resolve().parent.parent / "examples"
-    pods = re.findall(r"^ *command: (\[.*\])$", (examples / "kubernetes" / "sweep.yaml").read_text(), re.M)
+    pods = re.findall(r"^ *command: (\[.*\])$", (examples / "kubernetes" / "sweep.yaml").read_text(), re.MULTILINE)
     flags = [json.loads(found) for found in pods]
     array = re.search(
-        r"^# +sbatch .* examples/slurm/sweep.sbatch (.*)$", (examples / "slurm/sweep.sbatch").read_text(), re.M
+        r"^# +sbatch .* examples/slurm/sweep.sbatch (.*)$", (examples / "slurm/sweep.sbatch").read_text(), re.MULTILINE
     )
     flags.append(["python", "-m", "tfmisr.tune", *array[1].split()])
     for program, _, module, *own in flags:

@@ -82,7 +82,7 @@ def test_minute_study_of_the_phantom_leaves_everything(tmp_path, phantoms):
     said = tune(["--parameter_study", "minute", "--data_dir", phantoms, "--export_best"], tmp_path / "sweep")
     assert re.search(r"best setting: num_filters=\d: val_psnr \d\d\.\d+, mean of 3 seeds \(trials \d, \d, \d\)", said)
     assert re.search(r"Bicubic interpolation of the same crops: \d\d\.\d+; ", said)
-    assert re.search(r"^  num_filters 4 to 8 .* (yes|no)$", said, re.M)
+    assert re.search(r"^  num_filters 4 to 8 .* (yes|no)$", said, re.MULTILINE)
     left = {path.name for path in (tmp_path / "sweep").iterdir()}
     expected = {"study.csv", "report.md", "effects.png", "pareto.png", "best.json", "sweep.json"}
     assert expected <= left
@@ -214,7 +214,7 @@ def test_slurm_example_loses_a_worker_and_a_chief_and_finds_what_one_machine_fin
 
 def test_kubernetes_example_runs(tmp_path, scans):
     text = (ROOT / "examples" / "kubernetes" / "sweep.yaml").read_text()
-    commands = [json.loads(found) for found in re.findall(r"^ *command: (\[.*\])$", text, re.M)]
+    commands = [json.loads(found) for found in re.findall(r"^ *command: (\[.*\])$", text, re.MULTILINE)]
     assert len(commands) == 2 and commands[0] == commands[1]
     program = [sys.executable, *commands[0][1:3]]
     names = re.findall(r"name: (KERASTUNER_\w+)", text)

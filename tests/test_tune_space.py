@@ -17,11 +17,11 @@ class Proposed:
     def __init__(self, **values):
         self.values, self.asked = values, {}
 
-    def Choice(self, name, values, **kwargs):  # noqa: N802
+    def Choice(self, name, values, **kwargs):
         self.asked[name] = values
         return self.values.get(name, values[0])
 
-    def Int(self, name, low, high, **kwargs):  # noqa: N802
+    def Int(self, name, low, high, **kwargs):
         self.asked[name] = (low, high, kwargs)
         return self.values.get(name, low)
 
@@ -121,7 +121,7 @@ def test_what_makes_a_gan_is_searched_with_its_weights():
     }
 
     class Booleans(Proposed):
-        def Boolean(self, name, default):  # noqa: N802
+        def Boolean(self, name, default):
             return self.values[name]
 
     chosen = {"adversarial_loss": "hinge", "spectral_normalization": True, "adversarial_weight": 0.01}

@@ -161,7 +161,7 @@ def knows(compression):
     """Returns whether this Pillow has the compression, where it is Pillow that the file is written with."""
     try:
         return compression not in _BY_PILLOW or bool(compressed(np.zeros((4, 4), np.uint8), compression))
-    except Exception:
+    except Exception:  # noqa: BLE001
         return False
 
 

@@ -201,7 +201,7 @@ def _lacks(names: dict) -> list[str]:
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in OPTIONAL:
                 lines.append(f"{name} does not import: {error!r}")
-        except Exception as error:  # one module's fault is not to hide another's
+        except Exception as error:  # one module's fault is not to hide another's  # noqa: BLE001
             lines.append(f"{name} does not import: {error!r}")
     return lines
 
@@ -263,7 +263,7 @@ def _refused_values(names: dict) -> list[str]:
                 with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
                     warnings.simplefilter("ignore")
                     _USES[kind](value)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 lines.append(f"{kind} {value}: {error!r}")
     return lines
 

@@ -144,8 +144,7 @@ def _reduce(cache, degradation, scale, dtype, folder):
 
     with open(folder / "lr.bin", "wb") as file, concurrent.futures.ThreadPoolExecutor() as pool:
         for start in bar(range(0, len(cache), 64), desc="making LR", unit=" x64 images", leave=False):
-            for lr in pool.map(reduce, range(start, min(start + 64, len(cache)))):
-                file.write(lr.tobytes())
+            file.writelines(lr.tobytes() for lr in pool.map(reduce, range(start, min(start + 64, len(cache)))))
 
 
 def as_float(pixels: np.ndarray, max_val: int) -> np.ndarray:

@@ -211,7 +211,7 @@ def _coding_style(frame: bytes) -> bytes | None:
     """Returns the COD marker segment of the main header (ITU-T T.800 A.6.1), or `None`."""
     position = frame.find(_SIZ) + 2
     tile_or_data = (b"\xff\x90", b"\xff\x93")  # SOT, SOD
-    while 2 <= position and position + 14 <= len(frame) and frame[position : position + 2] not in tile_or_data:
+    while position >= 2 and position + 14 <= len(frame) and frame[position : position + 2] not in tile_or_data:
         if frame[position : position + 2] == b"\xff\x52":
             return frame[position : position + 14]
         position += 2 + max(int.from_bytes(frame[position + 2 : position + 4], "big"), 2)

@@ -141,7 +141,7 @@ def _decoding(path: str | os.PathLike, what: str) -> Iterator[None]:
             yield
     except (InputError, MemoryError):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         raise InputError(f"{path}: {what}, or broken ({type(error).__name__})") from None
 
 

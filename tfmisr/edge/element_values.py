@@ -148,7 +148,7 @@ def _items(ds: pydicom.Dataset, keyword: str) -> Iterable[pydicom.Dataset]:
 def _vr_of(holder: pydicom.Dataset, tag: int | str) -> str:
     try:
         return str(holder[tag].VR)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         raise InputError(f"{label(tag)} cannot be read ({type(error).__name__})") from None
 
 
@@ -158,10 +158,10 @@ def _check_numbers(holder: pydicom.Dataset, tag: BaseTag, whole: bool, count: in
         value = holder[tag].value
         values = [value] if isinstance(value, int | float | str | bytes) or value is None else list(value)
         counted = len(values) == count if count else len(values) % 2 == 0
-        if values in ([], [None], [""]) or counted and all(_is_number(value, whole) for value in values):
+        if values in ([], [None], [""]) or (counted and all(_is_number(value, whole) for value in values)):
             return
         received = _received(holder[tag], values)
-    except Exception:  # pydicom's errors quote the value
+    except Exception:  # pydicom's errors quote the value  # noqa: BLE001
         received = "text"
     is_safe = isinstance(written, bytes) and _SAFE.fullmatch(written.strip(b" \0"))
     if is_safe:

@@ -200,7 +200,7 @@ def _decoding(path: str | os.PathLike, file_format: str) -> Iterator[None]:
             yield
     except (InputError, MemoryError):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # Errors about DICOM quote Attribute values, which may identify the patient.
         error_type = type(error).__name__
         detail = "" if file_format == "DICOM" else f": {str(error).removeprefix(f'{error_type}: ')}"

@@ -114,7 +114,7 @@ def _with_input_errors(frames: Iterator) -> Iterator:
             frame = next(frames, None)
         except (InputError, MemoryError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             raise InputError(
                 f"frame {index} of Pixel Data (7FE0,0010) cannot be decoded ({type(error).__name__})"
             ) from None

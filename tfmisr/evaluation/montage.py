@@ -5,6 +5,7 @@ import functools
 import math
 import os
 import re
+import typing
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -74,7 +75,7 @@ def montage(
     return _Page(images, errors, selected, norms, bands, size * zoom, max_val, scores or {}).draw(title, caption)
 
 
-def save_montage(path: str | os.PathLike, images: dict[str, np.ndarray], max_val: float, **options) -> None:
+def save_montage(path: str | os.PathLike, images: dict[str, np.ndarray], max_val: float, **options: typing.Any) -> None:
     """Writes `montage(images, max_val, **options)` as PNG, atomically."""
     figure = montage(images, max_val, **options)
     with atomic_write(path) as temporary:
@@ -193,7 +194,7 @@ class _Page:
             corner = crop.left - 0.5, crop.top - 0.5
             axes.add_patch(Rectangle(corner, crop.size, crop.size, fill=False, edgecolor=color, linewidth=2))
             above = crop.top > hr.shape[0] / 8
-            style = dict(va="bottom" if above else "top", fontsize=12, fontweight="bold", color=color)
+            style = {"va": "bottom" if above else "top", "fontsize": 12, "fontweight": "bold", "color": color}
             outline = [withStroke(linewidth=3, foreground=_BACKGROUND)]
             row = crop.top - 4 if above else crop.top + crop.size + 4
             axes.text(crop.left, row, letter, path_effects=outline, **style)

@@ -61,7 +61,7 @@ def read(path: str | os.PathLike) -> dict:
     path = path / "metrics.json" if path.is_dir() else path
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
-        metrics["protocol"], metrics["models"]  # noqa: B018  both must be there
+        metrics["protocol"], metrics["models"]
         return current_names(metrics)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"expected a metrics.json at {path}: {error}") from error

@@ -1,5 +1,6 @@
 """Blocks that the models share: convolutions with their initializers, residual connections, output stages."""
 
+import typing
 from collections.abc import Callable
 
 import keras
@@ -16,7 +17,7 @@ def batch_normalization(name: str) -> keras.layers.Layer:
     return keras.layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=name)
 
 
-def conv(filters: int, name: str, kernel_size: int = 3, **kwargs) -> keras.layers.Layer:
+def conv(filters: int, name: str, kernel_size: int = 3, **kwargs: typing.Any) -> keras.layers.Layer:
     """Returns a `Conv2D` with `same` padding and He-normal initialization.
 
     Args:
@@ -29,7 +30,7 @@ def conv(filters: int, name: str, kernel_size: int = 3, **kwargs) -> keras.layer
     return keras.layers.Conv2D(filters, kernel_size, padding="same", name=name, **kwargs)
 
 
-def small_variance_conv(filters: int, name: str, kernel_size: int = 3, **kwargs) -> keras.layers.Layer:
+def small_variance_conv(filters: int, name: str, kernel_size: int = 3, **kwargs: typing.Any) -> keras.layers.Layer:
     """Returns a `conv` initialized with a sixth of He's variance, for residual blocks without normalization.
 
     With He's variance every block would triple the variance of the features. It is PyTorch's default initialization,

@@ -237,7 +237,7 @@ def _from_file(path, layers):
 
 
 def _any_size(network, path):
-    batch, height, width, channels = network.inputs[0].shape
+    _batch, height, width, channels = network.inputs[0].shape
     if height is None and width is None:
         return network
     try:

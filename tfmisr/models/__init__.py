@@ -124,7 +124,7 @@ def module(name: str) -> tuple[types.ModuleType, dict]:
     return model_module, {**model_module.VARIANTS[variant], **arguments}
 
 
-def create(name: str, scale: int, channels: int = 1, **kwargs) -> "keras.Model":
+def create(name: str, scale: int, channels: int = 1, **kwargs: typing.Any) -> "keras.Model":
     """Returns an untrained network.
 
     Args:

@@ -127,7 +127,7 @@ def _value(field_type, value: object, where: str):
         return float(value)
     if field_type is int and isinstance(value, int) and not isinstance(value, bool):
         return value
-    if field_type is bool and isinstance(value, bool) or field_type in (str, str | None) and isinstance(value, str):
+    if (field_type is bool and isinstance(value, bool)) or (field_type in (str, str | None) and isinstance(value, str)):
         return value
     raise InputError(f"{where} must be {_EXPECTED.get(field_type, 'a string')}. Received: {value!r}")
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import typing
 from collections.abc import Sequence
 
 import tfmisr
@@ -17,7 +18,7 @@ BOUND = (sys.executable, "-m", "tfmisr.tuning.processes")
 _LONGEST_REASON = 300  # characters
 
 
-def start(command: Sequence, **streams) -> subprocess.Popen:
+def start(command: Sequence, **streams: typing.Any) -> subprocess.Popen:
     """Starts a process that dies with this one, because its standard input is closed then.
 
     It runs in a new session, so that Ctrl-C reaches only this process.

@@ -66,7 +66,7 @@ def _read(target: pydicom.Dataset, group: int) -> dict[int, Any] | None:
     try:
         value = {n: target[Tag(group, n)].value for n in _ELEMENTS if Tag(group, n) in target}
         numbers = [value[n] for n in (0x10, 0x11, 0x15) if value.get(n)] + list(value.get(0x50) or ())
-    except Exception:  # pydicom's errors quote the value
+    except Exception:  # pydicom's errors quote the value  # noqa: BLE001
         return None
     is_valid = all(isinstance(number, int) for number in numbers) and len(value.get(0x50) or (1, 1)) == 2
     return value if is_valid and (value.get(0x15) or 1) > 0 else None

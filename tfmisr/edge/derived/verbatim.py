@@ -145,7 +145,7 @@ def _element(ds: pydicom.Dataset, tag: BaseTag, is_kept: IsKept, encodings: Enco
             if not isinstance(source, RawDataElement):
                 raise TypeError("the Data Element has been decoded")
             element = convert_raw_data_element(source._replace(VR="SQ"), encoding=encodings, ds=ds)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         raise InputError(f"{label(tag)} cannot be read ({type(error).__name__})") from None
     if element.VR == "SQ":
         items = [copy_dataset(item, is_kept, encodings) for item in element.value or ()]
@@ -168,7 +168,7 @@ def _vr(source: RawDataElement, ds: pydicom.Dataset) -> str:
     if vr in AMBIGUOUS_VR:
         try:
             vr = str(ds[source.tag].VR)  # depends on other Data Elements
-        except Exception:
+        except Exception:  # noqa: BLE001
             vr = vr[:2]
     if vr in STANDARD_VR:
         return vr

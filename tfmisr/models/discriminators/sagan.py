@@ -27,7 +27,7 @@ class Attend(keras.layers.Layer):
     """
 
     def call(self, inputs):
-        queries, keys, values = inputs
+        queries, _keys, values = inputs
         batch, height, width, _ = ops.shape(queries)
         flat = [ops.reshape(x, (batch, -1, x.shape[-1])) for x in inputs]
         scores = ops.cast(ops.matmul(flat[0], ops.transpose(flat[1], (0, 2, 1))), "float32")

@@ -83,7 +83,7 @@ def over_readers_and_cases(values: np.ndarray, confidence: float = 0.95) -> Inte
     values = values[~np.isnan(values).all(axis=1)]
     values = values[:, ~np.isnan(values).all(axis=0)]
     answers = int((~np.isnan(values)).sum())
-    size = dict(answers=answers, readers=values.shape[0], cases=values.shape[1])
+    size = {"answers": answers, "readers": values.shape[0], "cases": values.shape[1]}
     if not answers:
         return Interval(None, None, None, None, None, 0, 0, 0, "no answers")
     mean = float(np.nanmean(values))

@@ -281,5 +281,5 @@ def _check_same_study(rows: Rows, study: Study, path: str | os.PathLike) -> None
     if others:
         raise InputError(
             f"expected answers of study {study.hash[:12]} only in {path}; answers of different studies are not pooled. "
-            f"Received: {sorted(others)[0][:12]!r}"
+            f"Received: {min(others)[:12]!r}"
         )
