@@ -105,7 +105,6 @@ CONTRACTS = {
     "flavour": "key of a model's card",
     "magnified": "key of a model's card",
     "psnr_centre": "key of metrics.json",
-    "ssim_centre": "key of metrics.json",
 }
 # File to words that it may use, and why.
 EXCEPTIONS = {}
