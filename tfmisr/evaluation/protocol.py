@@ -16,6 +16,8 @@ if typing.TYPE_CHECKING:
 # Keys of earlier releases, which the hash is computed with, so that all earlier results keep theirs.
 _OLD_KEYS = {"center_fraction": "centre_fraction"}
 
+REFERENCE = "bicubic"  # what gains are over
+
 
 def definitions(measures: Iterable[str], features: str = "") -> str:
     """Returns the text of the protocol's `measures`.
@@ -82,6 +84,15 @@ def current_names(protocol: dict) -> dict:
     """Returns the fields of a protocol with this release's keys; earlier releases wrote `centre_fraction`."""
     new = {old: key for key, old in _OLD_KEYS.items()}
     return {new.get(key, key): value for key, value in protocol.items()}
+
+
+def current_metrics(metrics: dict) -> dict:
+    """Returns the content of a `metrics.json` with this release's keys; earlier releases wrote `psnr_centre`."""
+    models = {
+        model: {key.replace("_centre", "_center"): value for key, value in values.items()}
+        for model, values in metrics["models"].items()
+    }
+    return {**metrics, "protocol": current_names(metrics["protocol"]), "models": models}
 
 
 def require_same(expected: dict, other: dict, where: str | os.PathLike) -> None:

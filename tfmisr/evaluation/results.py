@@ -9,11 +9,10 @@ import pathlib
 import typing
 
 from tfmisr.edge.errors import InputError
+from tfmisr.evaluation.protocol import REFERENCE, current_metrics
 
 if typing.TYPE_CHECKING:
     from tfmisr.evaluation.scoring import Result
-
-REFERENCE = "bicubic"
 
 
 def write(result: "Result", folder: pathlib.Path, merged: dict | None = None) -> dict:
@@ -62,20 +61,9 @@ def read(path: str | os.PathLike) -> dict:
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
         metrics["protocol"], metrics["models"]
-        return current_names(metrics)
+        return current_metrics(metrics)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"expected a metrics.json at {path}: {error}") from error
-
-
-def current_names(metrics: dict) -> dict:
-    """Returns the content of a `metrics.json` with this release's keys; earlier releases wrote `psnr_centre`."""
-    from tfmisr.evaluation import protocol
-
-    models = {
-        model: {key.replace("_centre", "_center"): value for key, value in values.items()}
-        for model, values in metrics["models"].items()
-    }
-    return {**metrics, "protocol": protocol.current_names(metrics["protocol"]), "models": models}
 
 
 def case_caption(summary: dict[str, dict]) -> str:

@@ -13,7 +13,7 @@ from tfmisr import metrics
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.evaluation import verdicts
-from tfmisr.evaluation.results import REFERENCE
+from tfmisr.evaluation.protocol import REFERENCE
 from tfmisr.evaluation.summary import summarize
 from tfmisr.metrics import _old_names
 

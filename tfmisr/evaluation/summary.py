@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tfmisr.evaluation.results import REFERENCE
+from tfmisr.evaluation.protocol import REFERENCE
 
 
 def summarize(rows: list[dict], parameters: dict[str, int]) -> dict[str, dict]:

@@ -6,7 +6,6 @@ import math
 from tfmisr import metrics
 from tfmisr.edge.text import counted
 from tfmisr.evaluation import protocol as protocols
-from tfmisr.evaluation import results
 
 CONSOLE_WIDTH = 100
 _MISSING = "-"
@@ -79,7 +78,7 @@ def cells(content: dict) -> list[list[str]]:
     Args:
         content: Content of `metrics.json`.
     """
-    models = results.current_names(content)["models"]
+    models = protocols.current_metrics(content)["models"]
     columns = _measured(_columns(), models)
     shown = [list(models), [_parameters(m) for m in models.values()]]
     shown += [_bold_best(_formatted(models, column), column.better) for column in columns]
@@ -93,7 +92,7 @@ def console_table(content: dict) -> str:
     Args:
         content: Content of `metrics.json`.
     """
-    models = results.current_names(content)["models"]
+    models = protocols.current_metrics(content)["models"]
     values = []
     for column in _measured(_CONSOLE, models):
         formatted = (text + interval for text, interval, _ in _formatted(models, column))
