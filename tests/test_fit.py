@@ -206,7 +206,7 @@ def test_ctrl_c_is_one_line_and_the_command_goes_on_from_there(tmp_path):
     assert "Traceback" not in stderr
     done = max(int(path.stem[5:]) for path in (tmp_path / "run").glob("checkpoints/step-*.npz"))
     process = subprocess.Popen(command(tmp_path, *flags), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-    line = next(line for line in process.stdout if line.startswith("going on"))
+    line = next(line for line in process.stdout if line.startswith("resuming"))
     process.kill()
     process.communicate()
     assert line.startswith(f"resuming from step {done} of 3000")

@@ -199,7 +199,7 @@ def _prepare(commands, folder):
 @pytest.mark.filterwarnings("ignore")  # of commands, not of the library
 @pytest.mark.parametrize("page", documents.PAGES, ids=documents.name)
 def test_every_command_runs(page, folder, request, monkeypatch, capsys):
-    monkeypatch.setitem(tfmisr_command.COMMANDS, "tuning.study_report", "")
+    monkeypatch.setitem(tfmisr_command.COMMANDS, "tuning.parameter_study_report", "")
     commands = [command for command in documents.commands(page) if not _reason(command)]
     if not commands:
         pytest.skip("no command to run")

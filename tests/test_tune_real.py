@@ -167,7 +167,7 @@ def test_ctrl_c_and_kill_lose_nothing_that_was_done(tmp_path, scans, undisturbed
     process.communicate()
     first = (workdir / "trials/0/result.json").stat().st_mtime_ns
     said = tune(scans, workdir)
-    assert "going on after 1 trial," in said or "going on after 2 trials" in said
+    assert "resuming after 1 trial," in said or "resuming after 2 trials" in said
     assert (workdir / "trials/0/result.json").stat().st_mtime_ns == first
     assert scores(workdir) == scores(undisturbed)
 
