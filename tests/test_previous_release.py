@@ -5,6 +5,7 @@ was given. `interface.py` beside it has taken the names down.
 """
 
 import importlib.util
+import inspect
 import json
 import math
 import pathlib
@@ -28,6 +29,12 @@ PREVIOUS = pathlib.Path(__file__).resolve().parent / "previous_release"
 _spec = importlib.util.spec_from_file_location("make_previous_release", PREVIOUS / "make.py")
 make = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(make)
+
+
+# Keras reads no file of a newer Keras: Conv2D's initializers have fields that 3.12, the last for Python 3.10, lacks.
+needs_new_keras = pytest.mark.skipif(
+    "input_axes" not in inspect.signature(keras.initializers.HeNormal).parameters, reason="written by a newer Keras"
+)
 
 
 # Constants and helpers of one module that nothing else used; and a command that is renamed before its flags are parsed,
@@ -88,7 +95,12 @@ def same(a, b, where="") -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["cnn", "aware", *(pytest.param(name, marks=pytest.mark.large) for name in ("gan", "cycle"))]
+    "name",
+    [
+        "cnn",
+        pytest.param("aware", marks=needs_new_keras),
+        *(pytest.param(name, marks=pytest.mark.large) for name in ("gan", "cycle")),
+    ],
 )
 def test_run_is_resumed(monkeypatch, name):
     for function, defaults in make.small_networks():
@@ -115,6 +127,7 @@ def test_runs_and_recipes_keep_their_folders():
     assert best.model == "plain/num_filters=4,num_layers=1"
 
 
+@needs_new_keras
 def test_networks_give_the_same_numbers():
     expected = arrays("networks/outputs.npz")
     for name in ("cnn5", "plain", "imdn", "san", "sesr", "parts"):
@@ -127,6 +140,7 @@ def test_networks_give_the_same_numbers():
     assert set(json.loads(pathlib.Path("networks/registered.json").read_text())) <= set(registered)
 
 
+@needs_new_keras
 @pytest.mark.parametrize("name", ["losses", pytest.param("muon", marks=needs_muon)])
 def test_compiled_networks_give_the_same_numbers(name):
     import tfmisr.losses
@@ -153,6 +167,7 @@ def test_tflite_files_give_the_same_levels():
             np.testing.assert_allclose(found, expected[f"{name}/{i}"], rtol=0, atol=1e-6)
 
 
+@needs_new_keras
 def test_classical_methods_give_the_same_images():
     expected = arrays("classical/outputs.npz")
     for path in sorted(pathlib.Path("classical").glob("[!o]*.npz")) + [pathlib.Path("classical/optimal_linear.keras")]:
