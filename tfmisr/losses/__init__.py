@@ -19,4 +19,4 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     structure=("SSIM", "MultiScaleSSIM"),
 )
 
-registration.when_keras_is_imported(*(f"{__name__}.{name}" for name in _lazy.modules_of(__path__)))
+registration.when_keras_is_imported(*(f"{__name__}.{name}" for name in ("_mixture", *_lazy.modules_of(__path__))))
