@@ -60,3 +60,11 @@ def _write_images(folder, count, side):
         target = folder / f"patient{i // 2:02d}" / f"{i}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         images.write_image(target, pixels, 255)
+
+
+def enter_inputs(folder, monkeypatch):
+    """Makes the inputs of the examples in a folder, which becomes the current one and holds prepared data as well."""
+    make_inputs(folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(folder / "data"))
+    return folder

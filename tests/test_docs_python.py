@@ -36,10 +36,7 @@ def run_blocks(page, blocks, capsys):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    documents.make_inputs(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
-    return tmp_path
+    return documents.enter_inputs(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=documents.name)

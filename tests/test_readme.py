@@ -174,10 +174,7 @@ def shortened(command, request):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    documents.make_inputs(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
-    return tmp_path
+    return documents.enter_inputs(tmp_path, monkeypatch)
 
 
 def _prepare(commands, folder):
