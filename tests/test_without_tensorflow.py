@@ -39,9 +39,9 @@ from tfmisr.training import loop
 folder, flags = pathlib.Path(sys.argv[1]), sys.argv[2:]
 print(fit.run(fit._parser().parse_args([*flags, "--workdir", str(folder / "whole")])))
 assert "xla_gpu_deterministic_ops" in os.environ["XLA_FLAGS"]
-cut = fit._parser().parse_args([*flags, "--workdir", str(folder / "cut")])
-assert loop.train(config.parse(cut), data.load(cut.dataset), until=3) is None
-fit.run(cut)
+cut = config.parse(fit._parser().parse_args([*flags, "--workdir", str(folder / "cut")]))
+assert loop.train(cut, data.load(cut.dataset), until=3) is None
+assert loop.train(cut, data.load(cut.dataset))
 whole, cut = (models.load(folder / name).get_weights() for name in ("whole", "cut"))
 assert all(np.array_equal(a, b) for a, b in zip(whole, cut, strict=True))
 assert not [name for name in sys.modules if name.partition(".")[0] in {BLOCKED!r} and sys.modules[name]]
