@@ -14,7 +14,7 @@ from tfmisr.data import exact_images, pipeline
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write, remove_orphaned_temporaries
-from tfmisr.training import averaging, callbacks, checkpoints, optimizers, trainers, unpaired
+from tfmisr.training import averaging, backends, callbacks, checkpoints, optimizers, trainers, unpaired
 from tfmisr.training.run_directory import holds_run, initialize_run_directory
 
 if typing.TYPE_CHECKING:
@@ -73,15 +73,17 @@ def train(
 def check_backend(config: Config) -> None:
     """Checks that the Keras backend supports the run.
 
-    Networks, losses and weight averages run on any backend; GAN trainers and distribution need TensorFlow.
+    Networks, losses and weight averages run on any backend, GAN trainers on TensorFlow and JAX; distribution needs
+    TensorFlow.
 
     Raises:
-        InputError: The run needs `KERAS_BACKEND=tensorflow`.
+        InputError: The run needs another `KERAS_BACKEND`.
     """
     backend = keras.backend.backend()
-    for field, least in (("discriminator", None), ("distribute", "none")):
-        if backend != "tensorflow" and getattr(config, field) != least:
-            raise InputError(f"--{field} needs KERAS_BACKEND=tensorflow. Received: {backend}")
+    if config.discriminator and backend not in backends.SUPPORTED:
+        raise InputError(f"--discriminator needs KERAS_BACKEND=tensorflow or jax. Received: {backend}")
+    if backend != "tensorflow" and config.distribute != "none":
+        raise InputError(f"--distribute needs KERAS_BACKEND=tensorflow. Received: {backend}")
 
 
 class Run:
