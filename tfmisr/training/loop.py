@@ -68,7 +68,7 @@ def train(
     if (folder / "model.keras").is_file():
         return folder / "model.keras"
     remove_orphaned_temporaries(folder, folder / "checkpoints", folder / "evaluation")
-    keras.utils.set_random_seed(config.seed)
+    environment.set_seed(config.seed)
     if config.deterministic:
         environment.make_deterministic()
     keras.mixed_precision.set_dtype_policy(config.mixed_precision)
