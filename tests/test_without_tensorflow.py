@@ -291,6 +291,7 @@ DAMAGES = {
         lambda p: rewritten(p / "train", shapes=np.full((5, 2), 63)),
         "hr.jls cannot be unpacked: a compressed image has 64x64",
     ),
+    "escapes": (lambda p: rewritten(p / "train", ids=np.array(list("abc\x1be"))), "its names are impossible"),
     "full_scale": (lambda p: rewritten(p / "train", max_vals=np.full(5, 2**17)), "its max_vals are impossible"),
 }
 
@@ -301,6 +302,13 @@ def test_damaged_or_hostile_cache_is_named_before_anything_is_written(packed, tm
     with pytest.raises(InputError, match=message):
         fit.main(["--dataset", str(packed), "--workdir", str(tmp_path / "run"), *SHORT.split()])
     assert not (tmp_path / "run").exists() and not (packed / "train" / "hr.bin").exists()
+
+
+def test_missing_scipy_is_named_before_training(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="need scipy, which is not installed. Run: pip install scipy"):
+        fit.main(["--dataset", str(packed), "--workdir", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
 
 
 def test_truncated_pixels_are_named(packed):

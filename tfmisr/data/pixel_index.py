@@ -1,6 +1,7 @@
 """`index.npz`: names, sizes, full-scale values and patients of the images of a split, checked when it is read."""
 
 import pathlib
+import re
 import zipfile
 import zlib
 
@@ -12,6 +13,7 @@ from tfmisr.edge.levels import MAX_PIXELS
 FILE = "index.npz"
 _COLUMNS = ("shapes", "max_vals", "patients")
 PACKED_COLUMNS = ("starts", "sizes")  # of an image's compressed bytes
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # a copied file must not write to the terminal or break a table
 _BYTES_PER_IMAGE = 4096  # more than any name and its numbers take
 
 
@@ -66,6 +68,7 @@ def _checks(columns, channels, dtype) -> dict[str, bool]:
         "max_vals": max_vals.shape == (count,) and bool(((max_vals > 0) & (max_vals <= np.iinfo(dtype).max)).all()),
         "patients": columns["patients"].shape == (count,),
         "ids": ids.shape == (count,) and ids.dtype.kind == "U" and len(set(ids.tolist())) == count,
+        "names": not packed or not _CONTROL.search("".join(ids.tolist())),
         "compressed sizes": not packed or _can_be_packed(packed, shapes.prod(1) * channels * dtype.itemsize),
     }
 
