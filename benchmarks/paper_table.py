@@ -4,6 +4,10 @@ Trains `paper_cnn`, `paper_cnn5` and `paper_gan` with the same number of steps, 
 images. Finished runs are not trained again; interrupted ones resume.
 
     python benchmarks/paper_table.py --data ARCHIVE [ARCHIVE ...] --steps 4000 --output runs/paper
+    python benchmarks/paper_table.py --data ARCHIVE --trained FOLDER --steps 20000 --output runs/paper
+
+The second form evaluates FOLDER/paper_cnn.keras and the others that are there, such as `benchmarks/gpu.py --train`
+leaves them, and trains nothing.
 """
 
 import argparse
@@ -38,12 +42,19 @@ def train(arguments, data: list[str]) -> dict[str, float]:
     return seconds
 
 
+def networks(arguments) -> list[pathlib.Path]:
+    """Returns the presets' networks: `--trained` ones, or the runs of this call."""
+    if not arguments.trained:
+        return [arguments.output / name for name in PRESETS]
+    return [path for name in PRESETS if (path := arguments.trained.absolute() / f"{name}.keras").is_file()]
+
+
 def evaluate(arguments, data: list[str]) -> dict[str, dict]:
     """Scores everything on both splits; returns split to the models of `metrics.json`."""
     metrics = {}
     for split in ("validation", "test"):
         folder = arguments.output / split
-        models = [*INTERPOLATIONS, *(arguments.output / name for name in PRESETS)]
+        models = [*INTERPOLATIONS, *networks(arguments)]
         run("evaluate", *models, "--dataset", "chest_xray14/512", "--split", split, "--output", folder, *data)
         metrics[split] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return metrics
@@ -58,7 +69,7 @@ def table(metrics: dict[str, dict], steps: int) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in test.items():
-        other, paper = validation[name], PAPER.get(PAPER_ROW.get(name))
+        other, paper = validation[name], PAPER.get(PAPER_ROW.get(pathlib.Path(name).stem))
         gain = f"{row['psnr_gain']:+.2f} ({row['psnr_gain_low']:+.2f} to {row['psnr_gain_high']:+.2f})"
         cells = [
             name,
@@ -84,10 +95,13 @@ def main() -> None:
     parser.add_argument("--data_dir", help="where prepared datasets are kept")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/paper"))
+    parser.add_argument("--trained", type=pathlib.Path, help="folder of trained networks; nothing is trained")
     arguments = parser.parse_args()
+    if arguments.trained and not networks(arguments):
+        parser.error(f"expected {', '.join(f'{name}.keras' for name in PRESETS)} or some of them in --trained")
     data = ["--manual_dir", *arguments.data]
     data += ["--data_dir", arguments.data_dir] if arguments.data_dir else []
-    seconds = train(arguments, data)
+    seconds = {} if arguments.trained else train(arguments, data)
     text = table(evaluate(arguments, data), arguments.steps)
     (ROOT / arguments.output / "table2.md").write_text(text, encoding="utf-8")
     print(text)

@@ -117,9 +117,9 @@ def check(command, capsys):
         module, namespace = parsed(command, capsys)
         if module == "fit" and namespace is not None:
             config.parse(namespace)
-    for extras in re.findall(r"pip install .*\[([a-z,]+)\]", command):
+    for extras in re.findall(r"pip install .*\[([a-z,-]+)\]", command):
         text = (documents.ROOT / "pyproject.toml").read_text(encoding="utf-8")
-        assert set(extras.split(",")) <= set(re.findall(r"^([a-z]+) = \[", text, re.MULTILINE)), command
+        assert set(extras.split(",")) <= set(re.findall(r"^([a-z-]+) = \[", text, re.MULTILINE)), command
 
 
 @pytest.mark.parametrize("page", documents.PAGES, ids=documents.name)
