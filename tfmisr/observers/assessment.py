@@ -11,10 +11,11 @@ import numpy as np
 
 from tfmisr.edge.errors import InputError
 from tfmisr.observers import roc
+from tfmisr.observers.tasks import Task
 from tfmisr.observers.windows import Windows
 
 LEAST_PATIENTS = 30
-FALSE_POSITIVES = 0.05  # rate at which lost and invented signals are counted
+FALSE_POSITIVES = 0.05  # rate at which lost and hallucinated signals are counted
 
 
 class Observer(typing.Protocol):
@@ -84,7 +85,7 @@ def _groups(patients, folds, seed):
 def summarize(ratings: Ratings, reference: str = "bicubic", resamples: int = 2000, seed: int = 0) -> dict[str, dict]:
     """Returns for each arm its AUC, d', interval, and the paired difference to the reference arm.
 
-    Lost and invented compare the decisions in an arm with those in `HR`, each at its own threshold for 5 % false
+    Lost and hallucinated compare the decisions in an arm with those in `HR`, each at its own threshold for 5 % false
     positives: the share of signals that are found in HR and not in the arm, and the share of windows without a signal
     that are negative in HR and positive in the arm.
 
@@ -134,25 +135,27 @@ def _changes(hr, arm):
     found, negative = hr[1], ~hr[0]
     return {
         "lost": float((found & ~arm[1]).sum() / max(found.sum(), 1)),
-        "invented": float((negative & arm[0]).sum() / max(negative.sum(), 1)),
+        "hallucinated": float((negative & arm[0]).sum() / max(negative.sum(), 1)),
     }
 
 
-def transfer(windows: Windows, profile_difference: np.ndarray, contrast: float) -> dict[str, tuple[float, float]]:
+def transfer(windows: Windows, task: Task) -> dict[str, tuple[float, float]]:
     """Returns mean and standard deviation, over windows, of the share of the signal's amplitude that each arm shows.
 
-    The difference of the two windows is projected onto the inserted profile; 1 is the whole amplitude.
+    The difference of the two windows of an arm is projected onto the difference that was inserted into `HR`'s window;
+    1 is the whole amplitude.
 
     Args:
         windows: The windows of all arms.
-        profile_difference: Profile of the signal minus that of the second hypothesis, `(64, 64)`.
-        contrast: Its height in stored levels.
+        task: Their task.
     """
-    profile = profile_difference.ravel() * contrast
-    found = {}
+    shape = task.profile() - task.other_profile()
+    found, hr = {}, windows.absent[0].astype(np.float64)
+    inserted = task.change(hr, task.profile(), windows.max_val) - task.change(hr, task.other_profile(), windows.max_val)
+    heights = (inserted * shape).sum((1, 2)) / (shape**2).sum()
     for arm, absent, present in zip(windows.arms, windows.absent, windows.present, strict=True):
         difference = present.astype(np.float64) - absent
-        shares = difference.reshape(len(difference), -1) @ profile / (profile @ profile)
+        shares = (difference * shape).sum((1, 2)) / (shape**2).sum() / heights
         found[arm] = float(shares.mean()), float(shares.std())
     return found
 
@@ -160,7 +163,7 @@ def transfer(windows: Windows, profile_difference: np.ndarray, contrast: float) 
 def refitted(
     windows: Windows, observer: Observer, reference: str = "bicubic", resamples: int = 20, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Returns the standard deviation of AUC and of its difference to the reference when observers are trained anew.
+    """Returns the standard deviation of AUC and of its difference to the reference when observers are trained again.
 
     Patients are drawn with replacement and split into folds; a patient drawn twice stays in one fold.
 
@@ -177,8 +180,11 @@ def refitted(
     for _ in range(resamples):
         drawn = rng.choice(names, len(names))
         index = np.concatenate([np.flatnonzero(windows.patients == patient) for patient in drawn])
-        part = Windows(
-            windows.arms, windows.absent[:, index], windows.present[:, index], windows.patients[index], windows.images
+        part = dataclasses.replace(
+            windows,
+            absent=windows.absent[:, index],
+            present=windows.present[:, index],
+            patients=windows.patients[index],
         )
         ratings = rate(part, observer, seed=seed)
         areas.append([roc.auc(a, p) for a, p in zip(ratings.absent, ratings.present, strict=True)])

@@ -57,7 +57,7 @@ def dense_difference_of_gaussians(side: int, count: int = 10) -> np.ndarray:
 
 
 def gabor(side: int, orientations: int = 8, phases: int = 2) -> np.ndarray:
-    """Returns Gabor channels: four octaves around 1/64 to 1/4 cycles per pixel, 8 orientations and 2 phases, 64 in all.
+    """Returns Gabor channels: four octaves from 1/64 to 1/4 cycles per pixel, 8 orientations, 2 phases: 64 in all.
 
     Args:
         side: Side of the window in pixels.
@@ -70,7 +70,7 @@ def gabor(side: int, orientations: int = 8, phases: int = 2) -> np.ndarray:
     """
     y, x = _grid(side)
     channels = []
-    for center in (3 / 256, 3 / 128, 3 / 64, 3 / 32):  # middles of the octaves 1/128-1/64 ... 1/16-1/8
+    for center in (3 / 128, 3 / 64, 3 / 32, 3 / 16):  # middles of the octaves 1/64-1/32 ... 1/8-1/4
         width = 4 * np.log(2) / (np.pi * center * 2 / 3)  # full width at half maximum for one octave
         envelope = np.exp(-4 * np.log(2) * (x**2 + y**2) / width**2)
         for angle in np.pi * np.arange(orientations) / orientations:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 from collections.abc import Callable
@@ -59,6 +60,9 @@ class Task:
             ("channels", tuple(channels.CHANNELS)),
         ):
             check_name(field, getattr(self, field), list(known))
+        for field in ("size", "contrast"):
+            if type(getattr(self, field)) not in (int, float) or not math.isfinite(getattr(self, field)):
+                raise InputError(f"task {self.name}: {field} must be a number. Received: {getattr(self, field)!r}")
         if self.size_unit == "mm" and not self.pixel_spacing:
             raise InputError(f"task {self.name}: a size in mm needs pixel_spacing, the mm of a high-resolution pixel")
         if (self.contrast_unit == "percent") != (self.insertion == "multiplicative"):
@@ -90,12 +94,20 @@ class Task:
         Raises:
             InputError: The contrast is in HU and the image is none of CT.
         """
+        return np.clip(window + self.change(window, profile, max_val), 0, max_val)
+
+    def change(self, window: np.ndarray, profile: np.ndarray, max_val: int) -> np.ndarray:
+        """Returns what a signal adds to windows `(..., 64, 64)`, in stored levels; the other arguments are as above.
+
+        Raises:
+            InputError: The contrast is in HU and the image is none of CT.
+        """
         if self.insertion == "multiplicative":
-            return np.clip(window * np.exp(-self.contrast / 100 * profile), 0, max_val)
+            return window * (np.exp(-self.contrast / 100 * profile) - 1)
         if self.contrast_unit == "HU" and max_val != 4095:
             raise InputError(f"task {self.name}: a contrast in HU needs CT slices. Received: a full scale of {max_val}")
         levels = 1.0 if self.contrast_unit == "HU" else max_val / 255
-        return np.clip(window + self.contrast * levels * profile, 0, max_val)
+        return np.broadcast_to(self.contrast * levels * profile, window.shape)
 
     @property
     def hash(self) -> str:
@@ -110,7 +122,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     "nodule_10mm": lambda: Task("nodule_10mm", "nodule", 10, 6, **_MM),
     "nodule_6mm": lambda: Task("nodule_6mm", "nodule", 6, 12, **_MM),
     "nodule_3mm": lambda: Task("nodule_3mm", "nodule", 3, 40, **_MM),
-    "line": lambda: Task("line", "line", 0.7, 7, channels="gabor"),
+    "line": lambda: Task("line", "line", 0.7, 12, channels="gabor"),
     "edge": lambda: Task("edge", "edge", 1.0, 10, channels="gabor"),
     "dot": lambda: Task("dot", "dot", 0.8, 30),
     "dot_cluster": lambda: Task("dot_cluster", "dot_cluster", 0.8, 15),

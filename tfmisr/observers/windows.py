@@ -36,6 +36,7 @@ class Windows:
         present: The same windows with the signal.
         patients: int array `(windows,)`.
         images: Number of images they come from.
+        max_val: Full-scale value of the images.
     """
 
     arms: list[str]
@@ -43,6 +44,7 @@ class Windows:
     present: np.ndarray
     patients: np.ndarray
     images: int
+    max_val: int
 
 
 def sample(
@@ -72,13 +74,16 @@ def sample(
         progress: Show a progress bar.
 
     Raises:
-        InputError: Images are in color, or none has a place for a window.
+        InputError: Images are in color, differ in full scale, or none has a place for a window.
     """
     from tfmisr.progress import bar
 
     if source.channels != 1:
         raise InputError(f"observers look at gray images. Received: {source.name} with {source.channels} channels")
     images = list(_images(source, split, max_images))
+    scales = {max_val for _, _, max_val, _ in images}
+    if len(scales) > 1:
+        raise InputError(f"observers need images of one full scale. Received: {', '.join(map(str, sorted(scales)))}")
     parts = []
     for name, patient, max_val, hr in bar(images, desc=task.name, unit=" images", disable=not progress, leave=False):
         key = int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)
@@ -94,7 +99,8 @@ def sample(
         raise InputError(f"expected places in the anatomy for windows of {WINDOW} pixels in {source.name}, found none")
     absent, present, patients = zip(*parts, strict=True)
     names = [HR, LR, *(u.name for u in upscalers)]
-    return Windows(names, *(np.concatenate(p, axis=1) for p in (absent, present)), np.concatenate(patients), len(parts))
+    both = (np.concatenate(part, axis=1) for part in (absent, present))
+    return Windows(names, *both, np.concatenate(patients), len(parts), scales.pop())
 
 
 def _images(source, split, max_images) -> Iterable[tuple]:
