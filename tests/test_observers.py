@@ -216,7 +216,7 @@ def test_signal_is_recovered_in_hr_and_one_of_no_contrast_cannot_be_detected(rad
     """T-43: transfer 1.00 +- 0.03 in HR, and AUC 0.5 for a signal of contrast 0."""
     degradation = degradations.make(2)
     task = tasks.Task("disk", "disk", 12, 25)
-    found = windows.sample(arms("bicubic"), radiographs, "test", 2, degradation, task, progress=False)
+    found = windows.sample(arms("bicubic"), radiographs, ["test"], 2, degradation, task, progress=False)
     assert found.arms == ["HR", "LR", "bicubic"] and found.absent.shape == found.present.shape
     mean, deviation = assessment.transfer(found, task)["HR"]
     assert mean == pytest.approx(1, abs=0.03) and deviation < 0.03
@@ -225,7 +225,7 @@ def test_signal_is_recovered_in_hr_and_one_of_no_contrast_cannot_be_detected(rad
     assert summary["HR"]["auc"] > 0.9 and summary["bicubic"]["difference"] == 0
     assert summary["HR"]["lost"] == 0 == summary["HR"]["hallucinated"]
     nothing = tasks.Task("nothing", "disk", 12, 0)
-    found = windows.sample(arms("bicubic"), radiographs, "test", 2, degradation, nothing, progress=False)
+    found = windows.sample(arms("bicubic"), radiographs, ["test"], 2, degradation, nothing, progress=False)
     assert (found.absent == found.present).all()
     rated = assessment.rate(found, observer)
     assert roc.auc(rated.absent[0], rated.present[0]) == 0.5

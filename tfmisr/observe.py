@@ -39,7 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--manual_dir", nargs="+", metavar="DIR", help="folders with its source files")
     parser.add_argument("--data_dir", metavar="DIR", help="where prepared datasets are kept")
     parser.add_argument("--patient_pattern", help="as for python -m tfmisr.fit")
-    parser.add_argument("--split", default="test", choices=("train", "validation", "test", "all"), help="default: test")
+    parser.add_argument(
+        "--split",
+        nargs="+",
+        default=["test"],
+        choices=("train", "validation", "test", "all"),
+        help="one or more, of 30 patients together (default: test)",
+    )
     parser.add_argument("--scale", type=int, metavar="S", help="default: the first model's, else 4")
     parser.add_argument("--degradation", metavar="TEXT", default="bicubic", help="as for python -m tfmisr.fit")
     parser.add_argument(
@@ -105,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     source = data.load_for(arguments, next((u.config for u in found if u.config), {}))
     degradation = degradations.make(arguments.degradation, scale=scale)
     settings = results.Settings(
-        arguments.split,
+        tuple(dict.fromkeys(arguments.split)),
         scale,
         arguments.observer,
         arguments.internal_noise,

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-_COLUMNS = 5
+_COLUMNS = 4
 
 
 def page(curves: dict[str, tuple], case: dict[str, tuple], title: str) -> Figure:
@@ -22,7 +22,9 @@ def page(curves: dict[str, tuple], case: dict[str, tuple], title: str) -> Figure
     left, right = figure.subfigures(1, 2, width_ratios=[1, 2.4])
     _curves(left.subplots(), curves)
     low, high = np.quantile(np.stack([window for pair in case.values() for window in pair[:1]]), (0.002, 0.998))
-    top = max(np.abs(present.astype(float) - absent).max() for absent, present in case.values())
+    # The reference has the whole contrast and saturates, so that what is left in the others can be seen.
+    changes = [np.abs(present.astype(float) - absent).max() for arm, (absent, present) in case.items() if arm != "HR"]
+    top = max(*changes, 1.0)
     grid = right.subplots(rows * 2, min(_COLUMNS, len(case)), squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")

@@ -141,8 +141,9 @@ def caption(content: dict) -> str:
     """Returns how the numbers were measured."""
     p = content["protocol"]
     noise = f", internal noise {p['internal_noise']:g} levels" if p["internal_noise"] else ""
+    splits = " and ".join(p["splits"])
     return (
-        f"Protocol {p['hash']}: {p['dataset']}, split {p['split']}; x{p['scale']}, LR by {p['degradation']}; signals "
+        f"Protocol {p['hash']}: {p['dataset']}, {splits}; x{p['scale']}, LR by {p['degradation']}; signals "
         f"are inserted into the high-resolution image before it is reduced; observer {p['observer']}{noise}, trained "
         "on other patients than those it rates (10-fold); intervals: 95 % bootstrap over patients; p adjusted (Holm) "
         "over the arms of a task. Lost: of the signals found in HR at 5 % false positives, the share not found in the "

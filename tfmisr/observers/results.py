@@ -23,7 +23,7 @@ class Settings:
     """How tasks are measured; part of the protocol.
 
     Attributes:
-        split: Split of the dataset, or `all`.
+        splits: Splits of the dataset, or `all`.
         scale: Upsampling factor.
         observer: `cho`, `npw` or `npwe`; see `tfmisr.observers.observers`.
         internal_noise: Internal noise of the observer, in levels of 8 bits.
@@ -33,7 +33,7 @@ class Settings:
         seed: Seed of places, noise, folds and bootstrap samples.
     """
 
-    split: str
+    splits: tuple[str, ...]
     scale: int
     observer: str = "cho"
     internal_noise: float = 0.0
@@ -87,7 +87,7 @@ def measure(
     found = windows.sample(
         upscalers,
         source,
-        settings.split,
+        settings.splits,
         settings.scale,
         degradation,
         task,

@@ -7,7 +7,7 @@ the image is reduced and rounded. The upscalers see whole images that hold all s
 import dataclasses
 import hashlib
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -50,7 +50,7 @@ class Windows:
 def sample(
     upscalers: list[Upscaler],
     source: "Source",
-    split: str,
+    splits: Sequence[str],
     scale: int,
     degradation: "Degradation",
     task: Task,
@@ -64,7 +64,7 @@ def sample(
     Args:
         upscalers: Arms beside `HR` and `LR`; names must differ.
         source: Dataset of gray images.
-        split: Its split, or `all`.
+        splits: Its splits, or `all`.
         scale: Upsampling factor.
         degradation: Degradation model that makes LR.
         task: The detection task.
@@ -80,7 +80,7 @@ def sample(
 
     if source.channels != 1:
         raise InputError(f"observers look at gray images. Received: {source.name} with {source.channels} channels")
-    images = list(_images(source, split, max_images))
+    images = list(_images(source, splits, max_images))
     scales = {max_val for _, _, max_val, _ in images}
     if len(scales) > 1:
         raise InputError(f"observers need images of one full scale. Received: {', '.join(map(str, sorted(scales)))}")
@@ -103,10 +103,10 @@ def sample(
     return Windows(names, *both, np.concatenate(patients), len(parts), scales.pop())
 
 
-def _images(source, split, max_images) -> Iterable[tuple]:
+def _images(source, splits, max_images) -> Iterable[tuple]:
     from tfmisr.data import pipeline
 
-    caches = [pipeline.cache_of(source, s) for s in (source.splits if split == "all" else [split])]
+    caches = [pipeline.cache_of(source, s) for s in (source.splits if "all" in splits else splits)]
     every = [(cache, i) for cache in caches for i in range(len(cache))]
     count = len(every) if max_images is None else min(max_images, len(every))
     for position in np.unique(np.linspace(0, len(every) - 1, count).round().astype(int)):
