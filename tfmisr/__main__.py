@@ -11,6 +11,7 @@ COMMANDS = {
     "fit": "trains a network and compares it with interpolations",
     "tune": "searches hyperparameters, on one machine or on many",
     "evaluate": "scores models and interpolations on the images of a split",
+    "observe": "measures how well signals can be detected in upscaled images",
     "upscale": "upscales images: PNG, JPEG, TIFF and DICOM, files and folders",
     "export": "exports a network as .tflite files with model cards, and compares them with it",
     "export.benchmark": "measures the speed of .tflite files on this machine",

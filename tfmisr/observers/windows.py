@@ -1,0 +1,169 @@
+"""Windows with and without a signal, of the reference, of LR and of every upscaled image.
+
+Signals are added to the high-resolution image, at places in the anatomy and at all phases of the reduction grid, before
+the image is reduced and rounded. The upscalers see whole images that hold all signals at once; a window holds one.
+"""
+
+import dataclasses
+import hashlib
+import typing
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from tfmisr.edge.errors import InputError
+from tfmisr.edge.upscaler import Upscaler, to_levels
+from tfmisr.observers.tasks import WINDOW, Task
+
+if typing.TYPE_CHECKING:
+    from tfmisr.data import Source
+    from tfmisr.degradations import Degradation
+
+HR, LR, UNSHARP = "HR", "LR", "unsharp_mask"
+_PITCH = WINDOW + 8  # distance of places: a window reaches no other signal, whatever its phase
+# Left out: windows of background, and those with letters, markers or collimation edges.
+_LEAST_MEAN, _MOST_GRADIENT = 0.1, 0.15  # of the range of the image, and of the full scale per pixel
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Windows of several arms at the same places.
+
+    Attributes:
+        arms: Names of the arms: `HR`, `LR`, then upscalers.
+        absent: Levels `(arms, windows, 64, 64)` of the first hypothesis.
+        present: The same windows with the signal.
+        patients: int array `(windows,)`.
+        images: Number of images they come from.
+        max_val: Full-scale value of the images.
+    """
+
+    arms: list[str]
+    absent: np.ndarray
+    present: np.ndarray
+    patients: np.ndarray
+    images: int
+    max_val: int
+
+
+def sample(
+    upscalers: list[Upscaler],
+    source: "Source",
+    splits: Sequence[str],
+    scale: int,
+    degradation: "Degradation",
+    task: Task,
+    per_image: int = 14,
+    max_images: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Windows:
+    """Returns the windows of all arms.
+
+    Args:
+        upscalers: Arms beside `HR` and `LR`; names must differ.
+        source: Dataset of gray images.
+        splits: Its splits, or `all`.
+        scale: Upsampling factor.
+        degradation: Degradation model that makes LR.
+        task: The detection task.
+        per_image: Largest number of places in one image.
+        max_images: Use this many images, evenly spaced; `None`: all.
+        seed: Seed of the places and of the degradation's noise.
+        progress: Show a progress bar.
+
+    Raises:
+        InputError: Images are in color, differ in full scale, or none has a place for a window.
+    """
+    from tfmisr.progress import bar
+
+    if source.channels != 1:
+        raise InputError(f"observers look at gray images. Received: {source.name} with {source.channels} channels")
+    images = list(_images(source, splits, max_images))
+    scales = {max_val for _, _, max_val, _ in images}
+    if len(scales) > 1:
+        raise InputError(f"observers need images of one full scale. Received: {', '.join(map(str, sorted(scales)))}")
+    parts = []
+    for name, patient, max_val, hr in bar(images, desc=task.name, unit=" images", disable=not progress, leave=False):
+        key = int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)
+        places = _places(hr, max_val, scale, per_image, np.random.default_rng([seed, 5, key]))
+        if not len(places):
+            continue
+        pair = [
+            _arms(hr, profile, places, task, upscalers, scale, degradation, max_val, [seed, 6 + i, key])
+            for i, profile in enumerate((task.other_profile(), task.profile()))
+        ]
+        parts.append((*pair, np.full(len(places), patient)))
+    if not parts:
+        raise InputError(f"expected places in the anatomy for windows of {WINDOW} pixels in {source.name}, found none")
+    absent, present, patients = zip(*parts, strict=True)
+    names = [HR, LR, *(u.name for u in upscalers)]
+    both = (np.concatenate(part, axis=1) for part in (absent, present))
+    return Windows(names, *both, np.concatenate(patients), len(parts), scales.pop())
+
+
+def _images(source, splits, max_images) -> Iterable[tuple]:
+    from tfmisr.data import pipeline
+
+    caches = [pipeline.cache_of(source, s) for s in (source.splits if "all" in splits else splits)]
+    every = [(cache, i) for cache in caches for i in range(len(cache))]
+    count = len(every) if max_images is None else min(max_images, len(every))
+    for position in np.unique(np.linspace(0, len(every) - 1, count).round().astype(int)):
+        cache, i = every[position]
+        yield cache.ids[i], int(cache.patients[i]), int(cache.max_vals[i]), cache[i][..., 0]
+
+
+def _places(hr, max_val, scale, per_image, rng) -> np.ndarray:
+    """Returns the top left corners of windows in the anatomy, `(places, 2)`, in random phases of the reduction grid."""
+    height, width = (side // scale * scale for side in hr.shape)
+    ends = [side - WINDOW - scale + 1 for side in (height, width)]
+    if min(ends) < 1:
+        return np.zeros((0, 2), int)
+    corners = np.stack(np.meshgrid(*(np.arange(0, end, _PITCH) for end in ends), indexing="ij"), -1).reshape(-1, 2)
+    corners = corners + rng.integers(0, scale, corners.shape)
+    kept = [corner for corner in corners if _is_anatomy(hr, corner, max_val)]
+    order = rng.permutation(len(kept))[:per_image]
+    return np.array([kept[i] for i in sorted(order)], int).reshape(-1, 2)
+
+
+def _is_anatomy(hr, corner, max_val):
+    low, high = np.quantile(hr[::4, ::4], (0.01, 0.99))
+    window = _cut(hr.astype(np.float64), corner)
+    steepest = max(np.abs(np.diff(window, axis=axis)).max() for axis in (0, 1))
+    return window.mean() > low + _LEAST_MEAN * (high - low) and steepest < _MOST_GRADIENT * max_val
+
+
+def _cut(image, corner):
+    row, column = corner
+    return image[row : row + WINDOW, column : column + WINDOW]
+
+
+def _arms(hr, profile, places, task, upscalers, scale, degradation, max_val, seed):
+    """Returns the windows of all arms with one hypothesis, `(arms, places, 64, 64)`."""
+    image = hr.astype(np.float64)
+    for corner in places:
+        _cut(image, corner)[:] = task.inserted(_cut(image, corner), profile, max_val)
+    image = image[: image.shape[0] // scale * scale, : image.shape[1] // scale * scale]
+    image = (image / max_val).astype(np.float32)[..., None]
+    lr = degradation(image, max_val, np.random.default_rng(seed))
+    repeated = np.repeat(np.repeat(lr, scale, 0), scale, 1)
+    arms = [to_levels(image, max_val), to_levels(repeated, max_val), *(u(lr, scale, max_val) for u in upscalers)]
+    return np.stack([[_cut(arm[..., 0], corner) for corner in places] for arm in arms])
+
+
+def unsharp_mask(bicubic: Upscaler) -> Upscaler:
+    """Returns the control arm of contrast without knowledge: bicubic interpolation with an unsharp mask of amount 1.
+
+    The blur's standard deviation is half an LR pixel.
+
+    Args:
+        bicubic: The interpolation.
+    """
+
+    def upscale(lr, scale, convert=None, dtype=np.float32):
+        image = bicubic.function(lr, scale)
+        image = 2 * image - ndimage.gaussian_filter(image, (scale / 2, scale / 2, 0), mode="nearest")
+        return (convert(image) if convert else image).astype(dtype, copy=False)
+
+    return Upscaler(UNSHARP, upscale)
