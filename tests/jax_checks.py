@@ -1,15 +1,14 @@
 """Checks of training with JAX where TensorFlow is not installed, in one process: most of their time is compilation.
 
-Run as a program with a folder, it writes what trainers learned to `NAME.npz`, and how each check ended to
+`main` writes what trainers learned to `NAME.npz`, and how each check ended to
 `checks.json`: an empty text, or the traceback.
+The caller blocks TensorFlow: `sys.modules["tensorflow"] = None` before this is imported.
 """
 
+import itertools
 import json
 import pathlib
-import sys
 import traceback
-
-sys.modules["tensorflow"] = None  # to import it raises ImportError, as where it is not installed
 
 import backend_trainers
 import keras
@@ -58,7 +57,7 @@ def accumulation():
     for step in range(4):
         backend_trainers.fit(trainer, "accumulated", 1, data=backend_trainers.batches("accumulated", step))
         found.append(backend_trainers.values(groups))
-    changed = [any((a[key] != b[key]).any() for key in a) for a, b in zip(found, found[1:], strict=False)]
+    changed = [any((a[key] != b[key]).any() for key in a) for a, b in itertools.pairwise(found)]
     assert changed == [False, True, False, True], changed
 
 
@@ -97,7 +96,8 @@ def overflow():
 
 
 def main(folder):
-    """Runs all checks."""
+    """Runs all checks, and writes what they found to a folder."""
+    folder = pathlib.Path(folder)
     checks = {f"agreement {name}": (agreement, folder, name) for name in ("two", "cycle", "accumulated")}
     checks |= {f"resume {name}": (resume, folder, name) for name in ("two", "cycle")}
     checks |= {"accumulation": (accumulation,), "divergence": (divergence,), "overflow": (overflow,)}
@@ -107,10 +107,6 @@ def main(folder):
         try:
             check(*arguments)
             found[name] = ""
-        except Exception:
+        except Exception:  # noqa: BLE001 - reported by a test of each check
             found[name] = traceback.format_exc()
     (folder / "checks.json").write_text(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
