@@ -1,14 +1,4 @@
-"""Tiny trainers of each kind, for the tests of training with JAX: the same weights and batches under any backend.
-
-Run as a program with a folder and names of trainers, it writes what `train` returns of each to `NAME.npz`.
-"""
-
-import os
-import pathlib
-import sys
-
-if os.environ.get("KERAS_BACKEND") == "jax":
-    sys.modules["tensorflow"] = None  # as where it is not installed: to import it raises
+"""Tiny trainers of each kind, for the tests of training with JAX: the same weights and batches under any backend."""
 
 import keras
 import numpy as np
@@ -65,7 +55,7 @@ def _two():
     return trainer
 
 
-def _accumulated():
+def _plain():
     return gan.GAN(generator(), discriminator(), adversarial_weight=0.5, feature_matching_weight=0.5)
 
 
@@ -75,7 +65,7 @@ def _cycle():
     return cycle.CycleGAN(*networks, adversarial_loss="lsgan", r1_weight=1.0, r1_interval=1, pools=pools)
 
 
-TRAINERS = {"two": _two, "accumulated": _accumulated, "cycle": _cycle}
+TRAINERS = {"two": _two, "accumulated": _plain, "plain": _plain, "cycle": _cycle}
 
 
 def sgd(name):
@@ -94,10 +84,10 @@ def created(name, jit_compile=False):
     return trainer
 
 
-def batches(name):
-    """Yields batches without end, each a pure function of its place."""
+def batches(name, start=0):
+    """Yields the batches of the steps from `start` on, each a pure function of its step."""
     sides = (8, 8, 16) if name == "cycle" else (8, 16)
-    for i in range(10**6):
+    for i in range(start, 10**6):
         rng = np.random.default_rng(i)
         yield tuple(rng.random((2, side, side, 1), np.float32) for side in sides)
 
@@ -119,18 +109,23 @@ def fit(trainer, name, steps=STEPS, callbacks=(), data=None):
     trainer.fit(data, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False, callbacks=list(callbacks))
 
 
+def state(trainer):
+    """Returns the variables of a trainer by group, as in a checkpoint."""
+    return {"network": trainer.generators[0].variables, "optimizer": trainer.optimizer.variables, **trainer.state()}
+
+
+def values(groups):
+    """Returns the values of variables by group and place."""
+    return {f"{group}/{i}": v.numpy() for group, variables in groups.items() for i, v in enumerate(variables)}
+
+
 def train(name):
-    """Returns the state after some steps, the running means of the losses in each, and the averaged weights."""
-    compiled = keras.backend.backend() == "jax"
-    trainer, recorder = created(name, compiled), Recorder()
+    """Returns a trainer after some steps, and its state, running means of losses in each step, and averaged weights."""
+    trainer, recorder = created(name, keras.backend.backend() == "jax"), Recorder()
     average = averaging.WeightAverage(trainer.generators[0], 0.9)
     fit(trainer, name, callbacks=[recorder, average])
     found = {f"log/{i}/{key}": value for i, row in enumerate(recorder.rows) for key, value in row.items()}
-    groups = {"generators": [v for network in trainer.generators for v in network.variables], **trainer.state()}
-    groups |= {"optimizer": trainer.optimizer.variables, "average": average.variables}
-    for group, variables in groups.items():
-        found |= {f"{group}/{i}": variable.numpy() for i, variable in enumerate(variables)}
-    return found
+    return trainer, found | values({**state(trainer), "average": average.variables})
 
 
 def train_quantized():
@@ -144,9 +139,3 @@ def train_quantized():
     trained.optimizer.build(network.trainable_variables)
     fit(trained, "plain", 2)
     return {str(i): variable.numpy() for i, variable in enumerate(network.variables)}
-
-
-if __name__ == "__main__":
-    for name in sys.argv[2:]:
-        found = train_quantized() if name == "quantized" else train(name)
-        np.savez(pathlib.Path(sys.argv[1]) / f"{name}.npz", **found)

@@ -1,5 +1,6 @@
 """Training with another library under Keras than TensorFlow: the file that comes out is the same kind of file."""
 
+import json
 import os
 import subprocess
 import sys
@@ -49,7 +50,49 @@ def test_network_trained_with_jax_is_the_same_network_in_tensorflow(tmp_path):
     assert len(rows) == 3
 
 
-@pytest.mark.parametrize("flags", [["--preset", "paper_gan"], ["--distribute", "mirrored"]])
+ADVERSARIAL_RUNS = """
+import json, pathlib, sys
+import keras
+from synthetic import ArraySource, smooth_images
+from tfmisr.models.discriminators import dcgan, patch
+from tfmisr.training import cycle
+from training_runs import cut_run, equal
+
+dcgan.build.__defaults__ = patch.build.__defaults__ = (1, 4)
+cycle.degradation_model.__defaults__ = (1, 4, 1)
+folder = pathlib.Path(sys.argv[1])
+images = {"train": smooth_images(12, 64, 0), "validation": smooth_images(4, 64, 1)}
+for name, fields in json.loads(sys.argv[2]).items():
+    assert equal(*cut_run(fields, ArraySource(folder / name, images), folder / name)), name
+"""
+_FIELDS = {
+    "model": "resnet6/num_filters=4,num_blocks=1",
+    "scale": 2,
+    "patch_size": 8,
+    "batch_size": 2,
+    "steps": 6,
+    "save_every": 3,
+    "validate_every": 6,
+}
+_GAN = {"discriminator": "dcgan", "mixed_precision": "mixed_float16", "ema_decay": 0.9, "spectral_normalization": True}
+_CYCLE = {"unpaired": True, "discriminator": "patch", "mixed_precision": "mixed_bfloat16", "image_pool": 4}
+
+
+def test_gans_train_with_jax_and_resume_bit_for_bit(tmp_path):
+    """S-20, S-27: float16 with averaged weights, and CycleGAN with its pools in bfloat16, by the training loop."""
+    pytest.importorskip("jax", reason="JAX is not installed")
+    runs = {"gan": {**_FIELDS, **_GAN}, "cycle": {**_FIELDS, **_CYCLE}}
+    done = run(["-c", ADVERSARIAL_RUNS, str(tmp_path), json.dumps(runs)], tmp_path, "jax")
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name in runs:
+        network = models.load(tmp_path / name / "cut" / "model.keras")
+        assert all(np.isfinite(weight).all() for weight in network.get_weights())
+        assert network.get_layer("output_conv").get_weights()[0].any()
+        rows = (tmp_path / name / "cut" / "history.csv").read_text().splitlines()
+        assert len(rows) == 3 and rows == (tmp_path / name / "whole" / "history.csv").read_text().splitlines()
+
+
+@pytest.mark.parametrize("flags", [["--distribute", "mirrored"]])
 def test_what_only_tensorflow_can_do_is_told_at_once(tmp_path, flags):
     pytest.importorskip("jax", reason="JAX is not installed")
     done = run(["-m", "tfmisr.fit", *flags, "--workdir", str(tmp_path / "run")], tmp_path, "jax")

@@ -37,34 +37,9 @@ class ImagePool:
             images: New images of this replica, `(batch, height, width, channels)`.
             step: Steps that were done: integer scalar.
         """
-        new, start = backends.adapter().gathered(images)
-        count = ops.shape(new)[0]
-        slots, replaced = self._draw(count, step)
-        old = ops.take(self.images.value, slots, axis=0)
-        replaced = replaced[:, None, None, None]
-        exchanged = ops.where(replaced, old, new)
-        self._keep(slots, ops.where(replaced | self._filling(count, step), new, old))
-        return exchanged[start : start + ops.shape(images)[0]]
-
-    def _filling(self, count, step):
-        return step < ops.cast(self.size // count, step.dtype)
-
-    def _draw(self, count, step):
-        """Returns a distinct slot of the pool for each image, and whether the slot's old image replaces it."""
-        uniform = backends.adapter().uniform
-        # Stable with TensorFlow too, which sorts by `top_k`.
-        order = ops.argsort(uniform(self.seed, step, self.size))[:count]
-        coins = uniform(-1 - self.seed, -1 - step, count) < 0.5
-        filling = self._filling(count, step)
-        free = ops.cast(step, "int32") * count + ops.arange(count, dtype="int32")
-        return ops.where(filling, free, order), coins & ~filling
-
-    def _keep(self, slots, images):
-        # Gathering instead of scattering, whose order is not deterministic on a GPU.
-        matches = slots[None, :] == ops.arange(self.size, dtype="int32")[:, None]
-        new = ops.take(images, ops.argmax(ops.cast(matches, "int32"), axis=1), axis=0)
-        written = ops.any(matches, axis=1)[:, None, None, None]
-        self.images.assign(ops.where(written, new, self.images.value))
+        exchanged, pool = backends.adapter().exchange(self.images.value, self.seed, images, step)
+        self.images.assign(pool)
+        return exchanged
 
 
 def pools(config: Config, channels: int) -> dict[str, ImagePool]:

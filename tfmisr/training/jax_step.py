@@ -9,11 +9,10 @@ step are global: a mean is the mean of the global batch, and no replica needs an
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import keras
 
-from tfmisr.training.philox import uniform
-
-__all__ = ["apply", "gathered", "gradients", "input_gradient", "num_replicas", "replica_mean", "run", "uniform"]
+from tfmisr.training import philox
 
 
 def run(trainer: keras.Model, step: Callable, state: tuple[list, ...], data: tuple) -> tuple[dict, tuple[list, ...]]:
@@ -100,6 +99,11 @@ def input_gradient(function: Callable, images: jax.Array) -> jax.Array:
     return jax.grad(function)(images)
 
 
+def batch_size(x: jax.Array) -> int:
+    """Returns the length of the first axis."""
+    return len(x)
+
+
 def num_replicas() -> int:
     """Returns 1: gradients are those of the global batch."""
     return 1
@@ -110,6 +114,24 @@ def replica_mean(x: jax.Array) -> jax.Array:
     return x
 
 
-def gathered(images: jax.Array) -> tuple[jax.Array, int]:
-    """Returns the images, which are those of the global batch, and 0, where they start."""
-    return images, 0
+def exchange(pool: jax.Array, seed: int, images: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Exchanges images with those of a pool; see `tfmisr.training.image_pool.ImagePool`.
+
+    Args:
+        pool: The pool's images, `(size, height, width, channels)`.
+        seed: Seed of the draws.
+        images: New images of the global batch, `(batch, height, width, channels)`.
+        step: Steps that were done: int32 scalar.
+
+    Returns:
+        The images for the discriminator, like `images`, and the pool's images afterwards.
+    """
+    size, count = len(pool), len(images)
+    filling = step < size // count
+    order = jnp.argsort(philox.uniform(seed, step, size))[:count]
+    slots = jnp.where(filling, step * count + jnp.arange(count), order)
+    replaced = (philox.uniform(-1 - seed, -1 - step, count) < 0.5) & ~filling
+    old, replaced = pool[slots], replaced[:, None, None, None]
+    # The slots are distinct, so the order of writing does not matter.
+    kept = pool.at[slots].set(jnp.where(replaced | filling, images, old), unique_indices=True)
+    return jnp.where(replaced, old, images), kept

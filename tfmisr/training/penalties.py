@@ -22,12 +22,14 @@ def r1(discriminator: keras.Model, images: keras.KerasTensor, factor: float = 1.
         https://arxiv.org/abs/1801.04406
     """
 
+    backend = backends.adapter()
+
     def total(images):
         logits = ops.cast(discriminator(images, training=False)[-1], "float32")
         # Images do not interact, so the gradient of the sum contains the gradient of each.
-        return factor * ops.sum(ops.mean(ops.reshape(logits, (ops.shape(logits)[0], -1)), axis=1))
+        return factor * ops.sum(ops.mean(ops.reshape(logits, (backend.batch_size(logits), -1)), axis=1))
 
-    gradient = ops.cast(backends.adapter().input_gradient(total, images), "float32") / factor
+    gradient = ops.cast(backend.input_gradient(total, images), "float32") / factor
     return ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))
 
 
@@ -57,4 +59,4 @@ def lazy_r1(
     def penalty():
         return interval * weight / 2 * r1(discriminator, images, factor)
 
-    return penalty() if interval == 1 else ops.cond(step % interval == 0, penalty, lambda: ops.zeros(()))
+    return penalty() if interval == 1 else ops.cond(step % interval == 0, penalty, lambda: ops.convert_to_tensor(0.0))
