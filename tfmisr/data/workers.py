@@ -125,7 +125,8 @@ class WorkerBatches(Iterator):
             process.kill()
         for process in self._processes:
             process.wait()
-            process.stdin.close()
+            for pipe in (process.stdin, process.stdout):
+                pipe.close()
 
 
 def _converted(pixels, max_vals):
