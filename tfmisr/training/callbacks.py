@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import math
-import os
 import pathlib
 import signal
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write
 from tfmisr.edge.resize import upscale
 from tfmisr.progress import bar
-from tfmisr.training import checkpoints
+from tfmisr.training import checkpoints, event_files
 
 
 class StepCounter(keras.callbacks.Callback):
@@ -193,28 +192,23 @@ class TensorBoard(keras.callbacks.Callback):
         crops: tuple[np.ndarray, np.ndarray] | None,
         scale: int,
     ):
-        import tensorflow as tf
-
         super().__init__()
         self.counter, self.network, self.scale = counter, network, scale
         self.crops = None if crops is None else tuple(part[:4] for part in crops)
-        self.tf, self.writer = tf, tf.summary.create_file_writer(os.fsencode(folder), name="tensorboard")
+        self.writer = event_files.writer(folder)
 
     def on_test_end(self, logs=None):
-        if self.crops is None:
+        if self.crops is None or self.writer is None:
             return
         lr, hr = self.crops
         bicubic = np.stack([upscale(image, self.scale) for image in lr])
         sr = np.asarray(self.network(lr, training=False))
         rows = np.clip(np.concatenate([bicubic, sr, hr], axis=2), 0.0, 1.0)
-        with self.writer.as_default(step=self.counter.step):
-            self.tf.summary.image("bicubic, restored, ground truth", rows, max_outputs=len(rows))
+        self.writer.images("bicubic, restored, ground truth", rows, self.counter.step)
 
     def on_epoch_end(self, epoch, logs=None):
-        with self.writer.as_default(step=self.counter.step):
-            for name, value in logs.items():
-                self.tf.summary.scalar(name, float(value))
-        self.writer.flush()
+        if self.writer is not None:
+            self.writer.scalars(logs, self.counter.step)
 
 
 __getattr__ = renamed(__name__, Clock="StepCounter", StopAtNaN="DivergenceCheck")

@@ -6,7 +6,6 @@ import typing
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfmisr import degradations
 from tfmisr.config import Config, initial_weights
@@ -14,7 +13,17 @@ from tfmisr.data import exact_images, pipeline
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write, remove_orphaned_temporaries
-from tfmisr.training import averaging, callbacks, checkpoints, optimizers, trainers, unpaired
+from tfmisr.training import (
+    averaging,
+    callbacks,
+    checkpoints,
+    distribution,
+    environment,
+    feed,
+    optimizers,
+    trainers,
+    unpaired,
+)
 from tfmisr.training.run_directory import holds_run, initialize_run_directory
 
 if typing.TYPE_CHECKING:
@@ -60,7 +69,7 @@ def train(
     remove_orphaned_temporaries(folder, folder / "checkpoints", folder / "evaluation")
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
-        tf.config.experimental.enable_op_determinism()
+        environment.make_deterministic()
     keras.mixed_precision.set_dtype_policy(config.mixed_precision)
     try:
         run = Run(config, source, lr_source)
@@ -73,15 +82,15 @@ def train(
 def check_backend(config: Config) -> None:
     """Checks that the Keras backend supports the run.
 
-    Networks, losses and weight averages run on any backend; GAN trainers and distribution need TensorFlow.
+    Networks, losses and weight averages run on any backend; GAN trainers and `--distribute mirrored` need TensorFlow.
 
     Raises:
         InputError: The run needs `KERAS_BACKEND=tensorflow`.
     """
     backend = keras.backend.backend()
-    for field, least in (("discriminator", None), ("distribute", "none")):
-        if backend != "tensorflow" and getattr(config, field) != least:
-            raise InputError(f"--{field} needs KERAS_BACKEND=tensorflow. Received: {backend}")
+    if backend != "tensorflow" and config.discriminator:
+        raise InputError(f"--discriminator needs KERAS_BACKEND=tensorflow. Received: {backend}")
+    distribution.check(config)
 
 
 class Run:
@@ -96,23 +105,22 @@ class Run:
     def __init__(self, config: Config, source: "Source", lr_source: "Source | None" = None):
         self.config, self.folder = config, config.folder
         self.degradation = degradations.of(config.identity())
-        self.sampler, self.training_data = self._sampling(source, lr_source)
+        self.sampler = self._sampler(source, lr_source)
         self.total = config.total_steps(len(self.sampler.cache))
-        self.strategy = _strategy(config)
+        self.distribution = distribution.create(config)
         self.crops = self._validation(source)
-        with self.strategy.scope():
+        with self.distribution.scope():
             self.network = trainers.network(config, source.channels, self._patches)
             self.model = trainers.compiled(config, self.network, source.channels, self.total)
             self.average = averaging.WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
 
-    def _sampling(self, source, lr_source):
+    def _sampler(self, source, lr_source):
         config = self.config
         if config.unpaired:
-            return unpaired.sampler(config, source, lr_source, self.degradation), unpaired.training_data
+            return unpaired.sampler(config, source, lr_source, self.degradation)
         cache = pipeline.cache_of(source, "train")
         sizes = (config.patch_size, config.batch_size, config.seed)
-        sampler = pipeline.PatchSampler(cache, config.scale, self.degradation, *sizes, hard_patches=config.hard_patches)
-        return sampler, pipeline.training_data
+        return pipeline.PatchSampler(cache, config.scale, self.degradation, *sizes, hard_patches=config.hard_patches)
 
     def _patches(self):
         """Returns the low-resolution patches of the first steps."""
@@ -123,7 +131,7 @@ class Run:
         if "validation" not in source.splits:
             return None
         cache = pipeline.cache_of(source, "validation")
-        replicas = self.strategy.num_replicas_in_sync
+        replicas = self.distribution.replicas
         count = min(len(cache), max(VALIDATION_IMAGES, replicas)) // replicas * replicas
         if not count:
             return None
@@ -169,31 +177,22 @@ class Run:
 
     def _fit(self, start, stop, run_callbacks):
         every = self.config.save_every
-        data = self.training_data(self.sampler, start, stop)
         whole, rest = divmod(stop - start, every)
         # The last part of a run may be shorter than the others; the bar stays one bar.
         for first, count, steps in ((start, whole, every), (stop - rest, min(rest, 1), rest)):
             if not count:
                 continue
-            part = data if first == start else self.training_data(self.sampler, first, stop)
-            self.model.fit(
-                part,
-                steps_per_epoch=steps,
-                epochs=count,
-                callbacks=run_callbacks,
-                validation_data=self._validation_data(),
-                validation_freq=_validation_epochs(first, count, steps, self.config, stop),
-                shuffle=False,
-                verbose=0,
-            )
-
-    def _validation_data(self):
-        if self.crops is None:
-            return None
-        options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        data = tf.data.Dataset.from_tensor_slices(self.crops).batch(len(self.crops[0]))
-        return data.with_options(options)
+            with feed.training(self.sampler, first, first + count * steps) as batches:
+                self.model.fit(
+                    batches,
+                    steps_per_epoch=steps,
+                    epochs=count,
+                    callbacks=run_callbacks,
+                    validation_freq=_validation_epochs(first, count, steps, self.config, stop),
+                    shuffle=False,
+                    verbose=0,
+                    **feed.validation(self.crops),
+                )
 
     def _callbacks(self, counter, stop):
         self.progress = callbacks.Progress(counter, stop)
@@ -226,16 +225,6 @@ def _validation_epochs(first, count, steps, config, total) -> list[int]:
     """Returns the Keras epochs, counted from 1, that end with a validation: those at `validate_every`, and the last."""
     ends = {i: first + i * steps for i in range(1, count + 1)}
     return [i for i, step in ends.items() if step % config.validate_every == 0 or step == total]
-
-
-def _strategy(config: Config):
-    if config.distribute == "none":
-        return tf.distribute.get_strategy()
-    gpus = tf.config.list_logical_devices("GPU")
-    devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
-    if config.batch_size % len(devices):
-        raise InputError(f"batch_size must be a multiple of the {len(devices)} devices. Received: {config.batch_size}")
-    return tf.distribute.MirroredStrategy(devices)
 
 
 __getattr__ = renamed(__name__, claim="initialize_run_directory", is_own="holds_run")

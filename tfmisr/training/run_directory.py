@@ -5,14 +5,12 @@ import pathlib
 import platform
 import typing
 
-import keras
-import tensorflow as tf
-
 import tfmisr
 from tfmisr import cli
 from tfmisr.config import EARLIER_DEFAULTS, Config, initial_weights
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
+from tfmisr.training import environment
 
 if typing.TYPE_CHECKING:
     from tfmisr.data.sources import Source
@@ -35,16 +33,13 @@ def initialize_run_directory(
     if holds_run(folder, config, source, lr_source):
         return
     cli.require_writable(folder)
-    environment = _inputs(config, source, lr_source) | {
+    described = _inputs(config, source, lr_source) | {
         "tfmisr": tfmisr.__version__,
         "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
         "machine": platform.machine(),
-        "devices": [device.device_type for device in tf.config.list_physical_devices()],
+        **environment.describe(),
     }
-    write_text(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
+    write_text(folder / "environment.json", json.dumps(described, indent=2) + "\n")
     write_text(folder / "config.json", config.to_json())
 
 

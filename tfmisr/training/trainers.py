@@ -9,8 +9,7 @@ from tfmisr.config import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
 from tfmisr.models import discriminators
-from tfmisr.training import cycle, initial, metrics, optimizers, spectral
-from tfmisr.training.gan import GAN
+from tfmisr.training import initial, metrics, optimizers
 
 
 def network(config: Config, channels: int, images: Callable) -> keras.Model:
@@ -66,6 +65,8 @@ def compiled(config: Config, network: keras.Model, channels: int, total_steps: i
 
 
 def _gan(config, network, channels):
+    from tfmisr.training.gan import GAN
+
     discriminator = _discriminator(config, config.discriminator, channels)
     second = {}
     if config.feature_discriminator:
@@ -86,6 +87,8 @@ def _gan(config, network, channels):
 
 
 def _cycle_gan(config, network, channels):
+    from tfmisr.training import cycle
+
     return cycle.CycleGAN(
         network,
         cycle.degradation_model(config.scale, channels),
@@ -104,6 +107,8 @@ def _adversarial(config):
 
 
 def _discriminator(config, name, channels):
+    from tfmisr.training import spectral
+
     created = discriminators.create(name, channels)
     return spectral.normalized(created) if config.spectral_normalization else created
 
