@@ -52,6 +52,9 @@ class WorkerBatches(Iterator):
         stop: The step after the last one, or `None`.
         count: Number of processes.
 
+    Attributes:
+        error: What ended the iteration before its last step, or `None`.
+
     Raises:
         InputError: A worker failed or was killed, while iterating; or the system has no such shared memory.
     """
@@ -59,6 +62,7 @@ class WorkerBatches(Iterator):
     def __init__(self, sampler: Sampler, start: int, stop: int | None, count: int):
         if os.name != "posix":
             raise InputError("--data_workers needs Linux or macOS. Received: another system; use --data_workers 0")
+        self.error: InputError | None = None
         self._processes: list[subprocess.Popen] = []
         self._closed = False
         self._step, self._stop = start, stop
@@ -116,7 +120,8 @@ class WorkerBatches(Iterator):
             raise StopIteration
         text = _failure(process, process.stdout.read() if answer == _FAILED else b"")
         self.close()
-        raise InputError(f"data worker {index + 1} of {len(self._processes)} {text}, at step {self._step}")
+        self.error = InputError(f"data worker {index + 1} of {len(self._processes)} {text}, at step {self._step}")
+        raise self.error
 
     def close(self) -> None:
         """Ends the processes."""
