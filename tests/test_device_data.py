@@ -114,3 +114,41 @@ def check_batches(folder, kind):
 def test_batches_are_those_of_the_host(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(device_data, "BLOCK_STEPS", 5)
     check_batches(tmp_path, kind)
+
+
+FIELDS = {
+    "model": "resnet6/num_filters=8,num_blocks=1", "scale": 2, "patch_size": 8, "batch_size": 4, "steps": 6,
+    "save_every": 3, "validate_every": 3, "warmup_steps": 2, "seed": 3,
+}  # fmt: skip
+WAYS = {"threads": {}, "workers": {"data_workers": 2}, "device": {"device_data": True}}
+
+
+def state(folder):
+    """Returns all arrays of the last checkpoint of a run."""
+    with np.load(max((folder / "checkpoints").glob("step-*.npz"))) as arrays:
+        return [arrays[key] for key in sorted(arrays.files)]
+
+
+def check_changed_ways(folder, own, block_steps=4, ways=("threads", "workers", "device"), **fields):
+    """Trains with each way for three steps, and the rest with the next one: the state is that of one way alone."""
+    device_data.BLOCK_STEPS = block_steps
+    fields = {**FIELDS, **fields}
+    loop.train(Config(**fields, workdir=str(folder / "whole")), own)
+    expected = state(folder / "whole")
+    for first, second in zip(ways, (*ways[1:], ways[0]), strict=True):
+        workdir = folder / f"{first}-{second}"
+        assert loop.train(Config(**fields, **WAYS[first], workdir=str(workdir)), own, until=3) is None
+        loop.train(Config(**fields, **WAYS[second], workdir=str(workdir)), own)
+        history = [(folder / name / "history.csv").read_text() for name in ("whole", workdir.name)]
+        assert history[0] == history[1]
+        for one, other in zip(state(workdir), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def pictures(folder):
+    return ArraySource(folder, {"train": smooth_images(5, 40, 0), "validation": smooth_images(2, 40, 1)})
+
+
+def test_run_resumed_with_another_way_gives_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(device_data, "BLOCK_STEPS", device_data.BLOCK_STEPS)
+    check_changed_ways(tmp_path, pictures(tmp_path))

@@ -167,7 +167,12 @@ class DeviceData:
         if keras.backend.backend() == "jax":
             # Keras builds the metrics with the first batch that `fit` reads, which holds no images here.
             model._symbolic_build(data_batch=self.sampler.batch(0))
-            model.train_step = lambda state, data: step(state, self.batch(data[2:], data[1], data[0]))
+            import jax
+
+            # Without the barrier XLA merges the lookups into the network's first operations, which then round and sum
+            # in another order than on batches of the host.
+            batch = jax.lax.optimization_barrier
+            model.train_step = lambda state, data: step(state, batch(self.batch(data[2:], data[1], data[0])))
             return
         import tensorflow as tf
 
