@@ -1,22 +1,15 @@
 """S-23, S-24: images in device memory give the batches of the host, bit for bit, on TensorFlow and on JAX."""
 
-import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
-import training_runs
 from synthetic import ArraySource, smooth_images
 
 from tfmisr import degradations
 from tfmisr.config.fields import Config
 from tfmisr.data import atlas, pipeline
-from tfmisr.edge.errors import InputError
-from tfmisr.training import device_data, device_memory, loop, unpaired
+from tfmisr.training import device_data, loop
 
 SIZES = [(16, 16), (40, 33), (16, 50), (64, 64), (37, 21), (16, 16), (90, 18)]
 

@@ -1,8 +1,9 @@
 """Worker processes that make the training batches of a run, in the order of the steps.
 
 Each worker maps the pixel cache and writes the pixels of batches, in the type that they are stored in, into shared
-memory; this process converts them to float32. Worker `i` of `n` makes every n-th batch. Batches are pure functions of (seed, step), so they are those of one process, bit for bit. The queue is bounded: no
-worker is more than `_AHEAD` batches ahead.
+memory; this process converts them to float32. Worker `i` of `n` makes every n-th batch. Batches are pure functions of
+(seed, step), so they are those of one process, bit for bit. The queue is bounded: no worker is more than `_AHEAD`
+batches ahead.
 
 Workers are plain interpreters that import this package's NumPy part, not children of `multiprocessing`: those import
 the caller's main module, which may import TensorFlow or lack the guard that starting processes needs. They end when
@@ -197,6 +198,6 @@ def serve() -> None:
             answers.write(_DONE)
     except BrokenPipeError:
         pass
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  reported by the process that reads the answer
         traceback.print_exc()
         answers.write(_FAILED + f"{type(error).__name__}: {error}".encode())

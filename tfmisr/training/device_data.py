@@ -177,7 +177,9 @@ class DeviceData:
         import tensorflow as tf
 
         # XLA has gathers of 8- and 16-bit integers on every device, TensorFlow on CPUs alone.
-        self._compiled = tf.function(lambda index: self.batch(self._arrays, self._table.value(), index), jit_compile=True)
+        self._compiled = tf.function(
+            lambda index: self.batch(self._arrays, self._table.value(), index), jit_compile=True
+        )
         self._table = tf.Variable(tf.zeros(self._block(0, 1).shape, tf.int64), trainable=False, name="draws")
         self.callbacks = [_NextBlock(self._table)]
         model.train_step = lambda index: step(self._compiled(index))
