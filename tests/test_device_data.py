@@ -1,6 +1,5 @@
 """S-23, S-24: images in device memory give the batches of the host, bit for bit, on TensorFlow and on JAX."""
 
-
 import keras
 import numpy as np
 import pytest

@@ -163,26 +163,35 @@ class DeviceData:
 
     def attach(self, model: keras.Model) -> None:
         """Makes the training steps of a compiled model take what `training` yields."""
-        step = model.train_step
-        if keras.backend.backend() == "jax":
-            # Keras builds the metrics with the first batch that `fit` reads, which holds no images here.
-            model._symbolic_build(data_batch=self.sampler.batch(0))
-            import jax
+        attach = self._attach_jax if keras.backend.backend() == "jax" else self._attach_tensorflow
+        attach(model, model.train_step)
 
-            # Without the barrier XLA merges the lookups into the network's first operations, which then round and sum
-            # in another order than on batches of the host.
-            batch = jax.lax.optimization_barrier
-            model.train_step = lambda state, data: step(state, batch(self.batch(data[2:], data[1], data[0])))
-            return
+    def _attach_jax(self, model, step):
+        import jax
+
+        # Keras builds metrics, and layers that are not built, with the first batch: here that holds no images.
+        build, first = model._symbolic_build, self.sampler.batch(0)
+        model._symbolic_build = lambda iterator=None, data_batch=None: build(data_batch=first)
+        # Without the barrier XLA would merge the lookups into the network's first operations, whose sums may then be
+        # in another order than on batches of the host.
+        whole = jax.lax.optimization_barrier
+        model.train_step = lambda state, data: step(state, whole(self.batch(data[2:], data[1], data[0])))
+
+    def _attach_tensorflow(self, model, step):
         import tensorflow as tf
 
         # XLA has gathers of 8- and 16-bit integers on every device, TensorFlow on CPUs alone.
-        self._compiled = tf.function(
-            lambda index: self.batch(self._arrays, self._table.value(), index), jit_compile=True
-        )
+        compiled = tf.function(lambda index: self.batch(self._arrays, self._table.value(), index), jit_compile=True)
+        shapes = [pixels.shape for pixels, _ in self.sampler.pixels(0)]
+
+        def batch(index):
+            # Graph optimization sees no shapes through the call, and sums in another order where it knows none.
+            return tuple(map(tf.ensure_shape, compiled(index), shapes))
+
         self._table = tf.Variable(tf.zeros(self._block(0, 1).shape, tf.int64), trainable=False, name="draws")
         self.callbacks = [_NextBlock(self._table)]
-        model.train_step = lambda index: step(self._compiled(index))
+        self._compiled = batch
+        model.train_step = lambda index: step(batch(index))
 
     def _block(self, start, stop):
         """Returns the draws of the steps of a block, int32 `(BLOCK_STEPS, batch, 5 * image sets)`."""
