@@ -1,5 +1,10 @@
 """S-23, S-24: images in device memory give the batches of the host, bit for bit, on TensorFlow and on JAX."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +13,8 @@ from synthetic import ArraySource, smooth_images
 from tfmisr import degradations
 from tfmisr.config.fields import Config
 from tfmisr.data import atlas, pipeline
-from tfmisr.training import device_data, loop
+from tfmisr.edge.errors import InputError
+from tfmisr.training import device_data, device_memory, loop, unpaired
 
 SIZES = [(16, 16), (40, 33), (16, 50), (64, 64), (37, 21), (16, 16), (90, 18)]
 
@@ -144,3 +150,94 @@ def pictures(folder):
 def test_run_resumed_with_another_way_gives_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(device_data, "BLOCK_STEPS", device_data.BLOCK_STEPS)
     check_changed_ways(tmp_path, pictures(tmp_path))
+
+
+def test_gan_takes_the_batches_of_the_host(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfmisr.models.discriminators.patch.build.__defaults__", (1, 4))
+    monkeypatch.setattr(device_data, "BLOCK_STEPS", device_data.BLOCK_STEPS)
+    check_changed_ways(tmp_path, pictures(tmp_path), ways=("threads", "device"), discriminator="patch", unpaired=True,
+                       image_pool=4)  # fmt: skip
+
+
+def test_unpaired_batches_are_those_of_the_host(tmp_path):
+    config = Config(**FIELDS, discriminator="patch", unpaired=True)
+    patches = unpaired.sampler(config, pictures(tmp_path), None, degradations.of(config.identity()))
+    for step, parts in enumerate(device_batches(patches, 3)):
+        assert len(parts) == 3
+        for part, expected in zip(parts, patches.batch(step), strict=True):
+            np.testing.assert_array_equal(part, expected)
+
+
+def test_way_of_feeding_is_no_part_of_the_run():
+    plain = Config(**FIELDS)
+    for way in WAYS.values():
+        assert Config(**FIELDS, **way).key == plain.key
+        assert Config(**FIELDS, **way).identity() == plain.identity()
+
+
+@pytest.mark.parametrize(
+    "fields,message",
+    [
+        ({"device_data": True, "noise_std": 0.1}, "--device_data needs .*without random steps; use --data_workers"),
+        ({"device_data": True, "degradation": "real_world"}, "--device_data needs .*use --data_workers. Received: "),
+        ({"device_data": True, "data_workers": 2}, "give --device_data or --data_workers, not both"),
+        ({"device_data": True, "distribute": "mirrored"}, "--device_data needs --distribute none"),
+        ({"data_workers": -1}, "data_workers must not be negative"),
+    ],
+)
+def test_what_does_not_work_is_refused_by_name(fields, message):
+    with pytest.raises(InputError, match=message):
+        Config(**{**FIELDS, **fields})
+
+
+def test_images_that_do_not_fit_are_refused_before_they_are_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr(device_memory, "upload", None)
+    # Pages of 90x64 from 7 images of 8 bits: the first for 90x18 and 37x21, ...; LR a quarter of it.
+    patches = sampler(source(tmp_path, np.uint8))
+    needed = device_data.ImageSet(patches).bytes()
+    lr = patches.cache.shapes // 2
+    assert needed == atlas.Atlas.of(lr).pages * lr[:, 0].max() * lr[:, 1].max() * (1 + 4)
+    with pytest.raises(InputError, match=r"--device_data needs 0.00 GiB .* 0.00 GiB are free: use --data_workers"):
+        device_data.DeviceData(patches, limit=needed - 1)
+
+
+def test_free_memory_of_the_host_is_known():
+    assert device_memory.free() is None or 2**20 < device_memory.free() < 2**50
+
+
+JAX = """
+import pathlib, sys
+import test_device_data as tests
+folder = pathlib.Path(sys.argv[1])
+for i, kind in enumerate(tests.KINDS):
+    (folder / str(i)).mkdir()
+    tests.check_batches(folder / str(i), kind)
+(folder / "run").mkdir()
+tests.check_changed_ways(folder / "run", tests.pictures(folder / "run"))
+tests.check_images_are_arguments(folder)
+print("done")
+"""
+
+
+def check_images_are_arguments(folder):
+    """The compiled step has the images as parameters: as constants they would be in the program's text."""
+    import jax
+
+    own = ArraySource(folder / "large", {"train": [np.zeros((1024, 1024, 1), np.uint8)] * 4})
+    data = device_data.DeviceData(sampler(own))
+    with data.training(0, 1) as batches:
+        lowered = jax.jit(lambda index, table, *arrays: data.batch(arrays, table, index)).lower(*next(batches))
+    assert len(lowered.as_text()) < 50_000
+    assert "tensor<4x1024x1024x1xui8>" in lowered.as_text()
+
+
+@pytest.mark.large
+def test_jax_gives_the_same_batches_and_resumes_with_every_way(tmp_path):
+    pytest.importorskip("jax", reason="JAX is not installed")
+    tests = pathlib.Path(__file__).parent
+    paths = os.pathsep.join([str(tests.parent), str(tests)])
+    done = subprocess.run(
+        [sys.executable, "-c", JAX, str(tmp_path)], capture_output=True, text=True, timeout=600,
+        env=os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": paths},
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout.endswith("done\n"), done.stderr[-2000:]
