@@ -147,12 +147,14 @@ def pictures(folder):
     return ArraySource(folder, {"train": smooth_images(5, 40, 0), "validation": smooth_images(2, 40, 1)})
 
 
+@pytest.mark.large
 def test_run_resumed_with_another_way_gives_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(device_data, "BLOCK_STEPS", device_data.BLOCK_STEPS)
     check_changed_ways(tmp_path, pictures(tmp_path))
 
 
-def test_gan_takes_the_batches_of_the_host(tmp_path, monkeypatch):
+@pytest.mark.large
+def test_cyclegan_takes_the_batches_of_the_host(tmp_path, monkeypatch):
     monkeypatch.setattr("tfmisr.models.discriminators.patch.build.__defaults__", (1, 4))
     monkeypatch.setattr(device_data, "BLOCK_STEPS", device_data.BLOCK_STEPS)
     check_changed_ways(tmp_path, pictures(tmp_path), ways=("threads", "device"), discriminator="patch", unpaired=True,
