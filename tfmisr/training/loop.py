@@ -69,7 +69,7 @@ def train(
     if (folder / "model.keras").is_file():
         return folder / "model.keras"
     remove_orphaned_temporaries(folder, folder / "checkpoints", folder / "evaluation")
-    keras.utils.set_random_seed(config.seed)
+    environment.set_seed(config.seed)
     if config.deterministic:
         environment.make_deterministic()
     keras.mixed_precision.set_dtype_policy(config.mixed_precision)
@@ -84,8 +84,7 @@ def train(
 def check_backend(config: Config) -> None:
     """Checks that the Keras backend supports the run.
 
-    Networks, losses and weight averages run on any backend, GAN trainers on TensorFlow and JAX; `--distribute mirrored`
-    needs TensorFlow.
+    Networks, losses and weight averages run on any backend, GAN trainers on TensorFlow and JAX.
 
     Raises:
         InputError: The run needs another `KERAS_BACKEND`.
