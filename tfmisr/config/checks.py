@@ -40,7 +40,7 @@ def check(config: "Config") -> None:
     for name in ("ema_decay", "momentum", "beta_1", "beta_2"):
         if not 0 <= getattr(config, name) < 1:
             raise InputError(f"{name} must be in [0, 1). Received: {getattr(config, name)}")
-    for name in ("blur_sigma", "noise_std", "warmup_steps", *_WEIGHTS):
+    for name in ("blur_sigma", "noise_std", "warmup_steps", "data_workers", *_WEIGHTS):
         if getattr(config, name) < 0:
             raise InputError(f"{name} must not be negative. Received: {getattr(config, name)}")
     if not 0 <= config.seed < 2**32:
@@ -62,6 +62,7 @@ def _check_together(config) -> None:
 
         degradations.of(dataclasses.asdict(config))
     _check_adversarial(config)
+    _check_feed(config)
     if config.steps is not None and config.epochs is not None:
         raise InputError(f"give steps or epochs, not both. Received: {config.steps} and {config.epochs}")
     if config.validate_every % config.save_every:
@@ -73,6 +74,23 @@ def _check_together(config) -> None:
         raise InputError("--jit_compile needs --no-deterministic and --distribute none")
     if config.gradient_accumulation_steps > 1 and config.distribute == "mirrored":
         raise InputError("--gradient_accumulation_steps needs --distribute none")
+
+
+def _check_feed(config) -> None:
+    if not config.device_data:
+        return
+    if config.data_workers:
+        raise InputError(f"give --device_data or --data_workers, not both. Received: {config.data_workers} workers")
+    if config.distribute != "none":
+        raise InputError(f"--device_data needs --distribute none. Received: {config.distribute}; use --data_workers")
+    from tfmisr import degradations
+
+    degradation = degradations.of(dataclasses.asdict(config))
+    if not degradation.fixed and not config.lr_dataset:
+        raise InputError(
+            "--device_data needs a degradation without random steps; use --data_workers. "
+            f"Received: {degradation.describe()}"
+        )
 
 
 def _check_adversarial(config) -> None:

@@ -118,6 +118,14 @@ class Config:
     image_pool: int = _option(50, "unpaired: size of the pool of earlier generated images; 0: none")
     mixed_precision: str = _option("float32", "dtype policy of Keras", ("float32", "mixed_bfloat16", "mixed_float16"))
     distribute: str = _option("none", "mirrored: data parallelism over all GPUs of this machine", ("none", "mirrored"))
+    data_workers: int = _option(
+        0, "processes that make the training batches; 0: threads of this process. The batches are the same"
+    )
+    device_data: bool = _option(
+        False,
+        "keep the training images in device memory, where each step takes its patches from; the batches are the same "
+        "(not for degradations with noise or random kernels)",
+    )
     jit_compile: bool = _option(False, "compile the training step with XLA (needs --no-deterministic)")
     deterministic: bool = _option(True, "same seed on the same machine gives the same weights, bit for bit")
     seed: int = _option(0, "seed of all random draws")
@@ -158,9 +166,9 @@ class Config:
         return self.steps or 1500
 
     def identity(self) -> dict:
-        """Returns the fields that change what is trained: all except paths."""
+        """Returns the fields that change what is trained: all except paths and what feeds the same batches."""
         fields = dataclasses.asdict(self)
-        return {k: v for k, v in fields.items() if k not in _PATHS}
+        return {k: v for k, v in fields.items() if k not in _PATHS + _FEEDS}
 
     def to_json(self) -> str:
         """Returns the text of `config.json`."""
@@ -169,6 +177,8 @@ class Config:
 
 # Paths are no part of a run's identity; `tfmisr.training.run_directory` compares what they hold.
 _PATHS = ("workdir", "data_dir", "manual_dir", "lr_manual_dir", "initial_weights")
+# Ways to make the same batches, bit for bit: a run may be resumed with another one.
+_FEEDS = ("data_workers", "device_data")
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}
 # The value that a field has in a file written before the field existed, where that is not today's default.
 EARLIER_DEFAULTS = {"auto_warmup": False}

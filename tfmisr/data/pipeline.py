@@ -89,23 +89,72 @@ class PatchSampler:
             float32 arrays in [0, 1]: low resolution `(batch, patch_size, patch_size, channels)` and high
             resolution, `scale` times as large. An epoch holds one patch of each image.
         """
-        rng = np.random.default_rng([self.seed, 0, step])
-        pairs = [self._pair(step * self.batch_size + j, rng) for j in range(self.batch_size)]
-        lr, hr = zip(*pairs, strict=True)
-        return np.stack(lr), np.stack(hr)
+        return tuple(as_float(*part) for part in self.pixels(step))
 
-    def _pair(self, position: int, rng: np.random.Generator):
-        epoch, rank = divmod(position, len(self.cache))
-        i = self._order(epoch)[rank]
+    def pixels(self, step: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Returns the batch of one step before its conversion to float32, which makes it four times as large.
+
+        Returns:
+            The parts of `batch`, each with the types that its images are stored in, and the full-scale values to divide
+            it by, float32 `(batch, 1, 1, 1)`. Low-resolution images with random noise are float32 in [0, 1] here, too.
+        """
+        images = self._images(step)
+        max_vals = self.cache.max_vals[images].astype(np.float32)[:, None, None, None]
+        if self.degradation.fixed:
+            draws = self.draws(step)
+            lr, hr = _crops(self.lr, draws, self.patch_size, 1), _crops(self.cache, draws, self.patch_size, self.scale)
+        else:
+            rng = self._rng(step)
+            lr, hr = map(np.stack, zip(*(self._pair(i, rng) for i in images.tolist()), strict=True))
+        return (lr, max_vals), (hr, max_vals)
+
+    def draws(self, step: int) -> np.ndarray:
+        """Returns the random draws of one step, which determine its batch.
+
+        Returns:
+            int32 array `(batch, 4)`: image, row and column of the patch in low-resolution pixels, and index of the
+            dihedral transform; see `tfmisr.edge.dihedral.apply_dihedral`.
+
+        Raises:
+            InputError: The degradation has random steps, whose draws depend on the pixels.
+        """
+        if not self.degradation.fixed:
+            raise InputError(f"expected a degradation without random steps. Received: {self.degradation.describe()}")
+        rng, images = self._rng(step), self._images(step)
+        if self.hard_patches:
+            drawn = [(*self._position(i, rng), self._transform(rng)) for i in images.tolist()]
+        else:
+            ends = self.cache.shapes[images] // self.scale - self.patch_size + 1
+            highs = np.column_stack([ends, np.full(len(images), 8)]) if self.augment else ends
+            # The same stream as one call for each number, in the order of the array.
+            drawn = rng.integers(0, highs)
+        draws = np.zeros((self.batch_size, 4), np.int32)
+        draws[:, 0] = images
+        draws[:, 1 : 1 + np.shape(drawn)[1]] = drawn
+        return draws
+
+    def _rng(self, step):
+        return np.random.default_rng([self.seed, 0, step])
+
+    def _images(self, step):
+        """Returns the images of a step: an epoch holds one patch of each image."""
+        epochs, ranks = np.divmod(step * self.batch_size + np.arange(self.batch_size), len(self.cache))
+        parts = [self._order(epoch)[ranks[epochs == epoch]] for epoch in range(int(epochs[0]), int(epochs[-1]) + 1)]
+        return np.concatenate(parts)
+
+    def _transform(self, rng):
+        return int(rng.integers(8)) if self.augment else 0
+
+    def _pair(self, i, rng):
+        """Returns a patch of image `i` whose low resolution has random noise or a random kernel."""
         size, s, max_val = self.patch_size, self.scale, int(self.cache.max_vals[i])
         y, x = self._position(i, rng)
-        transform_index = int(rng.integers(8)) if self.augment else 0
-        hr = as_float(self.cache[i][y * s : (y + size) * s, x * s : (x + size) * s], max_val)
+        transform_index = self._transform(rng)
+        hr = self.cache[i][y * s : (y + size) * s, x * s : (x + size) * s]
         if self.degradation.reduces_at_random:
             lr = self._reduced(i, y, x, rng)
         else:
-            lr = as_float(self.lr[i][y : y + size, x : x + size], max_val)
-            lr = self.random_part(lr, max_val, rng) if self.random_part else lr
+            lr = self.random_part(as_float(self.lr[i][y : y + size, x : x + size], max_val), max_val, rng)
         return apply_dihedral(lr, transform_index), apply_dihedral(hr, transform_index)
 
     def _position(self, i, rng):
@@ -135,6 +184,16 @@ class PatchSampler:
         context = as_float(self.cache[i][top * s : bottom * s, left * s : right * s], max_val)
         lr = self.degradation(context, max_val, rng)
         return lr[y - top : y - top + size, x - left : x - left + size]
+
+
+def _crops(planes, draws, side, scale):
+    """Returns the patches in the type of the pixels, `(batch, side * scale, side * scale, channels)`."""
+    side = side * scale
+    patches = np.empty((len(draws), side, side, planes.channels), planes.dtype)
+    for patch, (i, row, column, transform_index) in zip(patches, draws.tolist(), strict=True):
+        y, x = row * scale, column * scale
+        patch[...] = apply_dihedral(planes[i][y : y + side, x : x + side], transform_index)
+    return patches
 
 
 def training_data(sampler: PatchSampler, start: int, stop: int | None) -> "tf.data.Dataset":

@@ -49,6 +49,14 @@ class PixelCache:
         self.folder, self.channels = folder, channels
         self._pixels = Planes(folder / "hr.bin", self.shapes, channels, dtype)
 
+    def __reduce__(self):
+        return PixelCache, (self.folder, self.channels, self.dtype)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+        return self._pixels.dtype
+
     def __len__(self):
         return len(self.ids)
 
@@ -71,7 +79,7 @@ class Planes:
     """
 
     def __init__(self, path: pathlib.Path, shapes: np.ndarray, channels: int, dtype: np.dtype):
-        self.shapes, self.channels = shapes, channels
+        self.path, self.shapes, self.channels = path, shapes, channels
         self.starts = np.concatenate([[0], np.cumsum(shapes.prod(1) * channels)])
         expected = int(self.starts[-1]) * np.dtype(dtype).itemsize
         size = path.stat().st_size if path.is_file() else 0
@@ -79,7 +87,19 @@ class Planes:
             raise InputError(
                 f"expected {expected:,} bytes in {path}, found {size:,}; delete {path.parent} or copy it again"
             )
-        self.pixels = np.memmap(path, dtype, "r", shape=(int(self.starts[-1]),))
+        # A plain view: slicing the subclass np.memmap takes several times as long.
+        self.pixels = np.asarray(np.memmap(path, dtype, "r", shape=(int(self.starts[-1]),)))
+
+    def __reduce__(self):  # another process maps the same file
+        return Planes, (self.path, self.shapes, self.channels, self.dtype)
+
+    def __len__(self):
+        return len(self.shapes)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+        return self.pixels.dtype
 
     def __getitem__(self, i: int) -> np.ndarray:
         """Returns the pixels of image `i`, (height, width, channels)."""
@@ -171,6 +191,9 @@ def _reduce(cache, degradation, scale, dtype, folder):
             file.writelines(lr.tobytes() for lr in pool.map(reduce, range(start, min(start + 64, len(cache)))))
 
 
-def as_float(pixels: np.ndarray, max_val: int) -> np.ndarray:
-    """Returns pixels as float32, integers divided by `max_val`."""
-    return pixels if pixels.dtype == np.float32 else pixels.astype(np.float32) / np.float32(max_val)
+def as_float(pixels: np.ndarray, max_val: int | np.ndarray) -> np.ndarray:
+    """Returns pixels as float32, integers divided by `max_val`, a number or an array that broadcasts."""
+    if pixels.dtype == np.float32:
+        return pixels
+    # Converts to float32 block by block in the processor's cache, then divides.
+    return np.divide(pixels, np.asarray(max_val, np.float32), dtype=np.float32)

@@ -8,6 +8,8 @@ from tfmisr.edge.deprecation import renamed
 
 # Transforms that keep height and width come first: a runtime then reallocates for the other shape only once.
 TRANSFORMS = (0, 2, 4, 6, 1, 3, 5, 7)
+# Direction of the rows and columns of each transform, after its transposition where the index is odd.
+_STEPS = ((1, 1), (-1, 1), (-1, -1), (1, -1), (1, -1), (-1, -1), (-1, 1), (1, 1))
 
 
 def apply_dihedral(image: np.ndarray, transform_index: int) -> np.ndarray:
@@ -17,8 +19,10 @@ def apply_dihedral(image: np.ndarray, transform_index: int) -> np.ndarray:
         image: Array (height, width, ...).
         transform_index: 0 to 7: the number of counterclockwise quarter turns, plus 4 for a horizontal flip after them.
     """
-    image = np.rot90(image, transform_index % 4)
-    return image[:, ::-1] if transform_index >= 4 else image
+    # Slices and one swap of axes: the checks of np.rot90 take longer than copying a patch of a batch.
+    rows, columns = _STEPS[transform_index]
+    image = image.swapaxes(0, 1) if transform_index % 2 else image
+    return image[::rows, ::columns]
 
 
 def invert_dihedral(image: np.ndarray, transform_index: int) -> np.ndarray:

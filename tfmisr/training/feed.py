@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 import keras
 import numpy as np
 
-from tfmisr.data import pipeline
+from tfmisr.data import pipeline, workers
 from tfmisr.training import unpaired
 
 if typing.TYPE_CHECKING:
@@ -31,20 +31,57 @@ class Sampler(typing.Protocol):
 
 
 @contextlib.contextmanager
-def training(sampler: Sampler, start: int, stop: int) -> Iterator["tf.data.Dataset | Iterator[tuple]"]:
-    """Yields the batches of the steps `start` to `stop` as Keras's `fit` takes them; ends their threads afterwards.
+def training(
+    sampler: Sampler, start: int, stop: int, data_workers: int = 0
+) -> Iterator["tf.data.Dataset | Iterator[tuple]"]:
+    """Yields the batches of the steps as Keras's `fit` takes them; ends their threads or processes afterwards.
 
     Args:
         sampler: Sampler of the run.
         start: First step.
         stop: Step after the last.
+        data_workers: Processes that make the batches; 0: threads of this process.
     """
+    if data_workers:
+        with _by_workers(sampler, start, stop, data_workers) as batches:
+            yield batches
+        return
     if keras.backend.backend() == "tensorflow":
         kind = unpaired if isinstance(sampler, unpaired.UnpairedSampler) else pipeline
         yield kind.training_data(sampler, start, stop)
         return
     with contextlib.closing(prefetched(sampler, range(start, stop))) as batches:
         yield batches
+
+
+@contextlib.contextmanager
+def _by_workers(sampler, start, stop, data_workers):
+    opened = []
+
+    def batches():
+        opened.append(workers.WorkerBatches(sampler, start, stop, data_workers))
+        yield from opened[-1]
+
+    try:
+        yield _dataset(sampler, start, batches) if keras.backend.backend() == "tensorflow" else batches()
+    except Exception as error:
+        # TensorFlow reports an error in a generator as one of its own, with a traceback in its message.
+        failed = [each.error for each in opened if each.error is not None and each.error is not error]
+        if failed:
+            raise failed[0] from error
+        raise
+    finally:
+        for each in opened:
+            each.close()
+
+
+def _dataset(sampler, start, batches):
+    import tensorflow as tf
+
+    signature = tuple(tf.TensorSpec(pixels.shape, tf.float32) for pixels, _ in sampler.pixels(start))
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(AHEAD).with_options(options)
 
 
 def prefetched(sampler: Sampler, steps: Iterable[int]) -> Iterator[tuple[np.ndarray, ...]]:

@@ -18,6 +18,7 @@ from tfmisr.training import (
     backends,
     callbacks,
     checkpoints,
+    device_data,
     distribution,
     environment,
     feed,
@@ -114,6 +115,9 @@ class Run:
             self.network = trainers.network(config, source.channels, self._patches)
             self.model = trainers.compiled(config, self.network, source.channels, self.total)
             self.average = averaging.WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
+        self.device_data = device_data.DeviceData(self.sampler) if config.device_data else None
+        if self.device_data:
+            self.device_data.attach(self.model)
 
     def _sampler(self, source, lr_source):
         config = self.config
@@ -183,7 +187,7 @@ class Run:
         for first, count, steps in ((start, whole, every), (stop - rest, min(rest, 1), rest)):
             if not count:
                 continue
-            with feed.training(self.sampler, first, first + count * steps) as batches:
+            with self._feed(first, first + count * steps) as batches:
                 self.model.fit(
                     batches,
                     steps_per_epoch=steps,
@@ -195,12 +199,18 @@ class Run:
                     **feed.validation(self.crops),
                 )
 
+    def _feed(self, start, stop):
+        if self.device_data:
+            return self.device_data.training(start, stop)
+        return feed.training(self.sampler, start, stop, self.config.data_workers)
+
     def _callbacks(self, counter, stop):
         self.progress = callbacks.Progress(counter, stop)
         self.interrupt = callbacks.Interrupt()
         scale = self.config.scale
         return [
             counter,
+            *(self.device_data.callbacks if self.device_data else []),
             callbacks.DivergenceCheck(counter),
             # Before the average, which restores the trained weights when the validation ends.
             callbacks.TensorBoard(self.folder / "tensorboard", counter, self.network, self.crops, scale),

@@ -8,7 +8,7 @@ import numpy as np
 from tfmisr import degradations
 from tfmisr.config import Config
 from tfmisr.data import pipeline
-from tfmisr.data.pixel_cache import PixelCache
+from tfmisr.data.pixel_cache import PixelCache, as_float
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
@@ -38,6 +38,11 @@ class PixelCacheSubset:
 
     def __len__(self):
         return len(self._indices)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+        return self.cache.dtype
 
     def __getitem__(self, i: int) -> np.ndarray:
         """Returns the pixels of the subset's image `i`, `(height, width, channels)`."""
@@ -76,8 +81,11 @@ class UnpairedSampler:
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns LR patches, bicubically down-sampled HR patches, and these HR patches, float32 in [0, 1]."""
-        reduced, hr = self.hr.batch(step)
-        return self.lr.batch(step)[0], reduced, hr
+        return tuple(as_float(*part) for part in self.pixels(step))
+
+    def pixels(self, step: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Returns the parts of `batch` before their conversion to float32; see `PatchSampler.pixels`."""
+        return self.lr.pixels(step)[0], *self.hr.pixels(step)
 
 
 def sampler(
