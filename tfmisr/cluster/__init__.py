@@ -17,5 +17,6 @@ from tfmisr import _lazy
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     connection=("Options", "connect"),
+    flags=("add_flags", "options"),
     runner=("Job", "Outcome", "run"),
 )

@@ -36,7 +36,9 @@ def dask_client(address: str, options: Options) -> Iterator["distributed.Client"
     try:
         import distributed  # noqa: F401
     except ModuleNotFoundError as error:
-        raise InputError(f"a cluster needs Dask ({error.name} is missing). Run: pip install 'tfmisr[cluster]'") from error
+        raise InputError(
+            f"a cluster needs Dask ({error.name} is missing). Run: pip install 'tfmisr[cluster]'"
+        ) from error
     if kind in ("tcp", "tls"):
         if warning := security.warning(address):
             print(f"warning: {warning}", file=sys.stderr)
@@ -151,7 +153,9 @@ def _launcher(kind):
         yield
     except ModuleNotFoundError as error:
         name = _LAUNCHERS[kind]
-        raise InputError(f"{kind}: needs {name} ({error.name} is missing) on this machine. Run: pip install {name}") from error
+        raise InputError(
+            f"{kind}: needs {name} ({error.name} is missing) on this machine. Run: pip install {name}"
+        ) from error
 
 
 def _yaml(path) -> dict:

@@ -12,7 +12,6 @@ import secrets
 import typing
 from collections.abc import Iterable, Iterator
 
-from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import DISK_FULL
 
 if typing.TYPE_CHECKING:
@@ -62,9 +61,9 @@ def run(
         client: From `tfmisr.cluster.connect`.
         function: Import path `module:name` of a function of one argument, the payload. It must be importable on the
             workers, and idempotent: a job is repeated when its worker is lost.
-        jobs: Pairs of a unique key and a payload of strings, numbers, booleans, `None`, lists and dictionaries. Consumed
-            as workers take them: a generator of millions needs no memory. Keys stay here; workers, logs and Dask's
-            dashboard receive a hash of them.
+        jobs: Pairs of a unique key and a payload of strings, numbers, booleans, `None`, lists and dictionaries.
+            Consumed as workers take them: a generator of millions needs no memory. Keys stay here; workers, logs and
+            Dask's dashboard receive a hash of them.
         retries: How often a job that crashed, hung or lacked memory is tried again, in the last try with nothing else
             running.
         timeout: Seconds for one job, or `None`. The first job of a process includes the loading of a network.
@@ -135,15 +134,3 @@ class _Run:
             return Outcome(job.key, None, error, seconds, job.tries, not reply["final"])
         (self.last if job.tries == self.retries else self.again).append(job)
         return None
-
-
-def check_retries(retries: int, timeout: float | None) -> None:
-    """Checks the numbers of a command line.
-
-    Raises:
-        InputError: Retries are negative, or the time-out is not positive.
-    """
-    if retries < 0:
-        raise InputError(f"retries must be at least 0. Received: {retries}")
-    if timeout is not None and not timeout > 0:
-        raise InputError(f"timeout must be above 0 seconds. Received: {timeout}")

@@ -33,9 +33,13 @@ def check(address: str, options: "Options") -> None:
     if address.startswith("tls://") and not given:
         raise InputError(f"{address} needs --tls_ca, --tls_cert and --tls_key")
     if given and address.startswith("tcp://"):
-        raise InputError(f"certificates are for tls://, received {address}; start the scheduler with TLS, or leave them out")
+        raise InputError(
+            f"certificates are for tls://, received {address}; start the scheduler with TLS, or leave them out"
+        )
     if given and address.startswith("kubernetes:"):
-        raise InputError("certificates of a kubernetes: cluster are part of its FILE; leave --tls_ca, --tls_cert, --tls_key out")
+        raise InputError(
+            "certificates of a kubernetes: cluster are part of its FILE; leave --tls_ca, --tls_cert, --tls_key out"
+        )
 
 
 def certificates(options: "Options") -> "distributed.Security | None":
