@@ -10,12 +10,13 @@ from tfmisr.edge.errors import InputError
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
-def add_flags(parser: argparse.ArgumentParser, work: str) -> None:
+def add_flags(parser: argparse.ArgumentParser, work: str, failed: str = "it is left out with its reason") -> None:
     """Adds the flags to a parser.
 
     Args:
         parser: The command's parser, which has a flag `--processes` already.
         work: What is done with an image, as in "upscaled".
+        failed: What follows where all tries failed.
     """
     group = parser.add_argument_group("cluster", f"images are {work} by a Dask cluster: pip install 'tfmisr[cluster]'")
     group.add_argument(
@@ -30,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser, work: str) -> None:
         default=2,
         metavar="N",
         help="how often an image that ends its process (crash, lack of memory, time-out) is tried again, in the last "
-        "try alone; then it is left out with its reason (default: 2)",
+        f"try alone; then {failed} (default: 2)",
     )
     group.add_argument(
         "--timeout", type=float, metavar="S", help="seconds for one image, loading the network included (default: none)"

@@ -49,8 +49,8 @@ class Child:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            for line in self._process.stdout:
+        with contextlib.suppress(OSError, ValueError), self._process.stdout as replies:
+            for line in replies:
                 self._replies.put(line)
         self._replies.put("")
 
