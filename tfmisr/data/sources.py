@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from tfmisr import cli
-from tfmisr.data import preparation
+from tfmisr.data import parts, preparation
 from tfmisr.data.dataset_builder import SPLIT_PERCENT, SPLITS, DatasetBuilder, folders, split_of
 from tfmisr.edge.errors import InputError, hint
 
@@ -204,6 +204,7 @@ def load(
     manual_dirs: Iterable[str | os.PathLike] = (),
     patient_pattern: str | None = None,
     resumable: Iterable[str | os.PathLike] = (),
+    part_runner: parts.Runner | None = None,
 ) -> Source:
     """Prepares a dataset, unless that is done already, and returns it.
 
@@ -214,6 +215,7 @@ def load(
         patient_pattern: As in `builder`.
         resumable: Directories of runs that may be resumed. A run that started when each file had its own full scale
             gets the same pixels again.
+        part_runner: Makes the parts of a dataset that is prepared in parts; `None`: this process.
 
     Raises:
         InputError: No such dataset or folder, or it cannot be prepared.
@@ -222,6 +224,10 @@ def load(
     earlier = getattr(found, "earlier_fingerprint", None)
     if earlier and (prepared := preparation.datasets_of(resumable)) and earlier() in prepared:
         found = builder(dataset, data_dir, manual_dirs, patient_pattern, "file")
+    if part_runner:
+        if not getattr(found, "in_parts", False):
+            raise InputError(f"--cluster prepares chest_xray14 and folders of images. Received: {found.name}")
+        found.part_runner = part_runner
     cli.check_text(found.data_path, "--data_dir")
     preparation.remove_incomplete(pathlib.Path(found.data_path))
     preparation.prepare(found, quiet=isinstance(found, DatasetBuilder))
