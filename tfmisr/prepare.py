@@ -6,6 +6,8 @@ For example `python -m tfmisr.prepare chest_xray14 --manual_dir FOLDER`.
 import argparse
 
 from tfmisr import cli
+from tfmisr.cluster import flags
+from tfmisr.edge.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,14 +44,25 @@ def parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="http address of a folder with the files to download, instead of the publisher's server",
     )
+    result.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="that prepare parts of a large dataset (default: 1, which decodes in several threads)",
+    )
+    flags.add_flags(result, "prepared", "the preparation ends with its reason")
     return result
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     args = parser().parse_args(argv)
-    from tfmisr import data
-    from tfmisr.edge.errors import InputError
+    if args.processes < 1:
+        raise InputError(f"processes must be at least 1. Received: {args.processes}")
+    options = flags.options(args)
+    from tfmisr import cluster, data
+    from tfmisr.data import parts
 
     dataset = (args.dataset, args.data_dir, args.manual_dir, args.patient_pattern)
     builder = data.builder(*dataset)
@@ -58,7 +71,14 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("--mirror is for datasets that are downloaded; leave it or --manual_dir out")
     if downloads:
         builder.download(args.mirror)
-    print(_summary(data.load(*dataset)))
+    if not args.cluster and args.processes == 1:
+        print(_summary(data.load(*dataset)))
+        return 0
+    if not getattr(builder, "in_parts", False):
+        raise InputError(f"--cluster and --processes prepare chest_xray14 and folders. Received: {args.dataset}")
+    with cluster.connect(args.cluster or "", options) as client:
+        runner = parts.on_cluster(client, args.retries, args.timeout)
+        print(_summary(data.load(*dataset, part_runner=runner)))
     return 0
 
 

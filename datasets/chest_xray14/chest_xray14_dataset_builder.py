@@ -118,11 +118,7 @@ class Builder(data.DatasetBuilder):
         missing = staged.missing()
         # Parts, then the dataset made of them.
         require_free_space(self.data_dir_root, (sum(map(len, missing)) + total) * self._bytes)
-        if len(missing) < len(staged.parts):
-            there = len(staged.parts) - len(missing)
-            tqdm.tqdm.write(f"resumed: {there:,} of {len(staged.parts):,} parts are there", file=sys.stderr)
-        if expected := parts.estimate(missing, total):
-            tqdm.tqdm.write(f"{self.name}: {expected}", file=sys.stderr)
+        parts.report(self.name, staged, missing)
         tally = Tally(total)
         for index in staged.complete(self.part_runner or functools.partial(parts.here, threads=archive.WORKERS)):
             tally.add(index)

@@ -12,10 +12,13 @@ import hashlib
 import importlib
 import json
 import pathlib
+import sys
 import time
 import typing
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+
+from tqdm import tqdm
 
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write, remove_orphaned_temporaries
@@ -215,9 +218,23 @@ def estimate(missing: list[Part], total: int) -> str:
     seconds = (time.perf_counter() - start) / count * images
     size = sum(sizes) / max(len(sizes), 1) * total / 1e9
     return (
-        f"{counted(images, 'image')} to prepare, {seconds / images * 1e3:.0f} ms each on one core (of {count} measured): "
+        f"{counted(images, 'image')} to prepare, {seconds / images * 1e3:.0f} ms each on one core ({count} measured): "
         f"{_duration(seconds)} of one core; {size:,.1f} GB of disk, twice that until it is done"
     )
+
+
+def report(name: str, staged: Staging, missing: list[Part]) -> None:
+    """Writes to stderr how many parts are there already, and what the others will take.
+
+    Args:
+        name: Name of the dataset.
+        staged: The parts.
+        missing: Those that are to be made.
+    """
+    if there := len(staged.parts) - len(missing):
+        tqdm.write(f"{name}: resumed, {there:,} of {counted(len(staged.parts), 'part')} are there", file=sys.stderr)
+    if expected := estimate(missing, sum(map(len, staged.parts))):
+        tqdm.write(f"{name}: {expected}", file=sys.stderr)
 
 
 def _sample(parts: Iterable[Part]) -> list[Part]:

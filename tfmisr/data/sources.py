@@ -225,8 +225,6 @@ def load(
     if earlier and (prepared := preparation.datasets_of(resumable)) and earlier() in prepared:
         found = builder(dataset, data_dir, manual_dirs, patient_pattern, "file")
     if part_runner:
-        if not getattr(found, "in_parts", False):
-            raise InputError(f"--cluster prepares chest_xray14 and folders of images. Received: {found.name}")
         found.part_runner = part_runner
     cli.check_text(found.data_path, "--data_dir")
     preparation.remove_incomplete(pathlib.Path(found.data_path))
