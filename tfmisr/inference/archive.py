@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from tfmisr import cli, cluster
 from tfmisr.cluster import stores
 from tfmisr.cluster.ledger import Entry, Ledger, pages
+from tfmisr.cluster.manifest import Row
 from tfmisr.cluster.parts import Parts
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import remove_orphaned_temporaries
@@ -184,7 +185,15 @@ def _record(ledger, archive, entry, outcome) -> str:
 
 
 def main(
-    rows: Iterator, archive_of: tuple[str, BatchUpscaler], address: str, options: "cluster.Options", **choices
+    rows: Iterator[Row],
+    archive_of: tuple[str, BatchUpscaler],
+    address: str,
+    options: "cluster.Options",
+    *,
+    overwrite: bool,
+    like: str | None,
+    retries: int,
+    timeout: float | None,
 ) -> int:
     """Runs the command for an archive.
 
@@ -193,7 +202,10 @@ def main(
         archive_of: Output folder and upscaler, not bound yet.
         address: Of `tfmisr.cluster.connect`.
         options: Of `tfmisr.cluster.connect`.
-        **choices: `overwrite`, `like`, `retries`, `timeout`.
+        overwrite: Replace existing results.
+        like: See `tfmisr.inference.series_on_cluster.scales`.
+        retries: See `tfmisr.cluster.run`.
+        timeout: See `tfmisr.cluster.run`.
 
     Returns:
         Exit status 0.
@@ -209,16 +221,15 @@ def main(
         with bound(output, upscaler) as (bound_upscaler, record):
             archive = Archive(output, bound_upscaler, options.memory_limit)
             _remove_temporaries(ledger, output)
-            done = compare(ledger, archive, choices["overwrite"])
+            done = compare(ledger, archive, overwrite)
             if done:
                 print(f"done already: {done:,} of {counted(total, 'image')} (--overwrite replaces them)")
             if done == total:
                 return 0
             with cluster.connect(address, options) as client:
-                limits = (choices["retries"], choices["timeout"])
-                scales = series_on_cluster.scales(ledger, output, record, client, choices["like"], *limits)
+                scales = series_on_cluster.scales(ledger, output, record, client, like, retries, timeout)
                 publish_record(output, record)
-                upscale(ledger, parts, archive, client, scales, total - done, *limits)
+                upscale(ledger, parts, archive, client, scales, total - done, retries, timeout)
         _require_all(ledger, total)
     return 0
 
