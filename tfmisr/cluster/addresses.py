@@ -114,7 +114,7 @@ def _local(value, options):
         threads_per_worker=1,
         processes=True,
         memory_limit=0,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # None would take port 8787, and warn where it is taken
         silence_logs="CRITICAL",
         security=certificates,
         protocol="tls://" if certificates else "tcp://",

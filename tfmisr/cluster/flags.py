@@ -42,8 +42,32 @@ def add_flags(parser: argparse.ArgumentParser, work: str, failed: str = "it is l
         help="memory of each process that works on images, such as 2GB: an image that needs more is refused before it "
         "is decoded, and a process that takes more is ended (default: none)",
     )
+    group.add_argument(
+        "--status",
+        action=StatusAction,
+        default=argparse.SUPPRESS,
+        metavar="FOLDER",
+        help="print counts, rate and quarantined images of the output folder of a run, also while it runs, and exit",
+    )
     for name, what in (("ca", "the authority's certificate"), ("cert", "certificate"), ("key", "private key")):
         group.add_argument(f"--tls_{name}", metavar="FILE", help=f"{what} for tls://, PEM")
+
+
+class StatusAction(argparse.Action):
+    """`--status FOLDER`: prints counts and rate of a run from its ledger, and exits."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str,
+        option_string: str | None = None,
+    ) -> None:
+        """See `argparse.Action`."""
+        from tfmisr.cluster import status
+
+        print("\n".join(status.of_folder(values).lines()))
+        parser.exit()
 
 
 def options(arguments: argparse.Namespace) -> Options:

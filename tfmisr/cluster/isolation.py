@@ -46,11 +46,12 @@ class Child:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(), text=True, encoding="utf-8"
         )
         self._replies: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError, ValueError), self._process.stdout as replies:
-            for line in replies:
+        with contextlib.suppress(OSError, ValueError), self._process.stdout as lines:
+            for line in lines:
                 self._replies.put(line)
         self._replies.put("")
 
@@ -102,6 +103,7 @@ class Child:
         self._process.wait()
         with contextlib.suppress(OSError):
             self._process.stdin.close()
+        self._reader.join()
 
 
 def _environment() -> dict[str, str]:
