@@ -133,6 +133,8 @@ def _upscale_archive(arguments, options) -> int:
         and (name.suffix.lower() in _OUTPUT_SUFFIXES or not stores.is_url(output))
     ):
         raise InputError(f"an archive, a cluster or a limit needs a folder as --output. Received: {output}")
+    if not stores.is_url(output):
+        cli.check_writable(output)
     # Workers have another working folder; a name with + is the self-ensemble of a file.
     model = arguments.model
     if os.path.exists(os.path.expanduser(model.removesuffix("+"))):

@@ -17,6 +17,7 @@ if typing.TYPE_CHECKING:
 
 _JOBS_PER_THREAD = 3  # one runs, one waits at the worker, one is on its way
 _SECONDS_OF_THREADS = 2.0
+_LOST = "the connection to the scheduler is lost; start the same command again to resume"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,33 +123,54 @@ class _Dask:
     def window(self) -> int:
         if time.monotonic() - self._counted > _SECONDS_OF_THREADS:
             self.check()
-            self._threads, self._counted = sum(self._client.nthreads().values()), time.monotonic()
+            with self._connected():
+                self._threads, self._counted = sum(self._client.nthreads().values()), time.monotonic()
         return _JOBS_PER_THREAD * max(self._threads, 1)
 
     def submit(self, key, function, payload, seconds):
         arguments = (function, payload, seconds, self._memory_limit, tfmisr.__version__)
-        return self._client.submit(isolation.work, *arguments, key=key, pure=False)
+        with self._connected():
+            return self._client.submit(isolation.work, *arguments, key=key, pure=False)
 
     def replies(self, futures):
-        if any(future.status in ("cancelled", "lost") for future in futures):
-            self._lost()
-        finished = self._client.gather([f for f in futures if f.status == "finished"], errors="skip")
-        texts = iter(finished)
-        return [json.loads(next(texts)) if f.status == "finished" else self._failed(f) for f in futures]
+        """Gathers all results in one request; those of workers that are lost meanwhile are computed again by Dask."""
+        with self._connected():
+            if any(future.status in ("cancelled", "lost") for future in futures):
+                raise OSError("the scheduler lost a job")
+            finished = [future for future in futures if future.status == "finished"]
+            try:
+                texts = dict(zip(finished, self._client.gather(finished), strict=True))
+            except _killed_worker():
+                return [self._reply(future) for future in futures]
+        return [json.loads(texts[f]) if f in texts else self._reply(f) for f in futures]
 
     @staticmethod
-    def _failed(future) -> dict:
-        """Returns the reply for a job whose workers died one after the other (`distributed.KilledWorker`)."""
-        return {"error": f"its workers ended ({type(future.exception()).__name__})", "final": False, "errno": None}
+    def _reply(future) -> dict:
+        """Returns the reply for one job: its workers may have died one after the other."""
+        try:
+            return json.loads(future.result())
+        except _killed_worker() as error:
+            return {"error": f"its workers ended ({type(error).__name__})", "final": False, "errno": None}
 
     def check(self) -> None:
         if self._client.status != "running":
-            self._lost()
+            raise InputError(_LOST)
 
     @staticmethod
-    def _lost():
-        raise InputError("the connection to the scheduler is lost; start the same command again to resume")
+    @contextlib.contextmanager
+    def _connected():
+        try:
+            yield
+        except (OSError, concurrent.futures.CancelledError) as error:
+            raise InputError(_LOST) from error
 
     def cancel(self, futures) -> None:
         if futures and self._client.status == "running":
-            self._client.cancel(futures, force=True)
+            with contextlib.suppress(OSError):
+                self._client.cancel(futures, force=True)
+
+
+def _killed_worker() -> type[Exception]:
+    import distributed
+
+    return distributed.KilledWorker

@@ -5,6 +5,7 @@ put, which shows an object once all of its bytes have arrived (S3: PutObject and
 """
 
 import contextlib
+import datetime
 import functools
 import hashlib
 import os
@@ -115,8 +116,10 @@ def _listing(url: str) -> dict[str, tuple[int, str]]:
 
 def _size_and_stamp(info) -> tuple[int, str]:
     keys = ("ETag", "etag", "md5Hash", "crc32c", "mtime", "LastModified", "updated", "last_modified", "created")
-    mark = next((str(info[key]) for key in keys if info.get(key)), "")
-    digest = hashlib.sha256(mark.encode()).hexdigest()[:16]
+    mark = next((info[key] for key in keys if info.get(key)), "")
+    if isinstance(mark, datetime.datetime):  # memory:// has a number in a listing
+        mark = mark.timestamp()
+    digest = hashlib.sha256(str(mark).encode()).hexdigest()[:16]
     return int(info.get("size") or 0), f"{info.get('size')} {digest}"
 
 

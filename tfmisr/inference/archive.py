@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from tfmisr import cli, cluster
+from tfmisr import cluster
 from tfmisr.cluster import stores
 from tfmisr.cluster.ledger import Entry, Ledger, pages
 from tfmisr.cluster.manifest import Row
@@ -95,7 +95,6 @@ def bound(output: str, upscaler: BatchUpscaler) -> Iterator[tuple[BatchUpscaler,
         InputError: The folder holds results of another model or scale.
     """
     if not stores.is_url(output):
-        cli.check_writable(output)
         yield output_folder.bind(pathlib.Path(output), upscaler), pathlib.Path(output) / output_folder.RECORD
         return
     with tempfile.TemporaryDirectory(prefix="tfmisr-") as name:

@@ -4,6 +4,7 @@ Beside what the process holds already there are the image and its result, and th
 those take depends on the network and its runtime, and is measured once a process with one window.
 """
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -20,7 +21,7 @@ from tfmisr.inference.batch import BatchUpscaler
 # value of the result (as float32, as integers, and in three forms while a PNG is encoded).
 _PER_RESULT_VALUE, _PER_SOURCE_VALUE = 16, 12
 _SIDE = 192  # of the window that is measured
-_LEAST_PER_PIXEL = 1536  # LiteRT's 8-bit kernels, 17 convolutions; smaller networks are lost in the noise
+_LEAST_PER_PIXEL = 512  # smaller networks are lost in the noise
 _LARGEST_WINDOW = 440  # default of tfmisr.edge.tiling.default_max_tile; larger only for very wide receptive fields
 _LARGEST_OVERLAP = 64
 
@@ -83,13 +84,24 @@ def _per_pixel(upscaler: BatchUpscaler) -> float:
     loaded = upscaler.upscaler
     if loaded.name in resize.METHODS:
         return 0.0
-    before = _peak()
-    loaded(np.zeros((_SIDE, _SIDE, loaded.channels or 1), np.float32), upscaler.scale)
+    window = np.zeros((_SIDE, _SIDE, loaded.channels or 1), np.float32)
+    loaded(window[:16, :16], upscaler.scale)  # what is allocated once
+    before = _reset_peak()
+    loaded(window, upscaler.scale)
     return max((_peak() - before) / _SIDE**2, _LEAST_PER_PIXEL)
 
 
+def _reset_peak() -> int:
+    """Begins a new measurement of the largest resident memory, where the system can, and returns it."""
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")  # proc(5): resets VmHWM
+    return _peak()
+
+
 def _peak() -> int:
-    """Returns the largest resident memory of this process until now, in bytes; now where the system does not know."""
+    """Returns the largest resident memory of this process in bytes; the present one where the system knows no other."""
+    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status", encoding="ascii") as lines:
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
     if os.name != "posix":
         return resident_memory()
     import resource
