@@ -115,7 +115,10 @@ LAYOUTS = [
 
 def contents(found, ids):
     """Each id to the bytes that the archive gives for it."""
-    read = {name: source for name, _, source in found.read(ids)}
+    read = {}
+    for tarball, _, group in found.groups(ids):
+        inside = archive.read_tarball(tarball, dict(group)) if tarball else ((n, "", path) for n, path in group)
+        read |= {name: source for name, _, source in inside}
     return {n: s if isinstance(s, bytes) else archive._read_bounded(s) for n, s in read.items()}
 
 
@@ -304,65 +307,61 @@ def test_a_broken_image_is_told_with_its_reason(kind):
         archive.decode(content, (512, 1024))
 
 
-class Source:
-    """Images in memory in place of an archive."""
-
-    def __init__(self, images):
-        self.images = images
-
-    def read(self, ids):
-        return ((name, f"x/{name}.png", self.images[name]) for name in ids)
+def make_part(folder, images, side=512, threads=2):
+    """Prepares images, all of the train split, as a worker does; returns pairs of PNG and entry."""
+    write_images(folder, images)
+    listed = [[name, "train", str(folder / f"{name}.png")] for name in images]
+    return list(xray.make_part({"side": side, "tarball": "", "images": listed}, threads))
 
 
-def examples(images, side=512, total=None):
-    return xray.Examples(Source(images), list(images), side, xray.Tally(total or len(images)))
+def tallied(made, total):
+    """Counts the entries of one part in a tally of `total` images."""
+    xray.Tally(total).add([entry for _, entry in made])
 
 
-def test_one_broken_image_in_two_hundred_is_named_counted_and_skipped(capsys):
+def test_one_broken_image_in_two_hundred_is_named_counted_and_skipped(tmp_path, capsys):
     images = {f"{i:08d}_000": png(5, 512) for i in range(200)}
     images["00000123_000"] = png(5, 512)[:-300]
-    names = [name for name, _ in examples(images)]
-    assert names == [name for name in images if name != "00000123_000"]
+    made = make_part(tmp_path, images)
+    assert [entry["key"] for data, entry in made if data] == [name for name in images if name != "00000123_000"]
+    tallied(made, 200)
     said = capsys.readouterr().err
-    assert "skipped as broken (1): x/00000123_000.png: " in said
+    assert f"skipped as broken (1): {tmp_path}/00000123_000.png: " in said
     assert "skipped 1 of 200 images as broken" in said
 
 
-def test_one_per_cent_of_broken_images_is_borne_and_more_is_an_error(capsys):
+def test_one_per_cent_of_broken_images_is_borne_and_more_is_an_error(tmp_path, capsys):
     images = {f"{i:08d}_000": png(5, 512) for i in range(20)}
     images["00000004_000"] = images["00000009_000"] = b"broken"
-    assert len(list(examples(images, total=200))) == 18
-    with pytest.raises(InputError, match=r"1 % of 199 images .*Received: 2 so far.*x/00000009_000.png"):
-        list(examples(images, total=199))
+    made = make_part(tmp_path, images)
+    assert sum(data is not None for data, _ in made) == 18
+    tallied(made, 200)
+    with pytest.raises(InputError, match=r"1 % of 199 images .*Received: 2 so far.*/00000009_000.png"):
+        tallied(made, 199)
 
 
-def test_a_split_of_broken_images_alone_is_an_error(capsys):
-    with pytest.raises(InputError, match="all 1 images of a split are broken"):
-        list(examples({"00000001_000": b"broken"}, total=500))
+def test_a_split_of_broken_images_alone_is_an_error(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(xray.Tally, "skip", lambda *args: None)
+    images = levels(ALL, side=512) | dict.fromkeys(TEST, b"broken")
+    with pytest.raises(InputError, match="all 2 images of a split are broken"):
+        build("512", lay_out("flat", tmp_path / "x", images), tmp_path)
 
 
-def test_an_example_holds_pixels_and_public_numbers_alone():
+def test_an_example_holds_pixels_and_public_numbers_alone(tmp_path):
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", "PATIENT^NAME")
     file = io.BytesIO()
     Image.new("L", (1024, 1024)).save(file, "PNG", pnginfo=text, compress_level=1)
-    ((key, example),) = examples({"00000042_007": file.getvalue()}, side=1024)
-    assert key == "00000042_007"
-    assert example.keys() == {"hr", "max_val", "id", "patient"}
-    assert (example["max_val"], example["id"], example["patient"]) == (255, "00000042_007", 42)
-    assert b"PATIENT" in file.getvalue() and b"PATIENT" not in example["hr"]
-    assert example["hr"].count(b"tEXt") == 0
+    ((data, entry),) = make_part(tmp_path, {"00000042_007": file.getvalue()}, side=1024)
+    assert entry == {"split": "train", "key": "00000042_007", "patient": 42}
+    assert b"PATIENT" in file.getvalue() and b"PATIENT" not in data
+    assert data.count(b"tEXt") == 0
 
 
-def test_examples_come_in_the_order_of_their_ids_however_many_workers(monkeypatch):
+@pytest.mark.parametrize("threads", [1, 7])
+def test_images_of_a_part_come_in_its_order_however_many_threads(threads, tmp_path):
     images = {f"{i:08d}_000": png(i, 512) for i in range(60)}
-    for workers in (1, 7):
-        monkeypatch.setattr(archive, "WORKERS", workers)
-        assert [name for name, _ in examples(images)] == sorted(images)
-
-
-def test_examples_know_their_number_for_the_progress_bar():
-    assert len(examples({"00000001_000": b"", "00000002_000": b""})) == 2
+    assert [entry["key"] for _, entry in make_part(tmp_path, images, threads=threads)] == sorted(images)
 
 
 def build(config, folders, tmp_path):
@@ -431,7 +430,7 @@ def test_the_free_space_is_checked_before_anything_is_written(tmp_path, monkeypa
     asked = []
     monkeypatch.setattr(xray, "require_free_space", lambda folder, needed: asked.append(needed))
     build("512", lay_out("flat", tmp_path / "x", levels(ALL, side=512)), tmp_path)
-    assert asked == [7 * 115_000]
+    assert asked == [2 * 7 * 115_000]  # parts and the dataset made of them
 
 
 def test_preparing_says_how_much_of_the_archive_is_there(tmp_path, capsys):

@@ -37,8 +37,8 @@ MISSING_HINTS = {}
 
 # A module imports from its own room and from those before it. A room is a package or module directly in tfmisr/.
 ROOMS = (
-    "_moved edge progress cli options _lazy _rows presets degradations layers models losses quantization config data "
-    "metrics datasets classical training inference evaluation observers export tuning reader_study "
+    "_moved edge progress cli options _lazy _rows cluster presets degradations layers models losses quantization "
+    "config data metrics datasets classical training inference evaluation observers export tuning reader_study "
     "prepare dicom_check upscale evaluate observe fit tune api tfmisr __main__"
 ).split()
 # (room, room it imports upwards) to the reason.
@@ -100,6 +100,7 @@ WORDS = (
 )
 # Keys of users' files and the like, allowed anywhere in quotation marks or backticks.
 CONTRACTS = {
+    "cancelled": "status of a Dask future",
     "centre_fraction": "key of the protocol in metrics.json",
     "degrader": "group of variables in the checkpoints of CycleGAN",
     "flavour": "key of a model's card",

@@ -160,7 +160,7 @@ def test_the_next_run_goes_on_with_the_file_that_was_broken_off(mirror, publishe
 def test_free_space_for_archive_and_dataset_is_checked_before_any_download(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=50 * 10**9))
     line = refused(capsys, "chest_xray14", "--data_dir", tmp_path)
-    assert "58.0 GB of free disk space are needed" in line  # 45.08 GB and 112,120 images of 115 kB
+    assert "70.9 GB of free disk space are needed" in line  # 45.08 GB and 112,120 images of twice 115 kB
     assert "Received: 50.0 GB" in line
 
 

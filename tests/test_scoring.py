@@ -12,7 +12,7 @@ from tfmisr import degradations, evaluate, metrics
 from tfmisr.data import pipeline
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.upscaler import to_levels
-from tfmisr.evaluation import protocol, results, scoring, table, verdicts
+from tfmisr.evaluation import merging, protocol, results, scoring, table, verdicts
 from tfmisr.inference import upscalers
 
 
@@ -156,20 +156,20 @@ def test_images_without_any_psnr_have_no_decibels_and_a_reason(half_blank, tmp_p
     assert written["models"]["bicubic"]["ssim"] == pytest.approx(1.0)
     assert written["notes"][0].startswith("2 of 2 images left out of psnr")
     assert "cannot be compared in dB" in verdicts.verdict(result.summary, "nearest")
-    assert evaluate._merged([str(tmp_path / "out" / "metrics.json")], result).keys() == {"nearest", "bicubic"}
+    assert merging.merged_models([str(tmp_path / "out" / "metrics.json")], result).keys() == {"nearest", "bicubic"}
 
 
 def test_results_with_a_psnr_of_other_images_are_not_merged(half_blank, tmp_path):
     result = evaluated(half_blank, measures=("psnr",))
     written, path = results.write(result, tmp_path / "out"), tmp_path / "out" / "metrics.json"
-    assert evaluate._merged([str(path)], result).keys() == {"nearest", "bicubic"}
-    assert evaluate._merged([str(path.parent)], result).keys() == {"nearest", "bicubic"}
+    assert merging.merged_models([str(path)], result).keys() == {"nearest", "bicubic"}
+    assert merging.merged_models([str(path.parent)], result).keys() == {"nearest", "bicubic"}
     for model in written["models"].values():  # as it was written before blank images were left out
         del model["psnr_n"]
         model["psnr"] = None
     path.write_text(json.dumps(written))
     with pytest.raises(InputError, match="holds PSNR of 0 images, this evaluation of 3"):
-        evaluate._merged([str(path)], result)
+        merging.merged_models([str(path)], result)
 
 
 def test_files_hold_the_protocol_and_can_be_read_back(tiny_source, tmp_path):
@@ -293,11 +293,11 @@ def test_another_model_of_the_same_name_is_not_merged_away(tiny_source, tmp_path
     result = evaluated(tiny_source)
     written = results.write(result, tmp_path / "out")
     path = tmp_path / "out" / "metrics.json"
-    assert evaluate._merged([str(path)], result).keys() == {"nearest", "bicubic"}
+    assert merging.merged_models([str(path)], result).keys() == {"nearest", "bicubic"}
     written["models"]["nearest"]["psnr"] += 1.0
     path.write_text(json.dumps(written))
     with pytest.raises(InputError, match="another model named nearest"):
-        evaluate._merged([str(path)], result)
+        merging.merged_models([str(path)], result)
 
 
 def test_optional_metrics_change_the_protocol_only_where_they_are_measured(tiny_source):

@@ -8,9 +8,9 @@ import sys
 
 import tfmisr
 from tfmisr import classical, cli, metrics
+from tfmisr.cluster import flags
 from tfmisr.edge import shipped
 from tfmisr.edge.errors import InputError, check_name
-from tfmisr.edge.text import counted
 from tfmisr.evaluation import outcomes
 from tfmisr.evaluation.scoring import INTERPOLATIONS, REFERENCE
 from tfmisr.losses.expression import VALUE_RANGES
@@ -81,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--merge", nargs="+", default=[], metavar="PATH", help="metrics.json of the same protocol, or its folder"
     )
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="that score images (default: 1)")
+    flags.add_flags(parser, "scored", "the evaluation ends with its reason")
     parser.add_argument("--output", metavar="DIR", help="default: evaluation/ in the first run's folder, or here")
     return parser
 
@@ -99,10 +101,11 @@ def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
     """
     measures = _measures(arguments)
     _check(arguments)
+    workers = flags.options(arguments)
     folder = _output(arguments)
     cli.check_writable(folder)
     from tfmisr import data, degradations, models
-    from tfmisr.evaluation import results, scoring
+    from tfmisr.evaluation import distributed, merging, results, scoring
     from tfmisr.inference import fitting, upscalers
 
     features = _feature_network(arguments, measures)
@@ -113,8 +116,9 @@ def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
     scale = next((u.scale for u in methods if u.scale), 4) if scale is None else scale
     models.check_scale(scale)
     _check_scales(methods, scale)
+    names = list(arguments.models)
     if not any(u.name == REFERENCE for u in methods):
-        methods = [upscalers.load(REFERENCE), *methods]
+        methods, names = [upscalers.load(REFERENCE), *methods], [REFERENCE, *names]
     source = data.load_for(arguments, trained[0].config if trained else {})
     learning = trained or set(arguments.models) & set(classical.LEARNING)
     if learning and arguments.split in ("train", "all"):
@@ -125,20 +129,16 @@ def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
         )
     fields = {**values, "scale": scale}
     degradation = degradations.of(fields)
-    methods = [fitting.fit_upscaler(u, source, fields, arguments.seed) for u in methods]
-    result = scoring.evaluate(
-        methods,
-        source,
-        arguments.split,
-        scale,
-        degradation,
-        arguments.crop_border,
-        measures,
-        arguments.max_images,
-        features=features,
-        weights_dir=arguments.weights_dir,
-    )
-    content = results.write(result, folder, _merged(arguments.merge, result))
+    files = [fitting.fitted_file(u, source, fields, arguments.seed) for u in methods]
+    methods = [fitting.load_fitted(u, file, fields) for u, file in zip(methods, files, strict=True)]
+    run_flags = (arguments.split, scale, degradation, arguments.crop_border, measures, arguments.max_images)
+    loadables = [file or upscalers.absolute(name) for file, name in zip(files, names, strict=True)]
+    task = distributed.EvaluationTask.of(arguments, source, fields, measures, zip(methods, loadables, strict=True))
+    with distributed.distribution(arguments, workers, task) as distribute:
+        result = scoring.evaluate(
+            methods, source, *run_flags, features=features, weights_dir=arguments.weights_dir, distribute=distribute
+        )
+    content = results.write(result, folder, merging.merged_models(arguments.merge, result))
     for note in result.notes:
         print(f"warning: {note}", file=sys.stderr)
     return outcomes.Evaluation(folder, content)
@@ -179,6 +179,8 @@ def _check(arguments):
             raise InputError(f"{name} must be a number, 0 or more. Received: {getattr(arguments, name)}")
     if arguments.max_images is not None and arguments.max_images < 1:
         raise InputError(f"max_images must be at least 1. Received: {arguments.max_images}")
+    if arguments.processes < 1:
+        raise InputError(f"processes must be at least 1. Received: {arguments.processes}")
     if not 0 <= arguments.seed < 2**32:
         raise InputError(f"seed must be in [0, 2**32). Received: {arguments.seed}")
 
@@ -210,48 +212,6 @@ def _unique_names(methods):
         name = u.name if counts[u.name] == 1 else f"{u.name}-{counts[u.name]}"
         result.append(dataclasses.replace(u, name=name))
     return result
-
-
-def _merged(paths, result) -> dict:
-    from tfmisr.evaluation import protocol, results
-
-    models = {}
-    for path in paths:
-        content = results.read(path)
-        protocol.require_same(result.protocol.to_dict(), content["protocol"], path)
-        _require_same_count(result.summary, content["models"], path)
-        models |= _other_models(models | result.summary, content["models"], path)
-    return models
-
-
-def _require_same_count(summary, other_models, path) -> None:
-    """Raises an `InputError` where the other PSNR is the mean of other images, some having been left out."""
-    count = _images_with_psnr(next(iter(summary.values())))
-    for model in other_models.values():
-        if (other_count := _images_with_psnr(model)) != count:
-            raise InputError(
-                f"{path} holds PSNR of {counted(other_count, 'image')}, this evaluation of {count}: some are blank or "
-                "reproduced exactly by a model; evaluate all models in one command"
-            )
-
-
-def _images_with_psnr(model) -> int:
-    # Before images were left out, one image without a PSNR made the mean undefined.
-    return model.get("psnr_n", 0 if model.get("psnr") is None else model["n"])
-
-
-def _other_models(known, other_models, path) -> dict:
-    for name in known.keys() & other_models.keys():
-        psnr, other_psnr = (_number(models[name].get("psnr")) for models in (known, other_models))
-        if not math.isclose(psnr, other_psnr, rel_tol=1e-6):
-            raise InputError(
-                f"{path} holds another model named {name}; rename the folder of one run and evaluate it again"
-            )
-    return other_models
-
-
-def _number(value) -> float:
-    return value if value is not None and math.isfinite(value) else math.inf
 
 
 def _output(arguments) -> pathlib.Path:

@@ -8,6 +8,8 @@ import math
 import pathlib
 
 from tfmisr import cli
+from tfmisr.cluster import flags
+from tfmisr.edge.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,6 +60,14 @@ def parser() -> argparse.ArgumentParser:
         help="at most as many megabytes (10^6 bytes) in --pixel_cache: fewer images, spread evenly over the patients",
     )
     packing.add_argument("--images", metavar="N", type=int, help="at most as many images in --pixel_cache")
+    result.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="that prepare parts of a large dataset (default: 1, which decodes in several threads)",
+    )
+    flags.add_flags(result, "prepared", "the preparation ends with its reason")
     return result
 
 
@@ -65,8 +75,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     args = parser().parse_args(argv)
     _check(args)
+    options = flags.options(args)
     from tfmisr import data
-    from tfmisr.edge.errors import InputError
 
     dataset = (args.dataset, args.data_dir, args.manual_dir, args.patient_pattern)
     builder = None if data.is_packed(args.dataset) else data.builder(*dataset)
@@ -75,17 +85,31 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("--mirror is for datasets that are downloaded; leave it or --manual_dir out")
     if downloads:
         builder.download(args.mirror)
-    source = data.load(*dataset)
+    source = _load(args, dataset, options, builder)
     print(_summary(source))
     if args.pixel_cache:
         _pack(source, args)
     return 0
 
 
-def _check(args) -> None:
-    """Checks the limits of a pixel cache before a dataset is prepared for hours."""
-    from tfmisr.edge.errors import InputError
+def _load(args, dataset, options, builder):
+    """Prepares and returns the dataset, its parts in other processes where there are any."""
+    from tfmisr import cluster, data
 
+    if not args.cluster and args.processes == 1:
+        return data.load(*dataset)
+    if not getattr(builder, "in_parts", False):
+        raise InputError(f"--cluster and --processes prepare chest_xray14 and folders. Received: {args.dataset}")
+    from tfmisr.data import parts
+
+    with cluster.connect(args.cluster or "", options) as client:
+        return data.load(*dataset, part_runner=parts.on_cluster(client, args.retries, args.timeout))
+
+
+def _check(args) -> None:
+    """Checks what the parser does not, such as the limits of a pixel cache, before a dataset is prepared for hours."""
+    if args.processes < 1:
+        raise InputError(f"processes must be at least 1. Received: {args.processes}")
     for name in ("max_megabytes", "images"):
         value = getattr(args, name)
         if value is not None and not args.pixel_cache:

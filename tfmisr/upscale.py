@@ -2,10 +2,11 @@
 
 import argparse
 import dataclasses
+import os
 import pathlib
 import sys
 
-from tfmisr import cli
+from tfmisr import cli, cluster
 from tfmisr.edge import shipped
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import remove_orphaned_temporaries
@@ -23,7 +24,13 @@ def _parser() -> argparse.ArgumentParser:
         "a DICOM image becomes a derived DICOM image where --output ends in .dcm or is a folder, "
         "else a PNG of the same depth.",
     )
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="PNG, JPEG, TIFF or DICOM files, or folders")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="PNG, JPEG, TIFF or DICOM files, folders, globs, URLs (s3://, gs://), or manifests: .csv or .parquet with "
+        "the columns source, target (below --output) and, optional, options (a JSON object of color, tile, max_tile)",
+    )
     parser.add_argument(
         "--model",
         required=True,
@@ -36,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         required=True,
         metavar="PATH",
-        help="file (.png, .tif, .dcm), or folder where there are several inputs",
+        help="file (.png, .tif, .dcm), or folder or URL where there are several inputs",
     )
     parser.add_argument(
         "--like",
@@ -70,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "with the model and interpolate their chroma (bicubic)",
     )
     parser.add_argument("--overwrite", action="store_true", help="for several inputs: replace existing results")
+    cluster.add_flags(parser, "upscaled")
     return parser
 
 
@@ -77,21 +85,63 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
     check(arguments)
+    options = cluster.options(arguments)
+    if is_archive(arguments):
+        return _upscale_archive(arguments, options)
     output = pathlib.Path(arguments.output).expanduser()
     jobs = _jobs(arguments.inputs, output)
-    from tfmisr import models
-    from tfmisr.inference import batch, output_folder, series_scales
+    from tfmisr.inference import output_folder, series_scales
 
-    fields = {key: getattr(arguments, key) for key in ("tile", "max_tile", "threads", "color")}
-    upscaler = batch.BatchUpscaler(arguments.model, arguments.scale or 0, **fields)
-    scale = (upscaler.upscaler.scale or SCALE) if arguments.scale is None else arguments.scale
-    models.check_scale(scale)
-    upscaler = dataclasses.replace(upscaler, scale=scale)
+    upscaler = _upscaler(arguments, arguments.model)
     remove_orphaned_temporaries(*{target.parent for _, target in jobs})
     if jobs[0][1] == output:
         print(upscaler(*jobs[0], series_scales.reference_scale(jobs[0][0], arguments.like)))
         return 0
     return _upscale_folder(output_folder.bind(output, upscaler), jobs, arguments)
+
+
+def _upscaler(arguments, model):
+    from tfmisr import models
+    from tfmisr.inference import batch
+
+    fields = {key: getattr(arguments, key) for key in ("tile", "max_tile", "threads", "color")}
+    upscaler = batch.BatchUpscaler(model, arguments.scale or 0, **fields)
+    scale = (upscaler.upscaler.scale or SCALE) if arguments.scale is None else arguments.scale
+    models.check_scale(scale)
+    return dataclasses.replace(upscaler, scale=scale)
+
+
+def is_archive(arguments: argparse.Namespace) -> bool:
+    """Returns whether images are handed to isolated processes, with a ledger: a cluster, a URL, a manifest, limits."""
+    from tfmisr.cluster import stores
+    from tfmisr.inference import archive_inputs
+
+    chosen = arguments.cluster or arguments.timeout or arguments.memory_limit or arguments.retries != 2
+    paths = any(map(archive_inputs.is_archive, arguments.inputs))
+    return bool(chosen or paths or stores.is_url(arguments.output))
+
+
+def _upscale_archive(arguments, options) -> int:
+    from tfmisr.cluster import stores
+    from tfmisr.inference import archive, archive_inputs
+
+    output = stores.local(arguments.output)
+    name = pathlib.PurePosixPath(output)
+    if (
+        name.suffix
+        and not os.path.isdir(output)
+        and (name.suffix.lower() in _OUTPUT_SUFFIXES or not stores.is_url(output))
+    ):
+        raise InputError(f"an archive, a cluster or a limit needs a folder as --output. Received: {output}")
+    if not stores.is_url(output):
+        cli.check_writable(output)
+    # Workers have another working folder; a name with + is the self-ensemble of a file.
+    model = arguments.model
+    if os.path.exists(os.path.expanduser(model.removesuffix("+"))):
+        model = os.path.abspath(os.path.expanduser(model))
+    rows = archive_inputs.rows(arguments.inputs, output)
+    choices = {name: getattr(arguments, name) for name in ("overwrite", "like", "retries", "timeout")}
+    return archive.main(rows, (output, _upscaler(arguments, model)), arguments.cluster or "", options, **choices)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -165,17 +215,14 @@ def _jobs(inputs, output) -> list[tuple[pathlib.Path, pathlib.Path]]:
 
 
 def _output_name(source: pathlib.Path, name: pathlib.Path) -> pathlib.Path:
-    """Returns the name of a result in a folder: TIFF stays TIFF, DICOM becomes derived DICOM, the rest PNG."""
     from tfmisr.edge import images
+    from tfmisr.inference import output_folder
 
-    if name.suffix.lower() in (".tif", ".tiff"):
-        return name
     try:
-        suffix = {"DICOM": ".dcm", "TIFF": ".tif"}.get(images.detect_format(source), ".png")
+        file_format = images.detect_format(source)
     except InputError:
-        suffix = ".png"
-    # DICOM files are often named by their UID, whose last number is not a suffix.
-    return name.with_suffix(suffix) if name.suffix.lower() in images.EXTENSIONS else name.with_name(name.name + suffix)
+        file_format = None
+    return output_folder.result_name(name, file_format)
 
 
 def _require_distinct(jobs):

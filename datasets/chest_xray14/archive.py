@@ -17,7 +17,10 @@ import numpy as np
 import tqdm
 from PIL import Image
 
+from tfmisr.datasets.chest_xray14.gray import BrokenImage, gray, halve
 from tfmisr.edge.errors import InputError
+
+__all__ = ["Archive", "BrokenImage", "decode", "halve", "read_tarball"]
 
 IMAGE = re.compile(r"(?:.*/)?(\d{8}_\d{3})\.png", re.ASCII)
 TARBALL = re.compile(r"images_0?(?:0[1-9]|1[0-2])\.(?:tar|tar\.gz|tgz)", re.ASCII)
@@ -28,11 +31,9 @@ HOME = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 
 MAX_BYTES = 16 << 20  # of one PNG; 1024x1024 RGBA pixels are 4 MiB before compression
 MAX_DEPTH = 4  # folders under a given one; links are followed, so a loop of links ends here
+# Images of a part. To read one in the middle of a tarball, what is before it is unpacked too: larger groups.
+GROUP, TARBALL_GROUP = 256, 1024
 WORKERS = min(8, os.cpu_count() or 1)
-
-
-class BrokenImage(ValueError):
-    """A file that is not an image of this archive; the message is the reason."""
 
 
 class Archive:
@@ -160,18 +161,24 @@ class Archive:
             remarks.append("the lists are not NIH's 86,524 and 25,596 names; the splits follow them")
         return "; ".join(remarks)
 
-    def read(self, ids: Iterable[str]) -> Iterator[tuple[str, str, str | bytes]]:
-        """Yields id, location as text, and path or, from a tarball, bytes of each image of `ids` that was found."""
-        requested = sorted(ids)
-        for i in requested:
-            if i in self._files:
-                yield i, self._files[i][0], self._files[i][0]
-        by_tarball = collections.defaultdict(set)
-        for i in requested:
-            if i not in self._files and i in self._index():
-                by_tarball[self._index()[i]].add(i)
+    def groups(self, ids: Iterable[str]) -> Iterator[tuple[str, bool, list[tuple[str, str]]]]:
+        """Yields the images that were found in groups that are read together.
+
+        Yields:
+            Path of the tarball, or empty; whether it is its first group; and id and path (of a tarball: empty) of each
+            image, in the order of the names or of the tarball.
+        """
+        requested = set(ids)
+        loose = [(i, os.path.abspath(self._files[i][0])) for i in sorted(requested & self._files.keys())]
+        for start in range(0, len(loose), GROUP):
+            yield "", True, loose[start : start + GROUP]
+        by_tarball = collections.defaultdict(list)
+        for i, tarball in self._index().items():
+            if i in requested:
+                by_tarball[tarball].append((i, ""))
         for tarball, inside in sorted(by_tarball.items()):
-            yield from _read_tarball(tarball, inside)
+            for start in range(0, len(inside), TARBALL_GROUP):
+                yield os.path.abspath(tarball), not start, inside[start : start + TARBALL_GROUP]
 
 
 def _walk(folder, depth: int) -> Iterator[os.DirEntry]:
@@ -220,8 +227,19 @@ def _ids(tarball: str) -> list[str]:
     return [i for i, _, _ in _members(tarball)]
 
 
-def _read_tarball(tarball: str, wanted: set[str]) -> Iterator[tuple[str, str, bytes]]:
+def read_tarball(tarball: str, wanted: Iterable[str]) -> Iterator[tuple[str, str, bytes]]:
+    """Yields id, location as text and content of some images of a tarball, in its order.
+
+    Args:
+        tarball: Its path.
+        wanted: Ids of the images.
+
+    Raises:
+        InputError: It is missing, broken or incomplete.
+    """
     left = set(wanted)
+    if not os.path.isfile(tarball):
+        raise InputError(f"found no {tarball}: --manual_dir must be a folder that all machines share")
     for i, name, data in _members(tarball, left):
         if data is not None:
             left.remove(i)
@@ -260,34 +278,9 @@ def decode(source: str | bytes, sizes: tuple[int, ...]) -> np.ndarray:
         pixels = np.asarray(image)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, zlib.error
         raise BrokenImage(str(error) or type(error).__name__) from error
-    return _gray(pixels, image.mode)
+    return gray(pixels, image.mode)
 
 
 def _read_bounded(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read(MAX_BYTES + 1)
-
-
-def _gray(pixels, mode: str) -> np.ndarray:
-    if mode == "L":
-        return pixels
-    if mode not in ("LA", "RGB", "RGBA"):
-        raise BrokenImage(f"a PNG of Pillow's mode {mode}, not 8-bit gray")
-    if mode.endswith("A"):
-        if pixels[..., -1].min() < 255:
-            raise BrokenImage("not opaque")
-        pixels = pixels[..., :-1]
-    if (pixels != pixels[..., :1]).any():
-        raise BrokenImage("in color")
-    return np.ascontiguousarray(pixels[..., 0])
-
-
-def halve(pixels: np.ndarray) -> np.ndarray:
-    """Returns the mean over 2x2 pixels, computed in integers, with halves rounded up.
-
-    Args:
-        pixels: uint8 array of shape (2 * height, 2 * width).
-    """
-    wide = pixels.astype(np.uint16)
-    total = wide[0::2, 0::2] + wide[0::2, 1::2] + wide[1::2, 0::2] + wide[1::2, 1::2]
-    return ((total + 2) // 4).astype(np.uint8)

@@ -7,7 +7,7 @@ import functools
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -15,10 +15,10 @@ import tqdm
 from PIL import Image
 
 from tfmisr import data
+from tfmisr.data import parts
 from tfmisr.data.download import require_free_space
 from tfmisr.datasets.chest_xray14 import archive, downloads
 from tfmisr.edge.errors import InputError
-from tfmisr.progress import bar
 
 VALIDATION_PERCENT = {"train": 90, "validation": 10}
 NATIVE = 1024
@@ -48,6 +48,7 @@ class Builder(data.DatasetBuilder):
         downloads: Whether the archive is the one that `download` fetches.
     """
 
+    in_parts = True
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     BUILDER_CONFIGS = [
@@ -104,7 +105,7 @@ class Builder(data.DatasetBuilder):
         Raises:
             InputError: No space, no network, or a file that is not the published one.
         """
-        reserve = 112_120 * PREPARED_BYTES[self.builder_config.side]
+        reserve = 2 * 112_120 * self._bytes  # parts, then the dataset made of them
         downloads.fetch(self.download_folder, mirror, reserve)
 
     def _split_generators(self, dl_manager):
@@ -113,10 +114,20 @@ class Builder(data.DatasetBuilder):
         tqdm.tqdm.write(f"{self.name}: {self.archive.report()}", file=sys.stderr)
         if not total:
             raise InputError(f"{self.name}: no listed image was found; check --manual_dir")
-        require_free_space(self.data_dir_root, total * PREPARED_BYTES[self.builder_config.side])
+        staged = self._staged(self._parts(ids))
+        missing = staged.missing()
+        # Parts, then the dataset made of them.
+        require_free_space(self.data_dir_root, (sum(map(len, missing)) + total) * self._bytes)
+        parts.report(self.name, staged, missing)
         tally = Tally(total)
+        for index in staged.complete(self.part_runner or functools.partial(parts.here, threads=archive.WORKERS)):
+            tally.add(index)
         # TFDS does not support empty splits: they are left out for a partial copy.
-        return {split: self._generate_examples(ids[split], tally) for split in ids if ids[split]}
+        return {split: self._generate_examples(staged, split, ids[split]) for split in ids if ids[split]}
+
+    @property
+    def _bytes(self) -> int:
+        return PREPARED_BYTES[self.builder_config.side]
 
     def _ids(self) -> dict[str, list[str]]:
         splits = {"train": [], "validation": [], "test": self.archive.found("test")}
@@ -124,52 +135,61 @@ class Builder(data.DatasetBuilder):
             splits[data.split_of(name[:8], VALIDATION_PERCENT)].append(name)
         return splits
 
-    def _generate_examples(self, ids, tally):
-        return Examples(self.archive, ids, self.builder_config.side, tally)
+    def _parts(self, ids) -> list[parts.Part]:
+        side, split_of = self.builder_config.side, {name: split for split in ids for name in ids[split]}
+        fingerprint = self.archive.fingerprint()
+        return [
+            parts.Part(
+                f"{__name__}:make_part",
+                {"side": side, "tarball": tarball, "images": [[name, split_of[name], path] for name, path in group]},
+                [fingerprint, side, [name for name, _ in group]],
+                not tarball or first,
+            )
+            for tarball, first, group in self.archive.groups(split_of)
+        ]
+
+    def _generate_examples(self, staged, split, ids):
+        if not staged.count(split):
+            raise InputError(f"all {len(ids)} images of a split are broken; get them again")
+        return (
+            (entry["key"], {"hr": png, "max_val": 255, "id": entry["key"], "patient": entry["patient"]})
+            for entry, png in staged.examples(split)
+        )
 
 
-class Examples:
-    """The keys and examples of one split.
+def make_part(sources: dict, threads: int) -> Iterator[tuple[bytes | None, dict]]:
+    """Yields the PNG of each image of a part with its entry, or `None` and why it is broken; see `parts.Part`.
 
     Args:
-        source: The archive.
-        ids: The images.
-        side: Width and height of an example in pixels.
-        tally: Counts the images that are broken.
+        sources: `side` in pixels; `tarball`, its path, or empty; `images`, of each the id, the split and the path.
+        threads: Number of threads. Pillow releases the GIL; the order is that of the source.
+
+    Raises:
+        InputError: A file is missing, or of another size.
     """
+    split_of = {name: split for name, split, _ in sources["images"]}
+    if sources["tarball"]:
+        items = archive.read_tarball(sources["tarball"], split_of)
+    else:
+        items = ((name, path, path) for name, _, path in sources["images"])
+    for (name, place, _), future in _submitted(items, sources["side"], threads):
+        try:
+            # `id` and `patient` are NIH's public numbers; nothing else but pixels is stored.
+            yield future.result(), {"split": split_of[name], "key": name, "patient": int(name[:8])}
+        except archive.BrokenImage as error:
+            yield None, {"broken": [place, str(error)]}
+        except FileNotFoundError as error:
+            raise InputError(f"no image at {place}: --manual_dir must be a folder that all machines share") from error
 
-    def __init__(self, source: archive.Archive, ids: list[str], side: int, tally: "Tally"):
-        self.source, self.ids, self.side, self.tally = source, ids, side, tally
 
-    def __len__(self):
-        return len(self.ids)
-
-    def __iter__(self):
-        written = 0
-        for (name, place, _), future in bar(
-            self._decoded(), total=len(self), desc="preparing", unit=" images", leave=False
-        ):
-            try:
-                png = future.result()
-            except archive.BrokenImage as error:
-                self.tally.skip(place, error)
-            else:
-                written += 1
-                # `id` and `patient` are NIH's public numbers; nothing else but pixels is stored.
-                yield name, {"hr": png, "max_val": 255, "id": name, "patient": int(name[:8])}
-            self.tally.done()
-        if not written:
-            raise InputError(f"all {len(self.ids)} images of a split are broken; get them again")
-
-    def _decoded(self):
-        # Pillow releases the GIL; the order is that of the source.
-        waiting = collections.deque()
-        with concurrent.futures.ThreadPoolExecutor(archive.WORKERS) as pool:
-            for item in self.source.read(self.ids):
-                waiting.append((item, pool.submit(encoded, item[1], item[2], self.side)))
-                if len(waiting) > 4 * archive.WORKERS:
-                    yield waiting.popleft()
-            yield from waiting
+def _submitted(items, side, threads):
+    waiting = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append((item, pool.submit(encoded, item[1], item[2], side)))
+            if len(waiting) > 4 * threads:
+                yield waiting.popleft()
+        yield from waiting
 
 
 class Tally:
@@ -182,7 +202,7 @@ class Tally:
     def __init__(self, total: int):
         self.total, self.read, self.broken = total, 0, []
 
-    def skip(self, place: str, reason: Exception) -> None:
+    def skip(self, place: str, reason: str) -> None:
         """Counts one broken image.
 
         Raises:
@@ -197,9 +217,19 @@ class Tally:
                 f"last is {place}: {reason}; this copy of the archive is damaged, get it again"
             )
 
-    def done(self) -> None:
-        """Counts one image that was read, and prints the number of broken ones after the last."""
-        self.read += 1
+    def add(self, index: list[dict]) -> None:
+        """Counts the images of a part, and prints the number of broken ones after the last part.
+
+        Args:
+            index: Entries of `make_part`.
+
+        Raises:
+            InputError: More than 1 % of all images are broken.
+        """
+        for entry in index:
+            if "broken" in entry:
+                self.skip(*entry["broken"])
+        self.read += len(index)
         if self.read == self.total and self.broken:
             tqdm.tqdm.write(f"skipped {len(self.broken):,} of {self.total:,} images as broken", file=sys.stderr)
 

@@ -1,24 +1,28 @@
 """TFDS builder of any folder of PNG, JPEG, TIFF and DICOM images, split by patient."""
 
 import csv
+import dataclasses
 import functools
-import itertools
 import os
 import pathlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
 from tfmisr import data
+from tfmisr.data import parts
 from tfmisr.data.download import require_free_space
 from tfmisr.datasets.image_folder import patients, scan
+from tfmisr.datasets.image_folder.part import make_part
 from tfmisr.edge import images, series
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
 from tfmisr.progress import bar
+
+PART = 128  # source files
 
 
 class Builder(data.DatasetBuilder):
@@ -31,6 +35,7 @@ class Builder(data.DatasetBuilder):
         **kwargs: `data_dir` of `tfds.core.DatasetBuilder`.
     """
 
+    in_parts = True
     VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES = {"1.1.0": "One full scale for a series.", "1.0.0": "First release."}
 
@@ -105,8 +110,38 @@ class Builder(data.DatasetBuilder):
         for index, (file, key) in enumerate(zip(self._images, keys, strict=True)):
             jobs[split_of[key]].append((f"image_{index:06d}", file, numbers[key]))
         tqdm.tqdm.write(self._report(keys, jobs), file=sys.stderr)
-        require_free_space(self.data_dir_root, sum(map(_bytes, self._images)))
-        return {split: self._generate_examples(split, jobs[split]) for split in jobs if jobs[split]}
+        staged = self._staged(self._parts(jobs))
+        missing = staged.missing()
+        size = sum(map(_bytes, self._images))
+        done = 1 - sum(map(len, missing)) / len(self._images)
+        require_free_space(self.data_dir_root, int((2 - done) * size))  # parts, then the dataset made of them
+        parts.report(self.name, staged, missing)
+        for index in staged.complete(self.part_runner or parts.here):
+            self._count(index)
+        self._tally.report()
+        return {split: self._generate_examples(staged, split) for split in jobs if jobs[split]}
+
+    def _parts(self, jobs) -> list[parts.Part]:
+        feature, result = self.info.features["hr"], []
+        for split in jobs:
+            for start in range(0, len(jobs[split]), PART):
+                images = [self._plain(*job) for job in jobs[split][start : start + PART]]
+                kind = {"channels": feature.shape[2], "dtype": np.dtype(feature.np_dtype).name, "split": split}
+                identity = [self.fingerprint(), kind, [image[1:] for image in images]]
+                result.append(parts.Part(make_part.__module__ + ":make_part", {**kind, "images": images}, identity))
+        return result
+
+    def _plain(self, name, file, patient) -> list:
+        scale = self._scale(file)
+        return [str(file.path.absolute()), file.name, name, patient, scale and dataclasses.astuple(scale)]
+
+    def _count(self, index):
+        for entry in index:
+            if "broken" in entry:
+                path, reason = entry["broken"]
+                self._tally.skip_broken(InputError(reason), pathlib.Path(path))
+            elif "small" in entry:
+                self._tally.skip_small(pathlib.Path(entry["small"]))
 
     def _report(self, keys, jobs):
         rules = dict.fromkeys(patients.RULES[key.partition(":")[0]] for key in keys)
@@ -116,33 +151,19 @@ class Builder(data.DatasetBuilder):
             f"(by {', '.join(rules)}): {counts}; left out: {self._tally.broken:,} broken, {self._tally.small:,} small"
         )
 
-    def _generate_examples(self, split, jobs):
+    def _generate_examples(self, staged, split):
+        if not staged.count(split):
+            raise InputError(f"no image of the {split} split can be read; repair the files named above")
         # In the folder of the prepared dataset, on the user's disk only.
         path = pathlib.Path(self.data_path) / "sources.csv"
         with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
             table = csv.writer(file)
             if not file.tell():
                 table.writerow(["id", "file", "frame", "patient", "split"])
-            written = 0
-            for name, source, patient in bar(jobs, desc=f"preparing {split}", unit=" images", leave=False):
-                try:
-                    frames = _named_frames(name, source, self._tally, self._scale(source))
-                    for frame, (key, image) in enumerate(frames):
-                        table.writerow([key, source.name, frame, patient, split])
-                        written += 1
-                        yield key, self._example(key, image, patient)
-                except InputError as error:
-                    self._tally.skip_broken(error, source.path)
-        self._tally.report()
-        if not written:
-            raise InputError(f"no image of the {split} split can be read; repair the files named above")
-
-    def _example(self, key, image, patient):
-        feature = self.info.features["hr"]
-        pixels = image.pixels.astype(feature.np_dtype)
-        if pixels.shape[2] < feature.shape[2]:
-            pixels = np.repeat(pixels, 3, axis=2)
-        return {"hr": pixels, "max_val": image.max_val, "id": key, "patient": patient}
+            for entry, png in staged.examples(split):
+                key, patient = entry["key"], entry["patient"]
+                table.writerow([key, entry["file"], entry["frame"], patient, split])
+                yield key, {"hr": png, "max_val": entry["max_val"], "id": key, "patient": patient}
 
 
 def _bytes(file):
@@ -156,14 +177,3 @@ def _series(file):
 
 def _shown(files):
     return bar(files, desc="scale of a series", unit=" files", leave=False, disable=len(files) < 1000)
-
-
-def _named_frames(name, source, tally, scale) -> Iterator[tuple[str, images.Image]]:
-    """Yields the images of a file with their ids, "name" or "name_0000" where there are several."""
-    frames = images.iter_images(source.path, scale)
-    head = list(itertools.islice(frames, 2))
-    for number, image in enumerate(itertools.chain(head, frames)):
-        if min(image.pixels.shape[:2]) < scan.MIN_SIDE:
-            tally.skip_small(source.path)
-        else:
-            yield (name if len(head) == 1 else f"{name}_{number:04d}"), image

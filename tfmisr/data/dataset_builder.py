@@ -2,12 +2,14 @@
 
 import inspect
 import os
+import pathlib
 from collections.abc import Iterable
 
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
+from tfmisr.data import parts
 from tfmisr.data.splits import SPLIT_PERCENT, SPLITS, folders, split_of
 
 __all__ = ["SPLITS", "SPLIT_PERCENT", "DatasetBuilder", "features", "folders", "split_of"]
@@ -34,6 +36,15 @@ def features(channels: int, dtype: np.dtype | type) -> tfds.features.FeaturesDic
     )
 
 
+def parts_folder(prepared: pathlib.Path) -> pathlib.Path:
+    """Returns the folder of the parts of a dataset that is being prepared.
+
+    Args:
+        prepared: Folder of the prepared dataset, which need not exist yet.
+    """
+    return prepared.with_name(f"parts.{prepared.name}")
+
+
 class DatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A TFDS builder whose README, checksums and dummy data are in the folder of its module.
 
@@ -46,7 +57,13 @@ class DatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     Args:
         manual_dirs: Folders to read, in order of precedence.
         **kwargs: `data_dir`, `config`, ... of `tfds.core.DatasetBuilder`.
+
+    Attributes:
+        in_parts: Whether the dataset is prepared in `tfmisr.data.parts`.
+        part_runner: Makes the parts elsewhere; `None`: in this process.
     """
+
+    in_parts = False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -55,7 +72,12 @@ class DatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def __init__(self, *, manual_dirs: Iterable[str | os.PathLike] = (), **kwargs):
         self.manual_dirs = folders(manual_dirs)
+        self.part_runner: parts.Runner | None = None
         super().__init__(**kwargs)
+
+    def _staged(self, found: list[parts.Part]) -> parts.Staging:
+        """Returns the parts of this dataset in the folder where they wait for the others."""
+        return parts.Staging(parts_folder(pathlib.Path(self._build_data_dir(self.data_dir_root)[1])), found)
 
     def fingerprint(self) -> str | None:
         """Returns 12 hexadecimal digits that identify the source files, or `None`."""

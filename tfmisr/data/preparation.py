@@ -6,11 +6,13 @@ import io
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Iterable
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
+from tfmisr.data.dataset_builder import parts_folder
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import remove_stale_temporaries
@@ -30,6 +32,7 @@ def prepare(builder: tfds.core.DatasetBuilder, quiet: bool = False) -> None:
     try:
         with _without_tfds_bars() if quiet else contextlib.nullcontext():
             builder.download_and_prepare()
+        remove_incomplete(pathlib.Path(builder.data_path))
     except InputError:
         raise
     except Exception as error:
@@ -67,8 +70,13 @@ def _prepared_meanwhile(builder) -> bool:
 
 
 def remove_incomplete(prepared: pathlib.Path) -> None:
-    """Removes the files of preparations that were killed more than a day ago, which may be tens of GB."""
+    """Removes the files of preparations that were killed more than a day ago, which may be tens of GB.
+
+    Parts of a dataset that is not prepared yet are kept: the next preparation resumes with them.
+    """
     remove_stale_temporaries(prepared.parent.glob(f"incomplete.*_{prepared.name}"))
+    if (prepared / "dataset_info.json").is_file():
+        shutil.rmtree(parts_folder(prepared), ignore_errors=True)
 
 
 def datasets_of(runs: Iterable[str | os.PathLike]) -> set[str]:

@@ -20,6 +20,7 @@ from tfmisr.edge.errors import InputError, hint
 if typing.TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
+    from tfmisr.data import parts
     from tfmisr.data.dataset_builder import DatasetBuilder
 
 DEFAULT = "chest_phantom"
@@ -228,6 +229,7 @@ def load(
     manual_dirs: Iterable[str | os.PathLike] = (),
     patient_pattern: str | None = None,
     resumable: Iterable[str | os.PathLike] = (),
+    part_runner: "parts.Runner | None" = None,
 ) -> "Source | cached_source.CachedSource":
     """Prepares a dataset, unless that is done already, and returns it.
 
@@ -241,6 +243,7 @@ def load(
         patient_pattern: As in `builder`.
         resumable: Directories of runs that may be resumed. A run that started when each file had its own full scale
             gets the same pixels again.
+        part_runner: Makes the parts of a dataset that is prepared in parts; `None`: this process.
 
     Raises:
         InputError: No such dataset or folder, or it cannot be prepared.
@@ -251,10 +254,10 @@ def load(
     if cached is not None:
         return cached
     with cached_source.naming_pixel_cache(named):
-        return _prepared(dataset, data_dir, given["manual_dir"], patient_pattern, resumable)
+        return _prepared(dataset, data_dir, given["manual_dir"], patient_pattern, resumable, part_runner)
 
 
-def _prepared(dataset, data_dir, manual_dirs, patient_pattern, resumable) -> Source:
+def _prepared(dataset, data_dir, manual_dirs, patient_pattern, resumable, part_runner) -> Source:
     from tfmisr.data import preparation
     from tfmisr.data.dataset_builder import DatasetBuilder
 
@@ -262,6 +265,8 @@ def _prepared(dataset, data_dir, manual_dirs, patient_pattern, resumable) -> Sou
     earlier = getattr(found, "earlier_fingerprint", None)
     if earlier and (prepared := preparation.datasets_of(resumable)) and earlier() in prepared:
         found = builder(dataset, data_dir, manual_dirs, patient_pattern, "file")
+    if part_runner:
+        found.part_runner = part_runner
     cli.check_text(found.data_path, "--data_dir")
     preparation.remove_incomplete(pathlib.Path(found.data_path))
     preparation.prepare(found, quiet=isinstance(found, DatasetBuilder))

@@ -183,6 +183,11 @@ def detect_format(path: str | os.PathLike) -> str | None:
             head = file.read(140)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return format_of_bytes(head)
+
+
+def format_of_bytes(head: bytes) -> str | None:
+    """Returns what `detect_format` returns for a file that begins with these bytes, the first 140 or more."""
     # DICOM is checked first: its preamble may be a TIFF header (PS3.10 7.1). Files without a preamble start with group
     # 0002 or 0008, and a Data Element that is short or has an explicit VR.
     no_preamble = re.match(rb"[\x02\x08]\0[\0-\x1f]\0(?:[\0-\xff]{2}\0\0|[A-Z]{2})", head)

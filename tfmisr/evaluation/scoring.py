@@ -1,18 +1,17 @@
 """Scores models and interpolations on full images."""
 
-import concurrent.futures
 import dataclasses
 import math
 import os
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from tfmisr import metrics
 from tfmisr.edge.deprecation import renamed
-from tfmisr.edge.errors import InputError
-from tfmisr.evaluation import verdicts
+from tfmisr.evaluation import image_scores, verdicts
+from tfmisr.evaluation.image_scores import ImageScores, score
 from tfmisr.evaluation.protocol import REFERENCE
 from tfmisr.evaluation.summary import summarize
 from tfmisr.metrics import _old_names
@@ -25,8 +24,8 @@ if typing.TYPE_CHECKING:
     from tfmisr.metrics._features import Features
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
-# More pixels than this must be left inside the borders, so that SSIM's window fits.
-_MIN_SIDE = 11
+
+__all__ = ["INTERPOLATIONS", "REFERENCE", "ImageScores", "Result", "evaluate", "score", "summarize"]
 
 
 @dataclasses.dataclass
@@ -52,37 +51,6 @@ class Result:
     notes: tuple[str, ...] = ()
 
 
-def score(
-    hr: np.ndarray,
-    sr: np.ndarray,
-    max_val: int,
-    crop_border: int,
-    measures: Iterable[str] | dict[str, Callable] | None = None,
-) -> dict[str, float]:
-    """Returns the metrics of one image.
-
-    Args:
-        hr: The reference, (height, width, channels) of 8 or 16 bits.
-        sr: The restored image, of the same shape and type.
-        max_val: Full-scale value.
-        crop_border: Pixels cut off at each edge; the `_center` metrics use the central crop of the full image.
-        measures: Names of metrics of single images, or names with their functions; `None`: the default metrics.
-    """
-    if not isinstance(measures, dict):
-        measures = _functions(metrics.default_names() if measures is None else measures)
-    cropped = metrics.shave(hr, crop_border), metrics.shave(sr, crop_border)
-    values = {name: function(*cropped, max_val) for name, function in measures.items()}
-    rows = [metric for metric in metrics.rows() if metric.name in measures]
-    for metric in rows:
-        if metric.no_reference:
-            values[f"{metric.name}_hr"] = measures[metric.name](cropped[0], cropped[0], max_val)
-    central = metrics.central_crop(hr), metrics.central_crop(sr)
-    for metric in rows:
-        if metric.center:
-            values[f"{metric.name}_center"] = measures[metric.name](*central, max_val)
-    return values
-
-
 def evaluate(
     upscalers: list["Upscaler"],
     source: "Source",
@@ -95,6 +63,7 @@ def evaluate(
     progress: bool = True,
     features: "Features | None" = None,
     weights_dir: str | os.PathLike | None = None,
+    distribute: Callable[[Sequence[int]], Iterator[tuple[int, ImageScores]]] | None = None,
 ) -> Result:
     """Scores upscalers on full images; gains are over `bicubic`, where it is one of them.
 
@@ -112,35 +81,31 @@ def evaluate(
         progress: Show a progress bar.
         features: Network of the set-level metrics; `None`: the standard network.
         weights_dir: Folder of published weights; see `tfmisr.metrics._weights`.
+        distribute: Scores the images of some indices, counted through the splits, elsewhere: yields index and
+            `ImageScores` in any order, such as `tfmisr.evaluation.distributed.EvaluationTask.processes`. `None`: here.
 
     Raises:
         InputError: There is no such metric, an image is too small, or weights are not available.
     """
     from tfmisr.data import pipeline
     from tfmisr.evaluation import protocol
-    from tfmisr.metrics import _collection
     from tfmisr.progress import bar
 
     crop_border = scale if crop_border is None else crop_border
     measures = metrics.default_names() if measures is None else list(measures)
-    functions = _functions(measures, weights_dir)
-    sets = _collection.FeatureCollection(measures, features, weights_dir)
     caches = [pipeline.cache_of(source, s) for s in (source.splits if split == "all" else [split])]
-    total = sum(map(len, caches))
-    indices = _evenly_spaced(total, max_images)
+    indices = _evenly_spaced(sum(map(len, caches)), max_images)
     digest, rows = protocol.ImagesHash(), []
-    progress_bar = bar(total=len(indices), desc="evaluating", unit=" images", disable=not progress, leave=False)
-    with progress_bar, concurrent.futures.ThreadPoolExecutor() as pool:
-        for cache, cache_indices in _by_cache(caches, indices):
-            for name, patient, max_val, lr, hr in pipeline.pairs(cache, scale, degradation, cache_indices):
-                digest.add(name, hr, max_val)
-                _require_size(name, hr, crop_border)
-                restored = [(u.name, u(lr, scale, max_val)) for u in upscalers]
-                scores = pool.map(lambda s: score(hr, s[1], max_val, crop_border, functions), restored)  # noqa: B023
-                for (model, _), values in zip(restored, scores, strict=True):
-                    rows.append({"id": name, "patient": patient, "model": model, **values})
-                sets.add(hr, restored, max_val, crop_border)
-                progress_bar.update(1)
+    with image_scores.Scorer(
+        upscalers, caches, scale, degradation, crop_border, measures, features, weights_dir
+    ) as scorer:
+        scored = distribute(indices) if distribute else ((i, scorer(i)) for i in indices)
+        shown = bar(scored, total=len(indices), desc="evaluating", unit=" images", disable=not progress, leave=False)
+        for index, scores in zip(indices, _in_order(shown, indices), strict=True):
+            digest.add(*image_scores.reference(caches, index, scale))
+            rows += scores.rows
+            scorer.sets.append(scores.vectors)
+    sets = scorer.sets
     run_protocol = protocol.Protocol(
         source.name,
         split,
@@ -159,31 +124,21 @@ def evaluate(
     return Result(run_protocol, rows, summary, *_picture(rows, upscalers, caches, scale, degradation), notes)
 
 
-def _functions(measures, weights_dir=None) -> dict[str, Callable]:
-    """Returns the metrics of single images by name, those with published weights last."""
-    rows = [metric for metric in map(metrics.get, measures) if not metric.per_set]
-    return {metric.name: metric.load(weights_dir) for metric in sorted(rows, key=lambda metric: bool(metric.weights))}
+def _in_order(scored, indices) -> Iterator[ImageScores]:
+    """Yields the scores in the order of the indices, each as soon as it and those before it are there."""
+    waiting, ordered = {}, iter(indices)
+    expected = next(ordered, None)
+    for index, scores in scored:
+        waiting[index] = scores
+        while expected in waiting:
+            yield waiting.pop(expected)
+            expected = next(ordered, None)
 
 
 def _evenly_spaced(total: int, count: int | None) -> np.ndarray:
     if count is None or count >= total:
         return np.arange(total)
     return np.unique(np.linspace(0, total - 1, count).round().astype(int))
-
-
-def _by_cache(caches, indices):
-    start = 0
-    for cache in caches:
-        yield cache, [int(i) - start for i in indices if start <= i < start + len(cache)]
-        start += len(cache)
-
-
-def _require_size(name, hr, crop_border):
-    if min(hr.shape[:2]) <= 2 * crop_border + _MIN_SIDE:
-        raise InputError(
-            f"images must be larger than {2 * crop_border + _MIN_SIDE} pixels for crop_border {crop_border}. "
-            f"Received: {name} with {hr.shape[0]}x{hr.shape[1]}"
-        )
 
 
 def _picture(rows, upscalers, caches, scale, degradation):

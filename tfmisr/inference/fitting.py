@@ -23,13 +23,38 @@ def fit_upscaler(upscaler: Upscaler, source: "Source", fields: dict, seed: int =
     Raises:
         InputError: The dataset has no train split.
     """
+    return load_fitted(upscaler, fitted_file(upscaler, source, fields, seed), fields)
+
+
+def fitted_file(upscaler: Upscaler, source: "Source", fields: dict, seed: int = 0) -> str:
+    """Returns the file of a learning-based method, fitted where there is none; empty for any other upscaler.
+
+    Args:
+        upscaler: As of `fit_upscaler`.
+        source: As of `fit_upscaler`.
+        fields: As of `fit_upscaler`.
+        seed: As of `fit_upscaler`.
+
+    Raises:
+        InputError: The dataset has no train split.
+    """
     method = upscaler.function
-    if not isinstance(method, classical.ClassicalMethod) or method.degradation:
+    if not isinstance(method, classical.ClassicalMethod) or method.degradation or method.fitted is not None:
+        return ""
+    return str(classical.fitted_file(method.name, source, fields, seed)) if method.name in classical.LEARNING else ""
+
+
+def load_fitted(upscaler: Upscaler, file: str, fields: dict) -> Upscaler:
+    """Returns an upscaler with its fitted arrays and its degradation, where it is a method that has them.
+
+    Args:
+        upscaler: As of `fit_upscaler`.
+        file: Result of `fitted_file`.
+        fields: As of `fit_upscaler`.
+    """
+    if file:
+        upscaler = dataclasses.replace(upscalers.load(file), name=upscaler.name)
+    method = upscaler.function
+    if not isinstance(method, classical.ClassicalMethod) or (method.degradation and not file):
         return upscaler
-    if method.name in classical.LEARNING and method.fitted is None:
-        path = classical.fitted_file(method.name, source, fields, seed)
-        upscaler = dataclasses.replace(upscalers.load(str(path)), name=upscaler.name)
-    if isinstance(upscaler.function, classical.ClassicalMethod):
-        bound = dataclasses.replace(upscaler.function, degradation=degradations.of(fields))
-        upscaler = dataclasses.replace(upscaler, function=bound)
-    return upscaler
+    return dataclasses.replace(upscaler, function=dataclasses.replace(method, degradation=degradations.of(fields)))

@@ -7,6 +7,7 @@ import pathlib
 import typing
 
 from tfmisr import cli
+from tfmisr.edge import images
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
 from tfmisr.inference import series_scales
@@ -58,6 +59,20 @@ def bind(folder: pathlib.Path, upscaler: "BatchUpscaler") -> "BatchUpscaler":
         cli.require_writable(folder)
         write_text(path, json.dumps({**identity, "when": when, series_scales.KEY: {}}, indent=2) + "\n")
     return dataclasses.replace(upscaler, when=when)
+
+
+def result_name(name: pathlib.PurePath, file_format: str | None) -> pathlib.PurePath:
+    """Returns the name of a result in a folder: TIFF stays TIFF, DICOM becomes derived DICOM, the rest PNG.
+
+    Args:
+        name: Name of the source below its folder.
+        file_format: "PNG", "JPEG", "TIFF" or "DICOM"; `None` where it is not known.
+    """
+    if name.suffix.lower() in (".tif", ".tiff"):
+        return name
+    suffix = {"DICOM": ".dcm", "TIFF": ".tif"}.get(file_format or "", ".png")
+    # DICOM files are often named by their UID, whose last number is not a suffix.
+    return name.with_suffix(suffix) if name.suffix.lower() in images.EXTENSIONS else name.with_name(name.name + suffix)
 
 
 def remove_empty(folder: pathlib.Path) -> None:

@@ -33,33 +33,48 @@ def with_scales(record: pathlib.Path, jobs: list[tuple], pending: list[tuple], l
     Raises:
         InputError: The record, or `like`, does not match the files.
     """
-    content = json.loads(record.read_text(encoding="utf-8"))
     folder, reference = record.parent, ReferenceSeries(like) if like else None
     groups = {job: group for job, group in _groups(pending) if group}
-    if groups and KEY not in content:
-        raise InputError(
-            f"{folder} holds results of an earlier version, where each file had its own intensity scale; "
-            "choose another --output"
-        )
-    scales = _from_json(content.get(KEY, {}), record)
+    scales = read_scales(record, needed=bool(groups))
     group_of = {_series_key(job, group, folder): group for job, group in groups.items()}
     if reference:
         new_scales = {key: reference.scale(group) for key, group in group_of.items()}
-        _require_same(scales, new_scales, folder)
+        require_same(scales, new_scales, folder)
     else:
         new_scales = _survey(jobs, groups, group_of.keys() - scales.keys(), folder)
     if new_scales.keys() - scales.keys():
         scales |= new_scales
-        as_json = {key: scale and vars(scale) for key, scale in scales.items()}
-        write_text(record, json.dumps({**content, KEY: as_json}, indent=2) + "\n")
+        write_scales(record, scales)
     return [(*job, scales[_series_key(job, groups[job], folder)] if job in groups else None) for job in pending]
 
 
-def _from_json(scales, record) -> dict:
+def read_scales(record: pathlib.Path, needed: bool = True) -> dict[str, IntensityScale | None]:
+    """Returns the scales in a record by the keys of `series_key`.
+
+    Args:
+        record: `upscale.json`.
+        needed: Whether images need one.
+
+    Raises:
+        InputError: It cannot be read, or is of a version without scales while they are needed.
+    """
+    content = json.loads(record.read_text(encoding="utf-8"))
+    if needed and KEY not in content:
+        raise InputError(
+            f"{record.parent} holds results of an earlier version, where each file had its own intensity scale; "
+            "choose another --output"
+        )
     try:
-        return {key: fields and IntensityScale(**fields) for key, fields in scales.items()}
+        return {key: fields and IntensityScale(**fields) for key, fields in content.get(KEY, {}).items()}
     except (AttributeError, TypeError) as error:
         raise InputError(f"{record} cannot be read ({error}); choose another --output") from error
+
+
+def write_scales(record: pathlib.Path, scales: dict[str, IntensityScale | None]) -> None:
+    """Replaces the scales in a record."""
+    content = json.loads(record.read_text(encoding="utf-8"))
+    as_json = {key: scale and vars(scale) for key, scale in scales.items()}
+    write_text(record, json.dumps({**content, KEY: as_json}, indent=2) + "\n")
 
 
 def _groups(jobs):
@@ -68,11 +83,20 @@ def _groups(jobs):
 
 
 def _series_key(job, group, folder) -> str:
-    """Returns the key of a series in the record: a digest, since a UID or a folder name may identify a patient."""
-    uid, channels, bits = group
     source, target = job
     depth = len(target.parent.relative_to(folder).parts) + 1
-    identity = uid or "/".join(source.resolve().parent.parts[-depth:])
+    return series_key(group, source.resolve().parent.parts[-depth:])
+
+
+def series_key(group: series.Group, folders: tuple[str, ...]) -> str:
+    """Returns the key of a series in the record: a digest, since a UID or a folder name may identify a patient.
+
+    Args:
+        group: Of an image.
+        folders: Names of the folders of the image that count where it has no UID: as many as its result has, and one.
+    """
+    uid, channels, bits = group
+    identity = uid or "/".join(folders)
     text = f"{'series' if uid else 'folder'} {identity} {channels} {bits}"
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
@@ -93,7 +117,12 @@ def _with_progress(files):
     return bar(files, desc="scale of a series", unit=" files", leave=False, disable=len(files) < 100)
 
 
-def _require_same(recorded, reference, folder):
+def require_same(recorded: dict, reference: dict, folder: pathlib.Path) -> None:
+    """Compares the scales of a record with those of `--like`.
+
+    Raises:
+        InputError: They differ.
+    """
     for key in recorded.keys() & reference.keys():
         if recorded[key] != reference[key]:
             raise InputError(

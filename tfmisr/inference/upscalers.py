@@ -56,6 +56,15 @@ def load(name: str, tile: int | None = None, threads: int = 1, max_tile: int | N
     return _network(path, tile, max_tile)
 
 
+def absolute(name: str) -> str:
+    """Returns a name or path of `load` that means the same in any working directory."""
+    if name in (*resize.METHODS, *classical.METHODS) or shipped.is_name(name):
+        return name
+    if name.endswith("+") and not pathlib.Path(name).expanduser().exists():
+        return f"{absolute(name[:-1])}+"
+    return str(pathlib.Path(name).expanduser().absolute())
+
+
 def _self_ensemble(name, tile, threads, max_tile):
     """Returns a network with geometric self-ensemble (Timofte et al., CVPR 2016), named `NAME+`."""
     if name in (*resize.METHODS, *classical.METHODS) or name.endswith(".npz"):

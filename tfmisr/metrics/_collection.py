@@ -38,8 +38,19 @@ class FeatureCollection:
 
     def add(self, hr: np.ndarray, restored: list[tuple[str, np.ndarray]], max_val: int, crop_border: int) -> None:
         """Adds a reference image and the restored images by the model's name; their borders are cut off."""
-        for name, image in [(None, hr), *restored] if self._metrics else ():
-            self._vectors.setdefault(name, []).append(self._features(shave(image, crop_border), max_val))
+        self.append(self.vectors(hr, restored, max_val, crop_border))
+
+    def vectors(
+        self, hr: np.ndarray, restored: list[tuple[str, np.ndarray]], max_val: int, crop_border: int
+    ) -> dict[str | None, np.ndarray]:
+        """Returns the features of a reference image (`None`) and of the restored images, without adding them."""
+        images = [(None, hr), *restored] if self._metrics else ()
+        return {name: self._features(shave(image, crop_border), max_val) for name, image in images}
+
+    def append(self, vectors: dict[str | None, np.ndarray]) -> None:
+        """Adds the features of one image, the result of `vectors`."""
+        for name, vector in vectors.items():
+            self._vectors.setdefault(name, []).append(vector)
 
     def distances(self, model: str) -> dict[str, float]:
         """Returns the metrics of a model, with their standard deviation where there is one; nan for a single image."""
