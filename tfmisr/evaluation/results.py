@@ -19,6 +19,8 @@ if typing.TYPE_CHECKING:
 def write(result: "Result", folder: pathlib.Path, merged: dict | None = None) -> dict:
     """Writes `metrics.json`, `per_image.csv`, `table.md` and `montage.png`, each of them atomically.
 
+    With the metric `sfrc` also `hallucinations.png`, the case with its marked patches.
+
     Args:
         result: Result of the evaluation.
         folder: Output folder.
@@ -58,6 +60,18 @@ def _write_montage(result, folder):
     title = f"{result.case}, x{result.protocol.scale}, protocol {result.protocol.hash}"
     options = {"scores": scores, "title": title, "caption": case_caption(result.summary)}
     montage.save_montage(folder / "montage.png", result.picture, result.max_val, **options)
+    if "sfrc" in result.rows[0]:
+        _save_marked_patches(folder / "hallucinations.png", result, title)
+
+
+def _save_marked_patches(path, result, title):
+    """Draws the patches of the measured region, without the border that is cut off."""
+    from tfmisr.evaluation import marked_patches
+    from tfmisr.metrics import shave
+
+    border = result.protocol.crop_border
+    measured = {name: shave(image, border) for name, image in result.picture.items() if name != "LR"}
+    marked_patches.save(path, measured, result.max_val, title)
 
 
 def read(path: str | os.PathLike) -> dict:

@@ -103,3 +103,25 @@ def _resampled_means(sums, counts, resamples, rng):
         drawn = rng.integers(len(sums), size=(min(chunk, resamples - start), len(sums)))
         parts.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
     return np.concatenate(parts)
+
+
+def limits_of_agreement(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Returns the limits of agreement: mean -+ 1.96 standard deviations of the patients' mean differences.
+
+    Args:
+        values: One difference per image, finite.
+        groups: The patient of each image.
+
+    Returns:
+        Lower and upper limit; nan with one patient.
+
+    Reference:
+        Bland and Altman, Statistical methods for assessing agreement between two methods of clinical measurement,
+        Lancet 1986, https://doi.org/10.1016/S0140-6736(86)90837-8
+    """
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    means = np.bincount(index, np.asarray(values, np.float64)) / np.bincount(index)
+    if len(means) < 2:
+        return float("nan"), float("nan")
+    mean, spread = means.mean(), 1.96 * means.std(ddof=1)
+    return float(mean - spread), float(mean + spread)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tfmisr import metrics
 from tfmisr.evaluation.protocol import REFERENCE
 
 
@@ -12,7 +13,8 @@ def summarize(rows: list[dict], parameters: dict[str, int]) -> dict[str, dict]:
 
     An image on which a metric is infinite or undefined for any model, such as the PSNR of a blank image, is left
     out of that metric for all models. Where images are left out, `<metric>_n` and `<metric>_patients` count the
-    others; a metric without any image is nan.
+    others; a metric without any image is nan. Metrics of agreement have the limits of agreement over patients as well,
+    `<metric>_loa_low` and `<metric>_loa_high`.
 
     Args:
         rows: One dictionary per image and model: `id`, `patient`, `model`, and the metrics.
@@ -39,14 +41,20 @@ def _mean(name, rows, reference, usable, patients) -> dict[str, float]:
 
     keys = [f"{name}{end}" for end in ("", "_low", "_high")]
     gains = [f"{name}_gain{end}" for end in ("", "_low", "_high")] if reference else []
+    limits = [f"{name}_loa_low", f"{name}_loa_high"] if name in _agreements() else []
     if not usable.any():
-        return dict.fromkeys([*keys, *gains], math.nan)
+        return dict.fromkeys([*keys, *gains, *limits], math.nan)
     values, patients = np.array([row[name] for row in rows])[usable], patients[usable]
     results = statistics.bootstrap_mean(values, patients)
     if reference:
         reference_values = np.array([row[name] for row in reference])[usable]
         results += statistics.paired_difference(values, reference_values, patients)
-    return dict(zip([*keys, *gains], results, strict=True))
+    results += statistics.limits_of_agreement(values, patients) if limits else ()
+    return dict(zip([*keys, *gains, *limits], results, strict=True))
+
+
+def _agreements() -> set[str]:
+    return {metric.name for metric in metrics.rows() if metric.agreement}
 
 
 def _usable(name, by_model) -> np.ndarray:

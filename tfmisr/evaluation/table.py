@@ -49,7 +49,9 @@ def _columns() -> list[_Column]:
 
 def _column(metric, title="", key="") -> _Column:
     interval = metric.interval and not key
-    parts = [metric.column + title, f" [{metric.unit}]" * bool(metric.unit), " (95 % interval)" * interval]
+    shown = " (95 % interval)" * interval + " (limits of agreement)" * (metric.agreement and not interval)
+    shown = " (95 % interval; limits of agreement)" if interval and metric.agreement else shown
+    parts = [metric.column + title, f" [{metric.unit}]" * bool(metric.unit), shown]
     parts += [" (less is better)" * (metric.better == "lower")]
     reference = f"{metric.name}_hr" if metric.no_reference else None
     return _Column("".join(parts), metric.name + key, metric.format, interval, metric.better, reference)
@@ -162,11 +164,14 @@ def _cell(model, column):
     value, low, high = (_number(model, column.key + end) for end in ("", "_low", "_high"))
     if value is None:
         return _MISSING, "", None
-    interval = ""
+    ranges = []
     # The reference's own gain is 0 with an interval of zero width.
     if column.interval and None not in (low, high) and low < high:
-        interval = f" ({_format(low, column)} to {_format(high, column)})"
-    return _format(value, column), interval, value
+        ranges.append(f"{_format(low, column)} to {_format(high, column)}")
+    limits = [_number(model, f"{column.key}_loa{end}") for end in ("_low", "_high")]
+    if None not in limits:
+        ranges.append(f"limits {' to '.join(_format(limit, column) for limit in limits)}")
+    return _format(value, column), f" ({'; '.join(ranges)})" * bool(ranges), value
 
 
 def _format(value, column):

@@ -11,7 +11,7 @@ from tfmisr import _rows
 from tfmisr.edge.errors import check_name
 
 # Appended to names of metrics in results: see `tfmisr.evaluation.summary` and `tfmisr.evaluation.table`.
-_RESERVED = ("_center", "_centre", "_deviation", "_gain", "_high", "_hr", "_low", "_n", "_patients")
+_RESERVED = ("_center", "_centre", "_deviation", "_gain", "_high", "_hr", "_loa", "_low", "_n", "_patients")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Metric:
         undefined: Why it may be nan (or infinite, so that no mean exists) on an image.
         unit: Unit in the title.
         interval: Show the 95 % interval in the table.
+        agreement: Also summarized by the limits of agreement over patients (Bland and Altman 1986).
         center: Also measured on the central crop, as `<name>_center`.
         default: Measured without `--measures`. Definitions of these are part of every protocol, so that none may be
             added: all hashes would change.
@@ -56,6 +57,7 @@ class Metric:
     undefined: str = "it is not defined there"
     unit: str = ""
     interval: bool = False
+    agreement: bool = False
     center: bool = False
     default: bool = False
     weights: tuple[str, ...] = ()
