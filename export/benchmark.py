@@ -108,7 +108,7 @@ def _row(model, threads, lr, times, peaks):
     kept = (lr.shape[0] - 2 * discarded) * model.scale
     return {
         "file": model.path.name,
-        "flavour": model.card.get("flavour"),
+        "flavour": model.card.get("flavor"),
         "threads": threads,
         "delegate": delegate_of(model),
         "window": lr.shape[0],

@@ -18,7 +18,7 @@ import numpy as np
 
 import tfmisr
 from tfmisr import cli
-from tfmisr.edge import series
+from tfmisr.edge import consistency_measures, series
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import DISK_FULL, remove_orphaned_temporaries
@@ -45,6 +45,7 @@ class BatchUpscaler:
         when: Start of the batch in ISO format with a time zone: Series Date and Time (0008,0021) and (0008,0031) of
             all slices. `None`: a single image, without them.
         max_tile: Largest side of tiles that are chosen per image, or `None`; see `tfmisr.inference.upscalers.load`.
+        consistency: Correct the results of a `.tflite` file to agree with their inputs.
     """
 
     model: str
@@ -54,6 +55,7 @@ class BatchUpscaler:
     color: str = "refuse"
     when: str | None = None
     max_tile: int | None = None
+    consistency: bool = True
 
     def __call__(self, source: pathlib.Path, target: pathlib.Path, scale: IntensityScale | None = None) -> str:
         """Upscales one file, writes the result atomically and returns a log line.
@@ -70,24 +72,30 @@ class BatchUpscaler:
         if target.exists() and target.samefile(source):
             raise InputError(f"--output would overwrite the input {source}")
         write = self._write_derived_dicom if target.suffix.lower() == ".dcm" else self._write_image
-        survey = series.Survey()
-        summary = write(source, target, scale or survey)
+        survey, agreements = series.Survey(), []
+        summary = write(source, target, scale or survey, agreements)
+        summary += agreement_of_frames(agreements)
         return f"{source} -> {target} ({summary}{series_scales.describe_scale(scale, survey)})"
 
     @property
     def upscaler(self) -> upscalers.Upscaler:
         """The loaded network or interpolation."""
-        return _load(self.model, self.tile, self.threads, self.color, self.max_tile)
+        return _load(self.model, self.tile, self.threads, self.color, self.max_tile, self.consistency)
 
-    def _upscale_array(self, lr, max_val=None):
+    def _upscale_array(self, agreements, lr, max_val=None):
+        """Returns an image upscaled, and appends how it agrees with the input where the degradation is known."""
         if self.upscaler.channels == 1 and lr.shape[-1] == 3:
             raise InputError(
                 f"{self.upscaler.name} is for gray images, this one is in color; --color luma upscales its luma "
                 "with the network and interpolates its chroma, --model bicubic interpolates all channels"
             )
-        return self.upscaler(lr, self.scale, max_val)
+        sr = self.upscaler(lr, self.scale, max_val)
+        if self.upscaler.operator and max_val is not None:
+            stored = lr * np.float32(max_val)
+            agreements.append(consistency_measures.agreement(sr, stored, self.upscaler.operator, max_val, False))
+        return sr
 
-    def _write_image(self, source, target, intensities):
+    def _write_image(self, source, target, intensities, agreements):
         from tfmisr.edge import images
 
         frames = images.iter_images(source, intensities)
@@ -99,7 +107,7 @@ class BatchUpscaler:
                 f"{source} holds {first.count} images and {target.suffix} one; name "
                 f"{_MULTI_FRAME_TARGETS[file_format]} as --output, or a folder, where {file_format} stays {file_format}"
             )
-        upscaled = (self._upscale_frame(image, tiff) for image in itertools.chain([first], frames))
+        upscaled = (self._upscale_frame(image, tiff, agreements) for image in itertools.chain([first], frames))
         if first.count == 1:
             upscaled = iter([next(upscaled)])  # an image that cannot be upscaled leaves no folder
         cli.require_writable(target.parent)
@@ -109,13 +117,13 @@ class BatchUpscaler:
         offset_note = f"; values shifted by {-first.offset:+d}: PNG holds no negative values" if first.offset else ""
         return f"{width}x{height}{pages}{'' if tiff else offset_note}"
 
-    def _upscale_frame(self, image, tiff):
+    def _upscale_frame(self, image, tiff, agreements):
         """Returns the upscaled pixels; in a TIFF those of a signed file are signed."""
         lr = image.pixels.astype(np.float32) / np.float32(image.max_val)
-        sr = self._upscale_array(lr, image.max_val)
+        sr = self._upscale_array(agreements, lr, image.max_val)
         return image.to_file_values(sr) if tiff else sr.astype(image.pixels.dtype, copy=False)
 
-    def _write_derived_dicom(self, source, target, intensities):
+    def _write_derived_dicom(self, source, target, intensities, agreements):
         from tfmisr.edge import derived
 
         upscaler = self.upscaler
@@ -129,18 +137,26 @@ class BatchUpscaler:
             ai=upscaler.parameters > 0,
             # Rounding may depend on the tiles, and different pixels need a different UID (D-02).
             runtime=" ".join(f"{key} {side}" for key, side in sides.items() if side is not None),
+            consistency=upscaler.consistency,
         )
+        upscale = functools.partial(self._upscale_array, agreements)
         start = datetime.datetime.fromisoformat(self.when) if self.when else None
-        image, report = derived.derive_with_report(
-            source, self._upscale_array, product, series_start=start, scale=intensities
-        )
+        image, report = derived.derive_with_report(source, upscale, product, series_start=start, scale=intensities)
         cli.require_writable(target.parent)
         derived.write(image, target)
         notes = "".join(f"; {remark}" for remark in report.remarks)
         return f"{image.Columns}x{image.Rows}{notes}"
 
 
-def load(model: str, tile: int | None, threads: int, color: str, max_tile: int | None) -> upscalers.Upscaler:
+def agreement_of_frames(agreements: list[consistency_measures.Agreement]) -> str:
+    """Returns the part of a log line on the frame that agrees least with its input; empty without any."""
+    worst = min(agreements, key=lambda each: (each.within_half, -each.maximum), default=None)
+    return "" if worst is None else f"; {worst}" + (", in the worst frame" if len(agreements) > 1 else "")
+
+
+def load(
+    model: str, tile: int | None, threads: int, color: str, max_tile: int | None, consistency: bool = True
+) -> upscalers.Upscaler:
     """Loads an upscaler as `upscalers.load` does; with `color="luma"` it takes color images too.
 
     Args:
@@ -149,11 +165,12 @@ def load(model: str, tile: int | None, threads: int, color: str, max_tile: int |
         threads: Number of threads, for a `.tflite` file.
         color: `refuse` or `luma`; see `BatchUpscaler`.
         max_tile: Largest side of tiles that are chosen per image, or `None`.
+        consistency: Correct the results of a `.tflite` file to agree with their inputs.
 
     Raises:
         InputError: There is no such model, or it takes color images and `color` is `luma`.
     """
-    upscaler = upscalers.load(model, tile, threads, max_tile)
+    upscaler = upscalers.load(model, tile, threads, max_tile, consistency)
     if color == "refuse":
         return upscaler
     if upscaler.channels != 1:
