@@ -130,7 +130,7 @@ class Consistency:
         noise = f" or {self.noise:.4g} of the range" if self.noise else ""
         return f"{self.name}, {self.iterations} iterations, dead zone {self.dead_zone:g} levels{noise}"
 
-    def threshold(self, max_val: int | None) -> float:
+    def threshold(self, max_val: float | None) -> float:
         """Returns the dead zone as a fraction of the range [0, 1].
 
         Args:
@@ -155,7 +155,7 @@ class Consistency:
         side = max(math.isqrt(_MOST_VALUES // channels) // self.operator.scale, 4 * overlap)
         return tiling.grid(height, width, tiling.fit(height, width, overlap, side), overlap)
 
-    def correct(self, sr: np.ndarray, lr: np.ndarray, max_val: int | None = None) -> np.ndarray:
+    def correct(self, sr: np.ndarray, lr: np.ndarray, max_val: float | None = None) -> np.ndarray:
         """Corrects an image in place and returns it, clipped to [0, 1].
 
         Within a window of a larger image, the outermost `radius` low-resolution pixels are valid only at the borders

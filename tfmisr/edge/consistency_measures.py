@@ -42,7 +42,7 @@ class Agreement:
         return f"{percent:.1f} % of the input reproduced to half a level, at most {self.maximum:.1f} levels off"
 
 
-def agreement(sr: np.ndarray, lr: np.ndarray, operator: Operator, max_val: int, null_space: bool = True) -> Agreement:
+def agreement(sr: np.ndarray, lr: np.ndarray, operator: Operator, max_val: float, null_space: bool = True) -> Agreement:
     """Measures one image; of several channels all pixels count.
 
     Args:
@@ -65,7 +65,7 @@ def agreement(sr: np.ndarray, lr: np.ndarray, operator: Operator, max_val: int, 
     )
 
 
-def deviations(sr: np.ndarray, lr: np.ndarray, operator: Operator, max_val: int) -> np.ndarray:
+def deviations(sr: np.ndarray, lr: np.ndarray, operator: Operator, max_val: float) -> np.ndarray:
     """Returns `A x - y` in stored levels as float32 (height, width, channels); arguments as of `agreement`."""
     height, width, channels = lr.shape
     out, s, full = np.empty(lr.shape, np.float32), operator.scale, np.float32(max_val)
@@ -109,10 +109,10 @@ def _energies(plane, mean, operator):
         window, _, inside = _window(rows, columns, s)
         x = plane[window].astype(np.float64) - mean
         vertical, horizontal = _matrices(operator, rows[1] - rows[0], columns[1] - columns[0])
-        # Constants are in the range of A^+ but at the borders, where subtracting the mean would count as contrast.
+        # The mean was subtracted for the precision; what A^+ A makes of it is separable.
         rest = x - _projected(x, vertical, horizontal)
-        if mean:
-            rest += mean * (1 - _projected(np.ones_like(x), vertical, horizontal))
+        ones = [_projected(np.ones((matrix.shape[1], 1)), matrix, np.eye(1)) for matrix in (vertical, horizontal)]
+        rest += mean * (1 - ones[0] @ ones[1].T)
         part = tuple(slice(i.start * s, i.stop * s) for i in inside)
         outside, total = outside + float(np.square(rest[part]).sum()), total + float(np.square(x[part]).sum())
     return outside, total

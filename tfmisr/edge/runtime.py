@@ -123,7 +123,7 @@ class Model:
         lr: np.ndarray,
         convert: Callable | None = None,
         dtype: DTypeLike = np.float32,
-        max_val: int | None = None,
+        max_val: float | None = None,
     ) -> np.ndarray:
         """Upscales an image.
 
@@ -167,7 +167,7 @@ class Model:
         prepare: Callable[[np.ndarray], np.ndarray],
         finish: Callable[[np.ndarray], np.ndarray],
         dtype: DTypeLike,
-        max_val: int | None,
+        max_val: float | None,
         out: np.ndarray | None = None,
     ) -> np.ndarray:
         self._check_shape(image)
@@ -193,7 +193,7 @@ class Model:
             yield tiling.kept(part, rows, columns, self.scale)
             del part
 
-    def _corrected(self, image: np.ndarray, prepare: Callable, max_val: int | None) -> Iterator[tuple]:
+    def _corrected(self, image: np.ndarray, prepare: Callable, max_val: float | None) -> Iterator[tuple]:
         """Yields the same for windows of `Consistency.grid`, each assembled from the network's and then corrected."""
         consistency = cast(Consistency, self.consistency)
         for rows, columns in consistency.grid(*image.shape, self.overlap):

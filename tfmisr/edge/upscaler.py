@@ -42,7 +42,9 @@ class Upscaler:
     def __repr__(self) -> str:
         return f"Upscaler({self.name!r}, scale={self.scale}, channels={self.channels}, parameters={self.parameters:,})"
 
-    def __call__(self, lr: np.ndarray, scale: int, max_val: int | None = None, levels: int | None = None) -> np.ndarray:
+    def __call__(
+        self, lr: np.ndarray, scale: int, max_val: int | None = None, levels: float | None = None
+    ) -> np.ndarray:
         """Returns the upscaled image, (scale * height, scale * width, channels).
 
         Args:

@@ -72,9 +72,8 @@ class BatchUpscaler:
         if target.exists() and target.samefile(source):
             raise InputError(f"--output would overwrite the input {source}")
         write = self._write_derived_dicom if target.suffix.lower() == ".dcm" else self._write_image
-        survey, agreements = series.Survey(), []
-        summary = write(source, target, scale or survey, agreements)
-        summary += agreement_of_frames(agreements)
+        survey = series.Survey()
+        summary = write(source, target, scale or survey)
         return f"{source} -> {target} ({summary}{series_scales.describe_scale(scale, survey)})"
 
     @property
@@ -82,22 +81,37 @@ class BatchUpscaler:
         """The loaded network or interpolation."""
         return _load(self.model, self.tile, self.threads, self.color, self.max_tile, self.consistency)
 
-    def _upscale_array(self, agreements, lr, max_val=None):
-        """Returns an image upscaled, and appends how it agrees with the input where the degradation is known."""
+    def _upscale_array(self, agreements, lr, max_val):
+        """Returns an image upscaled in integers, and appends its agreement with the input."""
+        self._check_channels(lr)
+        sr = self.upscaler(lr, self.scale, max_val)
+        self._measure(agreements, sr, lr, max_val)
+        return sr
+
+    def _upscale_stored(self, agreements, lr, levels):
+        """The same in float32, not rounded, for stored values of a DICOM image."""
+        self._check_channels(lr)
+        sr = self.upscaler(lr, self.scale, levels=levels)
+        if self.upscaler.operator:
+            self._measure(agreements, np.rint(sr * np.float32(levels)), lr, levels)
+        return sr
+
+    def _check_channels(self, lr):
         if self.upscaler.channels == 1 and lr.shape[-1] == 3:
             raise InputError(
                 f"{self.upscaler.name} is for gray images, this one is in color; --color luma upscales its luma "
                 "with the network and interpolates its chroma, --model bicubic interpolates all channels"
             )
-        sr = self.upscaler(lr, self.scale, max_val)
-        if self.upscaler.operator and max_val is not None:
-            stored = lr * np.float32(max_val)
-            agreements.append(consistency_measures.agreement(sr, stored, self.upscaler.operator, max_val, False))
-        return sr
 
-    def _write_image(self, source, target, intensities, agreements):
+    def _measure(self, agreements, sr, lr, levels):
+        if operator := self.upscaler.operator:
+            stored = lr * np.float32(levels)
+            agreements.append(consistency_measures.agreement(sr, stored, operator, levels, null_space=False))
+
+    def _write_image(self, source, target, intensities):
         from tfmisr.edge import images
 
+        agreements = []
         frames = images.iter_images(source, intensities)
         first = next(frames)
         tiff = target.suffix.lower() in (".tif", ".tiff")
@@ -115,7 +129,7 @@ class BatchUpscaler:
         height, width = (self.scale * side for side in first.pixels.shape[:2])
         pages = f", {first.count} pages" if first.count > 1 else ""
         offset_note = f"; values shifted by {-first.offset:+d}: PNG holds no negative values" if first.offset else ""
-        return f"{width}x{height}{pages}{'' if tiff else offset_note}"
+        return f"{width}x{height}{pages}{'' if tiff else offset_note}{agreement_of_frames(agreements)}"
 
     def _upscale_frame(self, image, tiff, agreements):
         """Returns the upscaled pixels; in a TIFF those of a signed file are signed."""
@@ -123,10 +137,10 @@ class BatchUpscaler:
         sr = self._upscale_array(agreements, lr, image.max_val)
         return image.to_file_values(sr) if tiff else sr.astype(image.pixels.dtype, copy=False)
 
-    def _write_derived_dicom(self, source, target, intensities, agreements):
+    def _write_derived_dicom(self, source, target, intensities):
         from tfmisr.edge import derived
 
-        upscaler = self.upscaler
+        upscaler, agreements = self.upscaler, []
         sides = {"tile": self.tile, "max_tile": self.max_tile}
         product = derived.Product(
             name="tfmisr",
@@ -139,13 +153,13 @@ class BatchUpscaler:
             runtime=" ".join(f"{key} {side}" for key, side in sides.items() if side is not None),
             consistency=upscaler.consistency,
         )
-        upscale = functools.partial(self._upscale_array, agreements)
+        upscale = derived.LevelUpscaler(functools.partial(self._upscale_stored, agreements))
         start = datetime.datetime.fromisoformat(self.when) if self.when else None
         image, report = derived.derive_with_report(source, upscale, product, series_start=start, scale=intensities)
         cli.require_writable(target.parent)
         derived.write(image, target)
         notes = "".join(f"; {remark}" for remark in report.remarks)
-        return f"{image.Columns}x{image.Rows}{notes}"
+        return f"{image.Columns}x{image.Rows}{notes}{agreement_of_frames(agreements)}"
 
 
 def agreement_of_frames(agreements: list[consistency_measures.Agreement]) -> str:
