@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_network import tiny_network, write_tflite
 
+from tfmisr import card as card_command
 from tfmisr.edge import card
 from tfmisr.edge.errors import InputError
 from tfmisr.export import convert
@@ -208,3 +209,26 @@ def test_card_is_read_without_tensorflow_and_litert(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "m.tflite"], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "float32"), done.stderr
+
+
+def test_card_is_printed_in_markdown(capsys):
+    # T-51
+    assert card_command.main(["fast-x4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "# fast-x4" and "## Agreement with the input" in lines and "## Limits" in lines
+    assert "| scale | 4 |" in lines and "| flavor | int8 |" in lines and "| card_version | 3 |" in lines
+    assert any("bicubic, 3 iterations, dead zone 0.25 levels" in line for line in lines)
+    row = next(line for line in lines if line.startswith("| bicubic |"))
+    assert row.count("|") == next(line for line in lines if line.startswith("|  | n |")).count("|")
+
+
+def test_printed_card_of_an_earlier_version_has_todays_names(tmp_path, converted, capsys):
+    old = RUNTIME | {"card_version": 2, "flavour": "int8", "name": "a|b\nc", "licence": "CC0"}
+    del old["consistency"]
+    (tmp_path / "m.tflite").write_bytes(card.attach(converted, old | {"limits": ["one", "two"]}))
+    card_command.main([str(tmp_path / "m.tflite")])
+    text = capsys.readouterr().out
+    assert "| card_version | 2 |" in text and "| license | CC0 |" in text and "flavour" not in text
+    assert "Results are not corrected to agree with the input." in text and "- one\n- two" in text
+    with pytest.raises(InputError, match="expected a .tflite file, found none"):
+        card_command.main([str(tmp_path / "none.tflite")])
