@@ -7,12 +7,21 @@ import math
 import numpy as np
 import pydicom
 import pytest
-from dicom_sources import product, xa
+from dicom_sources import WHEN, ct, product, xa
 from PIL import Image
 from tiny_network import picture, tiny_network, write_tflite
 
 from tfmisr import degradations, upscale
-from tfmisr.edge import banded, consistency, consistency_measures, interpolation, resize, runtime, shipped
+from tfmisr.edge import (
+    banded,
+    consistency,
+    consistency_measures,
+    derived,
+    interpolation,
+    resize,
+    runtime,
+    shipped,
+)
 from tfmisr.edge.errors import InputError
 from tfmisr.inference import upscalers
 
@@ -209,6 +218,22 @@ def test_derived_dicom_names_the_consistency_and_reports_its_worst_frame(tmp_pat
     upscale.main(["--model", "fast-x2", str(tmp_path / "in.dcm"), "--output", str(tmp_path / "out.dcm")])
     assert "levels off, in the worst frame" in capsys.readouterr().out
     assert "Corrected to agree with the source (bicubic" in pydicom.dcmread(tmp_path / "out.dcm").DerivationDescription
+
+
+@pytest.mark.parametrize(
+    "source,levels",
+    [(lambda: ct(), 4095), (lambda: ct(RescaleSlope="2"), 2047.5), (lambda: xa(frames=1), 1023)],
+)
+def test_level_of_a_dicom_image_is_one_stored_value(source, levels):
+    # T-04: of CT, 4096 HU are the range, whatever the bits; with a slope of 2 HU half as many stored values. XA: 10 bits.
+    given = []
+
+    def double(lr, number):
+        given.append(number)
+        return lr.repeat(2, 0).repeat(2, 1)
+
+    derived.derive(source(), derived.LevelUpscaler(double), product(), WHEN)
+    assert given == [pytest.approx(levels)]
 
 
 def test_levels_of_the_input_are_those_of_the_result_unless_given(corrected):

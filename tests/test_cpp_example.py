@@ -120,6 +120,16 @@ def test_consistency_gives_the_same_pixels_in_windows(program, tmp_path, shape, 
     assert_same(program, model, pixels, 255, tmp_path)
 
 
+@pytest.mark.large
+def test_windows_of_the_correction_are_those_of_the_runtime(program, tmp_path):
+    # T-02: at the scale 8 and in color, a window of the correction is 314 x 314 pixels.
+    fields = consistency.describe("bicubic", 8, 1, 0.25, 0.0)
+    model = write_tflite(tmp_path / "m.tflite", tiny_network(scale=8, channels=3), consistency=fields)
+    loaded = runtime.Model(model)
+    assert len(list(loaded.consistency.grid(330, 320, 3, loaded.overlap))) > 1
+    assert_same(program, model, np.rint(picture(330, 320, 3) * 255).astype(np.uint8), 255, tmp_path)
+
+
 @pytest.mark.parametrize("flavor", ["float32", "int8"])
 def test_card_of_version_two_gives_the_same_pixels(program, tmp_path, flavor):
     model = write_tflite(tmp_path / "m.tflite", tiny_network(), flavor)
