@@ -225,7 +225,7 @@ def test_derived_dicom_names_the_consistency_and_reports_its_worst_frame(tmp_pat
     [(lambda: ct(), 4095), (lambda: ct(RescaleSlope="2"), 2047.5), (lambda: xa(frames=1), 1023)],
 )
 def test_level_of_a_dicom_image_is_one_stored_value(source, levels):
-    # T-04: of CT, 4096 HU are the range, whatever the bits; with a slope of 2 HU half as many stored values. XA: 10 bits.
+    # T-04: of CT, 4096 HU are the range; with a slope of 2 HU half as many stored values. XA has 10 bits here.
     given = []
 
     def double(lr, number):
