@@ -194,7 +194,7 @@ def _converted(network, flavor, run, source, degradation) -> pathlib.Path:
     samples = calibration.choose(source, run.scale, degradation, 24, 64).samples if flavor == "int8" else None
     radius = upscalers.receptive_radius(subgraph.network)
     shared = cards.shared(run.folder, run.identity(), None, None)
-    card_fields = cards.describe(run.folder.name, flavor, subgraph, run.scale, None, radius, shared)
+    card_fields = cards.describe(run.folder.name, flavor, subgraph, run.scale, None, radius, shared, None, degradation)
     path = run.folder / f"{flavor}.tflite"
     with atomic_write(path) as temporary:
         temporary.write_bytes(card.attach(convert.to_tflite(subgraph, flavor, None, samples), card_fields))

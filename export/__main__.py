@@ -124,7 +124,8 @@ class Export:
         radius = upscalers.receptive_radius(subgraph.network)
         max_tile = self.arguments.max_tile
         fixed = tile if self.arguments.tile and not max_tile else None  # else windows are chosen for each image
-        card = cards.describe(self.name, flavor, subgraph, self.run.scale, fixed, radius, self.run_fields, max_tile)
+        fields = self.run.scale, fixed, radius, self.run_fields, max_tile, self.degradation
+        card = cards.describe(self.name, flavor, subgraph, *fields)
         cards.check_tile("tile", tile, card["overlap"], radius)
         cards.check_tile("max_tile", max_tile, card["overlap"], radius)
         path = self._path(flavor, tile)
@@ -185,7 +186,8 @@ class Export:
         content = card.attach(*self.written[path])
         with files.atomic_write(path) as temporary:
             temporary.write_bytes(content)
-        files.write_text(card.sidecar_path(path), json.dumps(card.check(content, "the new file"), indent=2) + "\n")
+        written = card.latest(card.check(content, "the new file"))
+        files.write_text(card.sidecar_path(path), json.dumps(written, indent=2) + "\n")
 
     def compare(self, paths: list[pathlib.Path]) -> dict:
         """Writes `report.json` and `report.md`, and the cards again with the comparison; returns the report."""
@@ -198,7 +200,7 @@ class Export:
         results = {"name": self.name, **report.parity(self.network, paths, *images)}
         for path, (content, card) in self.written.items():
             row = results["files"][path.name]
-            row |= {"flavour": card["flavour"], "tile": card["tile"], "bytes": path.stat().st_size}
+            row |= {"flavour": card["flavor"], "tile": card["tile"], "bytes": path.stat().st_size}
             row["operations"] = convert.operations_of(content)
         results["failures"] = report.failures(results, limits)
         results["limits"] = dataclasses.asdict(limits)

@@ -69,7 +69,7 @@ def measure(paths: Sequence, threads: Sequence[int] = (1, 2), rounds: int = 30, 
     entries = [(runtime.Model(path, count), count) for path in paths for count in threads]
     cases = [(model, count, _random_image(model)) for model, count in entries]
     for model, _, lr in cases:
-        model.window(lr)
+        model(lr)
     celsius, times, started = [_temperature()], [[] for _ in cases], time.monotonic()
     for _ in range(rounds):
         for (model, _, lr), times_of_case in zip(cases, times, strict=True):
@@ -92,11 +92,11 @@ def _random_image(model):
 
 
 def _time_window(model, lr) -> tuple[float, float]:
-    """Returns milliseconds of the network alone, and of a whole window."""
+    """Returns milliseconds of the network alone, and of a whole window with interpolation and consistency."""
     start = time.perf_counter()
     model.residual(lr)
     middle = time.perf_counter()
-    model.window(lr)
+    model(lr)
     return 1e3 * (middle - start), 1e3 * (time.perf_counter() - middle)
 
 
@@ -108,7 +108,7 @@ def _row(model, threads, lr, times, peaks):
     kept = (lr.shape[0] - 2 * discarded) * model.scale
     return {
         "file": model.path.name,
-        "flavour": model.card.get("flavour"),
+        "flavour": model.card.get("flavor"),
         "threads": threads,
         "delegate": delegate_of(model),
         "window": lr.shape[0],
@@ -143,7 +143,7 @@ def _peak_of_this_process(path) -> float | None:
     runtime.interpreter_class()
     before = _resident("VmRSS")
     model = runtime.Model(path)
-    model.window(_random_image(model))
+    model(_random_image(model))
     peak = _resident("VmHWM")
     return None if before is None or peak is None else round((peak - before) / 1024, 1)
 

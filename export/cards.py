@@ -5,13 +5,14 @@ import os
 import pathlib
 
 import tfmisr
+from tfmisr.degradations import Degradation
 from tfmisr.edge import interpolation, tiling
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
-from tfmisr.export import convert
+from tfmisr.export import consistency, convert
 
 GEOMETRY = (
-    "half-pixel centres: the output pixel i covers the input from i / scale to (i + 1) / scale; "
+    "half-pixel centers: the output pixel i covers the input from i / scale to (i + 1) / scale; "
     "the image's outer edges stay where they are"
 )
 INTENDED_USE = (
@@ -106,6 +107,7 @@ def describe(
     radius: int | None,
     run_fields: dict,
     max_tile: int | None = None,
+    degradation: Degradation | None = None,
 ) -> dict:
     """Returns the card of one file.
 
@@ -118,14 +120,17 @@ def describe(
         radius: Receptive radius of what was converted.
         run_fields: What all files of this run share; see `shared`.
         max_tile: Bound of windows that are chosen for each image; see `tfmisr.edge.tiling.fit`, also for the default.
+        degradation: That of the run, for the field `consistency`; `None`: no correction.
     """
+    corrected, reason = (None, "") if degradation is None else consistency.describe(degradation, scale)
+    uncorrected = (f"Results are not corrected to agree with the input: {reason}.",) if reason else ()
     thresholds = gating_thresholds(flavor, subgraph.skip)
     overlap = overlap_of(radius, subgraph, thresholds)
     adversarial = _ADVERSARIAL if run_fields.get("training", {}).get("discriminator") else ()
     return {
         "name": name,
         "version": tfmisr.__version__,
-        "flavour": flavor,
+        "flavor": flavor,
         "scale": scale,
         "channels": subgraph.network.input_shape[-1],
         "parameters": subgraph.network.count_params(),
@@ -137,12 +142,13 @@ def describe(
         "overlap": overlap,
         "skip": subgraph.skip,
         "shuffle": subgraph.shuffle,
-        "magnified": subgraph.fine_scale,
-        "gate": thresholds,
+        "fine_scale": subgraph.fine_scale,
+        "gating_thresholds": thresholds,
+        "consistency": corrected,
         "geometry": GEOMETRY,
         **run_fields,
         "intended_use": INTENDED_USE,
-        "limits": [*LIMITS, *_LIMITS_OF.get(flavor, ()), *adversarial],
+        "limits": [*LIMITS, *_LIMITS_OF.get(flavor, ()), *adversarial, *uncorrected],
     }
 
 
@@ -172,7 +178,7 @@ def shared(folder: str | os.PathLike, fields: dict, modality: str | None, weight
         "modality": modality or modality_of_dataset or "not stated",
         "training": trained,
         **_scores(pathlib.Path(folder)),
-        "licence": weights_license or "not stated",
+        "license": weights_license or "not stated",
     }
 
 

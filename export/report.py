@@ -62,7 +62,7 @@ def parity(
     Returns:
         `images`, `keras` with its own scores, and `files`: scores and differences by file name.
     """
-    keras, files = upscalers.tiled(network), [runtime.Model(path, threads=2) for path in paths]
+    keras, files = upscalers.tiled(network), [_file(path) for path in paths]
     cache = pipeline.cache_of(source, split)
     indices = np.unique(np.linspace(0, len(cache) - 1, count).round().astype(int))
     rows = {name: [] for name in ("keras", *(model.path.name for model in files))}
@@ -81,6 +81,11 @@ def parity(
         "keras": _means(rows["keras"]) | {"psnr_n": sum(row["psnr"] != math.inf for row in rows["keras"])},
         "files": {model.path.name: _costs(rows[model.path.name], rows["keras"]) for model in files},
     }
+
+
+def _file(path):
+    # What the conversion costs: the network has no correction by consistency to compare with.
+    return runtime.Model(path, threads=2, consistency=False)
 
 
 def _scores(hr, image, max_val, scale):

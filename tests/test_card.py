@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from tiny_network import tiny_network, write_tflite
 
+from tfmisr import card as card_command
 from tfmisr.edge import card
 from tfmisr.edge.errors import InputError
 from tfmisr.export import convert
 
-RUNTIME = {"scale": 2, "channels": 1, "tile": 32, "overlap": 6, "skip": "bicubic", "shuffle": 1, "gate": None}
-RUNTIME |= {"magnified": 1}
+RUNTIME = {"scale": 2, "channels": 1, "tile": 32, "overlap": 6, "skip": "bicubic", "shuffle": 1}
+RUNTIME |= {"gating_thresholds": None, "fine_scale": 1, "consistency": None}
+CONSISTENCY = {"operator": "bicubic", "iterations": 3, "dead_zone": 0.25, "noise": 0.0, "taps": [1.2, -0.1]}
+KERNELS = {"vertical": [0.5, 0.5], "horizontal": [0.5, 0.5], "border": "nearest", "exponent": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -95,31 +98,75 @@ def test_card_beside_must_be_of_the_same_weights(tmp_path, content):
 
 @pytest.mark.parametrize(
     "field,value",
-    [("scale", 5), ("channels", 2), ("tile", 0), ("overlap", -1), ("skip", "zoh"), ("shuffle", "4"), ("gate", [2, 1])]
+    [("scale", 5), ("channels", 2), ("tile", 0), ("overlap", -1), ("skip", "zoh"), ("shuffle", "4")]
+    + [("gating_thresholds", [2, 1]), ("fine_scale", 0)]
     + [("max_tile", 0), ("max_tile", 10**9), ("max_tile", "448")]
-    + [("scale", 2.0), ("channels", True), ("tile", 10**9), ("shuffle", 10**9), ("magnified", 0)],
+    + [("scale", 2.0), ("channels", True), ("tile", 10**9), ("shuffle", 10**9)]
+    + [
+        ("consistency", CONSISTENCY | change)
+        for change in (
+            {"operator": "lanczos"},
+            {"operator": KERNELS | {"border": "wrap"}},
+            {"operator": KERNELS | {"vertical": [1]}},
+            {"iterations": 0},
+            {"iterations": 10**9},
+            {"dead_zone": -1},
+            {"noise": "none"},
+            {"taps": []},
+        )
+    ],
 )
 def test_card_that_the_runtime_cannot_follow_is_refused(converted, field, value):
     with pytest.raises(InputError, match=f"model card with {field}="):
         card.check(card.attach(converted, RUNTIME | {field: value}), "m.tflite")
 
 
-def test_american_spellings_of_fields_are_read_as_the_written_ones(converted):
-    spelled = {key: value for key, value in RUNTIME.items() if key != "magnified"} | {"flavor": "int8", "fine_scale": 8}
-    read = card.check(card.attach(converted, spelled), "m.tflite")
-    assert (read["flavour"], read["magnified"]) == ("int8", 8)
-    with pytest.raises(InputError, match="model card with magnified=0"):
-        card.check(card.attach(converted, spelled | {"fine_scale": 0}), "m.tflite")
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("old", [True, False])
+def test_fields_are_read_under_their_earlier_names_too(converted, version, old):
+    # T-51: versions 1 and 2 are read, and what programs find under an earlier name is there.
+    names = {new: earlier if old else new for new, earlier in card.NAMES.items()}
+    named = {names.get(key, key): value for key, value in RUNTIME.items()} | {names["flavor"]: "int8"}
+    named |= {names["fine_scale"]: 8, "card_version": version}
+    read = card.check(card.attach(converted, named), "m.tflite")
+    assert (read["flavor"], read["fine_scale"]) == (read["flavour"], read["magnified"]) == ("int8", 8)
+    with pytest.raises(InputError, match="model card with fine_scale=0"):
+        card.check(card.attach(converted, named | {names["fine_scale"]: 0}), "m.tflite")
+
+
+def test_card_of_versions_one_and_two_has_no_consistency(converted):
+    # T-01: old cards run unchanged.
+    for version in (1, 2):
+        earlier = {key: value for key, value in RUNTIME.items() if key != "consistency"} | {"card_version": version}
+        assert card.check(card.attach(converted, earlier), "m.tflite")["consistency"] is None
+
+
+@pytest.mark.parametrize("operator", ["bicubic", KERNELS])
+def test_card_with_consistency_is_read(converted, operator):
+    fields = CONSISTENCY | {"operator": operator}
+    assert card.check(card.attach(converted, RUNTIME | {"consistency": fields}), "m.tflite")["consistency"] == fields
+
+
+def test_replaced_card_keeps_every_byte_before_it_and_the_hash_of_the_weights(content):
+    start, _ = card._locate(content, "m.tflite")
+    old = card.check(content, "m.tflite")
+    new = card.replace(content, {**old, "name": "renamed", "card_version": 2})
+    read = card.check(new, "m.tflite")
+    assert new[: start - 4] == content[: start - 4] and read["weights_sha256"] == old["weights_sha256"]
+    assert (read["name"], read["card_version"]) == ("renamed", 3)
+    written = json.loads(new[start:])
+    assert "fine_scale" in written and not set(written) & set(card.NAMES.values())
 
 
 def test_card_of_a_later_version_is_refused(converted):
-    with pytest.raises(InputError, match="card of version 99, this tfmisr reads 2"):
+    with pytest.raises(InputError, match="card of version 99, this tfmisr reads 3"):
         card.check(card.attach(converted, RUNTIME | {"card_version": 99}), "m.tflite")
 
 
 def test_card_of_the_first_version_is_read_without_what_came_later(converted):
-    first = {key: value for key, value in RUNTIME.items() if key != "magnified"} | {"card_version": 1}
-    assert card.check(card.attach(converted, first), "m.tflite")["magnified"] == 1
+    lacking = ("fine_scale", "consistency")
+    first = {key: value for key, value in RUNTIME.items() if key not in lacking} | {"card_version": 1}
+    assert card.check(card.attach(converted, first), "m.tflite")["fine_scale"] == 1
 
 
 def test_card_without_a_bound_of_windows_has_none(converted):
@@ -162,3 +209,26 @@ def test_card_is_read_without_tensorflow_and_litert(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "m.tflite"], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "float32"), done.stderr
+
+
+def test_card_is_printed_in_markdown(capsys):
+    # T-51
+    assert card_command.main(["fast-x4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "# fast-x4" and "## Agreement with the input" in lines and "## Limits" in lines
+    assert "| scale | 4 |" in lines and "| flavor | int8 |" in lines and "| card_version | 3 |" in lines
+    assert any("bicubic, 3 iterations, dead zone 0.25 levels" in line for line in lines)
+    row = next(line for line in lines if line.startswith("| bicubic |"))
+    assert row.count("|") == next(line for line in lines if line.startswith("|  | n |")).count("|")
+
+
+def test_printed_card_of_an_earlier_version_has_todays_names(tmp_path, converted, capsys):
+    old = RUNTIME | {"card_version": 2, "flavour": "int8", "name": "a|b\nc", "licence": "CC0"}
+    del old["consistency"]
+    (tmp_path / "m.tflite").write_bytes(card.attach(converted, old | {"limits": ["one", "two"]}))
+    card_command.main([str(tmp_path / "m.tflite")])
+    text = capsys.readouterr().out
+    assert "| card_version | 2 |" in text and "| license | CC0 |" in text and "flavour" not in text
+    assert "Results are not corrected to agree with the input." in text and "- one\n- two" in text
+    with pytest.raises(InputError, match="expected a .tflite file, found none"):
+        card_command.main([str(tmp_path / "none.tflite")])

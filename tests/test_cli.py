@@ -15,7 +15,7 @@ from tfmisr.edge import files, stderr_filter
 from tfmisr.edge.errors import InputError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-COMMANDS = ("fit", "tune", "evaluate", "upscale", "prepare", "export", "export.benchmark", "dicom_check")
+COMMANDS = ("fit", "tune", "evaluate", "upscale", "prepare", "export", "export.benchmark", "dicom_check", "card")
 
 
 def call(*arguments, **environment) -> subprocess.CompletedProcess:

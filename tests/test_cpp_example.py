@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_network import picture, tiny_network, write_tflite
 
-from tfmisr.edge import card, runtime, shipped
+from tfmisr.edge import card, consistency, runtime, shipped
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "examples" / "cpp"
 
@@ -104,9 +104,49 @@ def test_bound_below_the_overlap_is_refused(program, tmp_path):
     assert done.returncode == 2 and "must be above twice its overlap" in done.stderr
 
 
-def test_shipped_model_gives_the_same_pixels(program, tmp_path):
-    pixels = np.rint(picture(300, 240) * 255).astype(np.uint8)  # two windows
-    assert_same(program, shipped.path("fast-x4"), pixels, 255, tmp_path)
+@pytest.mark.parametrize("full", [255, 4095])
+def test_shipped_model_gives_the_same_pixels(program, tmp_path, full):
+    # T-02: the same consistency, with the rounding of 8 and of 12 bits.
+    pixels = np.rint(np.clip(1.4 * picture(300, 240) - 0.2, 0, 1) * full)  # two windows, clipped black and white
+    pixels = pixels.astype(np.uint8 if full == 255 else np.uint16)
+    assert_same(program, shipped.path("fast-x4"), pixels, full, tmp_path)
+
+
+@pytest.mark.parametrize("shape,channels", [((60, 70), 1), ((9, 3), 1), ((30, 40), 3)])
+def test_consistency_gives_the_same_pixels_in_windows(program, tmp_path, shape, channels):
+    fields = consistency.describe("bicubic", 2, 2, 0.25, 0.01)
+    model = write_tflite(tmp_path / "m.tflite", tiny_network(channels=channels), consistency=fields)
+    pixels = np.rint(picture(*shape, channels) * 255).astype(np.uint8)
+    assert_same(program, model, pixels, 255, tmp_path)
+
+
+@pytest.mark.large
+def test_windows_of_the_correction_are_those_of_the_runtime(program, tmp_path):
+    # T-02: at the scale 8 and in color, a window of the correction is 314 x 314 pixels.
+    fields = consistency.describe("bicubic", 8, 1, 0.25, 0.0)
+    model = write_tflite(tmp_path / "m.tflite", tiny_network(scale=8, channels=3), consistency=fields)
+    loaded = runtime.Model(model)
+    assert len(list(loaded.consistency.grid(330, 320, 3, loaded.overlap))) > 1
+    assert_same(program, model, np.rint(picture(330, 320, 3) * 255).astype(np.uint8), 255, tmp_path)
+
+
+@pytest.mark.parametrize("flavor", ["float32", "int8"])
+def test_card_of_version_two_gives_the_same_pixels(program, tmp_path, flavor):
+    model = write_tflite(tmp_path / "m.tflite", tiny_network(), flavor)
+    content = model.read_bytes()
+    fields = {old: value for old, value in card.check(content, "m").items() if old not in (*card.NAMES, "consistency")}
+    start, _ = card._locate(content, "m")
+    model.write_bytes(card._with_card(content[: start - 4], fields | {"card_version": 2}))
+    assert "gate" in fields and "consistency" not in fields
+    assert_same(program, model, np.rint(picture(50, 60) * 255).astype(np.uint8), 255, tmp_path)
+
+
+def test_operator_that_is_not_shown_is_refused(program, tmp_path):
+    kernel = {"vertical": [0.5, 0.5], "horizontal": [0.5, 0.5], "border": "nearest", "exponent": 0.0}
+    fields = {"operator": kernel, "iterations": 1, "dead_zone": 0.25, "noise": 0.0, "taps": [1.0]}
+    model = write_tflite(tmp_path / "m.tflite", tiny_network(), consistency=fields)
+    done = run(program, model, write_pgm(tmp_path / "in.pgm", np.zeros((40, 40, 1)), 255), tmp_path / "out.pgm")
+    assert done.returncode == 2 and "an operator other than bicubic" in done.stderr
 
 
 def test_mistakes_are_reported_in_one_line_and_leave_no_file(program, tmp_path):

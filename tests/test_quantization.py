@@ -43,7 +43,7 @@ def file_of(network, scale, path):
     content = convert.to_tflite(subgraph, "int8", 48, lambda: iter([*IMAGES, *(IMAGES * 0), *(IMAGES * 0 + 1)]))
     run_fields = {"modality": "none", "training": {}, "protocol": None, "scores": None, "licence": "none"}
     card = cards.describe("m", "int8", subgraph, scale, 48, 8, run_fields)
-    path.write_bytes(model_card.attach(content, {**card, "gate": None}))
+    path.write_bytes(model_card.attach(content, {**card, "gating_thresholds": None}))
     return runtime.Model(path), content
 
 

@@ -182,7 +182,7 @@ def test_without_the_gate_the_same_ramp_has_bands(int8):
     ramp = np.linspace(20_000, 24_000, 100)
     pixels = np.rint(ramp).astype(np.uint16)[None, :, None].repeat(60, 0)
     model = runtime.Model(int8)
-    model.card["gate"] = None
+    model.card["gating_thresholds"] = None
     step = (ramp[1] - ramp[0]) / 2
     sr = model.upscale(pixels, 65535)[20:-20, 20:-20, 0].astype(float)
     assert np.abs(np.diff(sr, axis=1) - step).max() > 65535 / 4096

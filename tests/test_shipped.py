@@ -109,7 +109,7 @@ def test_receptive_field_of_a_shipped_model_is_within_its_overlap(name):
 def test_shipped_model_matches_its_name_and_card(name):
     model = runtime.Model(shipped.path(name))
     assert model.card["name"] == name and name.endswith(f"-x{model.scale}")
-    for field in ("modality", "licence", "training", "protocol", "scores", "intended_use", "limits"):
+    for field in ("modality", "license", "training", "protocol", "scores", "intended_use", "limits"):
         assert model.card[field]
     pixels = np.rint(255 * picture(70, 61)).astype(np.uint8)
     sr = model.upscale(pixels, 255)

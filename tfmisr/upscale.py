@@ -67,6 +67,13 @@ def _parser() -> argparse.ArgumentParser:
         help="choose equal tiles for each image, of at most N*N input pixels, overlap included: a larger N takes more "
         "memory and less computation (default: 256 to 440, growing with the receptive field); not with --tile",
     )
+    parser.add_argument(
+        "--consistency",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="correct the result of a .tflite file until its down-sampling gives the input to within half a level, as "
+        "its model card describes (default: yes; interpolations, runs and files of earlier releases are never changed)",
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads, for a .tflite file (default: 1)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="for several inputs (default: 1)")
     parser.add_argument(
@@ -104,7 +111,7 @@ def _upscaler(arguments, model):
     from tfmisr import models
     from tfmisr.inference import batch
 
-    fields = {key: getattr(arguments, key) for key in ("tile", "max_tile", "threads", "color")}
+    fields = {key: getattr(arguments, key) for key in ("tile", "max_tile", "threads", "color", "consistency")}
     upscaler = batch.BatchUpscaler(model, arguments.scale or 0, **fields)
     scale = (upscaler.upscaler.scale or SCALE) if arguments.scale is None else arguments.scale
     models.check_scale(scale)

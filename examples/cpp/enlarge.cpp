@@ -2,7 +2,7 @@
 //
 //     enlarge MODEL.tflite in.pgm out.pgm
 //
-// Besides the two images it needs the memory of one tile. Unlike `tfmisr.edge` it does not compare the card's
+// Besides the two images it needs the memory of one tile and of one window of the correction. Unlike `tfmisr.edge` it does not compare the card's
 // weights_sha256 with the file, and does not read DICOM.
 
 #include <cstdio>
@@ -102,6 +102,30 @@ Grid grid_of(const Network& network, int height, int width) {
     return {windows(height, inner, overlap), windows(width, inner, overlap)};
 }
 
+// The network's windows put together, not corrected.
+Image assembled(Network& network, const Image& lr) {
+    const int s = network.scale;
+    Image sr(lr.height * s, lr.width * s, lr.channels);
+    const Grid grid = grid_of(network, lr.height, lr.width);
+    for (const Window& rows : grid.rows)
+        for (const Window& columns : grid.columns) {
+            const Image part = network.window(part_of(lr, rows.first, columns.first, rows.side, columns.side));
+            for (int y = rows.kept * s; y < rows.end * s; ++y)
+                for (int x = columns.kept * s; x < columns.end * s; ++x)
+                    for (int c = 0; c < lr.channels; ++c)
+                        sr.at(y, x, c) = part.at(y - rows.first * s, x - columns.first * s, c);
+        }
+    return sr;
+}
+
+// Windows that are corrected at once, 4352 x 4352 values of the result.
+Grid correction_grid(const Network& network, int height, int width) {
+    const int overlap = network.overlap + network.consistency.radius();
+    if (network.overlap < 0) return {windows(height, height, 0), windows(width, width, 0)};
+    const int side = int(std::sqrt(double(4352 * 4352 / network.channels))) / network.scale;
+    return fitted(height, width, overlap, std::max(side, 4 * overlap));
+}
+
 std::string enlarged(Network& network, const Picture& picture) {
     const Image& lr = picture.image;
     const int s = network.scale, bytes = picture.full > 255 ? 2 : 1;
@@ -112,10 +136,14 @@ std::string enlarged(Network& network, const Picture& picture) {
                           std::to_string(lr.height * s) + "\n" + std::to_string(picture.full) + "\n";
     const size_t head = content.size();
     content.resize(head + size_t(lr.height) * lr.width * s * s * lr.channels * bytes);
-    const Grid grid = grid_of(network, lr.height, lr.width);
+    const bool corrected = network.consistency.iterations > 0;
+    const Grid grid =
+        corrected ? correction_grid(network, lr.height, lr.width) : grid_of(network, lr.height, lr.width);
     for (const Window& rows : grid.rows)
         for (const Window& columns : grid.columns) {
-            const Image sr = network.window(part_of(lr, rows.first, columns.first, rows.side, columns.side));
+            const Image part = part_of(lr, rows.first, columns.first, rows.side, columns.side);
+            Image sr = corrected ? assembled(network, part) : network.window(part);
+            if (corrected) network.consistency.correct(sr, part, s, picture.full);
             for (int y = rows.kept * s; y < rows.end * s; ++y)
                 for (int x = columns.kept * s; x < columns.end * s; ++x)
                     for (int c = 0; c < lr.channels; ++c) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <type_traits>
 
+#include "consistency.h"
 #include "interpolation.h"
 #include "litert.h"
 
@@ -21,6 +22,7 @@ using Owned = std::unique_ptr<std::remove_pointer_t<T>, std::integral_constant<d
 class Network {
   public:
     int scale, channels, overlap;  // overlap -1: the receptive field is the whole image
+    Consistency consistency;       // of the result with the input
     int tile, max_tile;            // side of all windows; 0: chosen for each image, bounded by max_tile
 
     explicit Network(const std::string& path) {
@@ -73,7 +75,7 @@ class Network {
     Buffer in_, out_;
     Tensor input_, output_;
     bool adds_bicubic_, gated_;
-    int magnified_ = 1;  // fine scale of a dual-range output's second half of channels; 1: there is none
+    int fine_scale_ = 1;  // fine scale of a dual-range output's second half of channels; 1: there is none
     float closed_ = 0, opened_ = 1;
 
     template <typename Owner, typename Create>
@@ -90,6 +92,9 @@ class Network {
             throw std::runtime_error(path + " has no model card; make it with python -m tfmisr.export");
         const std::string card(static_cast<const char*>(content), size);
         // The fields that the runtime needs are at the card's top level, which export indents by two spaces.
+        const auto has = [&](const std::string& name) {
+            return card.find("\n  \"" + name + "\": ") != std::string::npos;
+        };
         const auto field = [&](const std::string& name) {
             const std::string start = "\n  \"" + name + "\": ";
             const size_t at = card.find(start);
@@ -102,19 +107,44 @@ class Network {
         channels = number("channels");
         overlap = missing("overlap") ? -1 : number("overlap");
         // Earlier cards have no `max_tile`.
-        const bool chosen = card.find("\n  \"max_tile\": ") != std::string::npos && !missing("max_tile");
+        const bool chosen = has("max_tile") && !missing("max_tile");
         max_tile = chosen ? number("max_tile") : 0;
         tile = !missing("tile") ? number("tile") : chosen ? 0 : std::max(256, 4 * overlap);
         adds_bicubic_ = field("skip").rfind("\"bicubic\"", 0) == 0;
-        // Cards of version 1 do not have it.
-        magnified_ = card.find("\n  \"magnified\": ") == std::string::npos ? 1 : number("magnified");
-        if (number("shuffle") != 1) throw std::runtime_error(path + " is of a flavour (int16x8) not shown here");
-        gated_ = !missing("gate");
+        if (number("card_version") > 3) throw std::runtime_error(path + " has a card of a later version than 3");
+        // Cards of version 2 have earlier names of fields, those of version 1 have no fine scale.
+        const std::string fine = has("fine_scale") ? "fine_scale" : "magnified";
+        fine_scale_ = has(fine) ? number(fine) : 1;
+        if (number("shuffle") != 1) throw std::runtime_error(path + " is of a flavor (int16x8) not shown here");
+        const std::string gating = has("gating_thresholds") ? "gating_thresholds" : "gate";
+        gated_ = !missing(gating);
         if (gated_) {
-            const std::string limits = field("gate");
+            const std::string limits = field(gating);
             closed_ = std::stof(limits.substr(limits.find('[') + 1));
             opened_ = std::stof(limits.substr(limits.find(',') + 1));
         }
+        // Cards of versions 1 and 2 do not have it.
+        if (has("consistency") && !missing("consistency")) read_consistency(path, field("consistency"));
+    }
+
+    // The fields of `consistency`, a JSON object; only taps and a kernel are lists.
+    void read_consistency(const std::string& path, std::string fields) {
+        fields = fields.substr(0, fields.find("\n  }"));
+        const auto after = [&](const std::string& name) {
+            const std::string start = "\n    \"" + name + "\": ";
+            const size_t at = fields.find(start);
+            if (at == std::string::npos) throw std::runtime_error(path + " has a model card without " + name);
+            return fields.substr(at + start.size());
+        };
+        if (after("operator").rfind("\"bicubic\"", 0) != 0)
+            throw std::runtime_error(path + " is consistent by an operator other than bicubic, which is not shown here");
+        consistency.iterations = std::stoi(after("iterations"));
+        consistency.dead_zone = std::stof(after("dead_zone"));
+        consistency.noise = std::stof(after("noise"));
+        const std::string list = after("taps");
+        const size_t end = list.find(']');
+        for (size_t at = list.find('['); at < end; at = list.find(',', at + 1))
+            consistency.taps.push_back(std::stod(list.substr(at + 1)));
     }
 
     static Tensor described(LiteRtTensor tensor) {
@@ -151,7 +181,7 @@ class Network {
         check(LiteRtGetCompiledModelOutputTensorLayouts(compiled_.get(), 0, 1, &output_.type.layout, true),
               "resizing the output");
         const int32_t* made = output_.type.layout.dimensions;
-        const int depth = magnified_ > 1 ? 2 * channels : channels;
+        const int depth = fine_scale_ > 1 ? 2 * channels : channels;
         if (made[1] != lr.height * scale || made[2] != lr.width * scale || made[3] != depth)
             throw std::runtime_error("the file makes another size than its card promises; export it again");
         LiteRtTensorBufferRequirements needs;
@@ -186,7 +216,7 @@ class Network {
         const float unit = step, middle = float(zero);
         const auto* levels = static_cast<const int8_t*>(memory);
         const auto value = [&](size_t i) { return (float(levels[i]) - middle) * unit; };
-        if (magnified_ == 1) {
+        if (fine_scale_ == 1) {
             for (size_t i = 0; i < sr.values.size(); ++i) sr.values[i] = value(i);
             return;
         }
@@ -196,7 +226,7 @@ class Network {
         for (size_t i = 0; i < sr.values.size(); ++i) {
             const size_t coarse = i / channels * 2 * channels + i % channels;
             const float fine = value(coarse + channels);
-            sr.values[i] = fine > low && fine < high ? fine / float(magnified_) : value(coarse);
+            sr.values[i] = fine > low && fine < high ? fine / float(fine_scale_) : value(coarse);
         }
     }
 };

@@ -13,15 +13,16 @@ import os
 import pathlib
 import struct
 
+from tfmisr.edge import consistency
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 
 NAME = b"tfmisr_card"
-VERSION = 2
-_EARLIER = {1: {"magnified": 1}}  # defaults of the fields that cards of earlier versions lack
-_OPTIONAL = {"max_tile": None}  # fields that an older reader of the same card version may ignore
-# Accepted spellings, and the ones that are written.
-_ALIASES = {"fine_scale": "magnified", "flavor": "flavour"}
+VERSION = 3  # 2 has no `consistency`, which changes pixels, and the earlier names of `NAMES`; 1 no `fine_scale`
+_EARLIER = {1: {"fine_scale": 1}, 2: {}}  # defaults of the fields that cards of earlier versions lack
+_OPTIONAL = {"max_tile": None, "consistency": None}
+# Names of fields, and those in cards of versions 1 and 2. Both are read in every version.
+NAMES = {"fine_scale": "magnified", "flavor": "flavour", "gating_thresholds": "gate", "license": "licence"}
 
 # Field indices of the tables `Model`, `Metadata` and `Buffer` in TensorFlow Lite's schema.fbs.
 _MODEL_FIELDS, _BUFFERS, _METADATA = 8, 4, 6
@@ -39,8 +40,9 @@ _RUNTIME = {
     "overlap": lambda v: v is None or _is_integer(v, 0),
     "skip": lambda v: v in ("bicubic", "none"),
     "shuffle": lambda v: _is_integer(v, 1) and v <= 8,
-    "magnified": lambda v: _is_integer(v, 1) and v <= 2**16,
-    "gate": lambda v: v is None or (len(v) == 2 and 0 <= v[0] < v[1] < float("inf")),
+    "fine_scale": lambda v: _is_integer(v, 1) and v <= 2**16,
+    "gating_thresholds": lambda v: v is None or (len(v) == 2 and 0 <= v[0] < v[1] < float("inf")),
+    "consistency": consistency.is_valid,
     "weights_sha256": lambda v: len(v) == 64,
 }
 
@@ -109,7 +111,30 @@ def attach(content: bytes, card: dict) -> bytes:
     """
     head = _head(content, len(content) + -len(content) % 16)
     body = head + content + bytes(-len(content) % 16) + bytes(12)
-    filled = {"card_version": VERSION, **card, "weights_sha256": hashlib.sha256(body).hexdigest()}
+    return _with_card(body, {"card_version": VERSION, **card})
+
+
+def replace(content: bytes, card: dict) -> bytes:
+    """Returns a file with another card, of the present version; the rest, and so `weights_sha256`, does not change.
+
+    Args:
+        content: A file with a card.
+        card: The fields, in any of the spellings of `NAMES`.
+    """
+    start, _ = _locate(content, "the file")
+    return _with_card(content[: start - 4], latest(card))
+
+
+def latest(card: dict) -> dict:
+    """Returns a card's fields under the names of the present version, without the earlier ones."""
+    current = {old: new for new, old in NAMES.items()}
+    renamed_fields = {current.get(key, key): value for key, value in card.items()}
+    return renamed_fields | {key: card[key] for key in NAMES if key in card} | {"card_version": VERSION}
+
+
+def _with_card(body: bytes, card: dict) -> bytes:
+    """Returns the file: all that comes before the length of the card, and the card."""
+    filled = {**card, "weights_sha256": hashlib.sha256(body).hexdigest()}
     text = json.dumps(filled, indent=2, allow_nan=False).encode()
     return body + struct.pack("<I", len(text)) + text
 
@@ -182,7 +207,8 @@ def check(content: bytes, where: str | os.PathLike) -> dict:
         where: Its path, for error messages. A sidecar `NAME.card.json` beside it must have the same weights hash.
 
     Returns:
-        The fields. Those spelled `flavor` or `fine_scale` are also returned as `flavour` or `magnified`.
+        The fields. Those of `NAMES` are returned under both names; what a card of versions 1 and 2 lacks has its
+        default.
 
     Raises:
         InputError: Not a `.tflite` file, no card, a card of other weights, or a card version that is not supported.
@@ -193,7 +219,7 @@ def check(content: bytes, where: str | os.PathLike) -> dict:
         version = card["card_version"]
         if version != VERSION and version not in _EARLIER:
             raise InputError(f"{where} has a card of version {version}, this tfmisr reads {VERSION}; install another")
-        card = _with_aliases({**_OPTIONAL, **_EARLIER.get(version, {}), **card})
+        card = _complete(card, _EARLIER.get(version, {}))
         invalid = [key for key, is_valid in _RUNTIME.items() if not is_valid(card[key])]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):
@@ -207,9 +233,11 @@ def check(content: bytes, where: str | os.PathLike) -> dict:
     return card
 
 
-def _with_aliases(card: dict) -> dict:
-    """Returns the card with fields in new spellings copied to the spellings that the runtime reads."""
-    return {**card, **{old: card[new] for new, old in _ALIASES.items() if new in card}}
+def _complete(card: dict, defaults: dict) -> dict:
+    """Returns the card with the fields that it may lack, and with those of `NAMES` under both names."""
+    named = {new: card[old] for new, old in NAMES.items() if old in card}
+    card = {**_OPTIONAL, **defaults, **named, **card}
+    return {**card, **{old: card[new] for new, old in NAMES.items() if new in card}}
 
 
 def _locate(content: bytes, where: str | os.PathLike) -> tuple[int, int]:

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tfmisr.edge import card as model_card
-from tfmisr.edge import dihedral, interpolation, stderr_filter, tiling
+from tfmisr.edge import dihedral, interpolation, stderr_filter, tensors, tiling
+from tfmisr.edge.consistency import Consistency, Operator
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import printable
 from tfmisr.edge.interpolation import bicubic as bicubic
 from tfmisr.edge.interpolation import low_contrast_gate as low_contrast_gate
+from tfmisr.edge.tensors import depth_to_space as depth_to_space
 
 TILE = 256  # side of a window for files whose card has no tile; larger where the receptive field needs it
 
@@ -54,9 +56,12 @@ class Model:
         max_tile: Choose the windows for each image, evenly divided, with at most `max_tile * max_tile` low-resolution
             pixels; by default that of the card, if it has no `tile`. For CPUs only.
         self_ensemble: Average each window over the eight dihedral transforms.
+        consistency: Correct the result to agree with the input, as the card's field `consistency` describes.
 
     Attributes:
         card: The model card.
+        consistency: The `tfmisr.edge.consistency.Consistency` that is applied; `None` without.
+        operator: The degradation of the training images, without noise; `None` where the card does not state it.
         name: Name in tables.
         scale: Upsampling factor.
         channels: 1 or 3.
@@ -73,13 +78,16 @@ class Model:
         tile: int | None = None,
         self_ensemble: bool = False,
         max_tile: int | None = None,
+        consistency: bool = True,
     ) -> None:
         self.path = pathlib.Path(path)
         if threads < 1:
             raise InputError(f"threads must be at least 1. Received: {threads}")
         self.card = model_card.read(self.path)
         self.name, self.scale, self.channels = printable(self.path.stem), self.card["scale"], self.card["channels"]
-        self.overlap = self.card["overlap"]
+        self.overlap, fields = self.card["overlap"], self.card["consistency"]
+        self.consistency = Consistency.from_card(fields, self.scale) if consistency and fields else None
+        self.operator = Operator.of(fields["operator"], self.scale) if fields else None
         self.tile, self.max_tile = self._sizes(tile, max_tile)
         self._upscale_window = dihedral.self_ensemble(self.window) if self_ensemble else self.window
         self._open(threads)
@@ -110,18 +118,27 @@ class Model:
             raise self._failed(error) from error
         self._shape: tuple[int, ...] | None = None
 
-    def __call__(self, lr: np.ndarray, convert: Callable | None = None, dtype: DTypeLike = np.float32) -> np.ndarray:
+    def __call__(
+        self,
+        lr: np.ndarray,
+        convert: Callable | None = None,
+        dtype: DTypeLike = np.float32,
+        max_val: float | None = None,
+    ) -> np.ndarray:
         """Upscales an image.
 
         Args:
             lr: float32 array (height, width, channels) in [0, 1].
             convert: Applied to each part of the result before it is stored, such as rounding to 16 bits.
             dtype: Type of the result.
+            max_val: Full-scale value of the stored levels of `lr`, whose rounding the consistency allows for; `None`
+                if unknown, then that of 8 bits.
 
         Returns:
-            Array (scale * height, scale * width, channels), not clipped.
+            Array (scale * height, scale * width, channels), clipped to [0, 1] only where consistency is applied.
         """
-        return self._collect(np.asarray(lr, np.float32), lambda window: window, convert or (lambda out: out), dtype)
+        lr, convert = np.asarray(lr, np.float32), convert or (lambda out: out)
+        return self._collect(lr, lambda window: window, convert, dtype, max_val)
 
     def upscale(self, pixels: np.ndarray, max_val: int, out: np.ndarray | None = None) -> np.ndarray:
         """Upscales an integer image, integer in, integer out; needs the memory of one window beside the two images.
@@ -136,10 +153,13 @@ class Model:
         """
         full = np.float32(max_val)
 
+        def prepare(window: np.ndarray) -> np.ndarray:
+            return window.astype(np.float32) / full
+
         def to_integers(image: np.ndarray) -> np.ndarray:
             return np.rint(np.clip(image, 0.0, 1.0) * full).astype(pixels.dtype)
 
-        return self._collect(pixels, lambda window: window.astype(np.float32) / full, to_integers, pixels.dtype, out)
+        return self._collect(pixels, prepare, to_integers, pixels.dtype, max_val, out)
 
     def _collect(
         self,
@@ -147,28 +167,43 @@ class Model:
         prepare: Callable[[np.ndarray], np.ndarray],
         finish: Callable[[np.ndarray], np.ndarray],
         dtype: DTypeLike,
+        max_val: float | None,
         out: np.ndarray | None = None,
     ) -> np.ndarray:
+        self._check_shape(image)
         shape = (image.shape[0] * self.scale, image.shape[1] * self.scale, self.channels)
         out = np.empty(shape, dtype) if out is None else out
-        for rows, columns, part in self._windows(image, prepare):
+        parts = self._corrected(image, prepare, max_val) if self.consistency else self._windows(image, prepare)
+        for rows, columns, part in parts:
             window = out[rows, columns]
             for strip in interpolation.strips(len(part)):
                 window[strip] = finish(part[strip])
             del part  # free it before the next window is computed
         return out
 
-    def _windows(self, image: np.ndarray, prepare: Callable) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    def _check_shape(self, image: np.ndarray) -> None:
         if image.ndim != 3 or image.shape[-1] != self.channels or 0 in image.shape:
             raise InputError(
                 f"{self.name} takes images (height, width, {self.channels}). Received: an array of shape {image.shape}"
             )
-        s, (height, width) = self.scale, image.shape[:2]
-        for (y0, y1, top, bottom), (x0, x1, left, right) in self.grid(height, width):
-            part = self._upscale_window(prepare(image[y0:y1, x0:x1]))
-            part = part[(top - y0) * s : (bottom - y0) * s, (left - x0) * s : (right - x0) * s]
-            yield slice(top * s, bottom * s), slice(left * s, right * s), part
+
+    def _windows(self, image: np.ndarray, prepare: Callable) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        for rows, columns in self.grid(*image.shape[:2]):
+            part = self._upscale_window(prepare(image[rows[0] : rows[1], columns[0] : columns[1]]))
+            yield tiling.kept(part, rows, columns, self.scale)
             del part
+
+    def _corrected(self, image: np.ndarray, prepare: Callable, max_val: float | None) -> Iterator[tuple]:
+        """Yields the same for windows of `Consistency.grid`, each assembled from the network's and then corrected."""
+        consistency = cast(Consistency, self.consistency)
+        for rows, columns in consistency.grid(*image.shape, self.overlap):
+            part = image[rows[0] : rows[1], columns[0] : columns[1]]
+            sr = np.empty((part.shape[0] * self.scale, part.shape[1] * self.scale, self.channels), np.float32)
+            for *place, window in self._windows(part, prepare):
+                sr[tuple(place)] = window
+                del window
+            yield tiling.kept(consistency.correct(sr, prepare(part), max_val), rows, columns, self.scale)
+            del sr
 
     def grid(self, height: int, width: int) -> Iterator[tuple]:
         """Yields the windows of an image; see `tfmisr.edge.tiling.grid`."""
@@ -186,7 +221,8 @@ class Model:
         image = self.residual(lr)
         if self.card["skip"] == "none":
             return image
-        weight = low_contrast_gate(lr, *self.card["gate"]) if self.card["gate"] else None
+        thresholds = self.card["gating_thresholds"]
+        weight = low_contrast_gate(lr, *thresholds) if thresholds else None
         padded = interpolation.pad_mirrored(lr)
         for rows in interpolation.strips(len(lr)):
             part = image[rows.start * self.scale : rows.stop * self.scale]
@@ -199,7 +235,7 @@ class Model:
         """Returns the output of the network for a float32 window (height, width, channels), as float32."""
         try:
             self._allocate((1, *lr.shape))
-            self._interpreter.set_tensor(self._input["index"], _quantized(lr[None], self._input))
+            self._interpreter.set_tensor(self._input["index"], tensors.quantized(lr[None], self._input))
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise self._failed(error) from error
@@ -217,24 +253,24 @@ class Model:
         """Returns the output as float32; of a dual-range output the fine half where it is not saturated."""
         if out.dtype == np.float32:
             return out.copy()
-        halves = 1 if self.card["magnified"] == 1 else 2
+        halves = 1 if self.card["fine_scale"] == 1 else 2
         values = np.empty((*out.shape[:-1], out.shape[-1] // halves), np.float32)
         for rows in interpolation.strips(len(out)):
             values[rows] = self._read(out[rows])
         return values
 
     def _read(self, out: np.ndarray) -> np.ndarray:
-        values = _dequantized(out, self._output)
-        if self.card["magnified"] == 1:
+        values = tensors.dequantized(out, self._output)
+        if self.card["fine_scale"] == 1:
             return values
         half = out.shape[-1] // 2
         fine, limits = values[..., half:], np.iinfo(out.dtype)
         # The fine half saturates at -1 and 1, or at the ends of its integer type; 1 need not be a quantization level.
-        ends = _dequantized(np.array([limits.min, limits.max], out.dtype), self._output)
+        ends = tensors.dequantized(np.array([limits.min, limits.max], out.dtype), self._output)
         step = np.float32(self._output["quantization"][0])
         low, high = np.clip(ends, -1.0, 1.0) + np.array([step, -step], np.float32)
         inside = (fine > low) & (fine < high)
-        return np.where(inside, fine / np.float32(self.card["magnified"]), values[..., :half])
+        return np.where(inside, fine / np.float32(self.card["fine_scale"]), values[..., :half])
 
     def _failed(self, error: Exception) -> InputError:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -249,30 +285,6 @@ class Model:
         with stderr_filter.filter_stderr() if self._shape is None else contextlib.nullcontext():
             self._interpreter.allocate_tensors()
         self._shape = shape
-
-
-def _quantized(values: np.ndarray, tensor: dict) -> np.ndarray:
-    if tensor["dtype"] == np.float32:
-        return np.ascontiguousarray(values, np.float32)
-    step, zero = tensor["quantization"]
-    limits = np.iinfo(tensor["dtype"])
-    return np.clip(np.rint(values / np.float32(step)) + zero, limits.min, limits.max).astype(tensor["dtype"])
-
-
-def _dequantized(values: np.ndarray, tensor: dict) -> np.ndarray:
-    if tensor["dtype"] == np.float32:
-        return values
-    step, zero = tensor["quantization"]
-    return (values.astype(np.float32) - np.float32(zero)) * np.float32(step)
-
-
-def depth_to_space(image: np.ndarray, scale: int) -> np.ndarray:
-    """Rearranges channels into pixels (pixel shuffle), as `tf.nn.depth_to_space`: (h, w, s*s*c) to (s*h, s*w, c)."""
-    if scale == 1:
-        return image
-    height, width, depth = image.shape
-    parts = image.reshape(height, width, scale, scale, depth // scale**2)
-    return parts.transpose(0, 2, 1, 3, 4).reshape(height * scale, width * scale, -1)
 
 
 __getattr__ = renamed(__name__, gate="low_contrast_gate", shuffled="depth_to_space")

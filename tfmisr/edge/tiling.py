@@ -75,6 +75,20 @@ def grid(height: int, width: int, tile: tuple[int, int], overlap: int) -> Iterat
             yield rows, columns
 
 
+def kept(part: np.ndarray, rows: tuple, columns: tuple, scale: int) -> tuple[slice, slice, np.ndarray]:
+    """Returns the place of a window in the upscaled image, as two slices, and the kept part of the window.
+
+    Args:
+        part: Upscaled window.
+        rows: Of the window, as `grid` yields it.
+        columns: The same for columns.
+        scale: Upsampling factor.
+    """
+    (y0, _, top, bottom), (x0, _, left, right) = rows, columns
+    part = part[(top - y0) * scale : (bottom - y0) * scale, (left - x0) * scale : (right - x0) * scale]
+    return slice(top * scale, bottom * scale), slice(left * scale, right * scale), part
+
+
 def windows(length: int, tile: int, overlap: int) -> Iterator[tuple[int, int, int, int]]:
     """Yields the minimum number of windows that cover one axis.
 

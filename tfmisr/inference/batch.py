@@ -18,7 +18,7 @@ import numpy as np
 
 import tfmisr
 from tfmisr import cli
-from tfmisr.edge import series
+from tfmisr.edge import consistency_measures, series
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import DISK_FULL, remove_orphaned_temporaries
@@ -45,6 +45,7 @@ class BatchUpscaler:
         when: Start of the batch in ISO format with a time zone: Series Date and Time (0008,0021) and (0008,0031) of
             all slices. `None`: a single image, without them.
         max_tile: Largest side of tiles that are chosen per image, or `None`; see `tfmisr.inference.upscalers.load`.
+        consistency: Correct the results of a `.tflite` file to agree with their inputs.
     """
 
     model: str
@@ -54,6 +55,7 @@ class BatchUpscaler:
     color: str = "refuse"
     when: str | None = None
     max_tile: int | None = None
+    consistency: bool = True
 
     def __call__(self, source: pathlib.Path, target: pathlib.Path, scale: IntensityScale | None = None) -> str:
         """Upscales one file, writes the result atomically and returns a log line.
@@ -77,19 +79,39 @@ class BatchUpscaler:
     @property
     def upscaler(self) -> upscalers.Upscaler:
         """The loaded network or interpolation."""
-        return _load(self.model, self.tile, self.threads, self.color, self.max_tile)
+        return _load(self.model, self.tile, self.threads, self.color, self.max_tile, self.consistency)
 
-    def _upscale_array(self, lr, max_val=None):
+    def _upscale_array(self, agreements, lr, max_val):
+        """Returns an image upscaled in integers, and appends its agreement with the input."""
+        self._check_channels(lr)
+        sr = self.upscaler(lr, self.scale, max_val)
+        self._measure(agreements, sr, lr, max_val)
+        return sr
+
+    def _upscale_stored(self, agreements, lr, levels):
+        """The same in float32, not rounded, for stored values of a DICOM image."""
+        self._check_channels(lr)
+        sr = self.upscaler(lr, self.scale, levels=levels)
+        if self.upscaler.operator:
+            self._measure(agreements, np.rint(sr * np.float32(levels)), lr, levels)
+        return sr
+
+    def _check_channels(self, lr):
         if self.upscaler.channels == 1 and lr.shape[-1] == 3:
             raise InputError(
                 f"{self.upscaler.name} is for gray images, this one is in color; --color luma upscales its luma "
                 "with the network and interpolates its chroma, --model bicubic interpolates all channels"
             )
-        return self.upscaler(lr, self.scale, max_val)
+
+    def _measure(self, agreements, sr, lr, levels):
+        if operator := self.upscaler.operator:
+            stored = lr * np.float32(levels)
+            agreements.append(consistency_measures.agreement(sr, stored, operator, levels, null_space=False))
 
     def _write_image(self, source, target, intensities):
         from tfmisr.edge import images
 
+        agreements = []
         frames = images.iter_images(source, intensities)
         first = next(frames)
         tiff = target.suffix.lower() in (".tif", ".tiff")
@@ -99,7 +121,7 @@ class BatchUpscaler:
                 f"{source} holds {first.count} images and {target.suffix} one; name "
                 f"{_MULTI_FRAME_TARGETS[file_format]} as --output, or a folder, where {file_format} stays {file_format}"
             )
-        upscaled = (self._upscale_frame(image, tiff) for image in itertools.chain([first], frames))
+        upscaled = (self._upscale_frame(image, tiff, agreements) for image in itertools.chain([first], frames))
         if first.count == 1:
             upscaled = iter([next(upscaled)])  # an image that cannot be upscaled leaves no folder
         cli.require_writable(target.parent)
@@ -107,18 +129,18 @@ class BatchUpscaler:
         height, width = (self.scale * side for side in first.pixels.shape[:2])
         pages = f", {first.count} pages" if first.count > 1 else ""
         offset_note = f"; values shifted by {-first.offset:+d}: PNG holds no negative values" if first.offset else ""
-        return f"{width}x{height}{pages}{'' if tiff else offset_note}"
+        return f"{width}x{height}{pages}{'' if tiff else offset_note}{agreement_of_frames(agreements)}"
 
-    def _upscale_frame(self, image, tiff):
+    def _upscale_frame(self, image, tiff, agreements):
         """Returns the upscaled pixels; in a TIFF those of a signed file are signed."""
         lr = image.pixels.astype(np.float32) / np.float32(image.max_val)
-        sr = self._upscale_array(lr, image.max_val)
+        sr = self._upscale_array(agreements, lr, image.max_val)
         return image.to_file_values(sr) if tiff else sr.astype(image.pixels.dtype, copy=False)
 
     def _write_derived_dicom(self, source, target, intensities):
         from tfmisr.edge import derived
 
-        upscaler = self.upscaler
+        upscaler, agreements = self.upscaler, []
         sides = {"tile": self.tile, "max_tile": self.max_tile}
         product = derived.Product(
             name="tfmisr",
@@ -129,18 +151,26 @@ class BatchUpscaler:
             ai=upscaler.parameters > 0,
             # Rounding may depend on the tiles, and different pixels need a different UID (D-02).
             runtime=" ".join(f"{key} {side}" for key, side in sides.items() if side is not None),
+            consistency=upscaler.consistency,
         )
+        upscale = derived.LevelUpscaler(functools.partial(self._upscale_stored, agreements))
         start = datetime.datetime.fromisoformat(self.when) if self.when else None
-        image, report = derived.derive_with_report(
-            source, self._upscale_array, product, series_start=start, scale=intensities
-        )
+        image, report = derived.derive_with_report(source, upscale, product, series_start=start, scale=intensities)
         cli.require_writable(target.parent)
         derived.write(image, target)
         notes = "".join(f"; {remark}" for remark in report.remarks)
-        return f"{image.Columns}x{image.Rows}{notes}"
+        return f"{image.Columns}x{image.Rows}{notes}{agreement_of_frames(agreements)}"
 
 
-def load(model: str, tile: int | None, threads: int, color: str, max_tile: int | None) -> upscalers.Upscaler:
+def agreement_of_frames(agreements: list[consistency_measures.Agreement]) -> str:
+    """Returns the part of a log line on the frame that agrees least with its input; empty without any."""
+    worst = min(agreements, key=lambda each: (each.within_half, -each.maximum), default=None)
+    return "" if worst is None else f"; {worst}" + (", in the worst frame" if len(agreements) > 1 else "")
+
+
+def load(
+    model: str, tile: int | None, threads: int, color: str, max_tile: int | None, consistency: bool = True
+) -> upscalers.Upscaler:
     """Loads an upscaler as `upscalers.load` does; with `color="luma"` it takes color images too.
 
     Args:
@@ -149,11 +179,12 @@ def load(model: str, tile: int | None, threads: int, color: str, max_tile: int |
         threads: Number of threads, for a `.tflite` file.
         color: `refuse` or `luma`; see `BatchUpscaler`.
         max_tile: Largest side of tiles that are chosen per image, or `None`.
+        consistency: Correct the results of a `.tflite` file to agree with their inputs.
 
     Raises:
         InputError: There is no such model, or it takes color images and `color` is `luma`.
     """
-    upscaler = upscalers.load(model, tile, threads, max_tile)
+    upscaler = upscalers.load(model, tile, threads, max_tile, consistency)
     if color == "refuse":
         return upscaler
     if upscaler.channels != 1:

@@ -25,15 +25,17 @@ def luma_upscaler(upscaler: Upscaler) -> Upscaler:
         upscaler: An upscaler with `channels == 1`.
     """
 
-    def upscale(lr, scale, convert=None, dtype=np.float32):
+    # The luma of a rounded color is off by at most half a level too: the weights add up to 1.
+    def upscale(lr, scale, convert=None, dtype=np.float32, *levels):
         if lr.shape[-1] == 1:
-            return upscaler.function(lr, scale, convert, dtype)
+            return upscaler.function(lr, scale, convert, dtype, *levels)
         y = lr @ np.array(WEIGHTS, np.float32)[:, np.newaxis]
         sr = resize.upscale(lr, scale)
-        sr += upscaler.function(y, scale) - resize.upscale(y, scale)
+        further = (None, np.float32, *levels) if levels else ()
+        sr += upscaler.function(y, scale, *further) - resize.upscale(y, scale)
         return convert(sr).astype(dtype, copy=False) if convert else sr
 
-    return dataclasses.replace(upscaler, name=f"{upscaler.name} (luma)", function=upscale, channels=None)
+    return dataclasses.replace(upscaler, name=f"{upscaler.name} (luma)", function=upscale, channels=None, operator=None)
 
 
 __getattr__ = renamed(__name__, of_color="luma_upscaler")

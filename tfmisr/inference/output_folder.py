@@ -40,6 +40,7 @@ def bind(folder: pathlib.Path, upscaler: "BatchUpscaler") -> "BatchUpscaler":
         "scale": upscaler.scale,
         "tile": upscaler.tile,
         "max_tile": upscaler.max_tile,
+        "consistency": network.consistency or None,
     }
     path = folder / RECORD
     if path.is_file():

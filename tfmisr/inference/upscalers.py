@@ -23,7 +23,13 @@ if typing.TYPE_CHECKING:
     import keras
 
 
-def load(name: str, tile: int | None = None, threads: int = 1, max_tile: int | None = None) -> Upscaler:
+def load(
+    name: str,
+    tile: int | None = None,
+    threads: int = 1,
+    max_tile: int | None = None,
+    consistency: bool = True,
+) -> Upscaler:
     """Loads an upscaler.
 
     Args:
@@ -36,21 +42,23 @@ def load(name: str, tile: int | None = None, threads: int = 1, max_tile: int | N
         threads: Number of threads of the LiteRT interpreter, for a `.tflite` file.
         max_tile: Tiles are chosen per image, of at most `max_tile * max_tile` low-resolution pixels, overlap
             included; the default where a file has no fixed tile. See `tfmisr.edge.tiling.fit`.
+        consistency: Correct the result of a `.tflite` file to agree with its input, where its card says how; see
+            `tfmisr.edge.consistency`.
 
     Raises:
         InputError: There is no such model, or both `tile` and `max_tile` are given.
     """
     if name.endswith("+") and not pathlib.Path(name).expanduser().exists():
-        return _self_ensemble(name[:-1], tile, threads, max_tile)
+        return _self_ensemble(name[:-1], tile, threads, max_tile, consistency)
     if name in resize.METHODS:
         return Upscaler(name, _interpolation(name))
     if name in classical.METHODS:
         return classical.load(name)
     if shipped.is_name(name):
-        return _tflite(shipped.path(name), tile, threads, max_tile)
+        return _tflite(shipped.path(name), tile, threads, max_tile, consistency)
     path = _existing(name)
     if path.suffix == ".tflite":
-        return _tflite(path, tile, threads, max_tile)
+        return _tflite(path, tile, threads, max_tile, consistency)
     if path.suffix == ".npz":
         return classical.read(path)
     return _network(path, tile, max_tile)
@@ -65,13 +73,13 @@ def absolute(name: str) -> str:
     return str(pathlib.Path(name).expanduser().absolute())
 
 
-def _self_ensemble(name, tile, threads, max_tile):
+def _self_ensemble(name, tile, threads, max_tile, consistency):
     """Returns a network with geometric self-ensemble (Timofte et al., CVPR 2016), named `NAME+`."""
     if name in (*resize.METHODS, *classical.METHODS) or name.endswith(".npz"):
         raise InputError(f"+ is for networks (geometric self-ensemble). Received: {name}+")
     if shipped.is_name(name) or name.endswith(".tflite"):
         path = shipped.path(name) if shipped.is_name(name) else _existing(name)
-        upscaler = _tflite(path, tile, threads, max_tile, self_ensemble=True)
+        upscaler = _tflite(path, tile, threads, max_tile, consistency, self_ensemble=True)
     else:
         upscaler = _network(_existing(name), tile, max_tile, self_ensemble=True)
     return dataclasses.replace(upscaler, name=f"{upscaler.name}+")
@@ -91,16 +99,24 @@ def _existing(name) -> pathlib.Path:
     return path
 
 
-def _tflite(path: pathlib.Path, tile, threads: int, max_tile, self_ensemble: bool = False) -> Upscaler:
+def _tflite(path: pathlib.Path, tile, threads: int, max_tile, consistency, self_ensemble: bool = False) -> Upscaler:
     from tfmisr.edge import runtime
 
-    model = runtime.Model(path, threads, tile, self_ensemble, max_tile)
+    model = runtime.Model(path, threads, tile, self_ensemble, max_tile, consistency)
 
-    def upscale(lr, scale, convert=None, dtype=np.float32):
-        return model(lr, convert, dtype)
+    def upscale(lr, scale, convert=None, dtype=np.float32, max_val=None):
+        return model(lr, convert, dtype, max_val)
 
-    parameters, digest = model.card.get("parameters", 0), model.card["weights_sha256"]
-    return Upscaler(model.name, upscale, model.scale, model.channels, parameters, weights_sha256=digest)
+    return Upscaler(
+        model.name,
+        upscale,
+        model.scale,
+        model.channels,
+        model.card.get("parameters", 0),
+        weights_sha256=model.card["weights_sha256"],
+        consistency=str(model.consistency or ""),
+        operator=model.operator,
+    )
 
 
 def _interpolation(method):

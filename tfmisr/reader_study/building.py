@@ -160,7 +160,7 @@ def _images(
     lr = degradation(case.to_network(), case.levels, np.random.default_rng([design.seed, 2, number]))
     images = {}
     for name, upscaler in upscalers_of_arms.items():
-        images[name] = _reference(case) if upscaler is None else case.to_stored(upscaler(lr, scale))
+        images[name] = _reference(case) if upscaler is None else case.to_stored(upscaler(lr, scale, levels=case.levels))
         if images[name].shape != case.pixels.shape:
             raise InputError(f"expected {case.pixels.shape} pixels from arm {name}. Received: {images[name].shape}")
     return case.to_stored(lr.repeat(scale, 0).repeat(scale, 1)), images

@@ -36,7 +36,7 @@ def network(path: pathlib.Path) -> keras.Model:
     created = models.create(name, card["scale"], card["channels"])
     layers = [layer for layer in created.layers if layer.weights]
     weights = convolutions(path.read_bytes())
-    if weights and card["magnified"] > 1:
+    if weights and card["fine_scale"] > 1:
         weights[-1] = [_coarse_half(array, card["scale"]) for array in weights[-1]]
     same_shapes = [_shapes(layer.get_weights()) for layer in layers] == [_shapes(arrays) for arrays in weights]
     if not _is_chain(created) or not same_shapes:

@@ -12,6 +12,7 @@ the source instance and its pixel coordinates. They do not apply to the derived 
 """
 
 from tfmisr.edge.derived.image import Report, derive, derive_with_report, write
+from tfmisr.edge.derived.pixels import LevelUpscaler
 from tfmisr.edge.derived.product import Product
 
-__all__ = ["Product", "Report", "derive", "derive_with_report", "write"]
+__all__ = ["LevelUpscaler", "Product", "Report", "derive", "derive_with_report", "write"]

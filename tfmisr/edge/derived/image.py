@@ -67,7 +67,7 @@ def derive(
     Args:
         source: A file, or a data set with `file_meta`.
         upscale: Maps a float32 array (rows, columns, 1 or 3) in [0, 1] to `product.scale` times as many rows and
-            columns.
+            columns; or a `LevelUpscaler`.
         product: The producer and its options.
         when: Time of processing, with a time zone; by default the current time.
         series_start: Time when processing of the series started, the same for all its slices; by default `when`. If

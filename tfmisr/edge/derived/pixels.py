@@ -18,7 +18,20 @@ from tfmisr.edge.stored_values import StoredImage
 
 _ROWS_AT_ONCE = 64  # source rows that are rounded together
 
-Upscale = Callable[[np.ndarray], np.ndarray]
+
+@dataclasses.dataclass(frozen=True)
+class LevelUpscaler:
+    """An upscaler that takes the rounding of the stored values into account, as the consistency with the input does.
+
+    Attributes:
+        function: Maps float32 (rows, columns, channels) in [0, 1], and the number of stored values from 0 to 1, to the
+            upscaled image.
+    """
+
+    function: Callable[[np.ndarray, float], np.ndarray]
+
+
+Upscale = Callable[[np.ndarray], np.ndarray] | LevelUpscaler
 
 
 @dataclasses.dataclass
@@ -64,7 +77,8 @@ def upscale_frames(
 
     Args:
         source: The image.
-        upscale: Maps float32 (rows, columns, channels) in [0, 1] to `scale` times as many rows and columns.
+        upscale: Maps float32 (rows, columns, channels) in [0, 1] to `scale` times as many rows and columns; or a
+            `LevelUpscaler`.
         product: IntensityScale and convention.
         name: Name of the source in error messages.
         scale: Intensity scale of the source's series; by default its own.
@@ -77,6 +91,7 @@ def upscale_frames(
         frames = _with_padding(ds, source.frames)
         frame_ranges = ranges.frame_ranges(ds, frames, scale)
         decoded = iter(frames)
+    leveled = isinstance(upscale, LevelUpscaler)
     result, stream = Pixels(intensities=frame_ranges[0].note), io.BytesIO()
     for index in range(count):
         with dicom_file.raise_input_errors(name):
@@ -86,7 +101,8 @@ def upscale_frames(
             image = frame[0] if frame[1] is None else padding.extrapolate(*frame)
             lr, beyond = frame_ranges[index].to_network(image)
         # Outside of raise_input_errors: an exception of the upscaler is not an error of the file.
-        sr = frame_ranges[index].to_stored(_checked(upscale(lr), lr, product, name))
+        sr = upscale.function(lr, abs(frame_ranges[index].span)) if leveled else upscale(lr)
+        sr = frame_ranges[index].to_stored(_checked(sr, lr, product, name))
         pixels = _stored(ds, frame, sr, beyond, grids(ds, product), result)
         stream.write(np.ascontiguousarray(pixels, _dtype(ds, result)).data)
     if stream.tell() % 2:

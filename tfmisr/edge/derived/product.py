@@ -56,6 +56,8 @@ class Product:
             use more than 12 bits, in 1/4096 of the range used. `None` disables the check.
         p99_limit: Maximum 99th percentile of the difference between the source and the downsampled result, as a
             fraction of the source's range from the 1st to the 99th percentile (D-31). `None` disables the check.
+        consistency: Correction that makes the result agree with its source, such as "bicubic, 3 iterations, dead zone
+            0.25 levels" (`tfmisr.edge.consistency`); empty without. It changes pixels, and so the identity (D-02).
         intensities: Stored values that map to 0 and 1 for the network, such as "0 to 2047", where they are those of a
             series and not the image's own; set by `derive`. Part of the identity of the instance only (D-02).
     """
@@ -81,6 +83,7 @@ class Product:
     mean_limit: float | None = 0.5
     p99_limit: float | None = 0.2
     intensities: str = ""
+    consistency: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.scale, int) or not 2 <= self.scale <= 16:
@@ -100,6 +103,8 @@ class Product:
     def key(self) -> str:
         """SHA-256 of all fields that determine a derived image, apart from its source (D-02)."""
         fields = {k: v for k, v in dataclasses.asdict(self).items() if k not in _NOT_IN_KEY}
+        if not self.consistency:  # UIDs of earlier releases stay
+            del fields["consistency"]
         return hashlib.sha256(repr(sorted(fields.items())).encode()).hexdigest()
 
     @property
@@ -116,10 +121,11 @@ class Product:
     def description(self) -> str:
         """Sentence for Derivation Description (0008,2111) (D-13)."""
         weights = f", weights sha256 {self.weights_sha256[:12]}" if self.weights_sha256 else ""
+        corrected = f" Corrected to agree with the source ({self.consistency})." if self.consistency else ""
         series = f" Intensity scale of the series: {self.intensities}." if self.intensities else ""
         return (
             f"Super-resolution x{self.scale} by {self.name} {self.version}, model {self.model}{weights}; "
-            f"pixels are estimated, not acquired.{series}"
+            f"pixels are estimated, not acquired.{corrected}{series}"
         )
 
 
