@@ -159,11 +159,11 @@ def test_unreachable_scheduler_is_reported_within_seconds():
         ("kubernetes", "kind: DaskCluster", "needs dask-kubernetes"),
     ],
 )
-def test_files_of_launchers(tmp_path, kind, text, message):
+def test_files_of_launchers(tmp_path, monkeypatch, kind, text, message):
     pytest.importorskip("distributed")
     if "needs" in message:
         for name in ("dask_jobqueue", "dask_kubernetes"):
-            sys.modules.setdefault(name, None)  # as if it were not installed
+            monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     (tmp_path / "file.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         with cluster.connect(f"{kind}:{tmp_path / 'file.yaml'}"):

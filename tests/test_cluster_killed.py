@@ -77,6 +77,7 @@ def wait(condition, seconds=120):
         time.sleep(0.01)
 
 
+@pytest.mark.large
 @pytest.mark.skipif(sys.platform == "win32", reason="kills by signals")
 def test_s07_ten_kills_leave_one_valid_result_for_each_image(tmp_path):
     pytest.importorskip("distributed")
