@@ -79,7 +79,7 @@ class Archive:
 def _identity(upscaler, options) -> str:
     network = upscaler.upscaler
     fields = {**dataclasses.asdict(upscaler), **json.loads(options), "model": network.name}
-    fields["weights_sha256"] = network.weights_sha256
+    fields |= {"weights_sha256": network.weights_sha256, "consistency": network.consistency}
     for name in ("when", "threads"):  # the folder's own, and no matter
         del fields[name]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
