@@ -17,7 +17,7 @@ from tfmisr.edge import images
 from tfmisr.edge.dihedral import apply_dihedral
 from tfmisr.edge.errors import InputError
 from tfmisr.models.discriminators import patch
-from tfmisr.training import cycle, metrics, run_directory, unpaired
+from tfmisr.training import cycle, image_pool, metrics, run_directory, unpaired
 
 TINY = {
     **{k: v for k, v in config.preset("cyclegan").items() if k != "epochs"},
@@ -134,7 +134,7 @@ def test_first_convolution_of_the_degradation_model_is_centered_on_each_area(sca
 
 def pool_steps(count, seed=0, size=4, batch=2):
     """Shows a pool images that are all of the value of their number; returns what it gives and keeps."""
-    pool = cycle.ImagePool(size, (1, 1, 1), seed)
+    pool = image_pool.ImagePool(size, (1, 1, 1), seed)
     given, exchange = [], tf.function(pool.exchange)
     for step in range(count):
         new = np.arange(step * batch, (step + 1) * batch, dtype=np.float32).reshape(-1, 1, 1, 1)

@@ -24,8 +24,10 @@ References:
 import dataclasses
 from collections.abc import Callable
 
-import tensorflow as tf
+import keras
 from keras import ops
+
+from tfmisr.training import backends
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,19 +45,15 @@ class AdversarialLoss:
     relative: bool = False
 
 
-def cross_entropy(label: float, logits: tf.Tensor) -> tf.Tensor:
+def cross_entropy(label: float, logits: keras.KerasTensor) -> keras.KerasTensor:
     """Returns the mean binary cross-entropy of logits with the same `label`, 0 or 1, as a float32 scalar."""
     labels = ops.full_like(logits, label)
     return ops.mean(ops.binary_crossentropy(labels, logits, from_logits=True))
 
 
-def whole_batch_mean(x: tf.Tensor) -> tf.Tensor:
+def whole_batch_mean(x: keras.KerasTensor) -> keras.KerasTensor:
     """Returns the mean of a tensor over the global batch, that is over all replicas, as a scalar."""
-    mean = ops.mean(x)
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
-        return mean
-    return replica.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
+    return backends.adapter().replica_mean(ops.mean(x))
 
 
 def _vanilla_generator(real, fake):

@@ -35,22 +35,56 @@ class WeightAverage(keras.callbacks.Callback):
         return [*self.average, self.step]
 
     def _compiled(self):
-        if keras.backend.backend() != "tensorflow":
-            return self._assign
+        backend = keras.backend.backend()
+        if backend == "jax":
+            import jax
+
+            return self._assigned_by(jax.jit(self._next))
+        assign = self._assigned_by(self._next)
+        if backend != "tensorflow":
+            return assign
         import tensorflow as tf
 
-        return tf.function(self._assign)
+        return tf.function(assign)
 
-    def _assign(self):
-        self.step.assign(self.step.value + 1)
-        step = ops.cast(self.step.value, "float32")
-        rate = 1.0 - ops.minimum(self.decay, (1.0 + step) / (10.0 + step))
-        for average, weight in zip(self.average, self.weights, strict=True):
-            average.assign(average.value + rate * (weight.value - average.value))
+    def _next(self, step, averages, weights):
+        """Returns the count of steps and the averages after a step, as tensors."""
+        step = step + 1
+        done = ops.cast(step, "float32")
+        rate = 1.0 - ops.minimum(self.decay, (1.0 + done) / (10.0 + done))
+        return step, [average + rate * (weight - average) for average, weight in zip(averages, weights, strict=True)]
+
+    def _assigned_by(self, function):
+        def assign():
+            averages = [average.value for average in self.average]
+            step, averages = function(self.step.value, averages, self._weight_values())
+            for variable, value in zip(self.variables, [*averages, step], strict=True):
+                variable.assign(value)
+
+        return assign
+
+    def _weight_values(self):
+        state = self._jax_state()
+        if state is None:
+            return [weight.value for weight in self.weights]
+        positions = {id(variable): i for i, variable in enumerate(self.model.trainable_variables)}
+        return [state[positions[id(weight)]] for weight in self.weights]
+
+    def _jax_state(self):
+        """Returns the values of the model's trainable variables where these are out of date; otherwise `None`.
+
+        With JAX, Keras keeps the values of a running epoch outside of the variables. To assign all of them takes longer
+        than the average, and Keras has to collect them again for the next step.
+        """
+        if keras.backend.backend() != "jax":
+            return None
+        state = getattr(self.model, "_jax_state", None)
+        if state is None:  # the attribute is no part of Keras's interface
+            self.model.jax_state_sync()
+            return None
+        return state["trainable_variables"]
 
     def on_train_batch_end(self, batch, logs=None):
-        if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()  # with JAX, Keras updates the variables only when asked to
         self._update()
 
     @contextlib.contextmanager

@@ -11,13 +11,12 @@ keeps the noise of the LR image.
 """
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from tfmisr import layers
-from tfmisr.config import Config
 from tfmisr.edge.deprecation import renamed
 from tfmisr.training.gan import AdversarialTrainer
+from tfmisr.training.image_pool import ImagePool
 
 _LOGGED = ("loss", "adversarial", "cycle_lr", "cycle_hr", "identity", "discriminator")
 
@@ -48,81 +47,6 @@ def degradation_model(scale: int, channels: int = 1, num_filters: int = 64, num_
     return keras.Model(high_res, keras.layers.Add(name="low_res", dtype="float32")([mean, x]), name="degradation_model")
 
 
-class ImagePool:
-    """Pool of generated images of earlier steps, shown to the discriminator again with probability 1/2.
-
-    Random draws are a pure function of (seed, step), and the images are variables in the checkpoint, so that an
-    interrupted run resumes with the same ones. Every replica keeps the same pool, with the images of all replicas.
-
-    Args:
-        size: Number of images; a multiple of the batch size.
-        shape: Height, width and channels.
-        seed: Seed of the draws.
-
-    Reference:
-        Shrivastava et al., Learning from Simulated and Unsupervised Images through Adversarial Training, CVPR 2017,
-        https://arxiv.org/abs/1612.07828
-    """
-
-    def __init__(self, size: int, shape: tuple[int, int, int], seed: int):
-        self.size, self.seed = size, seed
-        self.images = keras.Variable(
-            ops.zeros((size, *shape)), trainable=False, aggregation="only_first_replica", name="image_pool"
-        )
-
-    def exchange(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        """Returns `images`, some of them replaced by earlier ones, whose slots they take in the pool.
-
-        Args:
-            images: New images of this replica, `(batch, height, width, channels)`.
-            step: Steps that were done: int64 scalar tensor.
-        """
-        new, start = self._gathered(images)
-        count = tf.shape(new)[0]
-        slots, replaced = self._draw(count, step)
-        old = tf.gather(self.images.value, slots)
-        replaced = replaced[:, None, None, None]
-        exchanged = tf.where(replaced, old, new)
-        self._keep(slots, tf.where(replaced | self._filling(count, step), new, old))
-        return exchanged[start : start + tf.shape(images)[0]]
-
-    def _filling(self, count, step):
-        return (step + 1) * tf.cast(count, tf.int64) <= self.size
-
-    def _draw(self, count, step):
-        """Returns a distinct slot of the pool for each image, and whether the slot's old image replaces it."""
-        seed = tf.stack([tf.constant(self.seed, tf.int64), step])
-        order = tf.argsort(tf.random.stateless_uniform((self.size,), seed), stable=True)[:count]
-        coins = tf.random.stateless_uniform((count,), -1 - seed) < 0.5
-        filling = self._filling(count, step)
-        free = tf.cast(step, tf.int32) * count + tf.range(count)
-        return tf.where(filling, free, order), coins & ~filling
-
-    def _keep(self, slots, images):
-        # Gathering instead of scattering, whose order is not deterministic on a GPU.
-        matches = slots[None, :] == tf.range(self.size)[:, None]
-        new = tf.gather(images, tf.argmax(tf.cast(matches, tf.int32), axis=1))
-        written = tf.reduce_any(matches, axis=1)[:, None, None, None]
-        self.images.assign(tf.where(written, new, self.images.value))
-
-    @staticmethod
-    def _gathered(images):
-        replica = tf.distribute.get_replica_context()
-        if replica is None or replica.num_replicas_in_sync == 1:
-            return images, 0
-        gathered = replica.all_gather(images, axis=0)
-        return gathered, replica.replica_id_in_sync_group * tf.shape(images)[0]
-
-
-def pools(config: Config, channels: int) -> dict[str, ImagePool]:
-    """Returns the pools of restored and of degraded images, by their checkpoint names; empty for `image_pool` 0."""
-    size = config.image_pool // config.batch_size * config.batch_size
-    if not size:
-        return {}
-    sides = {"pool_hr": config.patch_size * config.scale, "pool_lr": config.patch_size}
-    return {name: ImagePool(size, (side, side, channels), config.seed) for name, side in sides.items()}
-
-
 class CycleGAN(AdversarialTrainer):
     """Trains a super-resolution network and a degradation model, each against a discriminator of its output domain.
 
@@ -137,7 +61,7 @@ class CycleGAN(AdversarialTrainer):
         adversarial_weight: Weight of both adversarial losses.
         cycle_weight: Weight of both cycle-consistency losses, LR -> HR -> LR and HR -> LR -> HR.
         identity_weight: Weight of both identity losses.
-        pools: What `pools` returns.
+        pools: What `tfmisr.training.image_pool.pools` returns.
         **kwargs: `adversarial_loss`, `r1_weight` and `r1_interval` of `AdversarialTrainer`.
     """
 
@@ -156,6 +80,7 @@ class CycleGAN(AdversarialTrainer):
         discriminators = {"discriminator": discriminator, "lr_discriminator": lr_discriminator}
         super().__init__([generator, degradation_model], discriminators, _LOGGED, name="cycle_gan", **kwargs)
         self.pools = pools or {}
+        self.pool_images = [pool.images for pool in self.pools.values()]  # Keras finds the variables of attributes
         self.weights_of = {
             "adversarial": adversarial_weight,
             "cycle_lr": cycle_weight,
@@ -164,6 +89,7 @@ class CycleGAN(AdversarialTrainer):
         }
         scale = generator.compute_output_shape((1, 8, 8, generator.input_shape[-1]))[1] // 8
         self.upsample = layers.BicubicUpsampling(scale, name="bicubic")
+        self.upsample.build(generator.input_shape)
 
     def state(self) -> dict[str, list]:
         """Returns the variables of the state by checkpoint group; see `AdversarialTrainer.state`."""
@@ -180,8 +106,8 @@ class CycleGAN(AdversarialTrainer):
         return ops.mean(self.pixel_loss(target, image))
 
     def losses_of(
-        self, lr: tf.Tensor, reduced: tf.Tensor, hr: tf.Tensor, training: bool
-    ) -> tuple[tuple, dict[str, tf.Tensor]]:
+        self, lr: keras.KerasTensor, reduced: keras.KerasTensor, hr: keras.KerasTensor, training: bool
+    ) -> tuple[tuple, dict[str, keras.KerasTensor]]:
         """Runs both cycles.
 
         Args:
@@ -208,17 +134,23 @@ class CycleGAN(AdversarialTrainer):
         losses["loss"] = sum(weight * losses[name] for name, weight in self.weights_of.items())
         return (restored, degraded, same), losses
 
-    def train_step(self, data):
+    def train_on(self, data: tuple) -> dict:
+        """Updates the generators, then the discriminators, on a batch (LR, reduced HR, HR), and returns the logs."""
         lr, reduced, hr = data
-        with tf.GradientTape() as tape:
+
+        def of_generators():
             outputs, losses = self.losses_of(lr, reduced, hr, training=True)
-            loss = self.scaled(self.optimizer, losses["loss"])
-        self.update(tape, loss, self.generators, self.optimizer)
+            return (outputs, losses), [losses["loss"]]
+
+        outputs, losses = self.update(of_generators, (self.generators, self.optimizer))
         fake = self._pooled(outputs[:2])
-        with tf.GradientTape() as tape:
-            discriminator_losses = self._discriminator_losses((hr, lr), fake, training=True)
-            loss = self.scaled(self.discriminator_optimizer, sum(discriminator_losses.values()))
-        self.update(tape, loss, self.discriminators.values(), self.discriminator_optimizer)
+
+        def of_discriminators():
+            found = self._discriminator_losses((hr, lr), fake, training=True)
+            return found, [sum(found.values())]
+
+        discriminators = (self.discriminators.values(), self.discriminator_optimizer)
+        discriminator_losses = self.update(of_discriminators, discriminators)
         self.advance()
         # PSNR of the identity output: no other pair exists in training.
         return self.log(hr, outputs[2], losses | discriminator_losses)
@@ -234,12 +166,12 @@ class CycleGAN(AdversarialTrainer):
         losses = {"discriminator": sum(self.adversarial_loss.discriminator(r, f) for r, f in pairs)}
         return {**losses, "r1": self.penalty(real, training)} if self.r1_weight else losses
 
-    def test_step(self, data):
-        # Validation images are pairs.
+    def evaluate_on(self, data: tuple) -> dict:
+        """Returns the logs of a batch of pairs (LR, HR): images of a validation are paired."""
         lr, hr = data
         outputs, losses = self.losses_of(lr, lr, hr, training=False)
         discriminator_losses = self._discriminator_losses((hr, lr), outputs[:2], training=False)
         return self.log(hr, outputs[0], losses | discriminator_losses)
 
 
-__getattr__ = renamed(__name__, degrader="degradation_model")
+__getattr__ = renamed(__name__, degrader="degradation_model", pools="tfmisr.training.image_pool.pools")

@@ -9,16 +9,17 @@ pix2pixHD, CVPR 2018, https://arxiv.org/abs/1711.11585.
 from collections.abc import Callable, Iterable, Sequence
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from tfmisr.edge.deprecation import renamed
-from tfmisr.training import optimizers, penalties, spectral
+from tfmisr.training import backends, optimizers, penalties, spectral
 from tfmisr.training.adversarial import LOSSES as ADVERSARIAL
 
 
 class AdversarialTrainer(keras.Model):
     """Base of the GAN trainers: two optimizers, each with loss scaling, R1 penalty and logged losses.
+
+    A subclass defines `train_on(data)` and `evaluate_on(data)`, the steps of any backend, which return the logs.
 
     Args:
         generators: Networks that the first optimizer trains; the first is the run's network.
@@ -44,11 +45,14 @@ class AdversarialTrainer(keras.Model):
         self.generators, self.discriminators = list(generators), dict(discriminators)
         self.adversarial_loss = ADVERSARIAL[adversarial_loss]
         self.r1_weight, self.r1_interval = r1_weight, r1_interval
+        # JAX has no 64-bit integers by default.
+        dtype = "int32" if keras.backend.backend() == "jax" else "int64"
         self.step = keras.Variable(
-            0, dtype="int64", trainable=False, aggregation="only_first_replica", name="adversarial_step"
+            0, dtype=dtype, trainable=False, aggregation="only_first_replica", name="adversarial_step"
         )
         self.trackers = [keras.metrics.Mean(name=name) for name in (*logged, *(["r1"] if r1_weight else []))]
-        self.psnr = None
+        self.psnr = self.discriminator_optimizer = None
+        self.feature_networks = []  # frozen networks of the losses
         self.built = True
 
     def compile(
@@ -66,7 +70,7 @@ class AdversarialTrainer(keras.Model):
             discriminator_optimizer: Optimizer of the discriminators.
             loss: Keras loss between images, without reduction.
             psnr: Metric of `(y_true, y_pred)`.
-            jit_compile: Compile the step with XLA.
+            jit_compile: Compile the step with XLA; see `tfmisr.training.trainers.compiled`.
         """
         super().compile(optimizer=optimizer, jit_compile=jit_compile)
         self.discriminator_optimizer = optimizers.scaled(discriminator_optimizer)
@@ -80,6 +84,12 @@ class AdversarialTrainer(keras.Model):
         """The metrics that Keras resets at each epoch: the losses, and the PSNR."""
         return [*self.trackers, *([self.psnr] if self.psnr else [])]
 
+    @property
+    def non_trainable_variables(self) -> list:
+        """The untrained variables, and those of the second optimizer: with JAX, Keras passes them into a step."""
+        optimizer = self.discriminator_optimizer
+        return [*super().non_trainable_variables, *(optimizers.variables(optimizer) if optimizer else [])]
+
     def call(self, low_res, training=False):
         return self.generators[0](low_res, training=training)
 
@@ -89,7 +99,13 @@ class AdversarialTrainer(keras.Model):
         groups["discriminator_optimizer"] = optimizers.variables(self.discriminator_optimizer)
         return {**groups, "step": [self.step]} if self.r1_weight else groups
 
-    def penalty(self, images: Sequence[tf.Tensor], training: bool) -> tf.Tensor:
+    def train_step(self, *arguments):
+        return backends.adapter().run(self, self.train_on, *arguments)
+
+    def test_step(self, *arguments):
+        return backends.adapter().run(self, self.evaluate_on, *arguments)
+
+    def penalty(self, images: Sequence[keras.KerasTensor], training: bool) -> keras.KerasTensor:
         """Returns the R1 term of the loss, a float32 scalar: the sum over the discriminators.
 
         Args:
@@ -110,19 +126,31 @@ class AdversarialTrainer(keras.Model):
         for network in self.discriminators.values():
             spectral.refine(network)
 
-    def scaled(self, optimizer: keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
-        """Returns the loss to differentiate: scaled against underflow, and divided by the number of replicas."""
-        return optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
+    def update(self, function: Callable, *parts: tuple[Iterable[keras.Model], keras.optimizers.Optimizer]) -> tuple:
+        """Updates networks by the gradients of their losses, all at the weights from before the update.
 
-    @staticmethod
-    def update(
-        tape: tf.GradientTape, loss: tf.Tensor, networks: Iterable[keras.Model], optimizer: keras.optimizers.Optimizer
-    ) -> None:
-        """Applies the gradients of a scaled loss to the trainable variables of `networks`."""
-        variables = _trainable(networks)
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        Args:
+            function: Function without arguments that returns any outputs, and a list of losses, one for each part.
+            *parts: Networks, and their optimizer.
 
-    def log(self, hr: tf.Tensor, sr: tf.Tensor, losses: dict[str, tf.Tensor]) -> dict:
+        Returns:
+            The outputs of the function.
+        """
+        backend = backends.adapter()
+        replicas, groups = backend.num_replicas(), [_trainable(networks) for networks, _ in parts]
+
+        def scaled():
+            outputs, losses = function()
+            pairs = zip(losses, parts, strict=True)
+            # Against underflow; Keras sums the gradients of replicas.
+            return outputs, [optimizer.scale_loss(loss / replicas) for loss, (_, optimizer) in pairs]
+
+        outputs, gradients = backend.gradients(self, scaled, *groups)
+        for (_, optimizer), gradient, variables in zip(parts, gradients, groups, strict=True):
+            backend.apply(optimizer, gradient, variables)
+        return outputs
+
+    def log(self, hr: keras.KerasTensor, sr: keras.KerasTensor, losses: dict[str, keras.KerasTensor]) -> dict:
         """Returns the means of the losses and of the PSNR over the steps since the last row of `history.csv`."""
         for tracker in self.trackers:
             tracker.update_state(losses[tracker.name])
@@ -175,7 +203,9 @@ class GAN(AdversarialTrainer):
             "feature_adversarial": feature_adversarial_weight,
         }
 
-    def losses_of(self, lr: tf.Tensor, hr: tf.Tensor, training: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def losses_of(
+        self, lr: keras.KerasTensor, hr: keras.KerasTensor, training: bool
+    ) -> tuple[keras.KerasTensor, dict[str, keras.KerasTensor]]:
         """Returns the restored images and the losses by name, each a float32 scalar, the mean over the batch.
 
         Args:
@@ -208,19 +238,22 @@ class GAN(AdversarialTrainer):
             "feature_discriminator": self.adversarial_loss.discriminator(real, fake),
         }
 
-    def train_step(self, data):
+    def train_on(self, data: tuple) -> dict:
+        """Updates the networks on a batch of pairs (LR, HR), and returns the logs."""
         lr, hr = data
-        with tf.GradientTape(persistent=True) as tape:
+
+        def both():
             sr, losses = self.losses_of(lr, hr, training=True)
-            loss = self.scaled(self.optimizer, losses["loss"])
             d_loss = sum(losses[name] for name in (*self.discriminators, "r1") if name in losses)
-            d_loss = self.scaled(self.discriminator_optimizer, d_loss)
-        self.update(tape, loss, self.generators, self.optimizer)
-        self.update(tape, d_loss, self.discriminators.values(), self.discriminator_optimizer)
+            return (sr, losses), [losses["loss"], d_loss]
+
+        discriminators = (self.discriminators.values(), self.discriminator_optimizer)
+        sr, losses = self.update(both, (self.generators, self.optimizer), discriminators)
         self.advance()
         return self.log(hr, sr, losses)
 
-    def test_step(self, data):
+    def evaluate_on(self, data: tuple) -> dict:
+        """Returns the logs of a batch of pairs (LR, HR)."""
         lr, hr = data
         sr, losses = self.losses_of(lr, hr, training=False)
         return self.log(hr, sr, losses)

@@ -15,6 +15,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write, remove_orphaned_temporaries
 from tfmisr.training import (
     averaging,
+    backends,
     callbacks,
     checkpoints,
     distribution,
@@ -82,14 +83,14 @@ def train(
 def check_backend(config: Config) -> None:
     """Checks that the Keras backend supports the run.
 
-    Networks, losses and weight averages run on any backend; GAN trainers and `--distribute mirrored` need TensorFlow.
+    Networks, losses and weight averages run on any backend, GAN trainers and distribution on TensorFlow and JAX.
 
     Raises:
-        InputError: The run needs `KERAS_BACKEND=tensorflow`.
+        InputError: The run needs another `KERAS_BACKEND`.
     """
     backend = keras.backend.backend()
-    if backend != "tensorflow" and config.discriminator:
-        raise InputError(f"--discriminator needs KERAS_BACKEND=tensorflow. Received: {backend}")
+    if config.discriminator and backend not in backends.SUPPORTED:
+        raise InputError(f"--discriminator needs KERAS_BACKEND=tensorflow or jax. Received: {backend}")
     distribution.check(config)
 
 

@@ -1,10 +1,12 @@
 """Gradient penalties of a discriminator."""
 
 import keras
-import tensorflow as tf
+from keras import ops
+
+from tfmisr.training import backends
 
 
-def r1(discriminator: keras.Model, images: tf.Tensor, factor: float = 1.0) -> tf.Tensor:
+def r1(discriminator: keras.Model, images: keras.KerasTensor, factor: float = 1.0) -> keras.KerasTensor:
     """Returns R1: the mean over real images of the squared norm of the gradient of the logit by the pixels.
 
     Batch normalization uses its running statistics here, so that the gradient of an image does not depend on the
@@ -19,29 +21,30 @@ def r1(discriminator: keras.Model, images: tf.Tensor, factor: float = 1.0) -> tf
         Mescheder et al., Which Training Methods for GANs do actually Converge?, ICML 2018,
         https://arxiv.org/abs/1801.04406
     """
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        logits = tf.cast(discriminator(images, training=False)[-1], tf.float32)
+
+    def total(images):
+        logits = ops.cast(discriminator(images, training=False)[-1], "float32")
         # Images do not interact, so the gradient of the sum contains the gradient of each.
-        total = factor * tf.reduce_sum(tf.reduce_mean(tf.reshape(logits, (tf.shape(logits)[0], -1)), axis=1))
-    gradient = tf.cast(tape.gradient(total, images), tf.float32) / factor
-    return tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=(1, 2, 3)))
+        return factor * ops.sum(ops.mean(ops.reshape(logits, (ops.shape(logits)[0], -1)), axis=1))
+
+    gradient = ops.cast(backends.adapter().input_gradient(total, images), "float32") / factor
+    return ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))
 
 
 def lazy_r1(
     discriminator: keras.Model,
-    images: tf.Tensor,
-    step: tf.Tensor | int,
+    images: keras.KerasTensor,
+    step: keras.KerasTensor | int,
     weight: float,
     interval: int,
     factor: float = 1.0,
-) -> tf.Tensor:
+) -> keras.KerasTensor:
     """Returns the R1 term of the discriminator loss: `interval * weight / 2 * r1` every `interval` steps, else 0.
 
     Args:
         discriminator: As of `r1`.
         images: As of `r1`.
-        step: Steps that were done: int64 scalar.
+        step: Steps that were done: integer scalar.
         weight: Weight (gamma) of the penalty.
         interval: Steps between two penalties.
         factor: As of `r1`.
@@ -54,4 +57,4 @@ def lazy_r1(
     def penalty():
         return interval * weight / 2 * r1(discriminator, images, factor)
 
-    return penalty() if interval == 1 else tf.cond(step % interval == 0, penalty, lambda: tf.constant(0.0))
+    return penalty() if interval == 1 else ops.cond(step % interval == 0, penalty, lambda: ops.zeros(()))

@@ -9,7 +9,7 @@ from tfmisr.config import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
 from tfmisr.models import discriminators
-from tfmisr.training import initial, metrics, optimizers
+from tfmisr.training import image_pool, initial, metrics, optimizers
 
 
 def network(config: Config, channels: int, images: Callable) -> keras.Model:
@@ -43,6 +43,8 @@ def untrained(config: Config, channels: int) -> keras.Model:
 def compiled(config: Config, network: keras.Model, channels: int, total_steps: int) -> keras.Model:
     """Returns the compiled model to train: the network itself, or a `GAN` or `CycleGAN` around it.
 
+    With JAX a step is always compiled by XLA: Keras computes its gradients operation by operation otherwise.
+
     Args:
         config: The run.
         network: The run's network.
@@ -50,31 +52,40 @@ def compiled(config: Config, network: keras.Model, channels: int, total_steps: i
         total_steps: Steps of the whole run.
     """
     optimizer = optimizers.create(config, total_steps, config.learning_rate)
+    jit_compile = config.jit_compile or keras.backend.backend() == "jax"
     if not config.discriminator:
         loss = losses.get(config.loss)
         trained = quantization.fake_quantize(network) if config.quantization_aware else network
-        trained.compile(optimizer, loss, metrics=[metrics.psnr()], jit_compile=config.jit_compile)
+        trained.compile(optimizer, loss, metrics=[metrics.psnr()], jit_compile=jit_compile)
         trained.optimizer.build(network.trainable_variables)
         return trained
     trainer = _cycle_gan(config, network, channels) if config.unpaired else _gan(config, network, channels)
     rate = config.discriminator_learning_rate or config.learning_rate
     discriminator_optimizer = optimizers.create(config, total_steps, rate)
     loss = losses.get(config.loss, reduction="none")
-    trainer.compile(optimizer, discriminator_optimizer, loss, metrics.psnr(), jit_compile=config.jit_compile)
+    # With JAX, what is not part of the state would become constants of the compiled step.
+    trainer.feature_networks = [*trainer.feature_networks, *_feature_networks(loss)]
+    trainer.compile(optimizer, discriminator_optimizer, loss, metrics.psnr(), jit_compile=jit_compile)
     return trainer
+
+
+def _feature_networks(loss):
+    members = [member for _, member in loss.members] if isinstance(loss, losses.LossSum) else [loss]
+    return [member.features for member in members if hasattr(member, "features")]
 
 
 def _gan(config, network, channels):
     from tfmisr.training.gan import GAN
 
     discriminator = _discriminator(config, config.discriminator, channels)
-    second = {}
+    second, feature_networks = {}, []
     if config.feature_discriminator:
         features = _features(config, channels)
+        feature_networks.append(features.features)
         second["features"] = lambda images: features._features(images)[0]
         depth = features.features.outputs[0].shape[-1]
         second["feature_discriminator"] = _discriminator(config, config.feature_discriminator, depth)
-    return GAN(
+    trainer = GAN(
         network,
         discriminator,
         config.pixel_weight,
@@ -84,6 +95,8 @@ def _gan(config, network, channels):
         **second,
         **_adversarial(config),
     )
+    trainer.feature_networks = feature_networks
+    return trainer
 
 
 def _cycle_gan(config, network, channels):
@@ -97,7 +110,7 @@ def _cycle_gan(config, network, channels):
         config.adversarial_weight,
         config.cycle_weight,
         config.identity_weight,
-        pools=cycle.pools(config, channels),
+        pools=image_pool.pools(config, channels),
         **_adversarial(config),
     )
 
