@@ -18,6 +18,11 @@ class ArraySource:
         self.channels = images[self.splits[0]][0].shape[-1]
         counts = {split: types.SimpleNamespace(num_examples=len(own)) for split, own in images.items()}
         self.builder = types.SimpleNamespace(info=types.SimpleNamespace(splits=counts))
+        self.prepared, self.pixels = "arrays", self.folder / "tfmisr_pixels"
+
+    @property
+    def counts(self):
+        return {split: info.num_examples for split, info in self.builder.info.splits.items()}
 
     def examples(self, split):
         for i, hr in enumerate(self.images[split]):

@@ -4,10 +4,12 @@ Without arguments it trains on the built-in phantom in a few minutes. The same c
 """
 
 import argparse
+import importlib.util
 import sys
 
 import tfmisr
 from tfmisr import cli, config, presets
+from tfmisr.edge.errors import InputError
 from tfmisr.evaluation import outcomes
 
 _MAX_IMAGES = 200  # of the test split; python -m tfmisr.evaluate scores all images
@@ -48,6 +50,7 @@ def run(arguments: argparse.Namespace) -> outcomes.TrainingRun:
     """
     run_config = config.parse(arguments)
     cli.check_writable(run_config.folder)
+    _require_scipy()
     from tfmisr import models
     from tfmisr.training import loop, run_data
 
@@ -60,6 +63,12 @@ def run(arguments: argparse.Namespace) -> outcomes.TrainingRun:
     _warn(run_config, source)
     path = loop.train(run_config, source, lr_source=lr_source)
     return _evaluate(run_config, source, path)
+
+
+def _require_scipy() -> None:
+    """Names before the training what the scores after it need; everything else is needed by the training itself."""
+    if importlib.util.find_spec("scipy") is None:
+        raise InputError("the scores of a run need scipy, which is not installed. Run: pip install scipy")
 
 
 def _warn(run_config, source) -> None:

@@ -4,6 +4,8 @@ For example `python -m tfmisr.prepare chest_xray14 --manual_dir FOLDER`.
 """
 
 import argparse
+import math
+import pathlib
 
 from tfmisr import cli
 
@@ -17,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "dataset",
         help="name or name/configuration of a dataset (chest_phantom, chest_xray14, chest_xray14/1024, or another "
-        "one known to TFDS), or a folder of images (PNG, JPEG, TIFF, DICOM)",
+        "one known to TFDS), or a folder of images (PNG, JPEG, TIFF, DICOM), or a folder of --pixel_cache",
     )
     result.add_argument(
         "--data_dir",
@@ -42,29 +44,70 @@ def parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="http address of a folder with the files to download, instead of the publisher's server",
     )
+    packing = result.add_argument_group("pixel cache")
+    packing.add_argument(
+        "--pixel_cache",
+        metavar="FOLDER",
+        help="also write the images, losslessly compressed, to a new folder that can be copied to a machine without "
+        "TensorFlow: there it is the --dataset of fit and evaluate",
+    )
+    packing.add_argument(
+        "--max_megabytes",
+        metavar="N",
+        type=float,
+        help="at most as many megabytes (10^6 bytes) in --pixel_cache: fewer images, spread evenly over the patients",
+    )
+    packing.add_argument("--images", metavar="N", type=int, help="at most as many images in --pixel_cache")
     return result
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     args = parser().parse_args(argv)
+    _check(args)
     from tfmisr import data
     from tfmisr.edge.errors import InputError
 
     dataset = (args.dataset, args.data_dir, args.manual_dir, args.patient_pattern)
-    builder = data.builder(*dataset)
+    builder = None if data.is_packed(args.dataset) else data.builder(*dataset)
     downloads = getattr(builder, "downloads", False)
     if args.mirror and not downloads:
         raise InputError("--mirror is for datasets that are downloaded; leave it or --manual_dir out")
     if downloads:
         builder.download(args.mirror)
-    print(_summary(data.load(*dataset)))
+    source = data.load(*dataset)
+    print(_summary(source))
+    if args.pixel_cache:
+        _pack(source, args)
     return 0
 
 
+def _check(args) -> None:
+    """Checks the limits of a pixel cache before a dataset is prepared for hours."""
+    from tfmisr.edge.errors import InputError
+
+    for name in ("max_megabytes", "images"):
+        value = getattr(args, name)
+        if value is not None and not args.pixel_cache:
+            raise InputError(f"--{name} needs --pixel_cache")
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{name} must be above 0. Received: {value}")
+    if args.pixel_cache:
+        cli.check_writable(args.pixel_cache)
+
+
+def _pack(source, args) -> None:
+    from tfmisr.data import pixel_packing
+
+    folder = pathlib.Path(args.pixel_cache).expanduser()
+    counts = pixel_packing.pack(source, folder, args.max_megabytes, args.images)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    packed = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+    print(f"packed {packed} images, {size / 1e6:.1f} MB, in {folder}")
+
+
 def _summary(source) -> str:
-    splits = source.builder.info.splits
-    counts = ", ".join(f"{name} {splits[name].num_examples:,}" for name in splits)
+    counts = ", ".join(f"{name} {count:,}" for name, count in source.counts.items())
     color = "gray" if source.channels == 1 else "RGB"
     return f"{source.name}: {counts} images ({color}, {source.dtype.itemsize * 8} bit)\nprepared in {source.folder}"
 

@@ -4,7 +4,9 @@ from tfmisr import _lazy
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    dataset_builder=("SPLITS", "SPLIT_PERCENT", "features", "folders", "split_of", "DatasetBuilder"),
+    cached_source=("CachedSource", "is_packed"),
+    dataset_builder=("features", "DatasetBuilder"),
     paired=("pairs",),
+    splits=("SPLITS", "SPLIT_PERCENT", "folders", "split_of"),
     sources=("DEFAULT", "Source", "names", "builder", "load", "load_for"),
 )

@@ -11,13 +11,17 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tfmisr.data import pixel_description, pixel_index
 from tfmisr.degradations import Degradation, crop_to_multiple
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import add_path_to_errors, remove_stale_temporaries
 from tfmisr.progress import bar
 
 if typing.TYPE_CHECKING:
+    from tfmisr.data.cached_source import CachedSource
     from tfmisr.data.sources import Source
+
+FOLDER = "tfmisr_pixels"  # in that of a prepared dataset
 
 
 class PixelCache:
@@ -33,12 +37,15 @@ class PixelCache:
         shapes: int64 array (images, 2), height and width.
         max_vals: Full-scale pixel value of each image, which is 1.0 to a network.
         patients: Number of the patient of each image.
+
+    Raises:
+        InputError: A file is missing or damaged.
     """
 
     def __init__(self, folder: pathlib.Path, channels: int, dtype: np.dtype):
-        with np.load(folder / "index.npz", allow_pickle=False) as index:
-            self.ids = index["ids"].tolist()
-            self.shapes, self.max_vals, self.patients = (index[key] for key in ("shapes", "max_vals", "patients"))
+        index = pixel_index.read(folder, channels, np.dtype(dtype))
+        self.ids = index["ids"].tolist()
+        self.shapes, self.max_vals, self.patients = (index[key] for key in ("shapes", "max_vals", "patients"))
         self.folder, self.channels = folder, channels
         self._pixels = Planes(folder / "hr.bin", self.shapes, channels, dtype)
 
@@ -58,11 +65,20 @@ class Planes:
         shapes: int array (images, 2), height and width.
         channels: Channels of every image.
         dtype: Type of the pixels.
+
+    Raises:
+        InputError: The file has another length.
     """
 
     def __init__(self, path: pathlib.Path, shapes: np.ndarray, channels: int, dtype: np.dtype):
         self.shapes, self.channels = shapes, channels
         self.starts = np.concatenate([[0], np.cumsum(shapes.prod(1) * channels)])
+        expected = int(self.starts[-1]) * np.dtype(dtype).itemsize
+        size = path.stat().st_size if path.is_file() else 0
+        if size != expected:
+            raise InputError(
+                f"expected {expected:,} bytes in {path}, found {size:,}; delete {path.parent} or copy it again"
+            )
         self.pixels = np.memmap(path, dtype, "r", shape=(int(self.starts[-1]),))
 
     def __getitem__(self, i: int) -> np.ndarray:
@@ -71,8 +87,8 @@ class Planes:
         return flat.reshape(*self.shapes[i], self.channels)
 
 
-def _write_folder(folder: pathlib.Path, write: Callable[[pathlib.Path], None]) -> None:
-    """Calls `write(temporary folder)` and renames that folder when it succeeded."""
+def write_folder(folder: pathlib.Path, write: Callable[[pathlib.Path], None]) -> None:
+    """Calls `write(temporary folder)` and renames that folder to `folder` when it succeeded."""
     remove_stale_temporaries(folder.parent.glob(f".{folder.name}.*"))
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -93,16 +109,30 @@ def _rename(temporary, folder):
             raise
 
 
-def cache_of(source: "Source", split: str) -> PixelCache:
-    """Returns the decoded images of a split; the first call decodes and stores them.
+def cache_of(source: "Source | CachedSource", split: str) -> PixelCache:
+    """Returns the decoded images of a split; the first call decodes or unpacks and stores them.
 
     Raises:
-        InputError: There is no such split, or it holds no images.
+        InputError: There is no such split, it holds no images, or its files are damaged.
     """
-    folder = source.folder / "tfmisr_pixels" / split
+    folder = source.pixels / split
+    if packed := getattr(source, "sha256", None):
+        _unpack(source, split, packed)
+        return PixelCache(folder, source.channels, source.dtype)
     if not folder.exists():
-        _write_folder(folder, functools.partial(_decode, source, split))
-    return PixelCache(folder, source.channels, source.dtype)
+        write_folder(folder, functools.partial(_decode, source, split))
+    cache = PixelCache(folder, source.channels, source.dtype)
+    pixel_description.record(source, split, len(cache))
+    return cache
+
+
+def _unpack(source, split, sha256_of):
+    if split not in source.splits:
+        raise InputError(f"split must be one of {', '.join(source.splits)}. Received: {split}")
+    if sha256 := sha256_of(split):
+        from tfmisr.data import pixel_packing
+
+        pixel_packing.unpack(source.pixels / split, source.channels, source.dtype, sha256)
 
 
 def _decode(source, split, folder):
@@ -114,13 +144,7 @@ def _decode(source, split, folder):
     if not rows:
         raise InputError(f"expected images in the {split} split of {source.name}, found none")
     ids, shapes, max_vals, patients = zip(*rows, strict=True)
-    np.savez(
-        folder / "index.npz",
-        ids=np.array(ids),
-        shapes=np.array(shapes, np.int64),
-        max_vals=np.array(max_vals, np.int64),
-        patients=np.array(patients, np.int64),
-    )
+    pixel_index.write(folder, {"ids": ids, "shapes": shapes, "max_vals": max_vals, "patients": patients})
 
 
 def low_resolution(cache: PixelCache, scale: int, degradation: Degradation) -> Planes:
@@ -131,7 +155,7 @@ def low_resolution(cache: PixelCache, scale: int, degradation: Degradation) -> P
     exact = deterministic.quantize and all(max_val < 2**16 for max_val in cache.max_vals)
     dtype = np.uint16 if exact else np.float32
     if not folder.exists():
-        _write_folder(folder, functools.partial(_reduce, cache, deterministic, scale, dtype))
+        write_folder(folder, functools.partial(_reduce, cache, deterministic, scale, dtype))
     return Planes(folder / "lr.bin", cache.shapes // scale, cache.channels, dtype)
 
 

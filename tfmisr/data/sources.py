@@ -7,15 +7,20 @@ import os
 import pathlib
 import pkgutil
 import re
+import typing
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from tfmisr import cli
-from tfmisr.data import preparation
-from tfmisr.data.dataset_builder import SPLIT_PERCENT, SPLITS, DatasetBuilder, folders, split_of
+from tfmisr.data import cached_source, pixel_cache
+from tfmisr.data.splits import SPLIT_PERCENT, SPLITS, folders, split_of
 from tfmisr.edge.errors import InputError, hint
+
+if typing.TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+    from tfmisr.data.dataset_builder import DatasetBuilder
 
 DEFAULT = "chest_phantom"
 
@@ -33,12 +38,14 @@ class Source:
         folder: Folder of the prepared dataset; another one for other images.
         splits: Names of the splits that hold images.
         full_scale: `series` if images of more than 8 bits may share the full scale of their series, otherwise empty.
+        prepared: Fingerprint of the source files where the dataset has one, otherwise the dataset's name.
+        pixels: Folder of the cache of decoded images; see `tfmisr.data.pixel_cache`.
 
     Raises:
         InputError: The dataset has no image feature, or images of another type.
     """
 
-    def __init__(self, builder: tfds.core.DatasetBuilder):
+    def __init__(self, builder: "tfds.core.DatasetBuilder"):
         self.builder = builder
         config = builder.builder_config
         self.name = f"{builder.name}/{config.name}" if config else builder.name
@@ -54,9 +61,16 @@ class Source:
         self.folder = pathlib.Path(builder.data_path)
         by_series = getattr(builder, "full_scale", "") == "series" and self.dtype == np.uint16
         self.full_scale = "series" if by_series else ""
+        self.prepared = self.folder.parent.name
+        self.pixels = self.folder / pixel_cache.FOLDER
         self._has_patients = "patient" in builder.info.features
         self._stored_splits = [s for s in builder.info.splits if builder.info.splits[s].num_examples]
         self.splits = [s for s in SPLITS if not self._has_patients or s in self._stored_splits]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of images in each split that TFDS has stored."""
+        return {split: info.num_examples for split, info in self.builder.info.splits.items()}
 
     def examples(self, split: str) -> Iterator[dict]:
         """Yields `{"hr": (height, width, channels) array, "max_val": int, "id": str, "patient": int}`.
@@ -69,16 +83,22 @@ class Source:
                 f"split must be one of {', '.join(self.splits)}, the ones that hold images in "
                 f"{self.name}. Received: split={split}"
             )
+        import tensorflow_datasets as tfds
+
         if self._has_patients:
             yield from (_example(e) for e in tfds.as_numpy(self._read(split)))
         else:
             yield from self._examples_without_patients(split)
 
     def _read(self, split):
+        import tensorflow_datasets as tfds
+
         read_config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
         return self.builder.as_dataset(split=split, shuffle_files=False, read_config=read_config)
 
     def _examples_without_patients(self, split):
+        import tensorflow_datasets as tfds
+
         # A TFDS dataset without the three splits is split by the index of the example.
         has_splits = set(SPLITS) <= set(self._stored_splits)
         sizes = [self.builder.info.splits[stored].num_examples for stored in self._stored_splits]
@@ -105,6 +125,8 @@ def _example(example: dict) -> dict:
 
 
 def _image_feature(builder) -> str:
+    import tensorflow_datasets as tfds
+
     features = builder.info.features
     images = [k for k in features if isinstance(features[k], tfds.features.Image)]
     images = [k for k in images if not isinstance(features[k], tfds.features.LabeledImage)]
@@ -126,7 +148,7 @@ def builder(
     manual_dirs: Iterable[str | os.PathLike] = (),
     patient_pattern: str | None = None,
     full_scale: str = "series",
-) -> tfds.core.DatasetBuilder:
+) -> "tfds.core.DatasetBuilder":
     """Returns the builder of a dataset; nothing is read or prepared yet.
 
     Args:
@@ -172,7 +194,7 @@ def _folder_builder(folder, data_dir, manual_dirs, patient_pattern, full_scale):
     )
 
 
-def _builder_class(name: str) -> type[DatasetBuilder]:
+def _builder_class(name: str) -> "type[DatasetBuilder]":
     module = f"tfmisr.datasets.{name}.{name}_dataset_builder"
     return importlib.import_module(module).Builder
 
@@ -188,6 +210,8 @@ def _config(name: str, config: str) -> str | None:
 
 
 def _registered_builder(dataset: str, data_dir: str | None):
+    import tensorflow_datasets as tfds
+
     try:
         return tfds.builder(dataset, data_dir=data_dir)
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
@@ -204,11 +228,14 @@ def load(
     manual_dirs: Iterable[str | os.PathLike] = (),
     patient_pattern: str | None = None,
     resumable: Iterable[str | os.PathLike] = (),
-) -> Source:
+) -> "Source | cached_source.CachedSource":
     """Prepares a dataset, unless that is done already, and returns it.
 
+    A folder that `python -m tfmisr.prepare --pixel_cache` made, or with another backend than TensorFlow the pixels of
+    a prepared dataset, are read without TFDS and TensorFlow.
+
     Args:
-        dataset: As in `builder`.
+        dataset: As in `builder`, or a folder that holds a packed pixel cache.
         data_dir: As in `builder`.
         manual_dirs: As in `builder`.
         patient_pattern: As in `builder`.
@@ -218,6 +245,19 @@ def load(
     Raises:
         InputError: No such dataset or folder, or it cannot be prepared.
     """
+    given = {"manual_dir": tuple(manual_dirs), "patient_pattern": patient_pattern}
+    named = dataset or DEFAULT
+    cached = cached_source.find(named, _is_folder(named), data_dir, given)
+    if cached is not None:
+        return cached
+    with cached_source.naming_pixel_cache(named):
+        return _prepared(dataset, data_dir, given["manual_dir"], patient_pattern, resumable)
+
+
+def _prepared(dataset, data_dir, manual_dirs, patient_pattern, resumable) -> Source:
+    from tfmisr.data import preparation
+    from tfmisr.data.dataset_builder import DatasetBuilder
+
     found = builder(dataset, data_dir, manual_dirs, patient_pattern)
     earlier = getattr(found, "earlier_fingerprint", None)
     if earlier and (prepared := preparation.datasets_of(resumable)) and earlier() in prepared:

@@ -72,7 +72,8 @@ class Evaluation(Outcome):
         return _html(titles, lines) + f"<p>{caption}</p>"
 
     def __str__(self):
-        return f"{self.table()}\nprotocol {self.metrics['protocol']['hash']}; tables and montage in {self.workdir}"
+        files = "tables and montage" if self.figure.is_file() else "tables"
+        return f"{self.table()}\nprotocol {self.metrics['protocol']['hash']}; {files} in {self.workdir}"
 
     def __repr__(self):
         return f"<{type(self).__name__}: {_scores(self.summary)}; files in {self.workdir}>"
@@ -98,7 +99,8 @@ class TrainingRun(Evaluation):
         return self.workdir / "evaluation" / "montage.png"
 
     def __str__(self):
-        return f"{self.table()}\n{self.verdict}\nmodel: {self.model}\npicture: {self.figure}"
+        picture = f"\npicture: {self.figure}" if self.figure.is_file() else ""
+        return f"{self.table()}\n{self.verdict}\nmodel: {self.model}{picture}"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+import sys
 import typing
 
 from tfmisr.edge.errors import InputError
@@ -27,7 +28,7 @@ def write(result: "Result", folder: pathlib.Path, merged: dict | None = None) ->
         The content of `metrics.json`.
     """
     from tfmisr.edge.files import write_text
-    from tfmisr.evaluation import montage, table
+    from tfmisr.evaluation import table
 
     folder.mkdir(parents=True, exist_ok=True)
     metrics = {
@@ -38,13 +39,25 @@ def write(result: "Result", folder: pathlib.Path, merged: dict | None = None) ->
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     write_text(folder / "table.md", table.markdown_table(metrics))
     write_text(folder / "per_image.csv", _csv(result))
+    _write_montage(result, folder)
+    return metrics
+
+
+def _write_montage(result, folder):
+    """Writes the montage, or a notice where matplotlib is not installed: training with JAX does not need it."""
+    try:
+        from tfmisr.evaluation import montage
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        print("no montage.png: matplotlib is not installed", file=sys.stderr)
+        return
     scores = {
         row["model"]: {"psnr": row["psnr"], "ssim": row.get("ssim")} for row in result.rows if row["id"] == result.case
     }
     title = f"{result.case}, x{result.protocol.scale}, protocol {result.protocol.hash}"
     options = {"scores": scores, "title": title, "caption": case_caption(result.summary)}
     montage.save_montage(folder / "montage.png", result.picture, result.max_val, **options)
-    return metrics
 
 
 def read(path: str | os.PathLike) -> dict:

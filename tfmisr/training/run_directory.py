@@ -71,8 +71,7 @@ def _inputs(config, source, lr_source):
 
 
 def _data(source) -> dict:
-    sizes = {split: source.builder.info.splits[split].num_examples for split in source.builder.info.splits}
-    return {"dataset": source.name, "prepared": source.folder.parent.name, "images": sizes}
+    return {"dataset": source.name, "prepared": source.prepared, "images": source.counts}
 
 
 def _compare(folder, name, expected, defaults):
