@@ -30,20 +30,41 @@ class Sampler(typing.Protocol):
         """Returns the arrays of the batch of one step, a pure function of `step`; called by several threads."""
 
 
+class Rows:
+    """Gives some rows of the batches of a sampler.
+
+    The whole batch is drawn, as by one process: the random numbers of a row follow those of the rows before it.
+
+    Args:
+        sampler: The sampler.
+        rows: The rows.
+    """
+
+    def __init__(self, sampler: Sampler, rows: slice):
+        self.sampler, self.rows = sampler, rows
+
+    def batch(self, step: int) -> tuple[np.ndarray, ...]:
+        """Returns the rows of the batch of one step."""
+        return tuple(part[self.rows] for part in self.sampler.batch(step))
+
+
 @contextlib.contextmanager
-def training(sampler: Sampler, start: int, stop: int) -> Iterator["tf.data.Dataset | Iterator[tuple]"]:
+def training(
+    sampler: Sampler, start: int, stop: int, rows: slice = slice(None)
+) -> Iterator["tf.data.Dataset | Iterator[tuple]"]:
     """Yields the batches of the steps `start` to `stop` as Keras's `fit` takes them; ends their threads afterwards.
 
     Args:
         sampler: Sampler of the run.
         start: First step.
         stop: Step after the last.
+        rows: Rows of each batch, those of this process.
     """
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow":  # its strategies divide the batch themselves
         kind = unpaired if isinstance(sampler, unpaired.UnpairedSampler) else pipeline
         yield kind.training_data(sampler, start, stop)
         return
-    with contextlib.closing(prefetched(sampler, range(start, stop))) as batches:
+    with contextlib.closing(prefetched(Rows(sampler, rows), range(start, stop))) as batches:
         yield batches
 
 
