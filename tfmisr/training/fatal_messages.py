@@ -1,7 +1,7 @@
 """Standard error of one process of several: what JAX's runtime prints before it aborts becomes one line.
 
-When a process of a distributed run is lost, the coordination service of JAX ends the others from a thread of C++, with a
-stack trace and SIGABRT; no handler of Python runs, and the callback that jaxlib has for it cannot be called
+When a process of a distributed run is lost, the coordination service of JAX ends the others from a thread of C++, with
+a stack trace and SIGABRT; no handler of Python runs, and the callback that jaxlib has for it cannot be called
 (`std::bad_cast`, jaxlib 0.10). So what C++ writes to file descriptor 2 passes through a small process, which outlives
 the abort. Python's `sys.stderr` stays as it is.
 """

@@ -79,6 +79,8 @@ def _connect(processes):
         _reach(processes)
     fatal_messages.redirect(processes.count)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # It catches SIGTERM and only takes note of it: a scheduler could not end the process.
+    jax.config.update("jax_enable_preemption_service", False)
     where = {"coordinator_address": processes.coordinator, "num_processes": processes.count}
     where |= {"process_id": processes.index, "cluster_detection_method": "deactivate"}
     try:
