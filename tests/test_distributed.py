@@ -57,13 +57,13 @@ def start(job, devices=1, program=("tests/distributed_runs.py",)):
 
 def start_two(folder, runs, **options):
     where, options = [f"127.0.0.1:{free_port()}", 2], {"heartbeat": 10, **options}
-    rest = [options.pop("heartbeat"), 100]
+    rest = [options.pop("heartbeat"), 300]
     return [start({"folder": str(folder), "runs": runs, "process": [*where, i, *rest], **options}) for i in range(2)]
 
 
 def end(started, status=0) -> list[str]:
     """Waits for processes and returns what they wrote to standard error."""
-    said = [process.communicate(timeout=300)[1] for process in started]
+    said = [process.communicate(timeout=900)[1] for process in started]
     for process, text in zip(started, said, strict=True):
         assert status is None or process.returncode == status, text[-3000:]
     return said

@@ -72,7 +72,7 @@ def test_s21_examples_run_with_two_processes(tmp_path, phantoms):
     for index in range(2):
         pod = {**environment, "KERAS_BACKEND": "jax", "JOB_COMPLETION_INDEX": str(index)}
         started.append(subprocess.Popen([sys.executable, *command, *flags, str(tmp_path / "pods")], env=pod, cwd=ROOT))
-    assert [process.wait(timeout=300) for process in started] == [0, 0, 0]
+    assert [process.wait(timeout=900) for process in started] == [0, 0, 0]
     for name in ("slurm", "pods"):
         recorded = json.loads((tmp_path / name / "environment.json").read_text())
         assert recorded["processes"] == 2 and (tmp_path / name / "evaluation" / "metrics.json").is_file()

@@ -1,6 +1,9 @@
 """Reading the operators of a `.tflite` file, a FlatBuffer of TensorFlow Lite's `schema.fbs`."""
 
-from tensorflow.lite.python import schema_py_generated as schema
+try:
+    from ai_edge_litert import schema_py_generated as schema
+except ModuleNotFoundError:  # no wheel for every machine; TensorFlow has the same file
+    from tensorflow.lite.python import schema_py_generated as schema
 
 _NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 

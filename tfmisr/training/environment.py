@@ -19,6 +19,21 @@ def is_tensorflow() -> bool:
     return keras.backend.backend() == "tensorflow"
 
 
+def set_seed(seed: int) -> None:
+    """Seeds Python, NumPy and Keras; under another backend than TensorFlow, that is not imported to be seeded too.
+
+    `keras.utils.set_random_seed` imports TensorFlow wherever it is installed, in seconds and with its share of a GPU.
+    """
+    if is_tensorflow() or "tensorflow" in sys.modules:
+        keras.utils.set_random_seed(seed)
+        return
+    sys.modules["tensorflow"] = None  # to Keras it is not installed
+    try:
+        keras.utils.set_random_seed(seed)
+    finally:
+        del sys.modules["tensorflow"]
+
+
 def make_deterministic() -> None:
     """Makes the same step on the same machine give the same bits, also in another process.
 

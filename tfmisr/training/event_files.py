@@ -34,7 +34,7 @@ class TensorFlowWriter:
             self.tf.summary.image(name, images, max_outputs=len(images))
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Writes numbers by name, and flushes."""
+        """Writes numbers by name."""
         with self.writer.as_default(step=step):
             for name, value in values.items():
                 self.tf.summary.scalar(name, float(value))
@@ -57,7 +57,7 @@ class TensorBoardWriter:
         from tensorboard.summary.writer import record_writer
         from tensorboard.util import tensor_util
 
-        self.folder, self.file = folder, None
+        self.path = folder / f"events.out.tfevents.{time.time():.6f}.{os.getpid()}.v2"
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
         self._records, self._tensor = record_writer.RecordWriter, tensor_util.make_tensor_proto
         self._image_metadata = image.create_summary_metadata(display_name=None, description=None)
@@ -69,27 +69,23 @@ class TensorBoardWriter:
         # As `tf.image.convert_image_dtype` rounds.
         pixels = np.minimum(images * 255.5, 255).astype(np.uint8)
         texts = [str(width).encode(), str(height).encode(), *map(_png, pixels)]
-        self._write(name, self._tensor(np.array(texts, object)), self._image_metadata, step)
+        self._write({name: np.array(texts, object)}, self._image_metadata, step)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Writes numbers by name, and flushes."""
-        for name, value in values.items():
-            self._write(name, self._tensor(np.float32(value)), self._scalar_metadata, step)
-        self.file.flush()
+        """Writes numbers by name."""
+        self._write({name: np.float32(value) for name, value in values.items()}, self._scalar_metadata, step)
 
-    def _write(self, name, tensor, metadata, step):
-        self._open()
-        value = self._summary.Value(tag=name, tensor=tensor, metadata=metadata)
-        event = self._event(wall_time=time.time(), step=step, summary=self._summary(value=[value]))
-        self.records.write(event.SerializeToString())
-
-    def _open(self):
-        if self.file is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / f"events.out.tfevents.{time.time():.6f}.{os.getpid()}.v2"
-            self.file = open(path, "xb")  # noqa: SIM115  closed with the run's process
-            self.records = self._records(self.file)
-            self.records.write(self._event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+    def _write(self, values, metadata, step):
+        now = time.time()
+        summaries = [self._summary.Value(tag=k, tensor=self._tensor(v), metadata=metadata) for k, v in values.items()]
+        events = [self._event(wall_time=now, step=step, summary=self._summary(value=[each])) for each in summaries]
+        if not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            events.insert(0, self._event(wall_time=now, file_version="brain.Event:2"))
+        with open(self.path, "ab") as file:
+            records = self._records(file)
+            for event in events:
+                records.write(event.SerializeToString())
 
 
 def _png(pixels: np.ndarray) -> bytes:

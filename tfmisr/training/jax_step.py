@@ -38,6 +38,18 @@ def run(trainer: keras.Model, step: Callable, state: tuple[list, ...], data: tup
     return logs, tuple([scope.get_current_value(variable) for variable in variables] for variables in groups)
 
 
+class _Constants(keras.StatelessScope):
+    """A scope in which assigned values have no gradient, as the values of variables of TensorFlow have none.
+
+    Otherwise a gradient would pass from the R1 penalty, which uses the statistics of batch normalization, through their
+    update to the weights before it.
+    """
+
+    def add_update(self, update):
+        variable, value = update
+        super().add_update((variable, jax.lax.stop_gradient(value)))
+
+
 def gradients(trainer: keras.Model, function: Callable, *groups: Sequence[keras.Variable]) -> tuple:
     """Returns what a function returns, and the gradient of each of its losses by the variables of one group.
 
@@ -56,7 +68,7 @@ def gradients(trainer: keras.Model, function: Callable, *groups: Sequence[keras.
     mapping = [(variable, variable.value) for variable in (*trainer.trainable_variables, *others)]
 
     def loss(values, i):
-        with keras.StatelessScope([*mapping, *zip(groups[i], values, strict=True)]) as scope:
+        with _Constants([*mapping, *zip(groups[i], values, strict=True)]) as scope:
             outputs, losses = function()
         return losses[i], (outputs, [scope.get_current_value(variable) for variable in others])
 

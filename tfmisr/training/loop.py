@@ -77,7 +77,7 @@ def train(
         return folder / "model.keras"
     if processes.is_writer():
         remove_orphaned_temporaries(folder, folder / "checkpoints", folder / "evaluation")
-    keras.utils.set_random_seed(config.seed)
+    environment.set_seed(config.seed)
     if config.deterministic:
         environment.make_deterministic()
     keras.mixed_precision.set_dtype_policy(config.mixed_precision)

@@ -4,12 +4,12 @@ import pathlib
 
 import keras
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
 
 from tfmisr import models
 from tfmisr.edge import card as model_card
 from tfmisr.edge.errors import InputError
 from tfmisr.quantization import tflite_schema
+from tfmisr.quantization.tflite_schema import schema
 
 _TYPES = {
     schema.TensorType.FLOAT32: np.float32,

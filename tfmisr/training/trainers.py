@@ -9,7 +9,8 @@ from tfmisr.config import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
 from tfmisr.models import discriminators
-from tfmisr.training import image_pool, initial, metrics, optimizers
+from tfmisr.training import cycle, image_pool, initial, metrics, optimizers, spectral
+from tfmisr.training.gan import GAN
 
 
 def network(config: Config, channels: int, images: Callable) -> keras.Model:
@@ -75,8 +76,6 @@ def _feature_networks(loss):
 
 
 def _gan(config, network, channels):
-    from tfmisr.training.gan import GAN
-
     discriminator = _discriminator(config, config.discriminator, channels)
     second, feature_networks = {}, []
     if config.feature_discriminator:
@@ -100,8 +99,6 @@ def _gan(config, network, channels):
 
 
 def _cycle_gan(config, network, channels):
-    from tfmisr.training import cycle
-
     return cycle.CycleGAN(
         network,
         cycle.degradation_model(config.scale, channels),
@@ -120,8 +117,6 @@ def _adversarial(config):
 
 
 def _discriminator(config, name, channels):
-    from tfmisr.training import spectral
-
     created = discriminators.create(name, channels)
     return spectral.normalized(created) if config.spectral_normalization else created
 
