@@ -41,21 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with --distribute data_parallel and KERAS_BACKEND=jax; the same command in each process. In a Slurm step "
         "(srun) all are found in Slurm's variables.",
     )
-    group.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0, with a free port")
-    group.add_argument("--num_processes", type=int, metavar="N", help="number of processes")
-    group.add_argument(
-        "--process_index",
-        type=int,
-        metavar="N",
-        help="this process, from 0 (default: JOB_COMPLETION_INDEX of an indexed job of Kubernetes)",
-    )
-    defaults = Processes()
-    for name, text in (
-        ("heartbeat_timeout", "seconds without a sign of life after which a process counts as lost"),
-        ("connect_timeout", "seconds to wait at the start until all processes are there"),
-    ):
-        default = getattr(defaults, name)
-        group.add_argument(f"--{name}", type=int, metavar="N", default=default, help=f"{text} (default: {default})")
+    defaults, number = Processes(), {"type": int, "metavar": "N", "default": argparse.SUPPRESS}
+    text = "address of process 0, with a free port"
+    group.add_argument("--coordinator", metavar="HOST:PORT", default=argparse.SUPPRESS, help=text)
+    group.add_argument("--num_processes", **number, help="number of processes")
+    text = "this process, from 0 (default: JOB_COMPLETION_INDEX of an indexed job of Kubernetes)"
+    group.add_argument("--process_index", **number, help=text)
+    text = "seconds without a sign of life after which a process counts as lost"
+    text += f" (default: {defaults.heartbeat_timeout})"
+    group.add_argument("--heartbeat_timeout", **number, help=text)
+    text = f"seconds to wait at the start until all processes are there (default: {defaults.connect_timeout})"
+    group.add_argument("--connect_timeout", **number, help=text)
 
 
 def take(arguments: argparse.Namespace) -> dict:
