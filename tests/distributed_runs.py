@@ -35,7 +35,7 @@ def main() -> None:
     callbacks.StepCounter.on_train_batch_end = slowly
     images = {"train": smooth_images(12, 32, 0), "validation": smooth_images(4, 32, 1)}
     own = Processes(*job["process"]) if job.get("process") else Processes()
-    source = ArraySource(folder / f"images-{own.index}", images)
+    source = ArraySource(folder / f"images-{os.getpid()}", images)
     with processes.joined(own):
         for name, fields in job["runs"].items():
             loop.train(Config(**fields, workdir=str(folder / name)), source)

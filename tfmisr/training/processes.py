@@ -23,7 +23,7 @@ from tfmisr.training import fatal_messages
 from tfmisr.training.process_flags import Processes
 
 # Reports of a connection that broke, in the errors of JAX's collectives (Gloo, NCCL) and of its coordination service.
-_LOST = ("Gloo", "gloo", "NCCL", "Connection", "heartbeat", "coordination service", "Socket closed")
+_LOST = ("Gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "coordination service")
 _LEAVE_SECONDS = 5
 
 
@@ -140,9 +140,8 @@ def _end_after(error):
     """Makes the process end after an exception without JAX's shutdown, which waits minutes for the others."""
     status = {KeyboardInterrupt: 130, InputError: 2}.get(type(error), 1)
     atexit.register(_end, status)
-    import jax
-
-    if isinstance(error, jax.errors.JaxRuntimeError) and any(word in str(error) for word in _LOST):
+    # JAX raises a ValueError or a JaxRuntimeError, depending on the computation.
+    if status == 1 and any(word in str(error) for word in _LOST):
         sys.stderr.write(fatal_messages.message("", _current.count))
         raise SystemExit(1) from error
 
