@@ -102,7 +102,7 @@ def ways_of(run_config, source, count: int) -> dict:
     return {
         "in memory": (run.model, lambda steps: held(own, steps), []),
         "threads": (run.model, lambda steps: feed.training(own, 0, steps), []),
-        f"{count} workers": (run.model, lambda steps: feed.training(own, 0, steps, count), []),
+        f"{count} workers": (run.model, lambda steps: feed.training(own, 0, steps, data_workers=count), []),
         "device": (device.model, lambda steps: device.device_data.training(0, steps), device.device_data.callbacks),
     }
 

@@ -5,12 +5,14 @@ Without arguments it trains on the built-in phantom in a few minutes. The same c
 
 import argparse
 import importlib.util
+import os
 import sys
 
 import tfmisr
 from tfmisr import cli, config, presets
 from tfmisr.edge.errors import InputError
 from tfmisr.evaluation import outcomes
+from tfmisr.training import process_flags
 
 _MAX_IMAGES = 200  # of the test split; python -m tfmisr.evaluate scores all images
 
@@ -30,39 +32,56 @@ def _parser() -> argparse.ArgumentParser:
         "--config", default=argparse.SUPPRESS, metavar="FILE", help="config.json of an earlier run, to repeat it"
     )
     config.add_arguments(parser)
+    process_flags.add_arguments(parser)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
-    print(run(_parser().parse_args(argv)))
+    result = run(_parser().parse_args(argv))
+    if result is not None:
+        print(result)
     return 0
 
 
-def run(arguments: argparse.Namespace) -> outcomes.TrainingRun:
+def run(arguments: argparse.Namespace) -> outcomes.TrainingRun | None:
     """Trains and evaluates a run.
 
     Args:
         arguments: The parsed flags, or `tfmisr.options.parsed`.
 
+    Returns:
+        The run; `None` in the processes of a distributed run other than process 0, which alone evaluates.
+
     Raises:
         InputError: An invalid configuration, or data that cannot be used.
     """
+    given = process_flags.take(arguments)
     run_config = config.parse(arguments)
+    own = process_flags.processes(given, run_config.distribute, os.environ)
     cli.check_writable(run_config.folder)
     _require_scipy()
+    from tfmisr.training import processes
+
+    with processes.joined(own):
+        source, path = _train(run_config)
+        processes.leave()
+        return _evaluate(run_config, source, path) if processes.is_writer() else None
+
+
+def _train(run_config) -> tuple:
     from tfmisr import models
-    from tfmisr.training import loop, run_data
+    from tfmisr.training import loop, processes, run_data
 
     loop.check_backend(run_config)
     models.module(run_config.model)  # reports an unknown variant before the data is prepared
     if run_config.initial_weights:
         config.initial_weights.digest(run_config.initial_weights)
     print(f"run: {run_config.folder}")
-    source, lr_source = run_data.load(run_config, (run_config.folder,))
-    _warn(run_config, source)
-    path = loop.train(run_config, source, lr_source=lr_source)
-    return _evaluate(run_config, source, path)
+    with processes.in_turn():
+        source, lr_source = run_data.load(run_config, (run_config.folder,))
+        _warn(run_config, source)
+    return source, loop.train(run_config, source, lr_source=lr_source)
 
 
 def _require_scipy() -> None:

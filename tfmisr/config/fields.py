@@ -117,7 +117,12 @@ class Config:
     identity_weight: float = _option(5.0, "unpaired: weight of the identity loss, on bicubically resized images")
     image_pool: int = _option(50, "unpaired: size of the pool of earlier generated images; 0: none")
     mixed_precision: str = _option("float32", "dtype policy of Keras", ("float32", "mixed_bfloat16", "mixed_float16"))
-    distribute: str = _option("none", "mirrored: data parallelism over all GPUs of this machine", ("none", "mirrored"))
+    distribute: str = _option(
+        "none",
+        "data parallelism: mirrored over all GPUs of this machine with TensorFlow, data_parallel over all devices of "
+        "all processes with KERAS_BACKEND=jax",
+        ("none", "mirrored", "data_parallel"),
+    )
     data_workers: int = _option(
         0, "processes that make the training batches; 0: threads of this process. The batches are the same"
     )

@@ -15,7 +15,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write
 from tfmisr.edge.resize import upscale
 from tfmisr.progress import bar
-from tfmisr.training import checkpoints, event_files
+from tfmisr.training import checkpoints, event_files, processes
 
 
 class StepCounter(keras.callbacks.Callback):
@@ -43,7 +43,8 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(self, counter: StepCounter, total: int):
         super().__init__()
-        self.bar = bar(total=total, initial=counter.step, desc="training", unit=" steps")
+        shown = processes.is_writer()
+        self.bar = bar(total=total, initial=counter.step, desc="training", unit=" steps", disable=not shown)
         self.last = {}
 
     def on_train_batch_end(self, batch, logs=None):
@@ -143,6 +144,8 @@ class History(keras.callbacks.Callback):
         row = {"step": self.counter.step, "learning_rate": float(self.optimizer.learning_rate)}
         row |= {name: float(value) for name, value in logs.items()}
         self.rows.append({name: f"{v:.8g}" if name != "step" else v for name, v in row.items()})
+        if not processes.is_writer():
+            return
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         with atomic_write(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
@@ -167,6 +170,8 @@ class Checkpoints(keras.callbacks.Callback):
         self.folder, self.counter, self.groups = folder, counter, groups
 
     def on_epoch_end(self, epoch, logs=None):
+        if not processes.is_writer():
+            return
         try:
             checkpoints.save(self.folder, self.counter.step, self.groups)
         except FloatingPointError as error:
@@ -195,14 +200,17 @@ class TensorBoard(keras.callbacks.Callback):
         super().__init__()
         self.counter, self.network, self.scale = counter, network, scale
         self.crops = None if crops is None else tuple(part[:4] for part in crops)
-        self.writer = event_files.writer(folder)
+        self.writer = event_files.writer(folder) if processes.is_writer() else None
 
     def on_test_end(self, logs=None):
-        if self.crops is None or self.writer is None:
+        # What runs on global arrays must run in all processes, whether or not they write.
+        if self.crops is None or (self.writer is None and processes.count() == 1):
             return
         lr, hr = self.crops
-        bicubic = np.stack([upscale(image, self.scale) for image in lr])
         sr = np.asarray(self.network(lr, training=False))
+        if self.writer is None:
+            return
+        bicubic = np.stack([upscale(image, self.scale) for image in lr])
         rows = np.clip(np.concatenate([bicubic, sr, hr], axis=2), 0.0, 1.0)
         self.writer.images("bicubic, restored, ground truth", rows, self.counter.step)
 

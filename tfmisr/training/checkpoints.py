@@ -8,6 +8,7 @@ import io
 import pathlib
 import re
 import zipfile
+from collections.abc import Callable
 
 import numpy as np
 
@@ -55,12 +56,13 @@ def save(folder: pathlib.Path, step: int, groups: dict[str, list], keep: int = 2
         (folder / f"step-{old:08d}.npz").unlink(missing_ok=True)
 
 
-def restore(folder: pathlib.Path, groups: dict[str, list]) -> int:
+def restore(folder: pathlib.Path, groups: dict[str, list], confirm: Callable[[int], None] = lambda step: None) -> int:
     """Restores the variables from the last valid checkpoint; prints a warning for each damaged one.
 
     Args:
         folder: Directory of the checkpoints.
         groups: As in `save`.
+        confirm: Function of the step, 0 without a checkpoint, called before any variable is assigned.
 
     Returns:
         The steps that were done; 0 without a checkpoint.
@@ -77,11 +79,13 @@ def restore(folder: pathlib.Path, groups: dict[str, list]) -> int:
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             print(f"warning: {path} is damaged ({error}); going back to the one before")
             continue
+        confirm(step)
         for key, variable in _state(groups).items():
             variable.assign(arrays[key])
         return step
     if steps:
         raise InputError(f"every checkpoint in {folder} is damaged; delete the folder to start from scratch")
+    confirm(0)
     return 0
 
 

@@ -2,6 +2,10 @@
 
 `mirrored` is synchronous data parallelism over the devices of one machine, by `tf.distribute.MirroredStrategy`: each
 device computes the gradients of its part of the batch, and all of them apply the sum.
+
+`data_parallel` is the same over all devices of all processes, by `keras.distribution.DataParallel` with JAX: the
+arrays of a step are global and XLA divides the work (GSPMD, https://arxiv.org/abs/2105.04663), so that a mean, such as
+the statistics of batch normalization, is that of the global batch, as on one device. With TensorFlow, it is `mirrored`.
 """
 
 import contextlib
@@ -11,6 +15,7 @@ import keras
 
 from tfmisr.config import Config
 from tfmisr.edge.errors import InputError
+from tfmisr.training import environment
 
 if typing.TYPE_CHECKING:
     import tensorflow as tf
@@ -20,7 +25,7 @@ class Distribution:
     """Training on one device; base class of the other distributions.
 
     Attributes:
-        replicas: Number of devices that a batch is divided among. Batches of training and validation hold a multiple.
+        replicas: Number of devices among which a batch of the validation is divided; it holds a multiple.
     """
 
     replicas = 1
@@ -28,6 +33,14 @@ class Distribution:
     def scope(self) -> contextlib.AbstractContextManager:
         """Returns the context in which the variables of a run are created and its model is compiled."""
         return contextlib.nullcontext()
+
+    def training(self) -> contextlib.AbstractContextManager:
+        """Returns the context in which the state is restored, and `fit` called."""
+        return contextlib.nullcontext()
+
+    def rows(self, batch_size: int) -> slice:
+        """Returns the rows of a global batch that this process feeds to its devices."""
+        return slice(0, batch_size)
 
 
 class StrategyDistribution(Distribution):
@@ -46,15 +59,79 @@ class StrategyDistribution(Distribution):
         return self.strategy.scope()
 
 
+class DataParallel(Distribution):
+    """Data parallelism over all devices of all processes, with JAX.
+
+    Batches of the size of a training batch are divided among the devices. Others, the crops of the validation, are
+    computed on every device, so that the validation does not depend on the number of devices.
+
+    Args:
+        batch_size: Patches of a step, over all devices of all processes.
+    """
+
+    def __init__(self, batch_size: int):
+        self.devices = _jax_devices()
+        require_divisible(batch_size, len(self.devices))
+        self._distribution = _distribution_class()(
+            devices=[f"{device.platform}:{device.id}" for device in self.devices], auto_shard_dataset=False
+        )
+        rows = self.rows(batch_size)
+        self._distribution.divided = rows.stop - rows.start
+
+    def scope(self) -> contextlib.AbstractContextManager:
+        """Returns the scope in which variables have a copy on each device."""
+        return self._distribution.scope()
+
+    training = scope
+
+    def rows(self, batch_size: int) -> slice:
+        """Returns the rows of a global batch that this process feeds to its devices."""
+        import jax
+
+        before = sum(device.process_index < jax.process_index() for device in self.devices)
+        own = sum(device.process_index == jax.process_index() for device in self.devices)
+        each = batch_size // len(self.devices)
+        return slice(before * each, (before + own) * each)
+
+
+def _distribution_class():
+    class _DataParallel(keras.distribution.DataParallel):
+        def get_data_layout(self, data_shape):
+            if data_shape[0] == self.divided:
+                return super().get_data_layout(data_shape)
+            return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
+
+    return _DataParallel
+
+
+def _jax_devices() -> list:
+    """Returns all devices of all processes, those of one process next to each other."""
+    import jax
+
+    return sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+
+
 def check(config: Config) -> None:
     """Checks that the backend can distribute the run as it asks, before any data is read.
 
     Raises:
-        InputError: It cannot.
+        InputError: It cannot, or the batch cannot be divided evenly among the devices.
     """
     backend = keras.backend.backend()
-    if backend != "tensorflow" and config.distribute != "none":
-        raise InputError(f"--distribute {config.distribute} needs KERAS_BACKEND=tensorflow. Received: {backend}")
+    if config.distribute == "mirrored" and backend != "tensorflow":
+        hint = "; use --distribute data_parallel" if backend == "jax" else ""
+        raise InputError(f"--distribute mirrored needs KERAS_BACKEND=tensorflow. Received: {backend}{hint}")
+    if config.distribute != "data_parallel":
+        return
+    if backend == "jax":
+        if config.deterministic:
+            environment.make_deterministic()  # before JAX starts its devices
+        require_divisible(config.batch_size, len(_jax_devices()))
+    elif backend != "tensorflow":
+        raise InputError(f"--distribute data_parallel needs KERAS_BACKEND=jax or tensorflow. Received: {backend}")
+    elif config.jit_compile or config.gradient_accumulation_steps > 1:
+        name = "jit_compile" if config.jit_compile else "gradient_accumulation_steps"
+        raise InputError(f"--{name} with --distribute data_parallel needs KERAS_BACKEND=jax. Received: {backend}")
 
 
 def create(config: Config) -> Distribution:
@@ -65,7 +142,7 @@ def create(config: Config) -> Distribution:
     """
     check(config)
     if keras.backend.backend() != "tensorflow":
-        return Distribution()
+        return DataParallel(config.batch_size) if config.distribute == "data_parallel" else Distribution()
     import tensorflow as tf
 
     if config.distribute == "none":

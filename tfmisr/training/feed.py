@@ -30,9 +30,27 @@ class Sampler(typing.Protocol):
         """Returns the arrays of the batch of one step, a pure function of `step`; called by several threads."""
 
 
+class Rows:
+    """Gives some rows of the batches of a sampler.
+
+    The whole batch is drawn, as by one process: the random numbers of a row follow those of the rows before it.
+
+    Args:
+        sampler: The sampler.
+        rows: The rows.
+    """
+
+    def __init__(self, sampler: Sampler, rows: slice):
+        self.sampler, self.rows = sampler, rows
+
+    def batch(self, step: int) -> tuple[np.ndarray, ...]:
+        """Returns the rows of the batch of one step."""
+        return tuple(part[self.rows] for part in self.sampler.batch(step))
+
+
 @contextlib.contextmanager
 def training(
-    sampler: Sampler, start: int, stop: int, data_workers: int = 0
+    sampler: Sampler, start: int, stop: int, rows: slice = slice(None), data_workers: int = 0
 ) -> Iterator["tf.data.Dataset | Iterator[tuple]"]:
     """Yields the batches of the steps as Keras's `fit` takes them; ends their threads or processes afterwards.
 
@@ -40,27 +58,28 @@ def training(
         sampler: Sampler of the run.
         start: First step.
         stop: Step after the last.
+        rows: Rows of each batch, those of this process; with TensorFlow all, which its strategies divide themselves.
         data_workers: Processes that make the batches; 0: threads of this process.
     """
     if data_workers:
-        with _by_workers(sampler, start, stop, data_workers) as batches:
+        with _by_workers(sampler, start, stop, rows, data_workers) as batches:
             yield batches
         return
     if keras.backend.backend() == "tensorflow":
         kind = unpaired if isinstance(sampler, unpaired.UnpairedSampler) else pipeline
         yield kind.training_data(sampler, start, stop)
         return
-    with contextlib.closing(prefetched(sampler, range(start, stop))) as batches:
+    with contextlib.closing(prefetched(Rows(sampler, rows), range(start, stop))) as batches:
         yield batches
 
 
 @contextlib.contextmanager
-def _by_workers(sampler, start, stop, data_workers):
+def _by_workers(sampler, start, stop, rows, data_workers):
     opened = []
 
     def batches():
         opened.append(workers.WorkerBatches(sampler, start, stop, data_workers))
-        yield from opened[-1]
+        yield from (tuple(part[rows] for part in batch) for batch in opened[-1])
 
     try:
         yield _dataset(sampler, start, batches) if keras.backend.backend() == "tensorflow" else batches()

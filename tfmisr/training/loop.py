@@ -23,10 +23,16 @@ from tfmisr.training import (
     environment,
     feed,
     optimizers,
+    processes,
     trainers,
     unpaired,
 )
-from tfmisr.training.run_directory import holds_run, initialize_run_directory
+from tfmisr.training.run_directory import (
+    holds_run,
+    initialize_run_directory,
+    record_resumption,
+    require_same_run,
+)
 
 if typing.TYPE_CHECKING:
     from tfmisr.data.sources import Source
@@ -65,17 +71,21 @@ def train(
     if config.initial_weights:
         initial_weights.digest(config.initial_weights)  # raises if they are unreadable
     folder = config.folder
-    holds_run(folder, config, source, lr_source)
-    if (folder / "model.keras").is_file():
+    held = holds_run(folder, config, source, lr_source)
+    finished = (folder / "model.keras").is_file()
+    require_same_run(config, source, lr_source, {"a run in --workdir": held, "a finished run there": finished})
+    if finished:
         return folder / "model.keras"
-    remove_orphaned_temporaries(folder, folder / "checkpoints", folder / "evaluation")
+    if processes.is_writer():
+        remove_orphaned_temporaries(folder, folder / "checkpoints", folder / "evaluation")
     environment.set_seed(config.seed)
     if config.deterministic:
         environment.make_deterministic()
     keras.mixed_precision.set_dtype_policy(config.mixed_precision)
     try:
         run = Run(config, source, lr_source)
-        initialize_run_directory(folder, config, source, lr_source)  # only now: a run that cannot start leaves nothing
+        if processes.is_writer():  # only now: a run that cannot start leaves nothing
+            initialize_run_directory(folder, config, source, lr_source)
         return run.finish(until)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
@@ -84,7 +94,7 @@ def train(
 def check_backend(config: Config) -> None:
     """Checks that the Keras backend supports the run.
 
-    Networks, losses and weight averages run on any backend, GAN trainers on TensorFlow and JAX.
+    Networks, losses and weight averages run on any backend, GAN trainers and distribution on TensorFlow and JAX.
 
     Raises:
         InputError: The run needs another `KERAS_BACKEND`.
@@ -164,21 +174,24 @@ class Run:
         Returns:
             The path of `model.keras`, or `None`.
         """
-        start = checkpoints.restore(self.folder / "checkpoints", self.state())
+        with self.distribution.training():
+            start = checkpoints.restore(self.folder / "checkpoints", self.state(), _require_same_checkpoint)
+        if start and processes.is_writer():
+            record_resumption(self.folder, start)
         stop = min(until or self.total, self.total)
         if start:
             print(f"resuming from step {start} of {stop}")
         if start < stop:
             run_callbacks = self._callbacks(callbacks.StepCounter(start), stop)
             try:
-                with self.interrupt.deferred():
+                with self.distribution.training(), self.interrupt.deferred():
                     self._fit(start, stop, run_callbacks)
             finally:
                 self.progress.close()
         if stop < self.total:
             return None
         with self.average.applied() if self.average else contextlib.nullcontext():
-            return self._save()
+            return self._save() if processes.is_writer() else self.folder / "model.keras"
 
     def _fit(self, start, stop, run_callbacks):
         every = self.config.save_every
@@ -202,7 +215,8 @@ class Run:
     def _feed(self, start, stop):
         if self.device_data:
             return self.device_data.training(start, stop)
-        return feed.training(self.sampler, start, stop, self.config.data_workers)
+        rows = self.distribution.rows(self.config.batch_size)
+        return feed.training(self.sampler, start, stop, rows, self.config.data_workers)
 
     def _callbacks(self, counter, stop):
         self.progress = callbacks.Progress(counter, stop)
@@ -230,6 +244,11 @@ class Run:
         with atomic_write(path) as temporary:
             network.save(temporary)
         return path
+
+
+def _require_same_checkpoint(step):
+    advice = "--workdir must be on a file system that all processes share"
+    processes.require_equal({"the step of the last checkpoint": step}, advice)
 
 
 def _validation_epochs(first, count, steps, config, total) -> list[int]:

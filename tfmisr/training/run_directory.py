@@ -4,13 +4,14 @@ import json
 import pathlib
 import platform
 import typing
+from collections.abc import Mapping
 
 import tfmisr
 from tfmisr import cli
 from tfmisr.config import EARLIER_DEFAULTS, Config, initial_weights
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
-from tfmisr.training import environment
+from tfmisr.training import environment, processes
 
 if typing.TYPE_CHECKING:
     from tfmisr.data.sources import Source
@@ -38,6 +39,7 @@ def initialize_run_directory(
         "python": platform.python_version(),
         "machine": platform.machine(),
         **environment.describe(),
+        "processes": processes.count(),
     }
     write_text(folder / "environment.json", json.dumps(described, indent=2) + "\n")
     write_text(folder / "config.json", config.to_json())
@@ -63,6 +65,46 @@ def holds_run(folder: pathlib.Path, config: Config, source: "Source", lr_source:
         _compare(folder, "config.json", identity, {**json.loads(Config().to_json()), **EARLIER_DEFAULTS})
         _compare(folder, "environment.json", _inputs(config, source, lr_source), {})
     return trained
+
+
+def record_resumption(folder: pathlib.Path, step: int) -> None:
+    """Adds backend, versions, devices and processes to `environment.json`, where the run is resumed with others.
+
+    They are no part of a run's identity, but another number of devices gives equal weights to rounding only.
+
+    Args:
+        folder: The run's directory.
+        step: The step from which the run is resumed.
+    """
+    path = folder / "environment.json"
+    described = json.loads(path.read_text(encoding="utf-8"))
+    now = {**environment.describe(), "processes": processes.count()}
+    resumed = described.get("resumed", [])
+    last = {"processes": 1, **described, **(resumed[-1] if resumed else {})}
+    if any(last.get(key) != value for key, value in now.items() if key in last):
+        described["resumed"] = [*resumed, {"step": step, **now}]
+        write_text(path, json.dumps(described, indent=2) + "\n")
+
+
+def require_same_run(config: Config, source: "Source", lr_source: "Source | None", state: Mapping[str, object]) -> None:
+    """Checks that all processes of a distributed run train the same on the same data; one process always does.
+
+    Args:
+        config: The run.
+        source: Its data.
+        lr_source: Its low-resolution images, or `None`.
+        state: What else must be equal in all processes, by name.
+
+    Raises:
+        InputError: Something differs; every process raises it.
+    """
+    if processes.count() == 1:
+        return
+    versions = {"the version of tfmisr": tfmisr.__version__, "the version of Python": platform.python_version()}
+    fields = {**config.identity(), **_inputs(config, source, lr_source)}
+    processes.require_equal(
+        {**versions, **fields, **state}, "give the same command, files and versions to all processes"
+    )
 
 
 def _inputs(config, source, lr_source):
