@@ -23,8 +23,8 @@ from tfmisr.training import process_flags
 NOT_RUN = {
     r"python3 -m venv ": ".ci/run runs these lines as they stand in README",
     r"pip install ": "installs from the network; .ci/run installs the wheel with and without extras",
-    r"(sbatch|kubectl) ": "tests/test_examples_archive.py, tests/test_distributed_examples.py and tests/test_tune_*.py run "
-    "the examples with processes in the place of nodes",
+    r"(sbatch|kubectl) ": "tests/test_examples_archive.py and tests/test_distributed_examples.py, with processes "
+    "in the place of nodes",
     r"python -m tfmisr\.upscale .*(s3|tcp|tls)://": "a store and schedulers; tests/test_cluster*.py",
     r"python -m tfmisr\.observe ": "needs 30 patients; tests/test_observers.py",
     r"KERAS_BACKEND=jax "the backend of a process is fixed; tests/test_backends.py",
