@@ -27,7 +27,7 @@ NOT_RUN = {
     "in the place of nodes",
     r"python -m tfmisr\.upscale .*(s3|tcp|tls)://": "a store and schedulers; tests/test_cluster*.py",
     r"python -m tfmisr\.observe ": "needs 30 patients; tests/test_observers.py",
-    r"KERAS_BACKEND=jax "the backend of a process is fixed; tests/test_backends.py",
+    r"KERAS_BACKEND=jax ": "the backend of a process is fixed; tests/test_backends.py",
     r"python benchmarks/": "benchmarks take minutes to hours and the archive; their flags are looked up",
     r"python -m tfmisr\.fit$": "prepares the built-in images for half a minute; .ci/run runs it",
     r"python -m tfmisr\.prepare chest_xray14": "needs the archive of 45 GB; tests/test_chest_xray14.py has a small one",
