@@ -48,6 +48,7 @@ def make_inputs(folder: pathlib.Path) -> None:
     shutil.copytree(folder / "sharp_scans", folder / "coarse_scans")
     shutil.copy(folder / "scans" / "patient00" / "0.png", folder / "image.png")
     source = pydicom.data.get_testdata_file("CT_small.dcm")  # 128x128 pixels
+    (folder / "manifest.csv").write_text("source,target\nimage.png,0.png\nscans/patient01/2.png,1.png\n")
     (folder / "series").mkdir()
     for target in ("in.dcm", "slice.dcm", "series/0.dcm"):
         shutil.copy(source, folder / target)

@@ -17,11 +17,16 @@ import pytest
 
 from tfmisr import __main__ as tfmisr_command
 from tfmisr import config
+from tfmisr.training import process_flags
 
 # Regular expressions of commands that are parsed and not run, with the reason.
 NOT_RUN = {
     r"python3 -m venv ": ".ci/run runs these lines as they stand in README",
     r"pip install ": "installs from the network; .ci/run installs the wheel with and without extras",
+    r"(sbatch|kubectl) ": "tests/test_examples_archive.py and tests/test_distributed_examples.py, with processes "
+    "in the place of nodes",
+    r"python -m tfmisr\.upscale .*(s3|tcp|tls)://": "a store and schedulers; tests/test_cluster*.py",
+    r"python -m tfmisr\.observe ": "needs 30 patients; tests/test_observers.py",
     r"KERAS_BACKEND=jax ": "the backend of a process is fixed; tests/test_backends.py",
     r"python benchmarks/": "benchmarks take minutes to hours and the archive; their flags are looked up",
     r"python -m tfmisr\.fit$": "prepares the built-in images for half a minute; .ci/run runs it",
@@ -74,6 +79,8 @@ def parsed(command, capsys):
     Fails where the command does not accept them, or where a flag is a hidden one: an old name.
     """
     module, *arguments = shlex.split(command.partition("python -m tfmisr.")[2])
+    if "--status" in arguments:  # prints and exits, as --help does
+        arguments[arguments.index("--status") :] = ["--help"]
     original = argparse.ArgumentParser.parse_args
 
     def parse_and_end(parser, args=None, namespace=None):
@@ -116,6 +123,7 @@ def check(command, capsys):
     elif "python -m tfmisr." in command:
         module, namespace = parsed(command, capsys)
         if module == "fit" and namespace is not None:
+            process_flags.take(namespace)
             config.parse(namespace)
     for extras in re.findall(r"pip install .*\[([a-z,-]+)\]", command):
         text = (documents.ROOT / "pyproject.toml").read_text(encoding="utf-8")
