@@ -205,7 +205,7 @@ class Run:
                     batches,
                     steps_per_epoch=steps,
                     epochs=count,
-                    callbacks=run_callbacks,
+                    callbacks=callbacks.for_fit(run_callbacks, self.model),
                     validation_freq=_validation_epochs(first, count, steps, self.config, stop),
                     shuffle=False,
                     verbose=0,
