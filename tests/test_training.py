@@ -162,7 +162,7 @@ def test_losses_of_a_gpu_are_read_some_steps_later_but_before_a_checkpoint(monke
     assert read == [1.0, 2.0]
     counter.on_train_batch_end(0)
     with pytest.raises(InputError, match="the loss became nan at step 13; the last checkpoint before it is kept"):
-        getattr(check, event)(0, {"loss": _Loss(6.0, read)} if event == "on_train_batch_end" else None)
+        getattr(check, event)(*([0] if event != "on_test_begin" else []), logs={"loss": _Loss(6.0, read)})
     assert 4.0 not in read
 
 
