@@ -48,6 +48,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=int, help="patches of a step (default: the preset's)")
     parser.add_argument("--learning_rate", type=float, help="default: the preset's")
     parser.add_argument("--mixed_precision", choices=["float32", "mixed_bfloat16", "mixed_float16"])
+    parser.add_argument("--data_workers", type=int, help="with --train: processes that make the batches")
+    parser.add_argument(
+        "--device_data", action="store_true", default=None, help="with --train: the images lie in the device's memory"
+    )
     parser.add_argument("--initial", type=pathlib.Path, help="folder of initial weights, NAME.keras of shipped models")
     parser.add_argument("--resume", type=pathlib.Path, help="folder with the state-* files of a stopped training")
     parser.add_argument("--workdir", type=pathlib.Path, help="where the runs are kept (default: OUTPUT-runs)")
@@ -58,7 +62,7 @@ def check(arguments: argparse.Namespace) -> None:
     """Checks the flags that argparse cannot.
 
     Raises:
-        InputError: Unknown rows, dtypes or presets, or training without images.
+        InputError: Unknown rows, dtypes or presets, training without images, or a flag of a training without one.
     """
     import gpu_steps
     import gpu_train
@@ -70,6 +74,8 @@ def check(arguments: argparse.Namespace) -> None:
                 raise InputError(f"--{flag} must be of {', '.join(names)}. Received: {name}")
     if arguments.train and not arguments.cache:
         raise InputError("--train needs images: --cache FOLDER, made by python -m tfmisr.prepare --pixel_cache FOLDER")
+    if not arguments.train and (arguments.data_workers is not None or arguments.device_data):
+        raise InputError("--data_workers and --device_data are of a training: give --train PRESET too")
     if arguments.minutes <= 0 or arguments.seconds <= 0:
         raise InputError("--minutes and --seconds must be greater than 0")
 

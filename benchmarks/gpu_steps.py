@@ -11,7 +11,7 @@ import dataclasses
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import gpu_device
 import keras
@@ -119,30 +119,47 @@ class _Reads(keras.callbacks.Callback):
         float(logs["loss"])
 
 
-def seconds_per_step(model: keras.Model, feed: Iterable, steps: int, reads_loss: bool = False) -> float:
-    """Returns the seconds of a step, the mean of the second of two epochs of `steps` steps."""
+def seconds_per_step(
+    model: keras.Model, feed: Iterable, steps: int, reads_loss: bool = False, of_feed: Sequence = ()
+) -> float:
+    """Returns the seconds of a step, the mean of the second of two epochs of `steps` steps.
+
+    Args:
+        model: The compiled model.
+        feed: Its batches.
+        steps: Steps of an epoch.
+        reads_loss: Read the loss of each step.
+        of_feed: Callbacks that the feed needs.
+    """
     times = _Times()
-    callbacks = [times, *([_Reads()] if reads_loss else [])]
+    callbacks = [times, *of_feed, *([_Reads()] if reads_loss else [])]
     model.fit(feed, steps_per_epoch=steps, epochs=2, callbacks=callbacks, shuffle=False, verbose=0)
     return times.seconds[-1] / steps
 
 
-def steps_for(model: keras.Model, feed: Iterable, least: float) -> tuple[int, float]:
+def steps_for(model: keras.Model, feed: Iterable, least: float, of_feed: Sequence = ()) -> tuple[int, float]:
     """Compiles the step; returns how many steps take about `least` seconds, and the seconds of the compilation."""
     start = time.perf_counter()
-    seconds_per_step(model, feed, 1)
+    seconds_per_step(model, feed, 1, of_feed=of_feed)
     compilation = time.perf_counter() - start
-    return max(2, round(least / seconds_per_step(model, feed, 2))), compilation
+    return max(2, round(least / seconds_per_step(model, feed, 2, of_feed=of_feed))), compilation
+
+
+@contextlib.contextmanager
+def policy_of(run: Config) -> Iterator[None]:
+    """Sets the dtype policy of a run while the block runs."""
+    keras.mixed_precision.set_dtype_policy(run.mixed_precision)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
 
 
 def build(run: Config) -> tuple[keras.Model, keras.Model]:
     """Returns the network and the compiled model of a run, of one channel and with its dtype policy."""
-    keras.mixed_precision.set_dtype_policy(run.mixed_precision)
-    try:
+    with policy_of(run):
         network = trainers.network(run, 1, lambda: batch_of(run)[0])
         return network, trainers.compiled(run, network, 1, 10**6)
-    finally:
-        keras.mixed_precision.set_dtype_policy("float32")
 
 
 def measure(row: Row, peaks: dict, least: float, rounds: int, open_feed: Callable | None = None) -> dict:

@@ -42,6 +42,7 @@ STAGES = {
 _STEPS_IN_EPOCHS = 20000  # of a recipe in epochs: for its share of the time beside recipes in steps
 _USED = 0.9  # of the minutes; the rest is for validations, checkpoints and slower moments
 _SECONDS_BETWEEN_CHECKPOINTS = 20.0
+_TIMED_SECONDS, _MOST_TIMED_STEPS = 1.0, 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +131,7 @@ def stages_of(arguments: argparse.Namespace) -> list[Stage]:
                 path = before.folder(workdir) if initial == _BEFORE else _initial(arguments, initial)
                 fields["initial_weights"] = str(path)
             fields |= {"deterministic": False, "jit_compile": gpu_device.BACKEND == "jax"}
-            for flag in ("batch_size", "learning_rate", "mixed_precision", "steps"):
+            for flag in ("batch_size", "learning_rate", "mixed_precision", "steps", "data_workers", "device_data"):
                 if getattr(arguments, flag) is not None:
                     fields[flag] = getattr(arguments, flag)
             before = Stage(run, name, fields)
@@ -152,21 +153,26 @@ def _initial(arguments, name):
     return path
 
 
-def timed(stage: Stage, open_feed: Callable) -> tuple[float, float]:
-    """Returns the seconds of a step of a stage, read as a run reads it, and those of the compilation."""
+def timed(stage: Stage, source) -> tuple[float, float]:
+    """Returns the seconds of a step of a stage, fed and read as by its run, and those of the compilation."""
+    from tfmisr.training import callbacks, loop
+
     with tempfile.TemporaryDirectory() as folder:
         fields = {**stage.fields, "initial_weights": None}
-        run = dataclasses.replace(stage, fields=fields).config(pathlib.Path(folder))
-        _, model = gpu_steps.build(run)
-        with open_feed(run) as batches:
-            steps, compilation = gpu_steps.steps_for(model, batches, 1.0)
-            return gpu_steps.seconds_per_step(model, batches, steps, reads_loss=True), compilation
+        config = dataclasses.replace(stage, fields=fields).config(pathlib.Path(folder))
+        with gpu_steps.policy_of(config):
+            run = loop.Run(config, source)
+        each = run.device_data.callbacks if run.device_data else []
+        with run.feed(0, _MOST_TIMED_STEPS) as batches:
+            steps, compilation = gpu_steps.steps_for(run.model, batches, _TIMED_SECONDS, each)
+            steps, reads = min(steps, _MOST_TIMED_STEPS // 4), not callbacks.steps_behind()
+            return gpu_steps.seconds_per_step(run.model, batches, steps, reads, each), compilation
 
 
 def plan(arguments: argparse.Namespace, figures: dict) -> list[Stage]:
     """Returns the stages with the steps that fit the minutes, or with `--steps`; adds measured times to `figures`."""
     stages, start = stages_of(arguments), time.perf_counter()
-    measured = [timed(stage, feeds(arguments.cache)) for stage in stages]
+    measured = [timed(stage, source_of(arguments.cache)) for stage in stages]
     seconds, compilation = (list(part) for part in zip(*measured, strict=True))
     steps = [stage.fields["steps"] for stage in stages]
     if arguments.steps is None:

@@ -103,10 +103,10 @@ class Recorder(keras.callbacks.Callback):
         self.rows.append({key: float(value) for key, value in logs.items()})
 
 
-def fit(trainer, name, steps=STEPS, callbacks=(), data=None):
+def fit(trainer, name, steps=STEPS, callbacks=None, data=None):
     """Trains with Keras's `fit`."""
     data = batches(name) if data is None else data
-    trainer.fit(data, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False, callbacks=list(callbacks))
+    trainer.fit(data, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
 
 
 def state(trainer):

@@ -74,6 +74,27 @@ def divergence():
         raise AssertionError("the run did not stop")
 
 
+def waiting():
+    """Trains while the losses are read two steps later, as with a GPU, and stops when one is not a number."""
+    trainer, types = TRAINED["two"], []
+    seen = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: types.append(type(logs["loss"])))
+    counter = callbacks.StepCounter(0)
+    now, callbacks.steps_behind = callbacks.steps_behind, lambda: 2
+    try:
+        run = callbacks.for_fit([counter, callbacks.DivergenceCheck(counter), seen], trainer)
+        backend_trainers.fit(trainer, "two", 4, run)
+        assert counter.step == 4 and float not in types, types
+        batches = enumerate(backend_trainers.batches("two"))
+        broken = ((lr, hr * np.float32("nan" if i == 1 else 1)) for i, (lr, hr) in batches)
+        backend_trainers.fit(trainer, "two", 4, run, broken)
+    except InputError as error:
+        assert "the loss became nan at step 6" in str(error) and counter.step == 8, error
+    else:
+        raise AssertionError("the run did not stop")
+    finally:
+        callbacks.steps_behind = now
+
+
 def overflow():
     """Trains in float16 with a loss scale that is too large for one of the two optimizers."""
     keras.mixed_precision.set_dtype_policy("mixed_float16")
@@ -101,7 +122,7 @@ def main(folder):
     checks = {f"agreement {name}": (agreement, folder, name) for name in ("two", "cycle", "accumulated")}
     checks |= {f"resume {name}": (resume, folder, name) for name in ("two", "cycle")}
     checks |= {"accumulation": (accumulation,), "divergence": (divergence,), "overflow": (overflow,)}
-    checks |= {"quantized": (quantized, folder)}
+    checks |= {"quantized": (quantized, folder), "waiting": (waiting,)}
     found = {}
     for name, (check, *arguments) in checks.items():
         try:

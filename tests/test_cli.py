@@ -136,6 +136,13 @@ def test_unwritable_workdir_is_one_line(tmp_path):
         (PermissionError(13, "Permission denied", "x.bin"), 2, "not permitted (x.bin)"),
         (ModuleNotFoundError("No module named 'keras'", name="keras"), 2, "pip install 'tfmisr[train]'"),
         (ModuleNotFoundError("", name="tensorflow_io.image"), 2, "pip install 'tfmisr[train,tfio]'"),
+        (
+            ModuleNotFoundError("", name="jax.numpy"),
+            2,
+            "KERAS_BACKEND=jax needs JAX. Run: pip install 'tfmisr[jax]' or",
+        ),
+        (ModuleNotFoundError("", name="torch"), 2, "expected KERAS_BACKEND=tensorflow or jax"),
+        (ValueError("Unable to import backend : theano"), 2, "KERAS_BACKEND=tensorflow or jax. Received: theano"),
     ],
 )
 def test_exit_status_by_kind_of_error(error, status, text, capsys, monkeypatch):
@@ -150,11 +157,12 @@ def test_exit_status_by_kind_of_error(error, status, text, capsys, monkeypatch):
     assert text in capsys.readouterr().err
 
 
-def test_a_bug_keeps_its_traceback():
+@pytest.mark.parametrize("kind", [ZeroDivisionError, ValueError])
+def test_a_bug_keeps_its_traceback(kind):
     def main():
-        raise ZeroDivisionError
+        raise kind
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(kind):
         cli.run(main)
 
 

@@ -281,6 +281,10 @@ def test_s21_fatal_message_of_jax_becomes_one_line(rest, expected):
     lines = ["kept\n", noise, *(FATAL + rest).splitlines(keepends=True), "    @     0x7f8526840634  absl::Send()\n"]
     kept, message = fatal_messages.filtered(lines, 2)
     assert kept == "kept\n" and message.startswith(expected) and message.endswith(LOST + "\n")
+    # Python may see the broken connection before C++ aborts.
+    (only,) = fatal_messages.filtered([fatal_messages.message("", 2), *lines[1:]], 2)
+    assert only == message
+    assert list(fatal_messages.filtered([fatal_messages.message("", 2)], 2)) == [fatal_messages.message("", 2)]
 
 
 def test_s21_rows_of_a_process_are_those_of_the_global_batch():

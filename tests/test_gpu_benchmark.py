@@ -108,6 +108,7 @@ def test_state_is_saved_beside_the_training(benchmark, monkeypatch, tmp_path):
     ("flags", "message"),
     [
         (["--train", "best_x4"], "--train needs images: --cache FOLDER"),
+        (["--device_data"], "--data_workers and --device_data are of a training: give --train PRESET too"),
         (["--train", "nonsense", "--cache", "x"], "--train must be of fast_x2, .*Received: nonsense"),
         (["--dtypes", "int8"], "--dtypes must be of float32, bfloat16, float16. Received: int8"),
         (["--minutes", "0"], "must be greater than 0"),
@@ -118,6 +119,29 @@ def test_wrong_flags_are_refused(benchmark, flags, message):
     gpu = benchmark("gpu")
     with pytest.raises(InputError, match=message):
         gpu.check(gpu.make_parser().parse_args(flags))
+
+
+@pytest.mark.parametrize("way", [{"device_data": True}, {"data_workers": 1}])
+def test_plan_times_the_feed_that_the_run_has(benchmark, monkeypatch, tmp_path, way):
+    """S-26: the flags are fields of every stage, and its step is timed with that feed."""
+    from synthetic import ArraySource, smooth_images
+
+    from tfmisr.data import workers
+    from tfmisr.training import device_data
+
+    train = benchmark("gpu_train")
+    monkeypatch.setattr(train, "_TIMED_SECONDS", 0.01)
+    flags = [part for name, value in way.items() for part in (f"--{name}", *([] if value is True else [str(value)]))]
+    command = ["--train", "best_x2", "--cache", "images", "--output", str(tmp_path / "gpu"), *flags]
+    stages = train.stages_of(benchmark("gpu").make_parser().parse_args(command))
+    assert len(stages) == 2 and all(way.items() <= stage.fields.items() for stage in stages)
+    kind = device_data.DeviceData if "device_data" in way else workers.WorkerBatches
+    used, create = [], kind.__init__
+    monkeypatch.setattr(kind, "__init__", lambda self, *each: (used.append(kind), create(self, *each))[1])
+    fields = {"model": "plain/num_filters=4,num_layers=1", "patch_size": 8, "batch_size": 2, "steps": 10, **way}
+    source = ArraySource(tmp_path / "images", {"train": smooth_images(4, 64, 0)})
+    seconds, compilation = train.timed(train.Stage("fast_x4", "fast_x4", fields), source)
+    assert used and 0 < seconds < compilation
 
 
 @pytest.mark.large

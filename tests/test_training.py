@@ -137,6 +137,35 @@ def test_nan_stops_the_run_and_keeps_the_checkpoint_before_it(tiny_source, tmp_p
             assert all(np.isfinite(state[key]).all() for key in state.files)
 
 
+class _Loss:
+    """A loss on a device: to read it waits for its step."""
+
+    def __init__(self, value, read):
+        self.value, self.read = value, read
+
+    def __float__(self):
+        self.read.append(self.value)
+        return self.value
+
+
+@pytest.mark.parametrize("event", ["on_test_begin", "on_epoch_end", "on_train_batch_end"])
+def test_losses_of_a_gpu_are_read_some_steps_later_but_before_a_checkpoint(monkeypatch, event):
+    """S-24: the host does not wait for each step; the step that is named is that of the loss, however late it is."""
+    from tfmisr.training import callbacks
+
+    monkeypatch.setattr(callbacks, "steps_behind", lambda: 3)
+    counter, read = callbacks.StepCounter(10), []
+    check = callbacks.DivergenceCheck(counter)
+    for value in (1.0, 2.0, float("nan"), 4.0, 5.0):
+        counter.on_train_batch_end(0)
+        check.on_train_batch_end(0, {"loss": _Loss(value, read)})
+    assert read == [1.0, 2.0]
+    counter.on_train_batch_end(0)
+    with pytest.raises(InputError, match="the loss became nan at step 13; the last checkpoint before it is kept"):
+        getattr(check, event)(*([0] if event != "on_test_begin" else []), logs={"loss": _Loss(6.0, read)})
+    assert 4.0 not in read
+
+
 def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
     from tfmisr.training import callbacks
 

@@ -275,6 +275,8 @@ def flipped(path):
 HUGE = np.full((5, 2), 65535, np.int64)
 DAMAGES = {
     "missing_split": (lambda p: shutil.rmtree(p / "test"), "expected the pixels of the test split"),
+    "no_source": (lambda p: (p / "source.json").unlink(), "its source.json is missing or damaged: copy or make"),
+    "cut_source": (lambda p: (p / "source.json").write_text('{"format": "tf'), "its source.json is missing or damaged"),
     "version": (lambda p: edited(p / "source.json", version=2), "expected version 1 of a pixel cache"),
     "traversal": (lambda p: edited(p / "source.json", all_splits=["../train"]), "its all_splits is not that"),
     "name": (lambda p: edited(p / "source.json", name="../../etc"), "its name is not that"),

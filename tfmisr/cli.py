@@ -18,18 +18,9 @@ from tfmisr.edge.files import DISK_FULL, printable
 from tfmisr.edge.stderr_filter import filter_stderr
 
 # Modules that the extra [train] brings.
-_TRAINING = {
-    "tensorflow",
-    "keras",
-    "tensorflow_datasets",
-    "etils",
-    "scipy",
-    "sklearn",
-    "threadpoolctl",
-    "matplotlib",
-    "keras_tuner",
-    "tensorboard",
-}
+_TRAINING = {"tensorflow", "keras", "tensorflow_datasets", "etils", "scipy", "sklearn", "threadpoolctl", "matplotlib"}
+_TRAINING |= {"keras_tuner", "tensorboard"}
+_NO_BACKEND = "Unable to import backend : "  # Keras's message on an unknown KERAS_BACKEND
 
 _INTERRUPTED = []  # holds an item after Ctrl-C
 
@@ -158,6 +149,11 @@ def run(main: Callable[[], int | None]) -> None:
         status = _report(error, 2)
     except ModuleNotFoundError as error:
         status = _missing(error)
+    except ValueError as error:
+        if not str(error).startswith(_NO_BACKEND):
+            raise
+        name = str(error).removeprefix(_NO_BACKEND)
+        status = _report(f"expected KERAS_BACKEND=tensorflow or jax. Received: {name}", 2)
     except OSError as error:
         status = _operating_system(error)
     sys.exit(status)
@@ -222,6 +218,10 @@ def explained(error: ModuleNotFoundError, what: str) -> ModuleNotFoundError:
             f"{what} needs TensorFlow and more ({name} is missing), which the base install leaves out. "
             "Run: pip install 'tfmisr[train]'"
         )
+    elif name in ("jax", "jaxlib"):
+        text = f"{what} with KERAS_BACKEND=jax needs JAX. Run: pip install 'tfmisr[jax]' or 'tfmisr[jax-cuda]'"
+    elif name == "torch":
+        text = "expected KERAS_BACKEND=tensorflow or jax. Received: torch, whose package is not installed"
     else:
         return error
     return ModuleNotFoundError(text, name=error.name)

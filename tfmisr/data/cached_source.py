@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tfmisr.data import pixel_cache, pixel_description
+from tfmisr.data import pixel_cache, pixel_description, pixel_index
 from tfmisr.data.splits import SPLITS
 from tfmisr.edge.errors import InputError
 
@@ -99,6 +99,11 @@ def find(dataset: str, is_folder: bool, data_dir: str | os.PathLike | None, give
         if refused := [name for name, value in given.items() if value]:
             raise InputError(f"--{refused[0]} is for source files; {dataset} holds decoded images: leave it out")
         return CachedSource(pathlib.Path(dataset).expanduser())
+    if is_folder and any(pathlib.Path(dataset).expanduser().glob(f"*/{pixel_index.FILE}")):
+        raise InputError(
+            f"{dataset} holds decoded images, but its {pixel_description.FILE} is missing or damaged: "
+            "copy or make the pixel cache again"
+        )
     if is_folder or not _TFDS_NAME.fullmatch(dataset):
         return None
     packed = pixel_description.read(pathlib.Path(data_dir).expanduser()) if data_dir else None

@@ -1,5 +1,6 @@
 """Keras callbacks of a run: step counter, progress bar, history, checkpoints, divergence check and TensorBoard."""
 
+import collections
 import contextlib
 import csv
 import math
@@ -16,6 +17,8 @@ from tfmisr.edge.files import atomic_write
 from tfmisr.edge.resize import upscale
 from tfmisr.progress import bar
 from tfmisr.training import checkpoints, event_files, processes
+
+_STEPS_BEHIND = 16  # enough to bridge a slow moment of the host; the batches of so many steps wait on the device
 
 
 class StepCounter(keras.callbacks.Callback):
@@ -62,8 +65,45 @@ class Progress(keras.callbacks.Callback):
         self.bar.close()
 
 
+def steps_behind() -> int:
+    """Returns how many steps the host may prepare before it reads the loss of the first of them.
+
+    To read a loss waits for the device. JAX's CPU devices share the host's cores and gain nothing; TensorFlow's copy of
+    a number from a GPU waits for the steps after it, too.
+    """
+    if keras.backend.backend() != "jax":
+        return 0
+    import jax
+
+    return 0 if jax.default_backend() == "cpu" else _STEPS_BEHIND
+
+
+class StepCallbacks(keras.callbacks.CallbackList):
+    """Calls callbacks after a step with its logs as the device returns them.
+
+    Keras's own list converts all logs to numbers after each step, and so waits for the device.
+    """
+
+    def on_train_batch_end(self, batch, logs=None):
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
+
+
+def for_fit(run_callbacks: list, model: keras.Model) -> "list | StepCallbacks":
+    """Returns what `fit` of a model takes as the callbacks of a run: a list that waits for no step, where that helps.
+
+    Args:
+        run_callbacks: The callbacks, in their order.
+        model: The model.
+    """
+    return StepCallbacks(run_callbacks, add_history=True, model=model) if steps_behind() else run_callbacks
+
+
 class DivergenceCheck(keras.callbacks.Callback):
     """Stops a diverged run; its last checkpoint is the one before.
+
+    The losses are read `steps_behind()` steps later, those of a part of the run before its validation and checkpoint.
+    That number is the same in all processes of a run, so all stop at the same step.
 
     Args:
         counter: The run's step.
@@ -74,11 +114,23 @@ class DivergenceCheck(keras.callbacks.Callback):
 
     def __init__(self, counter: StepCounter):
         super().__init__()
-        self.counter = counter
+        self.counter, self.behind, self.unread = counter, steps_behind(), collections.deque()
 
     def on_train_batch_end(self, batch, logs=None):
-        if not math.isfinite(float(logs["loss"])):
-            raise _diverged(f"the loss became {float(logs['loss'])}", self.counter.step)
+        self.unread.append((self.counter.step, logs["loss"]))
+        self._read(self.behind)
+
+    def on_test_begin(self, logs=None):
+        self._read(0)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._read(0)
+
+    def _read(self, left):
+        while len(self.unread) > left:
+            step, loss = self.unread.popleft()
+            if not math.isfinite(float(loss)):
+                raise _diverged(f"the loss became {float(loss)}", step)
 
 
 def _diverged(what, step):

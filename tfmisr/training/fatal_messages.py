@@ -6,6 +6,7 @@ a stack trace and SIGABRT; no handler of Python runs, and the callback that jaxl
 the abort. Python's `sys.stderr` stays as it is.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -54,16 +55,24 @@ def main() -> None:
 def filtered(lines: Iterable[str], num_processes: int) -> Iterator[str]:
     """Yields the lines without harmless log lines, and one line for the fatal message of JAX and its stack trace.
 
+    Where Python saw the broken connection first, C++ may still abort before the process ends: that is one line, too.
+
     Args:
-        lines: Lines that C++ wrote.
+        lines: Lines that C++ wrote, or `report_lost`.
         num_processes: Processes of the run.
     """
-    lines = iter(lines)
+    lines, reported = iter(lines), message("", num_processes)
     for line in lines:
-        if _FATAL.match(line):
+        if line == reported or _FATAL.match(line):
             yield message(line + "".join(lines), num_processes)
         elif not _NOISE.match(line):
             yield line
+
+
+def report_lost(num_processes: int) -> None:
+    """Reports another process's loss, which Python saw, through the filter: it knows whether C++ says more."""
+    with contextlib.suppress(OSError):
+        os.write(2, message("", num_processes).encode())
 
 
 def message(fatal: str, num_processes: int) -> str:

@@ -200,19 +200,20 @@ class Run:
         for first, count, steps in ((start, whole, every), (stop - rest, min(rest, 1), rest)):
             if not count:
                 continue
-            with self._feed(first, first + count * steps) as batches:
+            with self.feed(first, first + count * steps) as batches:
                 self.model.fit(
                     batches,
                     steps_per_epoch=steps,
                     epochs=count,
-                    callbacks=run_callbacks,
+                    callbacks=callbacks.for_fit(run_callbacks, self.model),
                     validation_freq=_validation_epochs(first, count, steps, self.config, stop),
                     shuffle=False,
                     verbose=0,
                     **feed.validation(self.crops),
                 )
 
-    def _feed(self, start, stop):
+    def feed(self, start: int, stop: int) -> contextlib.AbstractContextManager:
+        """Returns the context manager of the batches of the steps `start` to `stop`, as `fit` takes them."""
         if self.device_data:
             return self.device_data.training(start, stop)
         rows = self.distribution.rows(self.config.batch_size)

@@ -142,7 +142,7 @@ def _end_after(error):
     atexit.register(_end, status)
     # JAX raises a ValueError or a JaxRuntimeError, depending on the computation.
     if status == 1 and any(word in str(error) for word in _LOST):
-        sys.stderr.write(fatal_messages.message("", _current.count))
+        fatal_messages.report_lost(_current.count)
         raise SystemExit(1) from error
 
 
