@@ -123,7 +123,7 @@ def _row(arm, values):
         f"{values['p_holm']:.3f}" if "p_holm" in values else "-",
         f"{values['lost']:.1%}",
         f"{values['hallucinated']:.1%}",
-        f"{values['transfer']:.2f} ± {values['transfer_deviation']:.2f}",
+        "-" if values["transfer"] is None else f"{values['transfer']:.2f} ± {values['transfer_deviation']:.2f}",
         values["verdict"] or "-",
     ]
 
