@@ -14,7 +14,7 @@ import tfmisr
 from tfmisr import data, degradations, observe
 from tfmisr.edge.errors import InputError
 from tfmisr.inference import upscalers
-from tfmisr.observers import assessment, catalog, channels, observers, results, roc, signals, tasks, windows
+from tfmisr.observers import assessment, catalog, channels, observers, report, results, roc, signals, tasks, windows
 
 SIDE = 32
 
@@ -297,6 +297,19 @@ def test_verdicts():
     }
     results._adjust(summary)
     assert [round(summary[a].get("p_holm", -1), 3) for a in "HR a b c".split()] == [-1, 0.03, 0.06, 0.06]
+
+
+def test_summary_says_which_differences_are_within_the_margin():
+    """T-45: not `better` where a difference counts as equivalent."""
+    found = {"a": "better, within the margin", "b": "better", "c": "better, within the margin"}
+    content = {
+        "protocol": {"margin": 0.02, "models": ["net"]},
+        "tasks": [{"task": {"name": name}, "arms": {"net": {"verdict": verdict}}} for name, verdict in found.items()],
+    }
+    assert report.summary(content) == (
+        "net against bicubic interpolation: better, within the margin for a, c; better for b. "
+        "Margin of equivalence: 0.02 in AUC."
+    )
 
 
 def test_command_writes_a_report(radiographs, tmp_path, monkeypatch, capsys):
