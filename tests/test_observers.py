@@ -348,6 +348,13 @@ def test_mistakes_are_one_line(radiographs, tmp_path, monkeypatch, flags, messag
     assert not (tmp_path / "out").exists()
 
 
+def test_color_is_refused_however_few_the_images(monkeypatch, tmp_path):
+    images = [np.zeros((80, 80, 3), np.uint8)] * 3
+    monkeypatch.setattr(data, "load_for", lambda *_: ArraySource(tmp_path, {"test": images}))
+    with pytest.raises(InputError, match="observers look at gray images. Received: .* with 3 channels"):
+        observe.main(["bicubic", "--task", "dot", "--output", str(tmp_path / "out")])
+
+
 def test_too_few_patients_are_refused(radiographs, monkeypatch, tmp_path):
     """T-42, before anything is upscaled."""
     monkeypatch.setattr(data, "load_for", lambda *_: radiographs)

@@ -78,8 +78,6 @@ def sample(
     """
     from tfmisr.progress import bar
 
-    if source.channels != 1:
-        raise InputError(f"observers look at gray images. Received: {source.name} with {source.channels} channels")
     images = list(_images(source, splits, max_images))
     scales = {max_val for _, _, max_val, _ in images}
     if len(scales) > 1:
@@ -117,6 +115,8 @@ def _chosen(source, splits, max_images) -> list[tuple]:
     """Returns images, evenly spaced, as pairs of a pixel cache and an index."""
     from tfmisr.data import pipeline
 
+    if source.channels != 1:
+        raise InputError(f"observers look at gray images. Received: {source.name} with {source.channels} channels")
     caches = [pipeline.cache_of(source, s) for s in (source.splits if "all" in splits else splits)]
     every = [(cache, i) for cache in caches for i in range(len(cache))]
     count = len(every) if max_images is None else min(max_images, len(every))
