@@ -327,3 +327,14 @@ def test_target_that_is_its_source_is_refused(tmp_path, capsys):
         run(*BICUBIC, tmp_path / "m.csv", "--output", tmp_path / "in")
     assert "would overwrite the input" in capsys.readouterr().out
     assert (tmp_path / "in" / "0.png").read_bytes() == before
+
+
+def test_missing_dask_is_named_before_a_folder_is_made(tmp_path, monkeypatch):
+    """S-01: nothing is left that another start would have to continue."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    images.write_image(tmp_path / "a.png", np.zeros((8, 8, 1), np.uint8), 255)
+    with pytest.raises(InputError, match=r"needs Dask .* pip install 'tfmisr\[cluster\]'"):
+        upscale.main(
+            ["--model", "bicubic", str(tmp_path / "a.png"), "--output", str(tmp_path / "out"), "--cluster", "local:2"]
+        )
+    assert not (tmp_path / "out").exists()

@@ -10,10 +10,11 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 from synthetic import ArraySource
 
+import tfmisr
 from tfmisr import data, degradations, observe
 from tfmisr.edge.errors import InputError
 from tfmisr.inference import upscalers
-from tfmisr.observers import assessment, catalog, channels, observers, results, roc, signals, tasks, windows
+from tfmisr.observers import assessment, catalog, channels, observers, report, results, roc, signals, tasks, windows
 
 SIDE = 32
 
@@ -147,6 +148,19 @@ def test_bootstrap_draws_whole_patients():
     assert clustered.std() > 1.5 * single.std()
 
 
+def test_paired_differences_of_nothing_are_significant_in_five_percent():
+    """T-43: 500 pairs of arms that see the signal equally well, 3 windows of each of 40 patients."""
+    rng = np.random.default_rng(10)
+    patients, significant = np.repeat(np.arange(40), 3), 0
+    for _ in range(500):
+        shared = 0.6 * rng.standard_normal((1, 120)) + np.repeat(0.6 * rng.standard_normal(40), 3)
+        absent, present = (shared + 0.7 * rng.standard_normal((3, 120)) + shift for shift in (0.0, 1.0))
+        ratings = assessment.Ratings(["HR", "bicubic", "net"], absent, present, patients)
+        values = assessment.summarize(ratings, resamples=400)["net"]
+        significant += values["p_value"] <= 0.05
+    assert 15 <= significant <= 35, significant
+
+
 # -- Signals, tasks and windows -------------------------------------------------------------------------------------
 
 
@@ -186,6 +200,9 @@ def test_insertion_adds_levels_or_multiplies():
         ({"options": {"length": 3}}, "signal disk has the options none. Received: length"),
         ({"contrast": "high"}, "contrast must be a number"),
         ({"colour": 3}, "is no task file"),
+        ({"name": "../other"}, "a task's name must be a text of letters, digits, - and _. Received: '../other'"),
+        ({"name": 3}, "a task's name must be a text of letters, digits, - and _. Received: 3"),
+        ({"pixel_spacing": -1, "size_unit": "mm"}, "pixel_spacing must be above 0. Received: -1"),
     ],
 )
 def test_task_files_are_checked(tmp_path, fields, message):
@@ -229,6 +246,21 @@ def test_signal_is_recovered_in_hr_and_one_of_no_contrast_cannot_be_detected(rad
     assert (found.absent == found.present).all()
     rated = assessment.rate(found, observer)
     assert roc.auc(rated.absent[0], rated.present[0]) == 0.5
+    assert np.isnan(assessment.transfer(found, nothing)["HR"]).all()
+
+
+def test_command_takes_a_signal_of_no_contrast(radiographs, tmp_path, monkeypatch, capsys):
+    """T-43: the report of a check against nothing; its amplitude is undefined."""
+    monkeypatch.setattr(data, "load_for", lambda *_: radiographs)
+    path, out = tmp_path / "nothing.json", tmp_path / "out"
+    path.write_text(json.dumps({"signal": "disk", "size": 12, "contrast": 0}))
+    assert (
+        observe.main(["lanczos", "--task", str(path), "--scale", "2", "--observer", "npw", "--output", str(out)]) == 0
+    )
+    arms = json.loads((out / "observe.json").read_text())["tasks"][0]["arms"]
+    assert arms["lanczos"]["auc"] == 0.5 and arms["lanczos"]["transfer"] is None
+    assert arms["lanczos"]["verdict"] == "equivalent"
+    assert "| 0.0% | - | equivalent |" in capsys.readouterr().out
 
 
 def test_windows_hold_one_signal_and_no_letters(radiographs):
@@ -267,9 +299,24 @@ def test_verdicts():
     assert [round(summary[a].get("p_holm", -1), 3) for a in "HR a b c".split()] == [-1, 0.03, 0.06, 0.06]
 
 
+def test_summary_says_which_differences_are_within_the_margin():
+    """T-45: not `better` where a difference counts as equivalent."""
+    found = {"a": "better, within the margin", "b": "better", "c": "better, within the margin"}
+    content = {
+        "protocol": {"margin": 0.02, "models": ["net"]},
+        "tasks": [{"task": {"name": name}, "arms": {"net": {"verdict": verdict}}} for name, verdict in found.items()],
+    }
+    assert report.summary(content) == (
+        "net against bicubic interpolation: better, within the margin for a, c; better for b. "
+        "Margin of equivalence: 0.02 in AUC."
+    )
+
+
 def test_command_writes_a_report(radiographs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data, "load_for", lambda *_: radiographs)
     flags = ["--task", "dot", "--scale", "2", "--observer", "npw", "--output", str(tmp_path / "out"), "--refits", "2"]
+    found = tfmisr.observe("lanczos", task="dot", scale=2, observer="npw", output=tmp_path / "out", refits=2)
+    assert capsys.readouterr().out == ""
     assert observe.main(["lanczos", *flags]) == 0
     content = json.loads((tmp_path / "out" / "observe.json").read_text())
     (result,) = content["tasks"]
@@ -280,7 +327,10 @@ def test_command_writes_a_report(radiographs, tmp_path, monkeypatch, capsys):
     assert "<script" not in page and "lanczos" in page and f"Protocol {content['protocol']['hash']}" in page
     assert "| lanczos |" in (tmp_path / "out" / "report.md").read_text()
     assert (tmp_path / "out" / "dot.png").stat().st_size > 10_000
-    assert "lanczos against bicubic interpolation" in capsys.readouterr().out
+    assert "lanczos against bicubic interpolation" in found.table()
+    assert f"{found}\n" == capsys.readouterr().out and found.results == content
+    assert found.summary["dot"] == result["arms"] and found.figure == tmp_path / "out" / "dot.png"
+    assert repr(found) == f"<Observation: dot; files in {tmp_path / 'out'}>"
 
 
 @pytest.mark.parametrize(
@@ -298,7 +348,16 @@ def test_mistakes_are_one_line(radiographs, tmp_path, monkeypatch, flags, messag
     assert not (tmp_path / "out").exists()
 
 
+def test_color_is_refused_however_few_the_images(monkeypatch, tmp_path):
+    images = [np.zeros((80, 80, 3), np.uint8)] * 3
+    monkeypatch.setattr(data, "load_for", lambda *_: ArraySource(tmp_path, {"test": images}))
+    with pytest.raises(InputError, match="observers look at gray images. Received: .* with 3 channels"):
+        observe.main(["bicubic", "--task", "dot", "--output", str(tmp_path / "out")])
+
+
 def test_too_few_patients_are_refused(radiographs, monkeypatch, tmp_path):
+    """T-42, before anything is upscaled."""
     monkeypatch.setattr(data, "load_for", lambda *_: radiographs)
+    monkeypatch.setattr(windows, "_arms", None)
     with pytest.raises(InputError, match="expected images of at least 30 patients, found 12"):
         observe.main(["bicubic", "--task", "dot", "--max_images", "12", "--output", str(tmp_path / "out")])

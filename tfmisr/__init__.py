@@ -5,13 +5,14 @@
     load(name_or_path)          returns an upscaler, called with an array or the path of an image
     fit(**fields)               trains a network, as `python -m tfmisr.fit`
     evaluate(models, ...)       scores models and interpolations, as `python -m tfmisr.evaluate`
+    observe(models, ...)        measures detectability of signals, as `python -m tfmisr.observe`
     tune(**options)             searches hyperparameters, as `python -m tfmisr.tune`
     export(workdir, output)     exports a network to `.tflite` files, as `python -m tfmisr.export`
     data.pairs(dataset)         returns a `tf.data.Dataset` of (LR, HR) for any Keras training loop
     models, losses, metrics, degradations
 
-`fit`, `evaluate`, `tune` and `export` are the commands' modules, which are callable. A user error raises `InputError`,
-a subclass of `ValueError`.
+`fit`, `evaluate`, `observe`, `tune` and `export` are the commands' modules, which are callable. A user error raises
+`InputError`, a subclass of `ValueError`.
 """
 
 import importlib
@@ -26,7 +27,7 @@ from tfmisr import _moved
 
 if typing.TYPE_CHECKING:
     from tfmisr import data, degradations, losses, metrics, models
-    from tfmisr.api import evaluate, export, fit, load, tune
+    from tfmisr.api import evaluate, export, fit, load, observe, tune
     from tfmisr.edge.errors import InputError
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "observe",
     "tune",
 ]
 _HOMES = {"InputError": "tfmisr.edge.errors", "load": "tfmisr.api"}

@@ -11,6 +11,7 @@ from tfmisr.edge.errors import InputError
 if typing.TYPE_CHECKING:
     from tfmisr.evaluation.outcomes import Evaluation, Exported, Search, TrainingRun
     from tfmisr.inference.array_upscaler import ArrayUpscaler
+    from tfmisr.observers.outcome import Observation
 
 
 def _run(command: str, flags: dict):
@@ -89,6 +90,22 @@ def evaluate(models: str | os.PathLike | Sequence[str | os.PathLike], **flags: t
         InputError: A model or option does not exist, or the models cannot be compared.
     """
     return _run("evaluate", {"models": models, **flags})
+
+
+def observe(models: str | os.PathLike | Sequence[str | os.PathLike], **flags: typing.Any) -> "Observation":
+    """Measures how well known signals can be detected in upscaled images, by model observers.
+
+    Args:
+        models: One model or a list: names, folders of runs or files; see `tfmisr.inference.upscalers.load`.
+        **flags: The flags of `python -m tfmisr.observe`, documented in its `--help`.
+
+    Returns:
+        AUC, differences to bicubic interpolation and verdicts of all arms in all tasks.
+
+    Raises:
+        InputError: A model, task or option does not exist, images are in color, or there are too few patients.
+    """
+    return _run("observe", {"models": models, **flags})
 
 
 def tune(**flags: typing.Any) -> "Search | None":

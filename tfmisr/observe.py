@@ -11,10 +11,15 @@ import hashlib
 import json
 import math
 import pathlib
+import typing
 
+import tfmisr
 from tfmisr import cli
 from tfmisr.edge import shipped
 from tfmisr.edge.errors import InputError
+
+if typing.TYPE_CHECKING:
+    from tfmisr.observers.outcome import Observation
 
 _DEFAULT_TASKS = ("nodule_3mm", "line", "dot")
 
@@ -87,14 +92,23 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
-    arguments = _parser().parse_args(argv)
+    print(run(_parser().parse_args(argv)))
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> "Observation":
+    """Measures the models of parsed flags, or of `tfmisr.options.parsed`, and writes the report.
+
+    Raises:
+        InputError: There is no such model, dataset or task, images are in color, or there are too few patients.
+    """
     _check(arguments)
     folder = pathlib.Path(arguments.output)
     cli.check_writable(folder)
     from tfmisr import data, degradations, models
     from tfmisr.evaluation.scoring import REFERENCE
     from tfmisr.inference import upscalers
-    from tfmisr.observers import report, results, tasks, windows
+    from tfmisr.observers import outcome, report, results, tasks, windows
 
     chosen = [tasks.load(name) for name in arguments.task]
     if len({task.name for task in chosen}) < len(chosen):
@@ -127,9 +141,7 @@ def main(argv: list[str] | None = None) -> int:
         "tasks": [_finite(result) for result in measured],
     }
     report.write(content, pictures, folder)
-    print(report.markdown(content).partition("\n\n![")[0] if len(chosen) == 1 else report.summary(content))
-    print(f"report in {folder / 'report.html'}")
-    return 0
+    return outcome.Observation(folder, content)
 
 
 def _check(arguments):
@@ -144,6 +156,7 @@ def _check(arguments):
 
 def _protocol(settings, source, degradation, tasks, models) -> dict:
     fields = dataclasses.asdict(settings) | {
+        "splits": list(settings.splits),
         "dataset": source.name,
         "prepared": source.folder.parent.name,
         "degradation": degradation.describe(),
@@ -159,6 +172,8 @@ def _finite(value):
         return {key: _finite(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
+
+tfmisr._make_callable(__name__)
 
 if __name__ == "__main__":
     cli.run(main)

@@ -6,6 +6,7 @@ https://jobqueue.dask.org), `kubernetes:FILE` a `DaskCluster` resource of the Da
 """
 
 import contextlib
+import importlib.util
 import ipaddress
 import pathlib
 import re
@@ -33,12 +34,7 @@ def dask_client(address: str, options: Options) -> Iterator["distributed.Client"
     """
     kind, value = check(address)
     security.check(address, options)
-    try:
-        import distributed  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"a cluster needs Dask ({error.name} is missing). Run: pip install 'tfmisr[cluster]'"
-        ) from error
+    require_dask()
     if kind in ("tcp", "tls"):
         if warning := security.warning(address):
             print(f"warning: {warning}", file=sys.stderr)
@@ -65,6 +61,16 @@ def check(address: str) -> tuple[str, str]:
             raise InputError(f"expected the configuration of {_LAUNCHERS[kind]} at {value}, found no file")
         return kind, value
     raise InputError(f"cluster must be {FORMS}. Received: {address}")
+
+
+def require_dask() -> None:
+    """Checks, without importing it, that Dask is installed.
+
+    Raises:
+        InputError: It is not.
+    """
+    if importlib.util.find_spec("distributed") is None:
+        raise InputError("a cluster needs Dask (distributed is missing). Run: pip install 'tfmisr[cluster]'")
 
 
 def is_loopback(address: str) -> bool:

@@ -74,7 +74,7 @@ def options(arguments: argparse.Namespace) -> Options:
     """Returns the options of parsed flags, checked without Dask.
 
     Raises:
-        InputError: A number is out of range, or address and certificates do not go together.
+        InputError: A number is out of range, address and certificates do not go together, or Dask is missing.
     """
     if arguments.retries < 0:
         raise InputError(f"retries must be at least 0. Received: {arguments.retries}")
@@ -85,6 +85,7 @@ def options(arguments: argparse.Namespace) -> Options:
     if arguments.cluster:
         addresses.check(arguments.cluster)
         security.check(arguments.cluster, checked)
+        addresses.require_dask()
     elif any(certificates.values()):
         raise InputError("--tls_ca, --tls_cert and --tls_key go with --cluster")
     return checked

@@ -170,6 +170,8 @@ def naming_pixel_cache(dataset: str) -> Iterator[None]:
         missing = (error.name or "").partition(".")[0]
         if missing not in ("tensorflow", "tensorflow_datasets", "etils") or _has_tensorflow_backend():
             raise
+        if importlib.util.find_spec("keras") is None:
+            raise  # the base install, where the missing extra is named
         raise InputError(
             f"{dataset} is not among the decoded images here, and {missing} is not installed to prepare it; where it "
             f"is, run python -m tfmisr.prepare {dataset} --pixel_cache FOLDER, and give that folder as --dataset here"

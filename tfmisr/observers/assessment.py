@@ -5,6 +5,7 @@ the observers; `refitted` resamples and trains again, as a check of how much tha
 """
 
 import dataclasses
+import math
 import typing
 
 import numpy as np
@@ -143,7 +144,7 @@ def transfer(windows: Windows, task: Task) -> dict[str, tuple[float, float]]:
     """Returns mean and standard deviation, over windows, of the share of the signal's amplitude that each arm shows.
 
     The difference of the two windows of an arm is projected onto the difference that was inserted into `HR`'s window;
-    1 is the whole amplitude.
+    1 is the whole amplitude. It is nan for a signal of no contrast.
 
     Args:
         windows: The windows of all arms.
@@ -151,11 +152,15 @@ def transfer(windows: Windows, task: Task) -> dict[str, tuple[float, float]]:
     """
     shape = task.profile() - task.other_profile()
     found, hr = {}, windows.absent[0].astype(np.float64)
+    # Undefined where nothing is inserted: a contrast of 0, or a factor on black.
     inserted = task.change(hr, task.profile(), windows.max_val) - task.change(hr, task.other_profile(), windows.max_val)
     heights = (inserted * shape).sum((1, 2)) / (shape**2).sum()
+    seen = heights != 0
+    if not seen.any():
+        return dict.fromkeys(windows.arms, (math.nan, math.nan))
     for arm, absent, present in zip(windows.arms, windows.absent, windows.present, strict=True):
         difference = present.astype(np.float64) - absent
-        shares = (difference * shape).sum((1, 2)) / (shape**2).sum() / heights
+        shares = ((difference * shape).sum((1, 2)) / (shape**2).sum())[seen] / heights[seen]
         found[arm] = float(shares.mean()), float(shares.std())
     return found
 

@@ -23,10 +23,11 @@ _COLUMNS = (
 )
 _STYLE = """
 :root { color-scheme: light dark; }
-body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, "Liberation Sans", sans-serif; }
+body { max-width: 76rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, "Liberation Sans", sans-serif; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid #8885; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child, td:last-child { text-align: left; }
+th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid #8885; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
+td:last-child { white-space: normal; min-width: 6rem; }
 div { overflow-x: auto; margin: 0.75rem 0; }
 img { max-width: 100%; background: #fff; }
 .dim { opacity: 0.75; font-size: 0.9rem; }
@@ -98,14 +99,14 @@ def summary(content: dict) -> str:
     margin = content["protocol"]["margin"]
     sentences = []
     for model in content["protocol"]["models"]:
-        verdicts = {r["task"]["name"]: r["arms"][model]["verdict"].partition(",")[0] for r in content["tasks"]}
+        verdicts = {r["task"]["name"]: r["arms"][model]["verdict"] for r in content["tasks"]}
         kinds = {
             kind: [task for task, found in verdicts.items() if found == kind]
             for kind in dict.fromkeys(verdicts.values())
         }
         found = "; ".join(f"{kind} for {', '.join(tasks)}" for kind, tasks in kinds.items())
         sentences.append(f"{model} against {REFERENCE} interpolation: {found}.")
-    return " ".join([*sentences, f"Differences in AUC below {margin:g} count as equivalent."])
+    return " ".join([*sentences, f"Margin of equivalence: {margin:g} in AUC."])
 
 
 def rows(result: dict) -> list[list[str]]:
@@ -123,7 +124,7 @@ def _row(arm, values):
         f"{values['p_holm']:.3f}" if "p_holm" in values else "-",
         f"{values['lost']:.1%}",
         f"{values['hallucinated']:.1%}",
-        f"{values['transfer']:.2f} ± {values['transfer_deviation']:.2f}",
+        "-" if values["transfer"] is None else f"{values['transfer']:.2f} ± {values['transfer_deviation']:.2f}",
         values["verdict"] or "-",
     ]
 

@@ -84,6 +84,7 @@ def measure(
     Raises:
         InputError: Images are in color, or there are too few patients or windows.
     """
+    assessment.require_patients(windows.patients(source, settings.splits, settings.max_images))
     found = windows.sample(
         upscalers,
         source,

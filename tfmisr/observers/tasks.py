@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -22,7 +23,7 @@ class Task:
     """A detection task. Its fields are those of a task file in JSON.
 
     Attributes:
-        name: Name in tables.
+        name: Name in tables and of its picture: letters, digits, - and _.
         signal: Name in `tfmisr.observers.signals.SIGNALS`.
         size: Size of the signal; each signal says of what.
         contrast: Height of the signal where its profile is 1; negative: darker.
@@ -53,6 +54,8 @@ class Task:
     channels: str = "ddog"
 
     def __post_init__(self):
+        if not isinstance(self.name, str) or not re.fullmatch(r"[\w-]+", self.name):  # a file's name
+            raise InputError(f"a task's name must be a text of letters, digits, - and _. Received: {self.name!r}")
         for field, known in (
             ("size_unit", _UNITS),
             ("contrast_unit", _CONTRASTS),
@@ -69,6 +72,8 @@ class Task:
             raise InputError(f"task {self.name}: insertion multiplicative and contrast_unit percent go together")
         if not self.size > 0:
             raise InputError(f"task {self.name}: size must be above 0. Received: {self.size}")
+        if self.pixel_spacing is not None and not self.pixel_spacing > 0:
+            raise InputError(f"task {self.name}: pixel_spacing must be above 0. Received: {self.pixel_spacing}")
         self.profile(), self.other_profile()
 
     def profile(self) -> np.ndarray:

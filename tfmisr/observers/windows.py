@@ -78,8 +78,6 @@ def sample(
     """
     from tfmisr.progress import bar
 
-    if source.channels != 1:
-        raise InputError(f"observers look at gray images. Received: {source.name} with {source.channels} channels")
     images = list(_images(source, splits, max_images))
     scales = {max_val for _, _, max_val, _ in images}
     if len(scales) > 1:
@@ -103,15 +101,26 @@ def sample(
     return Windows(names, *both, np.concatenate(patients), len(parts), scales.pop())
 
 
+def patients(source: "Source", splits: Sequence[str], max_images: int | None = None) -> np.ndarray:
+    """Returns the patient of each image that `sample` looks at; the arguments are as there."""
+    return np.array([cache.patients[i] for cache, i in _chosen(source, splits, max_images)])
+
+
 def _images(source, splits, max_images) -> Iterable[tuple]:
+    for cache, i in _chosen(source, splits, max_images):
+        yield cache.ids[i], int(cache.patients[i]), int(cache.max_vals[i]), cache[i][..., 0]
+
+
+def _chosen(source, splits, max_images) -> list[tuple]:
+    """Returns images, evenly spaced, as pairs of a pixel cache and an index."""
     from tfmisr.data import pipeline
 
+    if source.channels != 1:
+        raise InputError(f"observers look at gray images. Received: {source.name} with {source.channels} channels")
     caches = [pipeline.cache_of(source, s) for s in (source.splits if "all" in splits else splits)]
     every = [(cache, i) for cache in caches for i in range(len(cache))]
     count = len(every) if max_images is None else min(max_images, len(every))
-    for position in np.unique(np.linspace(0, len(every) - 1, count).round().astype(int)):
-        cache, i = every[position]
-        yield cache.ids[i], int(cache.patients[i]), int(cache.max_vals[i]), cache[i][..., 0]
+    return [every[i] for i in np.unique(np.linspace(0, len(every) - 1, count).round().astype(int))]
 
 
 def _places(hr, max_val, scale, per_image, rng) -> np.ndarray:
