@@ -119,7 +119,7 @@ def fourier_ring_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _count(y_true, y_pred, max_val, as_published):
-    if min(y_true.shape[:2]) < SIDE:
+    if min(pair(y_true, y_pred, max_val)[0].shape[:2]) < SIDE:
         return float("nan")
     marked, tested = marked_patches(y_true, y_pred, max_val, as_published)
     return float(marked.sum()) if tested.any() else float("nan")
