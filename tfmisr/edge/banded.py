@@ -61,7 +61,7 @@ def convolution(taps: Sequence[float], length: int) -> np.ndarray:
     return _scattered(np.tile(weights, (length, 1)), np.arange(length) - len(taps) + 1, length, "mirror")
 
 
-def _scattered(weights, first, length, border) -> np.ndarray:
+def _scattered(weights: np.ndarray, first: np.ndarray, length: int, border: str) -> np.ndarray:
     """Returns the matrix whose row i has `weights[i]` from column `first[i]` on; `length` is its number of columns."""
     columns = first[:, None] + np.arange(weights.shape[1])
     if border == "renormalize":

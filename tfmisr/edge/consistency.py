@@ -61,7 +61,9 @@ class Operator:
     @classmethod
     def of(cls, described: str | Mapping, scale: int) -> "Operator":
         """Returns the operator that a model card describes: `bicubic`, or the fields of this class without `scale`."""
-        if described == "bicubic":
+        if isinstance(described, str):
+            if described != "bicubic":
+                raise InputError(f"expected the operator bicubic or its kernels. Received: {described}")
             kernel = tuple(banded.bicubic_kernel(scale).tolist())
             return cls(scale, kernel, kernel)
         vertical, horizontal = (tuple(map(float, described[axis])) for axis in ("vertical", "horizontal"))
@@ -173,7 +175,7 @@ class Consistency:
             sr[..., channel] = plane
         return sr
 
-    def _correct(self, plane, lr, threshold):
+    def _correct(self, plane: np.ndarray, lr: np.ndarray, threshold: float) -> None:
         vertical, horizontal = (banded.corrector(self.taps, side, self.operator.scale) for side in lr.shape)
         black, white = lr <= 0, lr >= 1
         for _ in range(self.iterations):

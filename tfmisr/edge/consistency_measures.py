@@ -72,12 +72,12 @@ def deviations(sr: np.ndarray, lr: np.ndarray, operator: Operator, max_val: floa
     for rows, columns in tiling.grid(height, width, (_TILE, _TILE), operator.radius):
         window, kept, inside = _window(rows, columns, s)
         for channel in range(channels):
-            reduced = operator.reduce(np.divide(sr[(*window, channel)], full, dtype=np.float32))
-            out[(*kept, channel)] = full * reduced[inside] - lr[(*kept, channel)]
+            reduced = operator.reduce(np.divide(sr[window][..., channel], full, dtype=np.float32))
+            out[kept][..., channel] = full * reduced[inside] - lr[kept][..., channel]
     return out
 
 
-def _window(rows, columns, scale):
+def _window(rows: tuple, columns: tuple, scale: int) -> tuple[tuple, tuple, tuple]:
     """Returns slices of the high-resolution window, of the kept low-resolution pixels, and of these in the window."""
     (y0, y1, top, bottom), (x0, x1, left, right) = rows, columns
     window = slice(y0 * scale, y1 * scale), slice(x0 * scale, x1 * scale)
@@ -101,7 +101,7 @@ def null_space_energy(image: np.ndarray, operator: Operator) -> float:
     return outside / total if total else float("nan")
 
 
-def _energies(plane, mean, operator):
+def _energies(plane: np.ndarray, mean: float, operator: Operator) -> tuple[float, float]:
     """Returns `||x - A^+ A x||^2` and `||x - mean||^2` of one channel, window by window."""
     s, outside, total = operator.scale, 0.0, 0.0
     height, width = (side // s for side in plane.shape)
@@ -118,14 +118,14 @@ def _energies(plane, mean, operator):
     return outside, total
 
 
-def _matrices(operator, height, width):
+def _matrices(operator: Operator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return (
         banded.reduction(operator.vertical, height, operator.scale, operator.border),
         banded.reduction(operator.horizontal, width, operator.scale, operator.border),
     )
 
 
-def _projected(x, vertical, horizontal):
+def _projected(x: np.ndarray, vertical: np.ndarray, horizontal: np.ndarray) -> np.ndarray:
     """Returns `A^+ A x`, with the separable pseudoinverse `A' (A A')^-1`."""
     rows = vertical.T @ np.linalg.solve(vertical @ vertical.T, vertical @ x)
     return np.linalg.solve(horizontal @ horizontal.T, horizontal @ rows.T).T @ horizontal

@@ -196,7 +196,8 @@ class Model:
     def _corrected(self, image: np.ndarray, prepare: Callable, max_val: float | None) -> Iterator[tuple]:
         """Yields the same for windows of `Consistency.grid`, each assembled from the network's and then corrected."""
         consistency = cast(Consistency, self.consistency)
-        for rows, columns in consistency.grid(*image.shape, self.overlap):
+        height, width, channels = image.shape
+        for rows, columns in consistency.grid(height, width, channels, self.overlap):
             part = image[rows[0] : rows[1], columns[0] : columns[1]]
             sr = np.empty((part.shape[0] * self.scale, part.shape[1] * self.scale, self.channels), np.float32)
             for *place, window in self._windows(part, prepare):

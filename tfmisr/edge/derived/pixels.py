@@ -91,7 +91,6 @@ def upscale_frames(
         frames = _with_padding(ds, source.frames)
         frame_ranges = ranges.frame_ranges(ds, frames, scale)
         decoded = iter(frames)
-    leveled = isinstance(upscale, LevelUpscaler)
     result, stream = Pixels(intensities=frame_ranges[0].note), io.BytesIO()
     for index in range(count):
         with dicom_file.raise_input_errors(name):
@@ -101,7 +100,8 @@ def upscale_frames(
             image = frame[0] if frame[1] is None else padding.extrapolate(*frame)
             lr, beyond = frame_ranges[index].to_network(image)
         # Outside of raise_input_errors: an exception of the upscaler is not an error of the file.
-        sr = upscale.function(lr, abs(frame_ranges[index].span)) if leveled else upscale(lr)
+        levels = abs(frame_ranges[index].span)
+        sr = upscale.function(lr, levels) if isinstance(upscale, LevelUpscaler) else upscale(lr)
         sr = frame_ranges[index].to_stored(_checked(sr, lr, product, name))
         pixels = _stored(ds, frame, sr, beyond, grids(ds, product), result)
         stream.write(np.ascontiguousarray(pixels, _dtype(ds, result)).data)
