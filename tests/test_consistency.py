@@ -14,6 +14,7 @@ from tiny_network import picture, tiny_network, write_tflite
 from tfmisr import degradations, upscale
 from tfmisr.edge import (
     banded,
+    blas,
     consistency,
     consistency_measures,
     derived,
@@ -26,6 +27,15 @@ from tfmisr.edge.errors import InputError
 from tfmisr.inference import upscalers
 
 BICUBIC = {scale: consistency.Operator.of("bicubic", scale) for scale in (2, 3, 4, 8)}
+
+
+def test_products_take_one_thread_and_leave_the_others_their_own():
+    """Threads of several processes wait for each other: --processes 2 took 2.4 times as long."""
+    libraries = blas._libraries()
+    before = [library["num_threads"] for library in libraries.info()]
+    with blas.single_threaded():
+        assert [library["num_threads"] for library in libraries.info()] == [1] * len(before)
+    assert before and [library["num_threads"] for library in libraries.info()] == before
 
 
 def correction(scale=2, iterations=1, dead_zone=0.25, noise=0.0):

@@ -18,7 +18,7 @@ from tfmisr.edge.files import DISK_FULL, printable
 from tfmisr.edge.stderr_filter import filter_stderr
 
 # Modules that the extra [train] brings.
-_TRAINING = {"tensorflow", "keras", "tensorflow_datasets", "etils", "scipy", "sklearn", "threadpoolctl", "matplotlib"}
+_TRAINING = {"tensorflow", "keras", "tensorflow_datasets", "etils", "scipy", "sklearn", "matplotlib"}
 _TRAINING |= {"keras_tuner", "tensorboard"}
 _NO_BACKEND = "Unable to import backend : "  # Keras's message on an unknown KERAS_BACKEND
 

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from tfmisr.edge import banded, tiling
+from tfmisr.edge import banded, blas, tiling
 from tfmisr.edge.errors import InputError
 
 TAPS = 7  # of the symmetric filter P, from its middle on: 13 in all
@@ -169,10 +169,11 @@ class Consistency:
             max_val: Full-scale value of the stored levels of `lr`; `None`: see `threshold`.
         """
         np.clip(sr, 0.0, 1.0, out=sr)
-        for channel in range(sr.shape[-1]):
-            plane = np.ascontiguousarray(sr[..., channel])  # as BLAS needs it; of a gray image no copy
-            self._correct(plane, np.ascontiguousarray(lr[..., channel]), self.threshold(max_val))
-            sr[..., channel] = plane
+        with blas.single_threaded():
+            for channel in range(sr.shape[-1]):
+                plane = np.ascontiguousarray(sr[..., channel])  # as BLAS needs it; of a gray image no copy
+                self._correct(plane, np.ascontiguousarray(lr[..., channel]), self.threshold(max_val))
+                sr[..., channel] = plane
         return sr
 
     def _correct(self, plane: np.ndarray, lr: np.ndarray, threshold: float) -> None:

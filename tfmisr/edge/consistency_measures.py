@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from tfmisr.edge import banded, tiling
+from tfmisr.edge import banded, blas, tiling
 from tfmisr.edge.consistency import Operator
 
 _TILE = 192  # low-resolution pixels, which bounds the memory
@@ -69,11 +69,12 @@ def deviations(sr: np.ndarray, lr: np.ndarray, operator: Operator, max_val: floa
     """Returns `A x - y` in stored levels as float32 (height, width, channels); arguments as of `agreement`."""
     height, width, channels = lr.shape
     out, s, full = np.empty(lr.shape, np.float32), operator.scale, np.float32(max_val)
-    for rows, columns in tiling.grid(height, width, (_TILE, _TILE), operator.radius):
-        window, kept, inside = _window(rows, columns, s)
-        for channel in range(channels):
-            reduced = operator.reduce(np.divide(sr[window][..., channel], full, dtype=np.float32))
-            out[kept][..., channel] = full * reduced[inside] - lr[kept][..., channel]
+    with blas.single_threaded():
+        for rows, columns in tiling.grid(height, width, (_TILE, _TILE), operator.radius):
+            window, kept, inside = _window(rows, columns, s)
+            for channel in range(channels):
+                reduced = operator.reduce(np.divide(sr[window][..., channel], full, dtype=np.float32))
+                out[kept][..., channel] = full * reduced[inside] - lr[kept][..., channel]
     return out
 
 
