@@ -307,7 +307,7 @@ def test_damaged_or_hostile_cache_is_named_before_anything_is_written(packed, tm
 
 
 def test_missing_scipy_is_named_before_training(packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(fit.importlib.util, "find_spec", lambda name: None if name == "scipy" else True)
     with pytest.raises(InputError, match="need scipy, which is not installed. Run: pip install scipy"):
         fit.main(["--dataset", str(packed), "--workdir", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()

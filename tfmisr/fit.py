@@ -86,6 +86,8 @@ def _train(run_config) -> tuple:
 
 def _require_scipy() -> None:
     """Names before the training what the scores after it need; everything else is needed by the training itself."""
+    if importlib.util.find_spec("keras") is None:  # not imported yet: JAX joins its processes first
+        raise ModuleNotFoundError("No module named 'keras'", name="keras")  # the base install: the extra is named
     if importlib.util.find_spec("scipy") is None:
         raise InputError("the scores of a run need scipy, which is not installed. Run: pip install scipy")
 
