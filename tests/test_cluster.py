@@ -292,3 +292,16 @@ def test_status_flag_reports_a_missing_ledger(tmp_path):
     with pytest.raises(InputError, match="expected the ledger of a run"):
         flags("--status", str(tmp_path))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_process_can_start_a_cluster_twice():
+    """Dask's defaults that were loaded in a configuration's block were gone after it: the second start failed."""
+    code = (
+        "from tfmisr import cluster\n"
+        "if __name__ == '__main__':\n"
+        "    for _ in range(2):\n"
+        "        with cluster.connect('local:1', cluster.Options()) as client:\n"
+        "            assert [o.value for o in cluster.run(client, 'operator:abs', [('a', -2)])] == [2]\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-1000:]

@@ -102,6 +102,7 @@ def _client(address, options):
 @contextlib.contextmanager
 def _started(kind, value, options):
     import dask
+    import distributed  # noqa: F401  before the block, at whose end its defaults would be lost again
 
     # Results are small and memory is bounded per input: Dask's own limit would end a worker without naming the input.
     quiet = {"distributed.worker.memory.terminate": False, "distributed.worker.memory.pause": False}
