@@ -38,7 +38,7 @@ MISSING_HINTS = {}
 # A module imports from its own room and from those before it. A room is a package or module directly in tfmisr/.
 ROOMS = (
     "_moved edge progress cli options _lazy _rows cluster presets degradations layers models losses quantization "
-    "config data metrics datasets classical training inference evaluation observers export tuning reader_study "
+    "config data metrics datasets classical training inference evaluation export tuning reader_study observers "
     "prepare dicom_check card upscale evaluate observe fit tune api tfmisr __main__"
 ).split()
 # (room, room it imports upwards) to the reason.

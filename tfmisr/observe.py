@@ -106,6 +106,7 @@ def run(arguments: argparse.Namespace) -> "Observation":
     folder = pathlib.Path(arguments.output)
     cli.check_writable(folder)
     from tfmisr import data, degradations, models
+    from tfmisr.evaluation.results import finite
     from tfmisr.evaluation.scoring import REFERENCE
     from tfmisr.inference import upscalers
     from tfmisr.observers import outcome, report, results, tasks, windows
@@ -138,7 +139,7 @@ def run(arguments: argparse.Namespace) -> "Observation":
     pictures = [result.pop("pictures") for result in measured]
     content = {
         "protocol": _protocol(settings, source, degradation, chosen, [u.name for u in arms[1:]]),
-        "tasks": [_finite(result) for result in measured],
+        "tasks": [finite(result) for result in measured],
     }
     report.write(content, pictures, folder)
     return outcome.Observation(folder, content)
@@ -164,13 +165,6 @@ def _protocol(settings, source, degradation, tasks, models) -> dict:
     }
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
     return fields | {"models": models, "hash": digest}
-
-
-def _finite(value):
-    """Replaces nan and infinity, which JSON does not have, by `None`."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 tfmisr._make_callable(__name__)

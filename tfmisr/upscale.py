@@ -130,7 +130,7 @@ def is_archive(arguments: argparse.Namespace) -> bool:
 
 def _upscale_archive(arguments, options) -> int:
     from tfmisr.cluster import stores
-    from tfmisr.inference import archive, archive_inputs
+    from tfmisr.inference import archive, archive_inputs, upscalers
 
     output = stores.local(arguments.output)
     name = pathlib.PurePosixPath(output)
@@ -142,10 +142,7 @@ def _upscale_archive(arguments, options) -> int:
         raise InputError(f"an archive, a cluster or a limit needs a folder as --output. Received: {output}")
     if not stores.is_url(output):
         cli.check_writable(output)
-    # Workers have another working folder; a name with + is the self-ensemble of a file.
-    model = arguments.model
-    if os.path.exists(os.path.expanduser(model.removesuffix("+"))):
-        model = os.path.abspath(os.path.expanduser(model))
+    model = upscalers.absolute(arguments.model)  # workers have another working folder
     rows = archive_inputs.rows(arguments.inputs, output)
     choices = {name: getattr(arguments, name) for name in ("overwrite", "like", "retries", "timeout")}
     return archive.main(rows, (output, _upscaler(arguments, model)), arguments.cluster or "", options, **choices)

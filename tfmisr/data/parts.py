@@ -2,8 +2,8 @@
 
 A part is a ZIP file (stored, not compressed again) with the PNGs of some source files in their order, and `index.json`
 with what else their examples hold. Its name is a digest of its sources, and it appears atomically. When all parts are
-there, TFDS shuffles and writes their examples as it would without parts: the prepared dataset is the same, byte for
-byte. Parts are removed with the last step, so until then the disk holds every image twice.
+there, TFDS shuffles and writes their examples as it would without parts: the same examples in the same order. Parts are
+removed with the last step, so until then the disk holds every image twice.
 """
 
 import dataclasses

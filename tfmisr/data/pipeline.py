@@ -219,6 +219,11 @@ def training_data(sampler: PatchSampler, start: int, stop: int | None) -> "tf.da
     return steps.map(batch, num_parallel_calls=2).prefetch(4).with_options(options)
 
 
+def image_key(name: str) -> int:
+    """Returns a number for the id of an image, for seeds of draws that depend on the image alone."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)
+
+
 def pairs(
     cache: PixelCache, scale: int, degradation: Degradation, indices: Iterable[int] | None = None, seed: int = 0
 ) -> Iterator[tuple]:
@@ -236,7 +241,7 @@ def pairs(
     """
     for i in range(len(cache)) if indices is None else indices:
         name = cache.ids[i]
-        key = int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)
+        key = image_key(name)
         max_val = int(cache.max_vals[i])
         hr = crop_to_multiple(cache[i], scale)
         lr = degradation(hr.astype(np.float32) / max_val, max_val, np.random.default_rng([seed, 2, key]))

@@ -117,6 +117,13 @@ def located(caches: list["PixelCache"], index: int) -> tuple["PixelCache", int]:
     raise IndexError(index)
 
 
+def evenly_spaced(total: int, count: int | None) -> np.ndarray:
+    """Returns `count` evenly spaced indices of `total` images; all of them for `None` or too large a count."""
+    if count is None or count >= total:
+        return np.arange(total)
+    return np.unique(np.linspace(0, total - 1, count).round().astype(int))
+
+
 def reference(caches: list["PixelCache"], index: int, scale: int) -> tuple[str, np.ndarray, int]:
     """Returns name, HR and full-scale value of an image, HR cropped to a multiple of the scale as it is scored.
 

@@ -36,7 +36,7 @@ def write(result: "Result", folder: pathlib.Path, merged: dict | None = None) ->
     metrics = {
         "protocol": result.protocol.to_dict(),
         "notes": list(result.notes),
-        "models": {**(merged or {}), **_finite(result.summary)},
+        "models": {**(merged or {}), **finite(result.summary)},
     }
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     write_text(folder / "table.md", table.markdown_table(metrics))
@@ -104,12 +104,11 @@ def case_caption(summary: dict[str, dict]) -> str:
     return f"median case of {count} by {over}"
 
 
-def _finite(summary):
-    """Replaces nan and infinity, which JSON does not have, by `None`."""
-    return {
-        model: {key: value if math.isfinite(value) else None for key, value in values.items()}
-        for model, values in summary.items()
-    }
+def finite(value: typing.Any) -> typing.Any:
+    """Returns nested dictionaries with nan and infinity, which JSON does not have, replaced by `None`."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _csv(result) -> str:

@@ -94,7 +94,7 @@ def evaluate(
     crop_border = scale if crop_border is None else crop_border
     measures = metrics.default_names() if measures is None else list(measures)
     caches = [pipeline.cache_of(source, s) for s in (source.splits if split == "all" else [split])]
-    indices = _evenly_spaced(sum(map(len, caches)), max_images)
+    indices = image_scores.evenly_spaced(sum(map(len, caches)), max_images)
     digest, rows = protocol.ImagesHash(), []
     with image_scores.Scorer(
         upscalers, caches, scale, degradation, crop_border, measures, features, weights_dir
@@ -133,12 +133,6 @@ def _in_order(scored, indices) -> Iterator[ImageScores]:
         while expected in waiting:
             yield waiting.pop(expected)
             expected = next(ordered, None)
-
-
-def _evenly_spaced(total: int, count: int | None) -> np.ndarray:
-    if count is None or count >= total:
-        return np.arange(total)
-    return np.unique(np.linspace(0, total - 1, count).round().astype(int))
 
 
 def _picture(rows, upscalers, caches, scale, degradation):

@@ -65,12 +65,13 @@ def load(
 
 
 def absolute(name: str) -> str:
-    """Returns a name or path of `load` that means the same in any working directory."""
+    """Returns a name or path of `load` that means the same in any working directory; a wrong one stays as it is."""
     if name in (*resize.METHODS, *classical.METHODS) or shipped.is_name(name):
         return name
     if name.endswith("+") and not pathlib.Path(name).expanduser().exists():
         return f"{absolute(name[:-1])}+"
-    return str(pathlib.Path(name).expanduser().absolute())
+    path = pathlib.Path(name).expanduser()
+    return str(path.absolute()) if path.exists() else name
 
 
 def _self_ensemble(name, tile, threads, max_tile, consistency):

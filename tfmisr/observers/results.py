@@ -7,14 +7,15 @@ import numpy as np
 
 from tfmisr.edge.errors import check_name
 from tfmisr.edge.upscaler import Upscaler
+from tfmisr.evaluation.protocol import REFERENCE
 from tfmisr.observers import assessment, catalog, observers, roc, windows
 from tfmisr.observers.tasks import Task
+from tfmisr.reader_study.statistics import comparisons
 
 if typing.TYPE_CHECKING:
     from tfmisr.data import Source
     from tfmisr.degradations import Degradation
 
-REFERENCE = "bicubic"
 OBSERVERS = catalog.OBSERVERS
 
 
@@ -127,11 +128,8 @@ def measure(
 def _adjust(summary):
     """Adds Holm's adjustment over the arms other than HR, LR and the reference."""
     tested = [arm for arm in summary if arm not in (windows.HR, windows.LR, REFERENCE)]
-    ordered = sorted(tested, key=lambda arm: summary[arm]["p_value"])
-    highest = 0.0
-    for i, arm in enumerate(ordered):
-        highest = max(highest, min(1.0, (len(ordered) - i) * summary[arm]["p_value"]))
-        summary[arm]["p_holm"] = highest
+    for arm, adjusted in zip(tested, comparisons.holm([summary[arm]["p_value"] for arm in tested]), strict=True):
+        summary[arm]["p_holm"] = adjusted
 
 
 def verdict(arm: str, values: dict, margin: float) -> str:

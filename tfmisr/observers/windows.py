@@ -5,7 +5,6 @@ the image is reduced and rounded. The upscalers see whole images that hold all s
 """
 
 import dataclasses
-import hashlib
 import typing
 from collections.abc import Iterable, Sequence
 
@@ -76,6 +75,7 @@ def sample(
     Raises:
         InputError: Images are in color, differ in full scale, or none has a place for a window.
     """
+    from tfmisr.data import pipeline
     from tfmisr.progress import bar
 
     images = list(_images(source, splits, max_images))
@@ -84,7 +84,7 @@ def sample(
         raise InputError(f"observers need images of one full scale. Received: {', '.join(map(str, sorted(scales)))}")
     parts = []
     for name, patient, max_val, hr in bar(images, desc=task.name, unit=" images", disable=not progress, leave=False):
-        key = int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)
+        key = pipeline.image_key(name)
         places = _places(hr, max_val, scale, per_image, np.random.default_rng([seed, 5, key]))
         if not len(places):
             continue
@@ -114,13 +114,13 @@ def _images(source, splits, max_images) -> Iterable[tuple]:
 def _chosen(source, splits, max_images) -> list[tuple]:
     """Returns images, evenly spaced, as pairs of a pixel cache and an index."""
     from tfmisr.data import pipeline
+    from tfmisr.evaluation import image_scores
 
     if source.channels != 1:
         raise InputError(f"observers look at gray images. Received: {source.name} with {source.channels} channels")
     caches = [pipeline.cache_of(source, s) for s in (source.splits if "all" in splits else splits)]
-    every = [(cache, i) for cache in caches for i in range(len(cache))]
-    count = len(every) if max_images is None else min(max_images, len(every))
-    return [every[i] for i in np.unique(np.linspace(0, len(every) - 1, count).round().astype(int))]
+    indices = image_scores.evenly_spaced(sum(map(len, caches)), max_images)
+    return [image_scores.located(caches, int(index)) for index in indices]
 
 
 def _places(hr, max_val, scale, per_image, rng) -> np.ndarray:
