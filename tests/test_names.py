@@ -142,6 +142,19 @@ def test_temporary_files_of_killed_processes_go_at_the_next_start(tmp_path, monk
     assert [path.name for path in tmp_path.iterdir()] == ["1.npz"]
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the state of a process in /proc")
+def test_temporary_files_of_a_zombie_go(tmp_path):
+    """In a container process 1 may never ask how an orphan ended; then its number stays taken."""
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    os.kill(zombie.pid, 0)  # exists
+    left = files.temporary_name(tmp_path / "b.npz", zombie.pid)
+    left.write_bytes(b"")
+    files.remove_orphaned_temporaries(tmp_path)
+    zombie.wait()
+    assert not left.exists()
+
+
 @pytest.mark.parametrize(
     "name",
     [".1.png.icloud", ".1.png.Xy12Zq", ".7.txt.swp", ".2024.notes.txt", ".1.2.840.10008.dcm.Xy12Zq", ".20240101.dcm"],

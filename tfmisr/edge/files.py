@@ -115,7 +115,16 @@ def _has_ended(process: int) -> bool:
         return True
     except OSError:
         return False
-    return False
+    return _is_zombie(process)
+
+
+def _is_zombie(process: int) -> bool:
+    """Whether a process has ended and its parent has not asked how: in a container, often for ever."""
+    try:
+        state = pathlib.Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):  # not Linux, or just gone
+        return False
+    return state in (b"Z", b"X")
 
 
 __getattr__ = renamed(

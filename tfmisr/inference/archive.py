@@ -162,7 +162,7 @@ def upscale(
         log = progress.write if sys.stderr.isatty() else print
         for outcome in cluster.run(client, f"{_JOBS}:upscale", jobs(), retries=retries, timeout=timeout):
             entry = sources.pop(outcome.key)
-            if outcome.tries > 1 and not stores.is_url(archive.output):
+            if not stores.is_url(archive.output):  # a lost worker's images count no try; its process may leave files
                 folders.add(pathlib.Path(archive.output, entry.target).parent)
             log(_record(ledger, archive, entry, outcome))
             if parts:
