@@ -12,7 +12,7 @@ from PIL import Image
 
 from tfmisr import cli
 from tfmisr.edge import files, stderr_filter
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, Terminated
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COMMANDS = ("fit", "tune", "evaluate", "upscale", "prepare", "export", "export.benchmark", "dicom_check", "card")
@@ -129,6 +129,7 @@ def test_unwritable_workdir_is_one_line(tmp_path):
     [
         (InputError("a\nb"), 2, "error: a b"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (Terminated("stopped by SIGTERM at step 6"), 143, "stopped by SIGTERM at step 6; start the same command"),
         (OSError(28, "No space left on device", "x.bin"), 2, "no space left on the disk for x.bin: "),
         (OSError(28, "No space left on device"), 2, "no space left on the disk; free some"),
         (NotADirectoryError(20, "Not a directory", "x/y"), 2, "expected another path (x/y): Not a directory"),

@@ -18,8 +18,8 @@ from training_runs import needs_muon
 
 from tfmisr import models
 from tfmisr.config.fields import Config
-from tfmisr.edge.errors import InputError
-from tfmisr.training import checkpoints, loop, run_directory
+from tfmisr.edge.errors import InputError, Terminated
+from tfmisr.training import callbacks, checkpoints, loop, run_directory
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CNN = {"model": "cnn5", "scale": 2, "patch_size": 8, "batch_size": 4, "steps": 12, "save_every": 4, "validate_every": 4}
@@ -84,6 +84,29 @@ def test_run_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(tiny_sou
     assert histories[0] == histories[1]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+@pytest.mark.parametrize("fields", [CNN, GAN], ids=["cnn", "gan"])
+def test_sigterm_keeps_the_step_where_it_came(tiny_source, tmp_path, monkeypatch, fields):
+    whole = loop.train(Config(**fields, workdir=str(tmp_path / "whole")), tiny_source)
+    config = Config(**fields, workdir=str(tmp_path / "cut"))
+    count, handler = callbacks.StepCounter.on_train_batch_end, signal.getsignal(signal.SIGTERM)
+
+    def terminate(self, batch, logs=None):
+        count(self, batch, logs)
+        if self.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(Terminated, match="SIGTERM at step 6"):
+        patch.setattr(callbacks.StepCounter, "on_train_batch_end", terminate)
+        loop.train(config, tiny_source)
+    assert checkpoints._steps(tmp_path / "cut" / "checkpoints") == [4, 6]
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert equal(whole, loop.train(config, tiny_source))
+    with open(tmp_path / "cut" / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["4", "8", "12"] and all(row["val_psnr"] for row in rows)
+
+
 def test_weights_depend_on_the_seed(tiny_source, tmp_path):
     paths = [
         loop.train(Config(**{**CNN, "steps": 4}, seed=seed, workdir=str(tmp_path / name)), tiny_source)
@@ -135,6 +158,28 @@ def test_nan_stops_the_run_and_keeps_the_checkpoint_before_it(tiny_source, tmp_p
     for path in found:
         with np.load(path) as state:
             assert all(np.isfinite(state[key]).all() for key in state.files)
+
+
+def test_divergence_without_nan_stops_the_run(tiny_source, tmp_path):
+    config = Config(**{**CNN, "learning_rate": 1e4, "warmup_steps": 0}, workdir=str(tmp_path / "run"))
+    with pytest.raises(
+        InputError, match=r"times that of the first step and the validation [\d.]+ dB below bicubic at st"
+    ):
+        loop.train(config, tiny_source)
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
+@pytest.mark.parametrize("loss,psnr", [(50.0, -9.0), (1e6, -2.9), (1e6, 1.0)])
+def test_high_loss_or_low_psnr_alone_is_no_divergence(loss, psnr):
+    """GAN losses may rise, and a short run may not have reached the interpolation yet."""
+    hr = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
+    check = callbacks.DivergenceCheck(callbacks.StepCounter(0), (hr[:, ::2, ::2], hr), 2)
+    check.on_train_batch_end(0, {"loss": 1.0})
+    check.on_train_batch_end(1, {"loss": loss})
+    check.on_epoch_end(0, {"val_psnr": check.bicubic + psnr})
+    check.on_train_batch_end(2, {"loss": 1e6})
+    with pytest.raises(InputError, match="1,000,000 times"):
+        check.on_epoch_end(0, {"val_psnr": check.bicubic - 3.1})
 
 
 class _Loss:

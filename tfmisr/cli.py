@@ -13,16 +13,15 @@ import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
 
-from tfmisr.edge.errors import InputError, hint
+from tfmisr.edge.errors import InputError, Terminated, hint
 from tfmisr.edge.files import DISK_FULL, printable
 from tfmisr.edge.stderr_filter import filter_stderr
 
 # Modules that the extra [train] brings.
-_TRAINING = {"tensorflow", "keras", "tensorflow_datasets", "etils", "scipy", "sklearn", "matplotlib"}
-_TRAINING |= {"keras_tuner", "tensorboard"}
+_TRAINING = set("tensorflow keras tensorflow_datasets etils scipy sklearn matplotlib keras_tuner tensorboard".split())
 _NO_BACKEND = "Unable to import backend : "  # Keras's message on an unknown KERAS_BACKEND
 
-_INTERRUPTED = []  # holds an item after Ctrl-C
+_INTERRUPTED = []  # holds the exit status after Ctrl-C or SIGTERM
 
 
 class Parser(argparse.ArgumentParser):
@@ -134,7 +133,7 @@ def prepare_output() -> None:
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs `main` and exits: 0 for success, 2 for a user's error, 130 if interrupted, 1 for any other error."""
+    """Runs `main` and exits: 0 for success, 2 for a user's error, 1 for any other; 130 or 143 if Ctrl-C or SIGTERM."""
     prepare_output()
     atexit.register(_exit_at_once)  # handlers that are registered later run first
     try:
@@ -142,9 +141,10 @@ def run(main: Callable[[], int | None]) -> None:
         sys.stdout.flush()
     except BrokenPipeError as error:
         status = _broken_pipe(error)
-    except KeyboardInterrupt:
-        _INTERRUPTED.append(True)
-        status = _report("interrupted; start the same command again to resume", 130)
+    except (KeyboardInterrupt, Terminated) as error:
+        what, number = (error, 143) if isinstance(error, Terminated) else ("interrupted", 130)
+        status = _report(f"{what}; start the same command again to resume", number)
+        _INTERRUPTED.append(status)
     except InputError as error:
         status = _report(error, 2)
     except ModuleNotFoundError as error:
@@ -165,7 +165,7 @@ def _exit_at_once():
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
-        os._exit(130)
+        os._exit(_INTERRUPTED[-1])
 
 
 def _broken_pipe(error: BrokenPipeError) -> int:

@@ -4,13 +4,16 @@ Without arguments it trains on the built-in phantom in a few minutes. The same c
 """
 
 import argparse
+import contextlib
 import importlib.util
 import os
+import signal
 import sys
+import threading
 
 import tfmisr
 from tfmisr import cli, config, presets
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, Terminated
 from tfmisr.evaluation import outcomes
 from tfmisr.training import process_flags
 
@@ -38,10 +41,29 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
-    result = run(_parser().parse_args(argv))
+    arguments = _parser().parse_args(argv)
+    with _terminated_by_sigterm():
+        result = run(arguments)
     if result is not None:
         print(result)
     return 0
+
+
+@contextlib.contextmanager
+def _terminated_by_sigterm():
+    """Ends in one line at SIGTERM, which process 1 of a container would otherwise ignore."""
+
+    def terminate(*_):
+        raise Terminated("stopped by SIGTERM")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if previous is None else previous)
 
 
 def run(arguments: argparse.Namespace) -> outcomes.TrainingRun | None:

@@ -1,4 +1,4 @@
-"""InputError: a user-correctable error, printed as one line with exit status 2."""
+"""Errors that commands print as one line: what a user can correct (exit status 2), and an end by SIGTERM (143)."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,6 +9,10 @@ class InputError(ValueError):
 
     Commands print the message without a traceback and exit with status 2.
     """
+
+
+class Terminated(BaseException):
+    """SIGTERM ended the command; the message says at what point."""
 
 
 def hint(name: str, known: Iterable[str], cutoff: float = 0.3) -> str:

@@ -7,6 +7,9 @@ from tfmisr.edge.text import counted
 
 # With fewer patients than this no conclusion is drawn.
 FEW_PATIENTS = 5
+# A network that starts as the interpolation is never so far below it by too short a training alone.
+_DIVERGED_PSNR = 3.0  # dB
+DIVERGED = "; its training has diverged or was much too short: compare history.csv, or try a lower --learning_rate"
 
 
 def left_out(summary: dict[str, dict]) -> tuple[str, ...]:
@@ -48,5 +51,6 @@ def verdict(summary: dict[str, dict], model: str) -> str:
     if gain > 0 and not low <= 0:
         return f"{model} beats bicubic by {gain:.{digits}f} dB{interval} on {count}"
     if gain < 0 and not high >= 0:
-        return f"{model} is worse than bicubic by {-gain:.{digits}f} dB{interval} on {count}"
+        worse = f"{model} is worse than bicubic by {-gain:.{digits}f} dB{interval} on {count}"
+        return worse + (DIVERGED if gain < -_DIVERGED_PSNR else "")
     return f"{model} and bicubic cannot be told apart: {gain:+.2f} dB{interval} on {count}"

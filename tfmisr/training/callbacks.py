@@ -1,12 +1,9 @@
 """Keras callbacks of a run: step counter, progress bar, history, checkpoints, divergence check and TensorBoard."""
 
 import collections
-import contextlib
 import csv
 import math
 import pathlib
-import signal
-from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -18,6 +15,7 @@ from tfmisr.edge.resize import upscale
 from tfmisr.progress import bar
 from tfmisr.training import checkpoints, event_files, processes
 
+_DIVERGED_LOSS, _DIVERGED_PSNR = 100, 3  # times the first loss; dB below bicubic interpolation
 _STEPS_BEHIND = 16  # enough to bridge a slow moment of the host; the batches of so many steps wait on the device
 
 
@@ -107,14 +105,19 @@ class DivergenceCheck(keras.callbacks.Callback):
 
     Args:
         counter: The run's step.
+        crops: Low- and high-resolution crops of the validation, or `None`.
+        scale: Upsampling factor.
 
     Raises:
-        InputError: The loss is NaN or infinite; the message suggests other hyperparameters.
+        InputError: The loss is NaN or infinite; or it is 100 times that of the first step, and the validation more
+            than 3 dB below bicubic interpolation. The message suggests other hyperparameters.
     """
 
-    def __init__(self, counter: StepCounter):
+    def __init__(self, counter: StepCounter, crops: tuple[np.ndarray, np.ndarray] | None = None, scale: int = 0):
         super().__init__()
         self.counter, self.behind, self.unread = counter, steps_behind(), collections.deque()
+        self.bicubic = None if crops is None else _bicubic_psnr(*crops, scale)
+        self.first = self.last = None
 
     def on_train_batch_end(self, batch, logs=None):
         self.unread.append((self.counter.step, logs["loss"]))
@@ -125,12 +128,27 @@ class DivergenceCheck(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._read(0)
+        gain = (logs or {}).get("val_psnr", math.inf) - (self.bicubic or 0.0)
+        if self.bicubic is not None and gain < -_DIVERGED_PSNR and self.last > _DIVERGED_LOSS * self.first:
+            ratio = (
+                f"{self.last / self.first:,.0f} times that of the first step" if self.first > 0 else f"{self.last:g}"
+            )
+            raise _diverged(f"the loss is {ratio} and the validation {-gain:.1f} dB below bicubic", self.counter.step)
 
     def _read(self, left):
         while len(self.unread) > left:
             step, loss = self.unread.popleft()
-            if not math.isfinite(float(loss)):
-                raise _diverged(f"the loss became {float(loss)}", step)
+            self.last = float(loss)
+            if not math.isfinite(self.last):
+                raise _diverged(f"the loss became {self.last}", step)
+            self.first = self.last if self.first is None else self.first
+
+
+def _bicubic_psnr(lr, hr, scale) -> float:
+    """Returns what `tfmisr.training.metrics.psnr` gives for bicubic interpolation."""
+    sr = np.clip(np.stack([upscale(image, scale) for image in lr]), 0.0, 1.0)
+    errors = np.square(sr - hr).mean(axis=(1, 2, 3))
+    return float(-10 * np.log10(np.maximum(errors, 1e-10)).mean())
 
 
 def _diverged(what, step):
@@ -138,39 +156,6 @@ def _diverged(what, step):
         f"{what} at step {step}; the last checkpoint before it is kept. Try a lower --learning_rate, "
         "--warmup_steps 500, or --mixed_precision float32 or mixed_bfloat16, in a new --workdir"
     )
-
-
-class Interrupt(keras.callbacks.Callback):
-    """Stops the run at the end of the step in which Ctrl-C was pressed; a second Ctrl-C stops it at once.
-
-    Python prints and discards a `KeyboardInterrupt` that is raised while an object is finalized, hence the delay.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.requested = False
-
-    def _handle(self, *_):
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-
-    @contextlib.contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Handles SIGINT while the block runs; does nothing outside the main thread, where that is impossible."""
-        try:
-            previous = signal.signal(signal.SIGINT, self._handle)
-        except ValueError:
-            yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.requested:
-            raise KeyboardInterrupt
 
 
 class History(keras.callbacks.Callback):
@@ -222,8 +207,17 @@ class Checkpoints(keras.callbacks.Callback):
         self.folder, self.counter, self.groups = folder, counter, groups
 
     def on_epoch_end(self, epoch, logs=None):
-        if not processes.is_writer():
-            return
+        if processes.is_writer():
+            self._save()
+
+    def write(self) -> int:
+        """Writes a checkpoint in the middle of an epoch and returns its step."""
+        if keras.backend.backend() == "jax":  # during an epoch the state is not in the variables
+            self.model.jax_state_sync()
+        self._save()
+        return self.counter.step
+
+    def _save(self):
         try:
             checkpoints.save(self.folder, self.counter.step, self.groups)
         except FloatingPointError as error:
@@ -271,4 +265,9 @@ class TensorBoard(keras.callbacks.Callback):
             self.writer.scalars(logs, self.counter.step)
 
 
-__getattr__ = renamed(__name__, Clock="StepCounter", StopAtNaN="DivergenceCheck")
+__getattr__ = renamed(
+    __name__,
+    Clock="StepCounter",
+    Interrupt="tfmisr.training.interruption.Interrupt",
+    StopAtNaN="DivergenceCheck",
+)

@@ -22,6 +22,7 @@ from tfmisr.training import (
     distribution,
     environment,
     feed,
+    interruption,
     optimizers,
     processes,
     trainers,
@@ -194,12 +195,8 @@ class Run:
             return self._save() if processes.is_writer() else self.folder / "model.keras"
 
     def _fit(self, start, stop, run_callbacks):
-        every = self.config.save_every
-        whole, rest = divmod(stop - start, every)
-        # The last part of a run may be shorter than the others; the bar stays one bar.
-        for first, count, steps in ((start, whole, every), (stop - rest, min(rest, 1), rest)):
-            if not count:
-                continue
+        # The first and the last part of a run may be shorter than the others; the bar stays one bar.
+        for first, count, steps in _parts(start, stop, self.config.save_every):
             with self.feed(first, first + count * steps) as batches:
                 self.model.fit(
                     batches,
@@ -221,18 +218,19 @@ class Run:
 
     def _callbacks(self, counter, stop):
         self.progress = callbacks.Progress(counter, stop)
-        self.interrupt = callbacks.Interrupt()
+        checkpoint = callbacks.Checkpoints(self.folder / "checkpoints", counter, self.state())
+        self.interrupt = interruption.Interrupt(checkpoint)
         scale = self.config.scale
         return [
             counter,
             *(self.device_data.callbacks if self.device_data else []),
-            callbacks.DivergenceCheck(counter),
+            callbacks.DivergenceCheck(counter, self.crops, scale),
             # Before the average, which restores the trained weights when the validation ends.
             callbacks.TensorBoard(self.folder / "tensorboard", counter, self.network, self.crops, scale),
             *([self.average] if self.average else []),
             callbacks.History(self.folder / "history.csv", counter, self.model.optimizer),
             self.progress,
-            callbacks.Checkpoints(self.folder / "checkpoints", counter, self.state()),
+            checkpoint,
             self.interrupt,
         ]
 
@@ -245,6 +243,17 @@ class Run:
         with atomic_write(path) as temporary:
             network.save(temporary)
         return path
+
+
+def _parts(start: int, stop: int, every: int) -> list[tuple[int, int, int]]:
+    """Returns first step, number of epochs and steps of an epoch of each call of `fit`.
+
+    Epochs end at multiples of `every`, also in a run that is resumed from a step between two, and at `stop`.
+    """
+    first = min(-start % every, stop - start)
+    whole, rest = divmod(stop - start - first, every)
+    parts = [(start, 1, first), (start + first, whole, every), (stop - rest, 1, rest)]
+    return [part for part in parts if part[1] and part[2]]
 
 
 def _require_same_checkpoint(step):
