@@ -1,6 +1,7 @@
 import functools
 import io
 import os
+import pathlib
 import struct
 import tarfile
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from tfmisr import data
-from tfmisr.datasets.chest_xray14 import archive
+from tfmisr.datasets.chest_xray14 import archive, sampling
 from tfmisr.datasets.chest_xray14 import chest_xray14_dataset_builder as xray
 from tfmisr.edge.errors import InputError
 
@@ -213,6 +214,41 @@ def test_the_fingerprint_follows_the_images_and_the_lists_and_not_the_place(tmp_
     other_image = archive.Archive(here).fingerprint()
     write_lists(there[0], TRAIN_VAL[:-1], TEST)
     assert len({first, other_image, archive.Archive(there).fingerprint()}) == 3
+
+
+@pytest.mark.parametrize("layout", ["images", "tar.gz", "tar"])
+def test_the_fingerprint_follows_contents_of_the_same_names_and_sizes(layout, tmp_path):
+    prints = []
+    for level in (100, 101):
+        folder = tmp_path / str(level)
+        write_lists(folder)
+        if layout == "images":
+            write_images(folder / "images", {ALL[0]: png(level=level)})
+        else:  # the last byte is one of gzip's checksum, or of any block of a tarball
+            (folder / f"images_001.{layout}").write_bytes(bytes(9000) + bytes([level]))
+        found = archive.Archive([folder])
+        prints.append((found.earlier_fingerprint(), found.fingerprint()))
+    assert prints[0][0] == prints[1][0] and prints[0][1] != prints[1][1]
+
+
+def test_samples_of_a_large_tarball_are_spread_over_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "SAMPLED", 4)
+    path = tmp_path / "images_001.tar"
+    path.write_bytes(bytes(100_000))
+    first = list(sampling.samples([], [str(path)]))
+    assert [len(sample) for sample in first] == [4096] * 4
+    path.write_bytes(bytes(75_001) + b"x" + bytes(24_998))
+    assert [a == b for a, b in zip(first, sampling.samples([], [str(path)]), strict=True)] == [True, True, True, False]
+
+
+def test_a_dataset_that_an_earlier_release_prepared_is_used(tmp_path):
+    folders = lay_out("images", tmp_path / "here", levels(ALL))
+    made = {"manual_dirs": folders, "data_dir": str(tmp_path / "data")}
+    found = archive.Archive(folders)
+    assert pathlib.Path(xray.Builder(**made).data_path).parent.name == found.fingerprint()
+    path = pathlib.Path(xray.Builder(**made).data_path)
+    (path.parent.with_name(found.earlier_fingerprint()) / path.name).mkdir(parents=True)
+    assert pathlib.Path(xray.Builder(**made).data_path).parent.name == found.earlier_fingerprint()
 
 
 def test_an_incomplete_tarball_is_named(tmp_path):

@@ -162,9 +162,7 @@ def test_nan_stops_the_run_and_keeps_the_checkpoint_before_it(tiny_source, tmp_p
 
 def test_divergence_without_nan_stops_the_run(tiny_source, tmp_path):
     config = Config(**{**CNN, "learning_rate": 1e4, "warmup_steps": 0}, workdir=str(tmp_path / "run"))
-    with pytest.raises(
-        InputError, match=r"times that of the first step and the validation [\d.]+ dB below bicubic at st"
-    ):
+    with pytest.raises(InputError, match=r"times that of the first step and the validation [\d.]+ dB below"):
         loop.train(config, tiny_source)
     assert not (tmp_path / "run" / "model.keras").exists()
 

@@ -17,6 +17,7 @@ import numpy as np
 import tqdm
 from PIL import Image
 
+from tfmisr.datasets.chest_xray14 import sampling
 from tfmisr.datasets.chest_xray14.gray import BrokenImage, gray, halve
 from tfmisr.edge.errors import InputError
 
@@ -106,13 +107,24 @@ class Archive:
             )
 
     def fingerprint(self) -> str:
-        """Returns 12 hexadecimal digits of a hash of the lists, and of the names and sizes of images and tarballs."""
+        """Returns 12 hexadecimal digits of a hash of the lists, names, sizes and samples of the contents."""
+        digest = self._hash_of_names()
+        images = [path for _, (path, _) in sorted(self._files.items())]
+        for sample in sampling.samples(images, sorted(self._tarballs, key=os.path.basename)):
+            digest.update(sample)
+        return digest.hexdigest()[:12]
+
+    def earlier_fingerprint(self) -> str:
+        """Returns the fingerprint of release 0.1, a hash of the lists, names and sizes."""
+        return self._hash_of_names().hexdigest()[:12]
+
+    def _hash_of_names(self):
         digest = hashlib.sha256(self._digest_of_lists().encode())
         for name, (_, size) in sorted(self._files.items()):
             digest.update(f"{name} {size}\n".encode())
         for name, size in sorted((os.path.basename(p), size) for p, size in self._tarballs.items()):
             digest.update(f"{name} {size}\n".encode())
-        return digest.hexdigest()[:12]
+        return digest
 
     def _digest_of_lists(self) -> str:
         parts = (f"{name}\n" + "\n".join(sorted(ids)) for name, ids in sorted(self.listed.items()))

@@ -96,6 +96,14 @@ class Builder(data.DatasetBuilder):
                 raise
             return None  # an error only when it is to be prepared
 
+    def _build_data_dir(self, given_data_dir):
+        """Returns the folder of a dataset that release 0.1 prepared, where there is one: 45 GB need hours."""
+        root, folder = super()._build_data_dir(given_data_dir)
+        if (current := self.fingerprint()) and not os.path.isdir(folder):
+            earlier = folder.replace(current, self.archive.earlier_fingerprint())
+            folder = earlier if os.path.isdir(earlier) else folder
+        return root, folder
+
     def download(self, mirror: str | None = None) -> None:
         """Downloads the archive to the folder that a builder without `manual_dirs` reads.
 
