@@ -302,6 +302,32 @@ def test_old_torch_file_by_hand(tmp_path):
         _torch_file.read(tmp_path / "cut.pth")
 
 
+@pytest.mark.parametrize("count", [2**31 - 1, 2**62])
+def test_count_beyond_the_file_is_refused_before_it_is_read(tmp_path, count):
+    number = b"\x8a\x08" + count.to_bytes(8, "little")  # LONG1
+    for old in (False, True):
+        body = program().replace(b"K\x06tQ", number + (b"NtQ" if old else b"tQ"))
+        head = b"".join(pickle.dumps(item, 2) for item in (0x1950A86A20F9469CFC6C, 1001, {}))
+        path = archive(tmp_path / "a.pth", body, VALUES.tobytes())
+        if old:
+            path.write_bytes(head + body + pickle.dumps(["0"], 2) + count.to_bytes(8, "little") + VALUES.tobytes())
+        with pytest.raises(InputError, match="more values than the file has bytes for"):
+            _torch_file.read(path)
+
+
+def test_many_tensors_that_share_their_values_are_refused(tmp_path):
+    """A file of some kilobytes would otherwise fill the memory; a few tied weights are usual."""
+    one = program()[3:-2]  # name and tensor, without the dictionary
+    for copies, refused in ((4, False), (5, True)):
+        named = b"".join(one.replace(b"\x01\0\0\0w", b"\x02\0\0\0w" + bytes([65 + i])) + b"s" for i in range(copies))
+        path = archive(tmp_path / "a.pth", b"\x80\x02}" + named + b".", VALUES.tobytes())
+        if refused:
+            with pytest.raises(InputError, match="many tensors that share their values"):
+                _torch_file.read(path)
+        else:
+            assert len(_torch_file.read(path)) == copies
+
+
 def test_file_that_would_run_something_runs_nothing(tmp_path):
     class Harmful:
         def __reduce__(self):
@@ -322,6 +348,7 @@ def test_file_that_would_run_something_runs_nothing(tmp_path):
         (program(storage="torch\nComplexFloatStorage"), "values of an unknown kind"),
         (program(storage="os\nFloatStorage"), "values of an unknown kind"),
         (program(function="_rebuild_sparse_tensor"), "a call of torch._utils _rebuild_sparse_tensor"),
+        (program(count=5), "fewer or more values than declared"),
         (program(count=7), "fewer or more values than declared"),
         (program()[:-1], "found ValueError"),
         (pickle.dumps([1, 2], 2), "no dictionary"),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -63,6 +64,22 @@ def test_grid_goes_on_in_a_new_process_with_the_trial_that_was_running(tmp_path)
         seen.append(trial.trial_id)
         end(again, trial, 30.0)
     assert seen == [str(i) for i in range(1, 8)]
+
+
+@pytest.mark.parametrize("name", ["oracle/oracle.json", "oracle/trial_0/trial.json", "trials/0/result.json"])
+def test_damaged_file_of_a_sweep_is_one_line_that_names_it(tmp_path, name):
+    oracle = oracle_of(tmp_path)
+    end(oracle, oracle.create_trial("a"), 30.0)
+    path = tmp_path / name
+    content = path.read_text()
+    cut = [content[: len(content) * i // 12] for i in range(12)]
+    for damaged in (*cut, "[]", "null", "{}", '{"start_order": ["0"]}', '{"trial": "0", "values": 1}', "[" * 99_999):
+        path.write_text(damaged)
+        with pytest.raises(InputError, match=rf"{re.escape(str(path))} is damaged \(.+\); (restore|delete)") as error:
+            results.read_all(oracle_of(tmp_path).folder)
+        assert "\n" not in str(error.value)
+    path.write_text(content)
+    assert results.read_all(oracle_of(tmp_path).folder)[0]["val_psnr"] == 30.0
 
 
 @pytest.mark.parametrize("tuner", ["random", "bayesian"])

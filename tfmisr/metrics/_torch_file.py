@@ -17,6 +17,7 @@ from tfmisr.edge.errors import InputError
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # first number of the format before PyTorch 1.6
 _LARGEST_PROGRAM = 16 << 20
+_MOST_COPIES = 4  # of all values, in tensors that share them
 _TYPES = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
@@ -74,7 +75,9 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             tensors, contents = _read_zip(file) if content[:4] == b"PK\x03\x04" else _read_legacy(content)
-            return {name: np.array(tensor.read(contents)) for name, tensor in _check_tensors(tensors)}
+            views = {name: tensor.read(contents) for name, tensor in _check_tensors(tensors)}
+            _check_total(views, contents)
+            return {name: np.array(values) for name, values in views.items()}
     except FileNotFoundError as error:
         raise InputError(f"expected a file of PyTorch tensors, found none at {path}") from error
     except (
@@ -100,6 +103,13 @@ def _check_tensors(tensors):
     return tensors.items()
 
 
+def _check_total(views, contents):
+    """Refuses tensors that share values so often that a small file fills the memory; tied weights are few."""
+    total = sum(values.size for values in views.values())
+    if total > _MOST_COPIES * sum(map(len, contents.values())):
+        raise _Refused("many tensors that share their values")
+
+
 def _read_zip(file):
     with zipfile.ZipFile(file) as archive:
         program = next((i for i in archive.infolist() if i.filename.endswith("/data.pkl")), None)
@@ -111,6 +121,7 @@ def _read_zip(file):
         storages = {}
         tensors = _unpickle(io.BytesIO(archive.read(program)), storages)
         folder = program.filename.removesuffix("data.pkl")
+        _check_counts(storages, os.fstat(file.fileno()).st_size)
         contents = {s.key: _values(archive.read(f"{folder}data/{s.key}"), s) for s in storages.values()}
     return tensors, contents
 
@@ -122,6 +133,7 @@ def _read_legacy(content):
     for _ in ("version", "machine"):
         _unpickle(content, {})
     tensors = _unpickle(content, storages)
+    _check_counts(storages, len(content))
     contents = {}
     for key in _unpickle(content, {}):
         storage = storages[key]
@@ -129,6 +141,11 @@ def _read_legacy(content):
             raise _Refused("another number of values than declared")
         contents[key] = _values(content.read(storage.count * np.dtype(storage.dtype).itemsize), storage)
     return tensors, contents
+
+
+def _check_counts(storages, size):
+    if sum(s.count * np.dtype(s.dtype).itemsize for s in storages.values()) > size:
+        raise _Refused("more values than the file has bytes for")
 
 
 def _values(data, storage):

@@ -176,8 +176,10 @@ def _write_results(sweep) -> dict | None:
     _write_table(sweep, trials)
     best = results.best(trials, sweep.objective, OBJECTIVES[sweep.objective])
     if best:
-        trial = json.loads((results.home(sweep.folder, best["trial"]) / "trial.json").read_text(encoding="utf-8"))
-        write_text(sweep.folder / "best.json", json.dumps({**trial["config"], "workdir": None}, indent=2) + "\n")
+        path = results.home(sweep.folder, best["trial"]) / "trial.json"
+        with results.damage_named(path, "delete the trial's folder: it is then run again"):
+            best_config = {**json.loads(path.read_text(encoding="utf-8"))["config"], "workdir": None}
+        write_text(sweep.folder / "best.json", json.dumps(best_config, indent=2) + "\n")
         parameter_study_report.write(sweep.folder / "study.csv", sweep.objective, OBJECTIVES[sweep.objective])
     return best
 

@@ -24,6 +24,7 @@ from tfmisr.edge.files import write_text
 from tfmisr.tuning import results
 from tfmisr.tuning.sweep import Sweep
 
+_ADVICE = "restore the sweep's folder from a copy, or choose another --workdir"
 _MAX_FAILURES = 5  # without any success, after which a search stops
 
 
@@ -74,13 +75,25 @@ class RecoverableOracle(keras_tuner.Oracle):
         write_text(f"{self._get_trial_dir(trial.trial_id)}/trial.json", json.dumps(trial.get_state()))
 
     def reload(self) -> None:
-        """Reads the state of an earlier process, and queues the trials that it left running."""
-        state = json.loads((self.folder / "oracle" / "oracle.json").read_text(encoding="utf-8"))
-        # A trial is saved before it is handed out: one that is not in oracle.json was not run.
-        for trial_id in state["start_order"]:
-            path = self.folder / "oracle" / f"trial_{trial_id}" / "trial.json"
-            self.trials[trial_id] = trials.Trial.load(str(path))
-        self.set_state(state)
+        """Reads the state of an earlier process, and queues the trials that it left running.
+
+        Raises:
+            InputError: A file is damaged.
+        """
+        with results.damage_named(self.folder / "oracle" / "oracle.json", _ADVICE):
+            state = json.loads((self.folder / "oracle" / "oracle.json").read_text(encoding="utf-8"))
+            # A trial is saved before it is handed out: one that is not in oracle.json was not run.
+            for trial_id in state["start_order"]:
+                self.trials[trial_id] = self._trial(trial_id)
+            self.set_state(state)
+            self._queue()
+
+    def _trial(self, trial_id):
+        path = self.folder / "oracle" / f"trial_{trial_id}" / "trial.json"
+        with results.damage_named(path, _ADVICE):
+            return trials.Trial.from_state(json.loads(path.read_text(encoding="utf-8")))
+
+    def _queue(self):
         running = {trial_id for trial_id, trial in self.trials.items() if trial.status == "RUNNING"}
         self.ongoing_trials = {w: t for w, t in self.ongoing_trials.items() if t.trial_id in running}
         owned = {trial.trial_id for trial in self.ongoing_trials.values()}

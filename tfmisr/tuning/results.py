@@ -4,13 +4,16 @@ It takes precedence over Keras Tuner's files, which are written later and, betwe
 failure and round numbers to 24 bits.
 """
 
+import contextlib
 import csv
 import io
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 
 from tfmisr.edge.deprecation import renamed
+from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
 
 STATUSES = ("completed", "over", "failed")
@@ -39,11 +42,39 @@ def write(folder: str | os.PathLike, trial_id: str, result: dict) -> None:
 
 
 def read(folder: str | os.PathLike, trial_id: str) -> dict | None:
-    """Returns the result of a trial; `None` if it has none yet."""
-    try:
-        return json.loads((home(folder, trial_id) / "result.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    """Returns the result of a trial; `None` if it has none yet.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    path = home(folder, trial_id) / "result.json"
+    if not path.is_file():
         return None
+    with damage_named(path, "delete it: the trial is then run again"):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        numbers = [result.get(name) for name in MEASURED]
+        if result["status"] not in STATUSES or result["trial"] != trial_id or not isinstance(result["values"], dict):
+            raise ValueError("no result of this trial")
+        if any(type(number) not in (int, float, type(None)) for number in [*numbers, result["seed"]]):
+            raise ValueError("a measurement that is no number")
+        return result
+
+
+@contextlib.contextmanager
+def damage_named(path: pathlib.Path, advice: str) -> Iterator[None]:
+    """Raises what goes wrong in reading a file of the sweep as an `InputError` that names it.
+
+    Args:
+        path: The file.
+        advice: What to do.
+    """
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, FileNotFoundError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise InputError(f"{path} is damaged ({reason}); {advice}") from error
 
 
 def remove(folder: str | os.PathLike, trial_id: str) -> None:

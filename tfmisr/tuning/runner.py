@@ -79,8 +79,9 @@ class Runner:
 
     def _values(self, trial_id) -> dict:
         """Returns the values from the oracle's file: messages between processes round floats to 24 bits."""
-        text = (self.folder / "oracle" / f"trial_{trial_id}" / "trial.json").read_text(encoding="utf-8")
-        return json.loads(text)["hyperparameters"]["values"]
+        path = self.folder / "oracle" / f"trial_{trial_id}" / "trial.json"
+        with results.damage_named(path, "restore the sweep's folder from a copy, or choose another --workdir"):
+            return json.loads(path.read_text(encoding="utf-8"))["hyperparameters"]["values"]
 
     def _configured(self, values):
         parameters = keras_tuner.HyperParameters()
