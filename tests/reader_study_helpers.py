@@ -90,19 +90,16 @@ def read_all(store, reader, until=None):
 
 
 @contextlib.contextmanager
-def served(store, **kwargs):
+def served(store, listener=None, **kwargs):
     """Serves a study in a thread and gives its address."""
     uvicorn = pytest.importorskip("uvicorn")
     pytest.importorskip("starlette")
-    from tfmisr.reader_study import app
+    from tfmisr.reader_study import app, connections
 
     application = app.create(store, ("127.0.0.1", "localhost"), **kwargs)
-    config = uvicorn.Config(
-        application, port=0, access_log=False, log_level="warning", server_header=False, lifespan="off"
-    )
-    server = uvicorn.Server(config)
-    listener = config.bind_socket()
-    listener.listen()
+    flags = {"access_log": False, "log_level": "warning", "server_header": False, "lifespan": "off"}
+    server = uvicorn.Server(uvicorn.Config(application, loop="asyncio", http=connections.Protocol, **flags))
+    listener = listener or connections.Listener(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -48,12 +48,14 @@ def build(design: Design, folder: str | os.PathLike) -> frozen.Study:
     remove_stale_temporaries(folder.parent.glob(temporary_name(folder, "*").name))
     temporary = temporary_name(folder)
     try:
-        (temporary / frozen.PIXELS).mkdir(parents=True)
+        temporary.mkdir(mode=0o700, parents=True)
+        (temporary / frozen.PIXELS).mkdir()
         values = _description(design, upscalers_of_arms)
         collected, values["patients"] = cases.collect(design.cases, design.scale, design.seed, design.folder)
         values["cases"] = list(_cases(design, upscalers_of_arms, collected, temporary / frozen.PIXELS))
         values["hash"] = frozen.digest(values)
         write_text(temporary / frozen.FILE, json.dumps(values, indent=1) + "\n")
+        (temporary / frozen.FILE).chmod(0o600)
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -2,6 +2,8 @@
 
 import contextlib
 import datetime
+import os
+import pathlib
 import sqlite3
 import threading
 import typing
@@ -9,10 +11,12 @@ from collections.abc import Callable, Iterator
 
 import tfmisr
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import write_text
 from tfmisr.reader_study import audit
 from tfmisr.reader_study.frozen import Study
 
 FILE = "study.db"
+HEAD = "study.head"  # number and hash of the last row of the audit log, as text
 COMMAND_LINE = "command line"
 
 _SCHEMA = """
@@ -42,6 +46,15 @@ CREATE TABLE IF NOT EXISTS displays (
 """
 
 
+def _keep_private(path: pathlib.Path) -> None:
+    """Creates a file that only its owner can read; from one of an earlier release, takes the rights of others."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            path.with_name(name).chmod(path.with_name(name).stat().st_mode & 0o770)
+
+
 class Database:
     """The database of a study, created on first use. Several threads and processes may use it at the same time.
 
@@ -57,7 +70,7 @@ class Database:
         connection: The open connection.
 
     Raises:
-        InputError: The file is not a database, or belongs to another study.
+        InputError: The file is not a database, belongs to another study, or lacks answers that were stored.
     """
 
     def __init__(self, study: Study, now: Callable[[], datetime.datetime] | None = None):
@@ -65,6 +78,7 @@ class Database:
         self.path = study.folder / FILE
         self.now = now or (lambda: datetime.datetime.now(datetime.timezone.utc))
         self.lock = threading.RLock()
+        _keep_private(self.path)
         try:
             self.connection = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
         except sqlite3.DatabaseError as error:
@@ -84,6 +98,7 @@ class Database:
         self.connection.execute("PRAGMA synchronous = FULL")
         self.connection.execute("PRAGMA foreign_keys = ON")
         self.connection.executescript(_SCHEMA + audit.SCHEMA)
+        self._require_recorded_head()
         with self.write(COMMAND_LINE) as log:
             known = self.meta("study")
             if known is None:
@@ -116,6 +131,32 @@ class Database:
                 self.connection.execute("ROLLBACK")
                 raise
             self.connection.execute("COMMIT")
+            self._after_commit()
+
+    def _after_commit(self):
+        """Records the head of the audit log beside the file, and copies what is in the WAL file into the file itself.
+
+        The transaction is durable already: nothing here waits for other processes, and no failure is an error.
+        """
+        with contextlib.suppress(OSError, sqlite3.OperationalError):
+            rows, digest = audit.head(self.connection, self.study.hash)
+            write_text(self.path.with_name(HEAD), f"{rows} {digest}\n")
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _require_recorded_head(self):
+        """Raises an error where the audit log ends before the recorded head: the WAL file held answers, and is gone."""
+        try:
+            rows, digest = self.path.with_name(HEAD).read_text(encoding="ascii").split()
+        except (OSError, ValueError):  # of an earlier release, or of a killed process
+            return
+        found = self.rows("SELECT hash FROM audit WHERE seq = ?", int(rows) if rows.isdigit() else 0)
+        if found != [(digest,)]:
+            last = audit.head(self.connection, self.study.hash)[0]
+            raise InputError(
+                f"{self.path} has {last} rows of the audit log and {HEAD} records row {rows}, which it lacks: answers "
+                f"are missing. {FILE}-wal was not copied with it, or is of another copy; copy a study with backup, or "
+                f"delete {HEAD} to continue without them"
+            )
 
     def execute(self, query: str, *values: typing.Any) -> sqlite3.Cursor:
         """Executes a statement with its parameters; call it within `write`."""

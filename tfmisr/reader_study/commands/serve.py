@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import ipaddress
+import signal
 import socket
 import typing
 
@@ -19,7 +20,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = subparsers.add_parser(
         "serve",
         help="serve the web page on which readers rate images",
-        description="Serves the reading page, by default only to this computer. Ctrl+C stops it; no answer is lost.",
+        description="Serves the reading page, by default only to this computer. Ctrl+C or SIGTERM stops it; no answer "
+        "is lost.",
     )
     parser.add_argument("folder", metavar="DIR", help="folder of the study, as build wrote it")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         import uvicorn
 
-        from tfmisr.reader_study import app
+        from tfmisr.reader_study import app, connections
     except ModuleNotFoundError as error:
         raise InputError(f"the server needs {error.name}. Run: pip install 'tfmisr[study]'") from error
     from tfmisr.reader_study.frozen import Study
@@ -62,7 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
             server_header=False,
             proxy_headers=False,
             lifespan="off",
+            loop="asyncio",  # uvloop would accept connections without the limits of `Listener`
+            http=connections.Protocol,
         )
+        connections.limit_logs()
         _load(config)
         port = listener.getsockname()[1]
         scheme = "https" if secure else "http"
@@ -70,7 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"serving study {study.hash[:12]} at {url}; Ctrl+C stops it", flush=True)
         if not store.labels():
             print(f"no readers yet: python -m tfmisr.reader_study readers {arguments.folder} --add NAME...", flush=True)
-        # uvicorn shuts down gracefully, then raises the KeyboardInterrupt again.
+        # uvicorn shuts down gracefully, then raises the signal again; the database is closed after it.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
     return 0
@@ -117,13 +123,9 @@ def _url_host(host: str) -> str:
 
 
 def _listening(arguments: argparse.Namespace) -> socket.socket:
-    family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    from tfmisr.reader_study import connections
+
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((arguments.host, arguments.port))
-        listener.listen()  # so that connections queue between the printed line and the server's start
+        return connections.Listener((arguments.host, arguments.port))
     except OSError as error:
-        listener.close()
         raise InputError(f"cannot serve on {arguments.host}:{arguments.port}: {error.strerror}; try --port") from error
-    return listener
