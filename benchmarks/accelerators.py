@@ -26,7 +26,7 @@ from tfmisr import cli
 from tfmisr.edge import card, shipped
 from tfmisr.edge.errors import InputError
 
-# One of each kind: the middle one that Arm's performance figures are given for.
+# One of each kind, of middle size.
 CONFIGURATIONS = ("ethos-u55-128", "ethos-u65-256", "ethos-u85-256")
 
 
@@ -132,7 +132,10 @@ def table(rows: list[tuple[pathlib.Path, str, Compiled]]) -> str:
             f"{speed:.0f} | {memory} |"
         )
     systems = dict.fromkeys(f"{configuration}: {result.system}" for _, configuration, result in rows)
-    return "\n".join([*lines, "", "Systems: " + "; ".join(systems) + "."])
+    closing = (
+        "Cycles and memory of the NPU alone, without the operators on the CPU. Systems: " + "; ".join(systems) + "."
+    )
+    return "\n".join([*lines, "", closing])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,8 +10,8 @@ import sys
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
 from tfmisr.evaluation import outcomes
-from tfmisr.export.arguments import _parser as _parser
 from tfmisr.export.arguments import TARGETS, check, is_tflite, parse
+from tfmisr.export.arguments import _parser as _parser
 
 _CALIBRATED = ("int8", "int16x8")
 

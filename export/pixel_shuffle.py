@@ -1,10 +1,11 @@
 """Moves the pixel shuffle at the end of a `.tflite` file from the file into the runtime.
 
-NPUs have no DEPTH_TO_SPACE, and it only rearranges values: without it the file ends with the convolution in front of it,
-and the runtime rearranges that one's channels (`shuffle` of the model card), as it does for the flavor int16x8. The
-runtime takes the fine half of a dual-range output from the second half of its channels, before it shuffles. In front of
+NPUs have no DEPTH_TO_SPACE, and it only rearranges values: without it the file ends with the convolution in front of
+it, and the runtime rearranges that one's channels (`shuffle` of the model card), as for the flavor int16x8. The runtime
+takes the fine half of a dual-range output from the second half of its channels, before it shuffles. In front of
 DEPTH_TO_SPACE both halves are next to each other at each sub-pixel position, so the channels of the last convolution
-are put in the order that the runtime expects: every value stays the same integer, at the same scale.
+are put in the order that the runtime expects: every value stays the same integer, at the same scale. A clipping behind
+DEPTH_TO_SPACE, as in ABPN and SESR, acts on each value alone, so it commutes with it and stays in the file.
 """
 
 import copy
@@ -15,10 +16,11 @@ from tfmisr.edge.errors import InputError
 from tfmisr.quantization import tflite_schema
 
 _OPERATOR = "DEPTH_TO_SPACE"
+_ELEMENTWISE = ("MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_N1_TO_1")
 
 
 def without_pixel_shuffle(content: bytes, fine_scale: int) -> tuple[bytes, int]:
-    """Returns the file without a DEPTH_TO_SPACE at its end, and its factor: the card's `shuffle`; 1 where there is none.
+    """Returns the file without a DEPTH_TO_SPACE at its end, and its factor, the card's `shuffle`; else 1.
 
     Args:
         content: A `.tflite` file without a model card.
@@ -29,17 +31,37 @@ def without_pixel_shuffle(content: bytes, fine_scale: int) -> tuple[bytes, int]:
     """
     model = tflite_schema.parse(content)
     graph = model.subgraphs[0]
-    last = graph.operators[-1]
-    if tflite_schema.operator_name(model, last) != _OPERATOR or list(graph.outputs) != list(last.outputs):
+    index = _find(model, graph)
+    if index is None:
         return content, 1
-    inner, scale = last.inputs[0], int(last.builtinOptions.blockSize)
-    _require_same_quantization(graph.tensors[inner], graph.tensors[last.outputs[0]])
+    shuffle = graph.operators.pop(index)
+    inner, removed, scale = int(shuffle.inputs[0]), int(shuffle.outputs[0]), int(shuffle.builtinOptions.blockSize)
+    _require_same_quantization(graph.tensors[inner], graph.tensors[removed])
     if fine_scale > 1:
         _halves_last(model, graph, inner, scale)
-    graph.operators.pop()
-    _replace_output(model, graph, int(last.outputs[0]), int(inner))
+    for clipping in graph.operators[index:]:
+        graph.tensors[clipping.outputs[0]].shape = graph.tensors[inner].shape
+        graph.tensors[clipping.outputs[0]].shapeSignature = graph.tensors[inner].shapeSignature
+    _merge(model, graph, removed, inner)
     _drop_unused_codes(model)
     return tflite_schema.serialized(model), scale
+
+
+def _find(model, graph) -> int | None:
+    """Returns the index of the DEPTH_TO_SPACE that makes the output, `None` where there is none."""
+    wanted = list(graph.outputs)
+    for index in reversed(range(len(graph.operators))):
+        operator = graph.operators[index]
+        name = tflite_schema.operator_name(model, operator)
+        if list(operator.outputs) != wanted or sum(wanted[0] in other.inputs for other in graph.operators) > 1:
+            return None
+        if name == _OPERATOR:
+            return index
+        image, *others = sorted(operator.inputs, key=lambda number: -np.size(graph.tensors[number].shape))
+        if name not in _ELEMENTWISE or any(np.size(graph.tensors[number].shape) for number in others):
+            return None
+        wanted = [image]
+    return None
 
 
 def _require_same_quantization(first, second):
@@ -51,8 +73,11 @@ def _require_same_quantization(first, second):
 def _halves_last(model, graph, output, scale):
     """Orders the channels of the convolution that makes `output`: all coarse ones first, then all fine ones."""
     makers = [operator for operator in graph.operators if output in operator.outputs]
-    readers = [operator for operator in graph.operators if output in operator.inputs]
-    if len(makers) != 1 or len(readers) != 1 or tflite_schema.operator_name(model, makers[0]) != "CONV_2D":
+    if (
+        len(makers) != 1
+        or any(output in operator.inputs for operator in graph.operators)
+        or tflite_schema.operator_name(model, makers[0]) != "CONV_2D"
+    ):
         raise InputError(f"{_OPERATOR} of a dual-range output must follow a convolution; export the network again")
     channels = int(graph.tensors[output].shape[-1])
     order = np.arange(channels).reshape(scale**2, 2, -1).transpose(1, 0, 2).ravel()
@@ -73,10 +98,10 @@ def _halves_last(model, graph, output, scale):
             model.buffers[tensor.buffer] = buffer
 
 
-def _replace_output(model, graph, removed, output):
-    """Removes a tensor, and makes another one the output; later tensors move up by one number."""
+def _merge(model, graph, removed, kept):
+    """Removes a tensor, in whose place another one is used; later tensors move up by one number."""
     mapping = {number: number - (number > removed) for number in range(len(graph.tensors))} | {-1: -1}
-    mapping[removed] = mapping[output]
+    mapping[removed] = mapping[kept]
 
     def moved(numbers):
         return np.array([mapping[int(number)] for number in numbers], np.int32)

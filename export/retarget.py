@@ -82,8 +82,10 @@ def _fields(card, tile, name) -> dict:
     if card["overlap"] is not None and tile <= 2 * card["overlap"]:
         raise InputError(f"tile must be above {2 * card['overlap']}, twice the overlap. Received: {tile}")
     fields = {key: value for key, value in model_card.latest(card).items() if key not in left_out}
-    return fields | {"tile": tile if card["overlap"] is not None else None, "max_tile": None} | (
-        {"name": name} if name else {}
+    return (
+        fields
+        | {"tile": tile if card["overlap"] is not None else None, "max_tile": None}
+        | ({"name": name} if name else {})
     )
 
 

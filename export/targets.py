@@ -4,8 +4,8 @@ A compiler decides in the end (`benchmarks/accelerators.py` runs Arm's); what is
 does not run.
 
 - Ethos-U55, U65 and U85: report of supported operators of Arm's compiler Vela 5.2 (`vela --supported-ops-report`).
-- Edge TPU: "TensorFlow models on the Edge TPU", https://coral.ai/docs/edgetpu/models-intro/ (8 bits throughout, constant
-  sizes, at most three dimensions above 1). Its compiler is closed and for x86-64 Debian only.
+- Edge TPU: "TensorFlow models on the Edge TPU", https://coral.ai/docs/edgetpu/models-intro/ (8 bits throughout,
+  constant sizes, at most three dimensions above 1). Its compiler is closed and not on PyPI: nothing was compiled.
 """
 
 import dataclasses
