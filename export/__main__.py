@@ -10,8 +10,8 @@ import sys
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
 from tfmisr.evaluation import outcomes
+from tfmisr.export.arguments import TARGETS, check, is_tflite, parse
 from tfmisr.export.arguments import _parser as _parser
-from tfmisr.export.arguments import check, parse
 
 _CALIBRATED = ("int8", "int16x8")
 
@@ -27,6 +27,10 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace) -> outcomes.Exported:
     """Exports a network as the parsed flags, or the options of `tfmisr.export`, request."""
     requested_tiles = check(arguments)
+    if is_tflite(arguments.model):
+        from tfmisr.export import retarget
+
+        return outcomes.Exported(*retarget.write(arguments, requested_tiles), {})
     _check_backend()
     from tfmisr import config, degradations, models
     from tfmisr.export import convert
@@ -110,6 +114,7 @@ class Export:
         self.folder = pathlib.Path(arguments.output)
         self.name = arguments.name or run.name
         self.flavors = [f for f in arguments.formats if f != "saved_model"]
+        self.accelerated = arguments.target != TARGETS[0]
         self.run_fields = cards.shared(arguments.model, run.config, arguments.modality, arguments.license)
         self.run_fields["orientations"] = arguments.orientations
         # By path: content and card of a file. By side: crops. By file name: losses by fraction; which crops were kept.
@@ -123,19 +128,25 @@ class Export:
         subgraph = convert.exported_subgraph(self.network, flavor)
         radius = upscalers.receptive_radius(subgraph.network)
         max_tile = self.arguments.max_tile
-        fixed = tile if self.arguments.tile and not max_tile else None  # else windows are chosen for each image
+        # Else windows are chosen for each image.
+        fixed = tile if self.accelerated or (self.arguments.tile and not max_tile) else None
         fields = self.run.scale, fixed, radius, self.run_fields, max_tile, self.degradation
         card = cards.describe(self.name, flavor, subgraph, *fields)
         cards.check_tile("tile", tile, card["overlap"], radius)
         cards.check_tile("max_tile", max_tile, card["overlap"], radius)
         path = self._path(flavor, tile)
         if flavor in convert.INTEGER:
-            self.written[path] = self._integer(subgraph, flavor, tile, card)
+            self.written[path] = self._targeted(*self._integer(subgraph, flavor, tile, card))
         else:
             self.written[path] = convert.to_tflite(subgraph, flavor, tile), card
         self._store(path)
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, tile {fixed or 'any'}, overlap {card['overlap']}")
         return path
+
+    def _targeted(self, content, card):
+        from tfmisr.export import retarget
+
+        return retarget.retargeted(content, card, self.arguments.target) if self.accelerated else (content, card)
 
     def _integer(self, subgraph, flavor, tile, described):
         """Returns the file calibrated on the largest fraction of the crops that is precise enough, and its card."""
@@ -168,7 +179,8 @@ class Export:
 
     def _path(self, flavor, tile):
         first = tile == self.first_tile
-        return self.folder / f"{self.name}_{flavor}{'' if first else '_' + str(tile or 'any')}.tflite"
+        target = f"_{self.arguments.target}" if self.accelerated else ""
+        return self.folder / f"{self.name}_{flavor}{target}{'' if first else '_' + str(tile or 'any')}.tflite"
 
     def _calibration(self, tile):
         from tfmisr.export import calibration

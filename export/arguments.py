@@ -9,6 +9,8 @@ from tfmisr.edge import resize, shipped
 from tfmisr.edge.card import LARGEST_TILE
 from tfmisr.edge.errors import InputError
 
+# Repeats `tfmisr.export.targets.NAMES`: that module imports a schema, which --help has no need of.
+TARGETS = ("generic", "ethos-u55", "ethos-u65", "ethos-u85", "edgetpu")
 FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8", "saved_model")
 
 
@@ -16,7 +18,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Returns the parsed arguments; `check` validates their values."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    _check_model(arguments.model)  # before the missing --output is reported: `export best-x4`
+    _check_model(arguments.model, arguments.target)  # before the missing --output is reported: `export best-x4`
     if arguments.output is None:
         parser.error("the following arguments are required: --output")
     return arguments
@@ -31,10 +33,12 @@ def check(arguments: argparse.Namespace) -> list[int | None]:
     if arguments.licence is not None:
         print("warning: --licence is now --license", file=sys.stderr)
         arguments.license = arguments.license or arguments.licence
-    _check_model(arguments.model)
+    _check_model(arguments.model, arguments.target)
     if arguments.output is None:
         raise InputError("expected output, a folder for the files")
     tiles = _tiles(arguments)
+    arguments.formats = _formats(arguments)
+    _check_target(arguments, tiles)
     cli.check_writable(arguments.output)
     if "saved_model" in arguments.formats:
         cli.check_text(arguments.output, "--output (or --formats without saved_model)")
@@ -47,15 +51,24 @@ def _parser() -> argparse.ArgumentParser:
         description="Writes a trained network as .tflite files that carry a model card, and as a SavedModel; compares "
         "each file with the Keras network on full images. Exit status 1: a file is over a limit.",
     )
-    parser.add_argument("model", metavar="WORKDIR", help="a run's folder, or a .keras file")
+    parser.add_argument("model", metavar="WORKDIR", help="a run's folder, or a .keras file; see also --target")
     parser.add_argument("--output", metavar="DIR", help="folder for the files, required")
     parser.add_argument(
         "--formats",
         nargs="+",
-        default=[f for f in FORMATS if f != "int16x8"],
+        default=None,
         choices=FORMATS,
         metavar="F",
-        help=f"of {' '.join(FORMATS)} (default: all but int16x8, for which CPUs have no fast kernels)",
+        help=f"of {' '.join(FORMATS)} (default: all but int16x8, for which CPUs have no fast kernels; int8 for an "
+        "accelerator)",
+    )
+    parser.add_argument(
+        "--target",
+        default=TARGETS[0],
+        choices=TARGETS,
+        help="write an int8 file of one size of which all operations run on this accelerator; the pixel shuffle at its "
+        "end moves into the runtime, which returns the same pixels. WORKDIR may then be an int8 .tflite file, or one "
+        "that comes with tfmisr (default: generic, for CPUs)",
     )
     parser.add_argument(
         "--tile",
@@ -114,12 +127,38 @@ def _add_limits(group):
     )
 
 
-def _check_model(name):
+def is_tflite(name: str) -> bool:
+    """Returns whether the model is a `.tflite` file, or one that comes with the package."""
+    return shipped.is_name(name) or pathlib.Path(name).suffix == ".tflite"
+
+
+def _check_model(name, target):
     """Raises an `InputError`, before TensorFlow is imported, where a name is neither a run nor a .keras file."""
     path = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name).expanduser()
+    if path.suffix == ".tflite" and target != TARGETS[0]:
+        if not path.is_file():
+            raise InputError(f"expected a .tflite file, found none at {path}")
+        return
     problem = f"a .tflite file already: {path}" if path.suffix == ".tflite" else "where there is nothing"
     if path.suffix == ".tflite" or not (path.exists() or name in resize.METHODS):
         raise InputError(f"expected a run's folder or a .keras file. Received: {name}, {problem}")
+
+
+def _formats(arguments) -> list[str]:
+    if arguments.formats is not None:
+        return arguments.formats
+    return [f for f in FORMATS if f != "int16x8"] if arguments.target == TARGETS[0] else ["int8"]
+
+
+def _check_target(arguments, tiles):
+    """Raises an `InputError` for what no accelerator runs: other flavors than int8, and sizes that are not fixed."""
+    if arguments.target == TARGETS[0]:
+        return
+    if other := [f for f in arguments.formats if f != "int8"]:
+        raise InputError(f"--target {arguments.target} runs int8 alone. Received: --formats {' '.join(other)}")
+    if arguments.max_tile or None in tiles:
+        received = "--max_tile" if arguments.max_tile else "--tile any"
+        raise InputError(f"--target {arguments.target} needs one size of windows, --tile N. Received: {received}")
 
 
 def _tiles(arguments) -> list[int | None]:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from synthetic import ArraySource, smooth_images
 from tiny_network import picture, samples, tiny_network, write_tflite
 
-from tfmisr import data, degradations, layers, quantization
+from tfmisr import degradations, layers, quantization
 from tfmisr.edge import card, runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.export import __main__ as export
@@ -290,7 +290,7 @@ def run(tmp_path, monkeypatch, network):
     """A run's folder whose dataset is a handful of arrays."""
     images = {"train": smooth_images(12, 64, 0), "validation": smooth_images(4, 64, 1), "test": smooth_images(2, 64, 2)}
     source = ArraySource(tmp_path, images)
-    monkeypatch.setattr(data, "load", lambda *_: source)
+    monkeypatch.setattr("tfmisr.data.sources.load", lambda *_: source)
     folder = tmp_path / "tiny"
     folder.mkdir()
     network.save(folder / "model.keras")

@@ -15,7 +15,7 @@ COMMANDS = {
     "upscale": "upscales images: PNG, JPEG, TIFF and DICOM, files and folders",
     "export": "exports a network as .tflite files with model cards, and compares them with it",
     "export.benchmark": "measures the speed of .tflite files on this machine",
-    "card": "prints the model card of a .tflite file",
+    "card": "prints the model card of a .tflite file; signs and verifies files",
     "prepare": "finds or downloads a dataset, checks it and stores it by split",
     "models": "lists the networks and their cost",
     "reader_study": "runs a blinded reader study in a browser",

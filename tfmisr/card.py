@@ -1,8 +1,10 @@
-"""`python -m tfmisr.card`: prints the model card of a `.tflite` file in Markdown."""
+"""`python -m tfmisr.card`: prints the model card of a `.tflite` file in Markdown, signs and verifies files."""
 
+import argparse
 import pathlib
+import sys
 
-from tfmisr import cli
+from tfmisr import cli, signing
 from tfmisr.edge import card, shipped
 from tfmisr.edge.consistency import Consistency
 
@@ -14,18 +16,35 @@ _TEXTS = ("intended_use", "limits", "consistency")
 def _parser():
     parser = cli.Parser(
         prog="python -m tfmisr.card",
+        description="Prints model cards, signs files and verifies signatures. tfmisr.card MODEL is short for "
+        "tfmisr.card show MODEL.",
+    )
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    show = subparsers.add_parser(
+        "show",
+        help="prints the model card of a .tflite file in Markdown",
         description="Prints the model card of a .tflite file in Markdown: what the model is, how it was trained and "
         "compared, its limits, and how its results are made to agree with their input.",
     )
-    parser.add_argument(
+    show.add_argument(
         "model", metavar="MODEL", help=f"a .tflite file, or one that comes with tfmisr ({', '.join(shipped.names())})"
     )
+    show.set_defaults(run=_show)
+    signing.add_parsers(subparsers)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
-    name = _parser().parse_args(argv).model
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] not in ("show", "sign", "verify", "-h", "--help"):
+        argv = ["show", *argv]
+    arguments = _parser().parse_args(argv)
+    return arguments.run(arguments)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    name = arguments.model
     path = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name).expanduser()
     print(markdown(card.read(path)))
     return 0

@@ -1,4 +1,4 @@
-"""Reading the operators of a `.tflite` file, a FlatBuffer of TensorFlow Lite's `schema.fbs`."""
+"""Reading and writing the operators of a `.tflite` file, a FlatBuffer of TensorFlow Lite's `schema.fbs`."""
 
 try:
     from ai_edge_litert import schema_py_generated as schema
@@ -6,6 +6,7 @@ except ModuleNotFoundError:  # no wheel for every machine; TensorFlow has the sa
     from tensorflow.lite.python import schema_py_generated as schema
 
 _NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+_TYPES = {code: name for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
 
 
 def parse(content: bytes) -> schema.ModelT:
@@ -28,3 +29,17 @@ def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:
     if name != "CUSTOM":
         return name
     return f"CUSTOM {model.operatorCodes[operator.opcodeIndex].customCode.decode()}"
+
+
+def type_name(tensor: schema.TensorT) -> str:
+    """Returns the name of a tensor's type, such as `INT8`."""
+    return _TYPES[tensor.type]
+
+
+def serialized(model: schema.ModelT) -> bytes:
+    """Returns the tables of `parse` as the content of a `.tflite` file."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
