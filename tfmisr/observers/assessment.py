@@ -105,24 +105,24 @@ def summarize(ratings: Ratings, reference: str = "bicubic", resamples: int = 200
         differences = samples[:, i] - samples[:, base]
         summary[arm] = {
             "auc": areas[i],
-            "auc_low": _quantile(samples[:, i], 0.025),
-            "auc_high": _quantile(samples[:, i], 0.975),
+            **interval("auc", samples[:, i]),
             "d_prime": roc.detectability(areas[i]),
             "difference": areas[i] - areas[base],
-            "difference_low": _quantile(differences, 0.025),
-            "difference_high": _quantile(differences, 0.975),
-            "p_value": _p_value(differences) if i != base else None,
+            **interval("difference", differences),
+            "p_value": p_value(differences) if i != base else None,
             **_changes(positive[ratings.arms.index("HR")], positive[i]),
         }
     return summary
 
 
-def _quantile(values, level):
-    return float(np.quantile(values, level))
+def interval(name: str, samples: np.ndarray) -> dict[str, float]:
+    """Returns the ends of the 95 % interval of bootstrap samples, under `NAME_low` and `NAME_high`."""
+    low, high = np.quantile(samples, (0.025, 0.975))
+    return {f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
-def _p_value(differences):
-    """Returns the two-sided p value of a difference of 0, the bootstrap's smallest is 2 / (samples + 1)."""
+def p_value(differences: np.ndarray) -> float:
+    """Returns the two-sided p value of a difference of 0 from bootstrap samples; the smallest is 2 / (samples + 1)."""
     below, above = (differences <= 0).sum() + 1, (differences >= 0).sum() + 1
     return float(min(1.0, 2 * min(below, above) / (len(differences) + 1)))
 

@@ -6,13 +6,15 @@ the image is reduced and rounded. The upscalers see whole images that hold all s
 
 import dataclasses
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
 
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.upscaler import Upscaler, to_levels
+from tfmisr.observers import parts
+from tfmisr.observers.parts import Parts
 from tfmisr.observers.tasks import WINDOW, Task
 
 if typing.TYPE_CHECKING:
@@ -57,6 +59,7 @@ def sample(
     max_images: int | None = None,
     seed: int = 0,
     progress: bool = True,
+    store: Parts | None = None,
 ) -> Windows:
     """Returns the windows of all arms.
 
@@ -71,6 +74,7 @@ def sample(
         max_images: Use this many images, evenly spaced; `None`: all.
         seed: Seed of the places and of the degradation's noise.
         progress: Show a progress bar.
+        store: Keeps the windows of finished images; `None`: nothing is kept.
 
     Raises:
         InputError: Images are in color, differ in full scale, or none has a place for a window.
@@ -78,27 +82,25 @@ def sample(
     from tfmisr.data import pipeline
     from tfmisr.progress import bar
 
-    images = list(_images(source, splits, max_images))
-    scales = {max_val for _, _, max_val, _ in images}
-    if len(scales) > 1:
-        raise InputError(f"observers need images of one full scale. Received: {', '.join(map(str, sorted(scales)))}")
-    parts = []
-    for name, patient, max_val, hr in bar(images, desc=task.name, unit=" images", disable=not progress, leave=False):
+    images = load(source, splits, max_images)
+    max_val, found = images[0].max_val, []
+    for image in bar(images, desc=task.name, unit=" images", disable=not progress, leave=False):
+        name, hr = image.name, image.pixels
         key = pipeline.image_key(name)
         places = _places(hr, max_val, scale, per_image, np.random.default_rng([seed, 5, key]))
         if not len(places):
             continue
         pair = [
-            _arms(hr, profile, places, task, upscalers, scale, degradation, max_val, [seed, 6 + i, key])
+            _arms(hr, profile, places, task, upscalers, scale, degradation, max_val, [seed, 6 + i, key], store)
             for i, profile in enumerate((task.other_profile(), task.profile()))
         ]
-        parts.append((*pair, np.full(len(places), patient)))
-    if not parts:
+        found.append((*pair, np.full(len(places), image.patient)))
+    if not found:
         raise InputError(f"expected places in the anatomy for windows of {WINDOW} pixels in {source.name}, found none")
-    absent, present, patients = zip(*parts, strict=True)
+    absent, present, patients = zip(*found, strict=True)
     names = [HR, LR, *(u.name for u in upscalers)]
     both = (np.concatenate(part, axis=1) for part in (absent, present))
-    return Windows(names, *both, np.concatenate(patients), len(parts), scales.pop())
+    return Windows(names, *both, np.concatenate(patients), len(found), max_val)
 
 
 def patients(source: "Source", splits: Sequence[str], max_images: int | None = None) -> np.ndarray:
@@ -106,9 +108,30 @@ def patients(source: "Source", splits: Sequence[str], max_images: int | None = N
     return np.array([cache.patients[i] for cache, i in _chosen(source, splits, max_images)])
 
 
-def _images(source, splits, max_images) -> Iterable[tuple]:
-    for cache, i in _chosen(source, splits, max_images):
-        yield cache.ids[i], int(cache.patients[i]), int(cache.max_vals[i]), cache[i][..., 0]
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """A gray image: its name in the dataset, number of the patient, full-scale value and levels (height, width)."""
+
+    name: str
+    patient: int
+    max_val: int
+    pixels: np.ndarray
+
+
+def load(source: "Source", splits: Sequence[str], max_images: int | None = None) -> list[Image]:
+    """Returns the images; the arguments are those of `sample`.
+
+    Raises:
+        InputError: They are in color, or differ in full scale.
+    """
+    images = [
+        Image(cache.ids[i], int(cache.patients[i]), int(cache.max_vals[i]), cache[i][..., 0])
+        for cache, i in _chosen(source, splits, max_images)
+    ]
+    scales = sorted({image.max_val for image in images})
+    if len(scales) > 1:
+        raise InputError(f"observers need images of one full scale. Received: {', '.join(map(str, scales))}")
+    return images
 
 
 def _chosen(source, splits, max_images) -> list[tuple]:
@@ -148,17 +171,41 @@ def _cut(image, corner):
     return image[row : row + WINDOW, column : column + WINDOW]
 
 
-def _arms(hr, profile, places, task, upscalers, scale, degradation, max_val, seed):
+def _arms(hr, profile, places, task, upscalers, scale, degradation, max_val, seed, store):
     """Returns the windows of all arms with one hypothesis, `(arms, places, 64, 64)`."""
     image = hr.astype(np.float64)
     for corner in places:
         _cut(image, corner)[:] = task.inserted(_cut(image, corner), profile, max_val)
+
+    def compute():
+        whole = arms(image, upscalers, scale, degradation, max_val, seed)
+        return np.stack([[_cut(arm, corner) for corner in places] for arm in whole])
+
+    if store is None:
+        return compute()
+    fields = parts.fields(upscalers, scale, degradation, max_val, seed)
+    return store.get(parts.key([image, places], fields), compute)
+
+
+def arms(
+    image: np.ndarray, upscalers: list[Upscaler], scale: int, degradation: "Degradation", max_val: int, seed: list[int]
+) -> list[np.ndarray]:
+    """Returns the image of every arm, levels `(height, width)`: HR, LR with repeated pixels, then upscaled ones.
+
+    Args:
+        image: Levels of HR, not rounded; what exceeds a multiple of the scale is cut off.
+        upscalers: Arms beside HR and LR.
+        scale: Upsampling factor.
+        degradation: Degradation model that makes LR.
+        max_val: Full-scale value.
+        seed: Seed of the degradation's noise.
+    """
     image = image[: image.shape[0] // scale * scale, : image.shape[1] // scale * scale]
     image = (image / max_val).astype(np.float32)[..., None]
     lr = degradation(image, max_val, np.random.default_rng(seed))
     repeated = np.repeat(np.repeat(lr, scale, 0), scale, 1)
-    arms = [to_levels(image, max_val), to_levels(repeated, max_val), *(u(lr, scale, max_val) for u in upscalers)]
-    return np.stack([[_cut(arm[..., 0], corner) for corner in places] for arm in arms])
+    whole = [to_levels(image, max_val), to_levels(repeated, max_val), *(u(lr, scale, max_val) for u in upscalers)]
+    return [arm[..., 0] for arm in whole]
 
 
 def unsharp_mask(bicubic: Upscaler) -> Upscaler:
