@@ -8,7 +8,7 @@ import pytest
 from scipy import integrate, stats
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
-from synthetic import ArraySource
+from synthetic import ArraySource, backgrounds
 
 import tfmisr
 from tfmisr import data, degradations, observe
@@ -217,12 +217,7 @@ def test_task_files_are_checked(tmp_path, fields, message):
 
 @pytest.fixture(scope="module")
 def radiographs(tmp_path_factory):
-    """Forty images of as many patients, smooth with a little noise."""
-    rng = np.random.default_rng(7)
-    y, x = np.mgrid[:152, :152]
-    images = [110 + 40 * np.sin(x / 31 + i) * np.cos(y / 23) + 4 * rng.standard_normal(x.shape) for i in range(40)]
-    images = [np.rint(image).astype(np.uint8)[..., None] for image in images]
-    return ArraySource(tmp_path_factory.mktemp("observed"), {"test": images})
+    return ArraySource(tmp_path_factory.mktemp("observed"), {"test": backgrounds(40)})
 
 
 def arms(*names):

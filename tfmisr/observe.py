@@ -99,7 +99,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_classifier(parser):
     group = parser.add_argument_group(
-        "classifier", "A trained classifier, which stays as it is, sees the images of every arm without inserted signals."
+        "classifier",
+        "A trained classifier, which is not changed, sees the images of every arm, without inserted signals.",
     )
     group.add_argument(
         "--classifier",
@@ -114,7 +115,7 @@ def _add_classifier(parser):
         type=int,
         nargs="+",
         metavar="N",
-        help="side of its input, or height and width, to which the images of all arms are resized (default: the file's)",
+        help="side of its input, or height and width, to which images of all arms are resized (default: the file's)",
     )
     group.add_argument(
         "--classifier_range", type=float, nargs="+", metavar="X", help="its values for stored 0 and full scale: 0 255"

@@ -33,7 +33,7 @@ class Declaration:
     polarity: str
 
     def prepare(self, image: np.ndarray, max_val: int) -> np.ndarray:
-        """Returns an image for the classifier, float32 `(height, width, 1)`, resized (bicubic, antialiased) and clipped.
+        """Returns an image for the classifier, float32 `(height, width, 1)`, resized (antialiased bicubic), clipped.
 
         Args:
             image: Levels `(height, width)`.

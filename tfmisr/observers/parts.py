@@ -1,7 +1,7 @@
 """Finished images of an interrupted measurement, kept on disk until the report is written.
 
-A part is an array named by a hash of all that it depends on, so that the same command resumes, another one does not take
-what it must not, and tasks share what they have in common: the images without a signal.
+A part is an array named by a hash of all that it depends on: the same command resumes, another one finds nothing that
+is not its own, and tasks share what they have in common, the images without a signal.
 """
 
 import hashlib
@@ -92,4 +92,4 @@ def fields(
         seed: Seed of the degradation's noise.
     """
     arms = [[u.name, u.weights_sha256, u.consistency] for u in upscalers]
-    return [arms, scale, degradation.describe(), max_val, seed]
+    return [arms, scale, degradation.describe(), max_val, None if degradation.fixed else seed]

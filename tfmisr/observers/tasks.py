@@ -185,6 +185,8 @@ def load(name: str | os.PathLike) -> Task:
         return Task(**{"name": path.stem, **fields, **_located(fields, path)})
     except OSError as error:
         raise InputError(f"expected a task file at {path}: {error.strerror}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except (ValueError, TypeError) as error:
         raise InputError(f"{path} is no task file: {error}") from error
 
