@@ -196,8 +196,8 @@ def caption(content: dict) -> str:
             "Signals are inserted into the high-resolution image before it is reduced; observer "
             f"{p['observer']}{noise}, trained on other patients than those it rates (10-fold). Lost: of the signals "
             "found in HR at 5 % false positives, the share not found in the arm. Hallucinated: of the windows without "
-            "a signal that are negative in HR, the share positive in the arm. Amplitude: share of the signal's contrast "
-            "that is left."
+            "a signal that are negative in HR, the share positive in the arm. Amplitude: share of the signal's "
+            "contrast that is left."
         )
     if "classifier" in content:
         parts.append(classifier_tables.caption(content["classifier"]))
