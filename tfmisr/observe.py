@@ -75,6 +75,14 @@ def _parser() -> argparse.ArgumentParser:
         "with an eye filter",
     )
     parser.add_argument(
+        "--search",
+        type=int,
+        default=0,
+        metavar="N",
+        help="signals lie up to N pixels from the middle of their windows, and the observer searches them (LROC); "
+        "default: 0, their place is known",
+    )
+    parser.add_argument(
         "--internal_noise", type=float, default=0.0, metavar="X", help="of the observer, levels of 8 bits (default: 0)"
     )
     parser.add_argument(
@@ -168,6 +176,7 @@ def run(arguments: argparse.Namespace) -> "Observation":
         arguments.max_images,
         arguments.margin,
         arguments.seed,
+        arguments.search,
     )
     setup = arms, source, degradation, settings
     content = {"protocol": _protocol(settings, source, degradation, chosen, [u.name for u in arms[1:]], used)}
@@ -213,7 +222,7 @@ def _check(arguments):
         value = getattr(arguments, name)
         if value is not None and not value > 0:
             raise InputError(f"{name} must be above 0. Received: {value}")
-    for name in ("internal_noise", "refits", "seed"):
+    for name in ("internal_noise", "refits", "seed", "search"):
         if not 0 <= getattr(arguments, name) < math.inf:
             raise InputError(f"{name} must be 0 or more. Received: {getattr(arguments, name)}")
     if wrong := [factor for factor in arguments.contrasts or () if not 0 <= factor < math.inf]:
@@ -231,6 +240,8 @@ def _protocol(settings, source, degradation, tasks, models, classifier) -> dict:
         "degradation": degradation.describe(),
         "tasks": {task.name: task.hash for task in tasks},
     }
+    if not settings.search:
+        del fields["search"]  # so that hashes are those of earlier releases
     if classifier:
         fields["classifier"] = classifier.described()
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]

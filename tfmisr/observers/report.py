@@ -59,6 +59,8 @@ def _task(result):
         body = [[arm, *(_area(point["arms"][arm]) for point in points)] for arm in points[0]["arms"]]
         tables.append((("arm", *heads), body))
         pictures[f"{name}_contrasts.png"] = f"AUC against contrast of {name}"
+    if "localized" in result["arms"][REFERENCE]:
+        tables.append((("arm", "marked rightly"), [[a, f"{v['localized']:.1%}"] for a, v in result["arms"].items()]))
     return Section(name, _title(result), tables, pictures)
 
 
@@ -198,6 +200,12 @@ def caption(content: dict) -> str:
             "found in HR at 5 % false positives, the share not found in the arm. Hallucinated: of the windows without "
             "a signal that are negative in HR, the share positive in the arm. Amplitude: share of the signal's "
             "contrast that is left."
+        )
+    if p.get("search"):
+        parts.append(
+            f"Signals lie up to {p['search']} pixels from the middle of their windows and the observer scans them: AUC "
+            "is the area under the LROC curve. Marked rightly: share of signals within half of their size, at least "
+            "three pixels, of the largest response."
         )
     if "classifier" in content:
         parts.append(classifier_tables.caption(content["classifier"]))

@@ -1,6 +1,7 @@
 """Results of detection tasks: every arm under every observer, with verdicts against bicubic interpolation."""
 
 import dataclasses
+import math
 import typing
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,7 @@ from tfmisr.edge.upscaler import Upscaler
 from tfmisr.evaluation.protocol import REFERENCE
 from tfmisr.observers import assessment, catalog, observers, roc, verdicts, windows
 from tfmisr.observers.parts import Parts
+from tfmisr.observers.search import Search
 from tfmisr.observers.tasks import Task
 
 if typing.TYPE_CHECKING:
@@ -34,6 +36,8 @@ class Settings:
         max_images: Images used, evenly spaced; `None`: all.
         margin: Difference in AUC within which two arms are equivalent, fixed beforehand.
         seed: Seed of places, noise, folds and bootstrap samples.
+        search: Largest distance of a signal from the middle of its window, along each axis, in pixels; 0: its place is
+            known.
     """
 
     splits: tuple[str, ...]
@@ -44,6 +48,7 @@ class Settings:
     max_images: int | None = None
     margin: float = 0.02
     seed: int = 0
+    search: int = 0
 
 
 def create_observer(task: Task, settings: Settings, max_val: int) -> assessment.Observer:
@@ -91,6 +96,7 @@ def measure(
     Raises:
         InputError: Images are in color, or there are too few patients or windows.
     """
+    search = Search.of(task, settings.search) if settings.search else None
     assessment.require_patients(windows.patients(source, settings.splits, settings.max_images))
 
     def sampled(task):
@@ -106,20 +112,26 @@ def measure(
             settings.seed,
             progress,
             store,
+            search,
         )
 
     found = sampled(task)
     assessment.require_patients(found.patients)
     observer = create_observer(task, settings, found.max_val)
-    ratings = assessment.rate(found, observer, seed=settings.seed)
+    ratings = assessment.rate(found, observer, seed=settings.seed, search=search)
     summary = assessment.summarize(ratings, REFERENCE, seed=settings.seed)
-    against = against_contrast(task, summary, contrasts, sampled, observer, settings.seed)
+    against = against_contrast(task, summary, contrasts, sampled, observer, settings.seed, search)
     shares = assessment.transfer(found, task)
     for arm, values in summary.items():
         values["transfer"], values["transfer_deviation"] = shares[arm]
+    if search:
+        for values, present in zip(summary.values(), ratings.present, strict=True):
+            values["d_prime"] = math.nan  # the area of LROC has none
+            values["localized"] = float(np.isfinite(present).mean())
     verdicts.adjust(summary)
     if refits:
-        for arm, (deviation, paired) in assessment.refitted(found, observer, REFERENCE, refits, settings.seed).items():
+        spread = assessment.refitted(found, observer, REFERENCE, refits, settings.seed, search)
+        for arm, (deviation, paired) in spread.items():
             summary[arm] |= {"refitted_deviation": deviation, "refitted_difference_deviation": paired}
     for arm, values in summary.items():
         values["verdict"] = verdicts.verdict(arm, values, settings.margin)
@@ -145,6 +157,7 @@ def against_contrast(
     sampled: Callable[[Task], windows.Windows],
     observer: assessment.Observer,
     seed: int,
+    search: Search | None = None,
 ) -> list[dict]:
     """Returns contrast and, for each arm, AUC and difference to the reference with intervals, in ascending order.
 
@@ -157,10 +170,11 @@ def against_contrast(
         sampled: Returns the windows of a task.
         observer: The observer.
         seed: Seed of folds, internal noise and bootstrap samples.
+        search: As of `assessment.rate`.
     """
     points = {task.contrast: summary}
     for contrast in {task.contrast * factor for factor in factors} - points.keys():
-        ratings = assessment.rate(sampled(task.with_contrast(contrast)), observer, seed=seed)
+        ratings = assessment.rate(sampled(task.with_contrast(contrast)), observer, seed=seed, search=search)
         points[contrast] = assessment.summarize(ratings, REFERENCE, seed=seed)
     return [
         {"contrast": contrast, "arms": {arm: {key: v[key] for key in _POINT} for arm, v in points[contrast].items()}}

@@ -43,8 +43,11 @@ def forced_choice(area: float, alternatives: int) -> float:
 
 
 def curve(absent: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the ROC curve: false-positive and true-positive rates, from (0, 0) to (1, 1)."""
-    thresholds = np.unique(np.concatenate([absent, present]))[::-1]
+    """Returns the ROC curve: false-positive and true-positive rates, from (0, 0) to (1, 1).
+
+    Ratings of `-inf`, of signals that are not found (LROC), are never positive: the curve then ends below (1, 1).
+    """
+    thresholds = np.unique(np.concatenate([absent, present[np.isfinite(present)]]))[::-1]
     rates = [
         np.searchsorted(np.sort(-ratings), -thresholds, side="right") / len(ratings) for ratings in (absent, present)
     ]

@@ -15,6 +15,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.upscaler import Upscaler, to_levels
 from tfmisr.observers import parts
 from tfmisr.observers.parts import Parts
+from tfmisr.observers.search import Search
 from tfmisr.observers.tasks import WINDOW, Task
 
 if typing.TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Windows:
         patients: int array `(windows,)`.
         images: Number of images they come from.
         max_val: Full-scale value of the images.
+        offsets: Offset of each signal from the middle of its window, int array `(windows, 2)`; `None`: all zero.
     """
 
     arms: list[str]
@@ -46,6 +48,7 @@ class Windows:
     patients: np.ndarray
     images: int
     max_val: int
+    offsets: np.ndarray | None = None
 
 
 def sample(
@@ -60,6 +63,7 @@ def sample(
     seed: int = 0,
     progress: bool = True,
     store: Parts | None = None,
+    search: Search | None = None,
 ) -> Windows:
     """Returns the windows of all arms.
 
@@ -75,6 +79,7 @@ def sample(
         seed: Seed of the places and of the degradation's noise.
         progress: Show a progress bar.
         store: Keeps the windows of finished images; `None`: nothing is kept.
+        search: Where signals lie; `None`: in the middle of their windows.
 
     Raises:
         InputError: Images are in color, differ in full scale, or none has a place for a window.
@@ -84,23 +89,27 @@ def sample(
 
     images = load(source, splits, max_images)
     max_val, found = images[0].max_val, []
+    setup = upscalers, scale, degradation, max_val
     for image in bar(images, desc=task.name, unit=" images", disable=not progress, leave=False):
         name, hr = image.name, image.pixels
         key = pipeline.image_key(name)
         places = _places(hr, max_val, scale, per_image, np.random.default_rng([seed, 5, key]))
         if not len(places):
             continue
+        count = len(places)
+        offsets = search.offsets(count, np.random.default_rng([seed, 11, key])) if search else np.zeros((count, 2), int)
         pair = [
-            _arms(hr, profile, places, task, upscalers, scale, degradation, max_val, [seed, 6 + i, key], store)
+            _arms(_inserted(hr, profile, places, offsets, task, max_val), places, setup, [seed, 6 + i, key], store)
             for i, profile in enumerate((task.other_profile(), task.profile()))
         ]
-        found.append((*pair, np.full(len(places), image.patient)))
+        found.append((*pair, np.full(count, image.patient), offsets))
     if not found:
         raise InputError(f"expected places in the anatomy for windows of {WINDOW} pixels in {source.name}, found none")
-    absent, present, patients = zip(*found, strict=True)
+    absent, present, patients, offsets = zip(*found, strict=True)
     names = [HR, LR, *(u.name for u in upscalers)]
     both = (np.concatenate(part, axis=1) for part in (absent, present))
-    return Windows(names, *both, np.concatenate(patients), len(found), max_val)
+    moved = np.concatenate(offsets) if search else None
+    return Windows(names, *both, np.concatenate(patients), len(found), max_val, moved)
 
 
 def patients(source: "Source", splits: Sequence[str], max_images: int | None = None) -> np.ndarray:
@@ -154,14 +163,13 @@ def _places(hr, max_val, scale, per_image, rng) -> np.ndarray:
         return np.zeros((0, 2), int)
     corners = np.stack(np.meshgrid(*(np.arange(0, end, _PITCH) for end in ends), indexing="ij"), -1).reshape(-1, 2)
     corners = corners + rng.integers(0, scale, corners.shape)
-    kept = [corner for corner in corners if _is_anatomy(hr, corner, max_val)]
+    limits = np.quantile(hr[::4, ::4], (0.01, 0.99))
+    kept = [corner for corner in corners if _is_anatomy(_cut(hr, corner).astype(np.float64), *limits, max_val)]
     order = rng.permutation(len(kept))[:per_image]
     return np.array([kept[i] for i in sorted(order)], int).reshape(-1, 2)
 
 
-def _is_anatomy(hr, corner, max_val):
-    low, high = np.quantile(hr[::4, ::4], (0.01, 0.99))
-    window = _cut(hr.astype(np.float64), corner)
+def _is_anatomy(window, low, high, max_val):
     steepest = max(np.abs(np.diff(window, axis=axis)).max() for axis in (0, 1))
     return window.mean() > low + _LEAST_MEAN * (high - low) and steepest < _MOST_GRADIENT * max_val
 
@@ -171,20 +179,22 @@ def _cut(image, corner):
     return image[row : row + WINDOW, column : column + WINDOW]
 
 
-def _arms(hr, profile, places, task, upscalers, scale, degradation, max_val, seed, store):
-    """Returns the windows of all arms with one hypothesis, `(arms, places, 64, 64)`."""
+def _inserted(hr, profile, places, offsets, task, max_val):
+    """Returns an image with a signal in every window, float64."""
     image = hr.astype(np.float64)
-    for corner in places:
-        _cut(image, corner)[:] = task.inserted(_cut(image, corner), profile, max_val)
+    for corner, offset in zip(places, offsets, strict=True):
+        moved = np.roll(profile, offset, (0, 1)) if offset.any() else profile
+        _cut(image, corner)[:] = task.inserted(_cut(image, corner), moved, max_val)
+    return image
+
+
+def _arms(image, places, setup, seed, store):
+    """Returns the windows of all arms with one hypothesis, `(arms, places, 64, 64)`."""
 
     def compute():
-        whole = arms(image, upscalers, scale, degradation, max_val, seed)
-        return np.stack([[_cut(arm, corner) for corner in places] for arm in whole])
+        return np.stack([[_cut(arm, corner) for corner in places] for arm in arms(image, *setup, seed)])
 
-    if store is None:
-        return compute()
-    fields = parts.fields(upscalers, scale, degradation, max_val, seed)
-    return store.get(parts.key([image, places], fields), compute)
+    return store.get(parts.key([image, places], parts.fields(*setup, seed)), compute) if store else compute()
 
 
 def arms(
