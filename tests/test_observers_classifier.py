@@ -120,9 +120,9 @@ def test_images_are_prepared_as_declared():
     [
         ("a,b\n", "expected a first line `id,LABEL,...`"),
         ("id,a,a\n", "with different names"),
-        ("id,a\nx\n", "expected an id and 1 values in line 2"),
+        ("id,a\nx\n", "expected an image and 1 values in line 2"),
         ("id,a\nx,yes\n", "expected 0, 1 or nothing in line 2 of .*Received: 'yes'"),
-        ("id,a\nx,1\nx,0\n", "line 3 of .* has an id that a line above it has"),
+        ("id,a\nx,1\nx,0\n", "line 3 of .* has the id of a line above it"),
     ],
 )
 def test_label_files_are_checked(tmp_path, text, message):
@@ -133,6 +133,26 @@ def test_label_files_are_checked(tmp_path, text, message):
     path.write_text("\ufeffid,a,b\nx,1,\ny,0,1.0\n", encoding="utf-8")
     found = labels.read(path)
     assert found.names == ["a", "b"] and found.of["y"].tolist() == [0, 1] and math.isnan(found.of["x"][1])
+
+
+def test_labels_of_a_folder_name_files(tmp_path):
+    """T-44: ids there are numbers that change with the folder, so that labels by id would become wrong silently."""
+    source = ArraySource(tmp_path, {"test": [np.zeros((8, 8, 1), np.uint8)] * 3})
+    given = labels.Labels(["a"], {"p/x.png": np.ones(1), "p/z.png": np.zeros(1)}, "file")
+    with pytest.raises(InputError, match="labels of images of arrays need the column id. Received: file"):
+        given.by_id(source)
+    rows = [
+        "id,file,frame,patient,split",
+        "test_0,p/x.png,0,0,test",
+        "test_1,p/x.png,1,0,test",
+        "test_2,p/y.png,0,1,test",
+    ]
+    (source.folder / "sources.csv").write_text("\n".join(rows))
+    assert given.by_id(source) == {"test_0": 1, "test_1": 1}
+    with pytest.raises(InputError, match="labels of images of arrays need the column file. Received: id"):
+        labels.Labels(["a"], {"test_0": np.ones(1)}).by_id(source)
+    (tmp_path / "labels.csv").write_text("file,a\np/x.png,1\n")
+    assert labels.read(tmp_path / "labels.csv").key == "file"
 
 
 # -- Files of classifiers -------------------------------------------------------------------------------------------
@@ -269,7 +289,7 @@ def test_command_runs_a_function_and_does_not_keep_its_results(dataset, tmp_path
         (["--labels", "CSV", *FLAGS, "--classifier_range", "1", "0"], "classifier_range must be two rising numbers"),
         (["--labels", "CSV", *FLAGS, "--classifier_size", "12"], "net.keras takes images of 24 24. Received: 12 12"),
         (["--labels", "CSV", *FLAGS, "--threshold", "2"], "threshold must be 0 to 1. Received: 2"),
-        (["--labels", "OTHER", *FLAGS], "none of 1 ids in the labels is one of them"),
+        (["--labels", "OTHER", *FLAGS], "none of 1 lines is about one of them"),
     ],
 )
 def test_missing_declarations_are_refused(dataset, files, tmp_path, monkeypatch, flags, message):

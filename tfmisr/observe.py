@@ -116,7 +116,9 @@ def _add_classifier(parser):
         help=".keras or .tflite file, or module:function of your own, which is imported and run; returns probabilities",
     )
     group.add_argument(
-        "--labels", metavar="CSV", help="columns id and, in the order of the classifier's outputs, labels of 0 or 1"
+        "--labels",
+        metavar="CSV",
+        help="columns id (of a folder: file) and, in the order of the outputs, labels of 0 or 1",
     )
     group.add_argument(
         "--classifier_size",

@@ -74,10 +74,11 @@ def score(
     from tfmisr.data import pipeline
     from tfmisr.progress import bar
 
-    images = [i for i in windows.load(source, settings.splits, settings.max_images) if i.name in labels.of]
+    known = labels.by_id(source)
+    images = [i for i in windows.load(source, settings.splits, settings.max_images) if i.name in known]
     if not images:
         raise InputError(
-            f"expected labels of the images of {source.name}: none of {len(labels.of)} ids in the labels is one of them"
+            f"expected labels of the images of {source.name}: none of {len(labels.of)} lines is about one of them"
         )
     assessment.require_patients(np.array([image.patient for image in images]))
 
@@ -96,7 +97,7 @@ def score(
     return Scores(
         [windows.HR, windows.LR, *(u.name for u in upscalers)],
         np.stack(found, axis=1),
-        np.stack([labels.of[image.name] for image in images]),
+        np.stack([known[image.name] for image in images]),
         np.array([image.patient for image in images]),
     )
 
