@@ -101,6 +101,18 @@ def test_searches_that_cannot_be_measured_are_refused(name, radius, message):
         search.Search.of(tasks.load(name), radius)
 
 
+def test_faint_parts_of_a_mask_do_not_enter_at_the_other_side(tmp_path):
+    """T-41: they count for the size as well."""
+    mask = np.full((40, 40), 0.02)
+    mask[18:22, 18:22] = 1
+    np.save(tmp_path / "mask.npy", mask)
+    (tmp_path / "task.json").write_text(json.dumps({"signal": "mask", "mask": "mask.npy", "contrast": 9}))
+    task = tasks.load(tmp_path / "task.json")
+    assert task.size == 4 and search.Search.of(task, 12).tolerance == 3
+    with pytest.raises(InputError, match="the signal is too large for a search of 13 pixels"):
+        search.Search.of(task, 13)
+
+
 @pytest.fixture(scope="module")
 def radiographs(tmp_path_factory):
     return ArraySource(tmp_path_factory.mktemp("searched"), {"test": backgrounds(32, 88)})

@@ -48,7 +48,7 @@ class Search:
             raise InputError(
                 f"task {task.name}: a search needs one signal; {task.against} is another. Leave out search"
             )
-        visible = np.abs(task.profile()) > 0.05
+        visible = np.abs(task.profile()) > 0.001  # what leaves the window would enter it at the other side
         rows, columns = (np.flatnonzero(visible.any(axis)) for axis in (1, 0))
         if min(rows[0], columns[0]) < radius or max(rows[-1], columns[-1]) >= WINDOW - radius:
             raise InputError(f"task {task.name}: the signal is too large for a search of {radius} pixels")
