@@ -11,9 +11,10 @@ from scipy import stats
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from synthetic import ArraySource
 
-from tfmisr import data, observe
+from tfmisr import data, degradations, observe
 from tfmisr.edge.errors import InputError
-from tfmisr.observers import classification, classifiers, labels, roc
+from tfmisr.inference import upscalers
+from tfmisr.observers import classification, classifiers, labels, parts, results, roc
 
 SIDE = 24
 
@@ -279,6 +280,29 @@ def test_command_runs_a_function_and_does_not_keep_its_results(dataset, tmp_path
     assert observe.main([*flags, *FLAGS, "--classifier_size", "12", "16"]) == 0
     found = json.loads((tmp_path / "out" / "observe.json").read_text())["classifier"]
     assert found["size"] == [12, 16] and found["sha256"] == "" and found["labels"]["dark"]["arms"]["LR"]["auc"] == 1
+
+
+def test_finished_images_of_a_file_are_kept_and_those_of_a_function_are_not(dataset, tmp_path):
+    """T-44: another file, declaration or label order is another classifier."""
+    source, path = dataset
+    calls = []
+
+    def function(images):
+        calls.append(len(images))
+        return np.stack([images.mean((1, 2, 3))] * 2, axis=1)
+
+    def scored(**changes):
+        classifier = classifiers.Classifier("net.keras", changes.pop("sha256", "1f"), None, function)
+        declaration = classifiers.Declaration((8, 8), (0, 1), changes.pop("polarity", "stored"))
+        arguments = [upscalers.load("bicubic")], source, degradations.make(2), results.Settings(("test",), 2)
+        return classification.score(classifier, declaration, labels.read(path), *arguments, store, progress=False)
+
+    store = parts.Parts(tmp_path)
+    first = scored()
+    assert calls == [3] * 38 and (scored().probabilities == first.probabilities).all() and len(calls) == 38
+    assert scored(polarity="inverted").probabilities == pytest.approx(1 - first.probabilities, abs=1e-6)
+    assert len(calls) == 76 and scored(sha256="2f") and len(calls) == 114
+    assert scored(sha256="") and scored(sha256="") and len(calls) == 190
 
 
 @pytest.mark.parametrize(

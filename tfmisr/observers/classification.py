@@ -4,6 +4,7 @@ Nothing is inserted. Intervals: DeLong's, for images that are independent, and a
 """
 
 import dataclasses
+import functools
 import math
 import typing
 from collections.abc import Sequence
@@ -84,7 +85,9 @@ def score(
 
     def probabilities(image):
         seed = [settings.seed, 6, pipeline.image_key(image.name)]
-        compute = lambda: _rate(classifier, declaration, labels, image, upscalers, settings.scale, degradation, seed)  # noqa: E731
+        compute = functools.partial(
+            _rate, classifier, declaration, labels, image, upscalers, settings.scale, degradation, seed
+        )
         if store is None or not classifier.sha256:
             return compute()
         fields = parts.fields(upscalers, settings.scale, degradation, image.max_val, seed)
