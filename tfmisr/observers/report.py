@@ -27,8 +27,8 @@ _STYLE = """
 body { max-width: 76rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, "Liberation Sans", sans-serif; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid #8885; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
-td:last-child { white-space: normal; min-width: 6rem; }
+th:first-child, td:first-child, .verdict th:last-child, .verdict td:last-child { text-align: left; }
+.verdict td:last-child { white-space: normal; min-width: 6rem; }
 div { overflow-x: auto; margin: 0.75rem 0; }
 img { max-width: 100%; background: #fff; }
 .dim { opacity: 0.75; font-size: 0.9rem; }
@@ -127,7 +127,8 @@ def page(content: dict, images: dict[str, bytes]) -> str:
 def _table(heads, lines):
     head = _cells("th", heads)
     body = "".join(f"<tr>{_cells('td', line)}</tr>" for line in lines)
-    return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    kind = ' class="verdict"' if heads[-1] == "verdict" else ""
+    return f"<div><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _cells(tag, texts):
