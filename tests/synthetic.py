@@ -40,3 +40,11 @@ def smooth_images(count: int, side: int, seed: int) -> list[np.ndarray]:
         waves = np.sin(a * x + b * y) + np.sign(np.sin(c * (x - y)))
         images.append(np.uint8(np.clip(127 + 55 * waves, 0, 255))[..., None])
     return images
+
+
+def backgrounds(count: int, side: int = 152) -> list[np.ndarray]:
+    """Images for inserted signals, 8 bits: smooth, with a little noise."""
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[:side, :side]
+    images = [110 + 40 * np.sin(x / 31 + i) * np.cos(y / 23) + 4 * rng.standard_normal(x.shape) for i in range(count)]
+    return [np.rint(image).astype(np.uint8)[..., None] for image in images]

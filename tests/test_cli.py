@@ -172,6 +172,9 @@ def test_output_that_cannot_be_a_folder_is_refused_before_the_work_and_nothing_i
     for wrong in ("file", "file/deeper/still"):
         with pytest.raises(InputError, match="expected a writable folder at .*; choose another"):
             cli.check_writable(tmp_path / wrong)
+    if pathlib.Path("/proc/self").is_dir():  # root may write there by its permissions, and nothing can be created
+        with pytest.raises(InputError, match="expected a writable folder at /proc/x.*; choose another"):
+            cli.check_writable("/proc/x/y")
     cli.check_writable(tmp_path / "new" / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

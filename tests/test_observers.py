@@ -8,13 +8,13 @@ import pytest
 from scipy import integrate, stats
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
-from synthetic import ArraySource
+from synthetic import ArraySource, backgrounds
 
 import tfmisr
 from tfmisr import data, degradations, observe
 from tfmisr.edge.errors import InputError
 from tfmisr.inference import upscalers
-from tfmisr.observers import assessment, catalog, channels, observers, report, results, roc, signals, tasks, windows
+from tfmisr.observers import assessment, catalog, channels, observers, report, roc, signals, tasks, verdicts, windows
 
 SIDE = 32
 
@@ -217,12 +217,7 @@ def test_task_files_are_checked(tmp_path, fields, message):
 
 @pytest.fixture(scope="module")
 def radiographs(tmp_path_factory):
-    """Forty images of as many patients, smooth with a little noise."""
-    rng = np.random.default_rng(7)
-    y, x = np.mgrid[:152, :152]
-    images = [110 + 40 * np.sin(x / 31 + i) * np.cos(y / 23) + 4 * rng.standard_normal(x.shape) for i in range(40)]
-    images = [np.rint(image).astype(np.uint8)[..., None] for image in images]
-    return ArraySource(tmp_path_factory.mktemp("observed"), {"test": images})
+    return ArraySource(tmp_path_factory.mktemp("observed"), {"test": backgrounds(40)})
 
 
 def arms(*names):
@@ -282,11 +277,11 @@ def test_verdicts():
     def values(low, high, p):
         return {"difference_low": low, "difference_high": high, "p_holm": p}
 
-    assert results.verdict("net", values(0.03, 0.05, 0.01), 0.02) == "better"
-    assert results.verdict("net", values(-0.015, -0.001, 0.01), 0.02) == "worse, within the margin"
-    assert results.verdict("net", values(0.03, 0.05, 0.06), 0.02) == "undecided"
-    assert results.verdict("net", values(-0.01, 0.019, 0.5), 0.02) == "equivalent"
-    assert results.verdict("bicubic", {}, 0.02) == ""
+    assert verdicts.verdict("net", values(0.03, 0.05, 0.01), 0.02) == "better"
+    assert verdicts.verdict("net", values(-0.015, -0.001, 0.01), 0.02) == "worse, within the margin"
+    assert verdicts.verdict("net", values(0.03, 0.05, 0.06), 0.02) == "undecided"
+    assert verdicts.verdict("net", values(-0.01, 0.019, 0.5), 0.02) == "equivalent"
+    assert verdicts.verdict("bicubic", {}, 0.02) == ""
     summary = {
         "HR": {},
         "LR": {},
@@ -295,7 +290,7 @@ def test_verdicts():
         "b": {"p_value": 0.04},
         "c": {"p_value": 0.03},
     }
-    results._adjust(summary)
+    verdicts.adjust(summary)
     assert [round(summary[a].get("p_holm", -1), 3) for a in "HR a b c".split()] == [-1, 0.03, 0.06, 0.06]
 
 

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Iterator, Sequence
 
 from tfmisr.edge.errors import InputError, Terminated, hint
-from tfmisr.edge.files import DISK_FULL, printable
+from tfmisr.edge.files import DISK_FULL, printable, temporary_name
 from tfmisr.edge.stderr_filter import filter_stderr
 
 # Modules that the extra [train] brings.
@@ -286,14 +286,15 @@ def check_text(folder: str | os.PathLike, flag: str) -> None:
 
 
 def check_writable(folder: str | os.PathLike) -> None:
-    """Checks before long work that a folder can be created and written, without creating it.
+    """Checks before long work that a folder can be created and written; nothing is left there.
 
     Raises:
         InputError: It cannot.
     """
-    existing = pathlib.Path(folder).absolute()
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        why = "is read-only" if existing.is_dir() else "is no folder"
-        raise InputError(f"expected a writable folder at {folder}, but {existing} {why}; choose another")
+    path = pathlib.Path(folder).absolute()
+    existing = next(part for part in (path, *path.parents) if part.exists())
+    try:  # permissions say nothing of /proc, or of a share that only the server protects
+        temporary_name(existing / "probe").mkdir()
+        temporary_name(existing / "probe").rmdir()
+    except OSError as error:
+        raise InputError(f"expected a writable folder at {folder}: {error.strerror}; choose another") from error

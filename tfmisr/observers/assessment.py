@@ -12,6 +12,8 @@ import numpy as np
 
 from tfmisr.edge.errors import InputError
 from tfmisr.observers import roc
+from tfmisr.observers import search as search_rule
+from tfmisr.observers.search import Search
 from tfmisr.observers.tasks import Task
 from tfmisr.observers.windows import Windows
 
@@ -20,7 +22,13 @@ FALSE_POSITIVES = 0.05  # rate at which lost and hallucinated signals are counte
 
 
 class Observer(typing.Protocol):
-    """What `tfmisr.observers.observers` offers."""
+    """What `tfmisr.observers.observers` offers.
+
+    Attributes:
+        internal_noise: Standard deviation of white noise that the observer adds to each pixel, in levels.
+    """
+
+    internal_noise: float
 
     def template(self, absent: np.ndarray, present: np.ndarray) -> np.ndarray:
         """Returns the template of training windows."""
@@ -52,7 +60,7 @@ def require_patients(patients: np.ndarray) -> None:
         )
 
 
-def rate(windows: Windows, observer: Observer, folds: int = 10, seed: int = 0) -> Ratings:
+def rate(windows: Windows, observer: Observer, folds: int = 10, seed: int = 0, search: Search | None = None) -> Ratings:
     """Returns the ratings of all windows, each by an observer that was trained on other patients.
 
     Args:
@@ -60,6 +68,7 @@ def rate(windows: Windows, observer: Observer, folds: int = 10, seed: int = 0) -
         observer: The observer, trained for each arm of its own.
         folds: Number of groups of patients.
         seed: Seed of the groups and of the internal noise.
+        search: Search for signals at unknown positions; the ratings of those that are not found are `-inf`.
 
     Raises:
         InputError: There are fewer windows than the observer needs.
@@ -71,10 +80,25 @@ def rate(windows: Windows, observer: Observer, folds: int = 10, seed: int = 0) -
         rng = np.random.default_rng([seed, 8])  # the same internal noise in every arm: differences are paired
         for fold in range(groups.max() + 1):
             rated, train = groups == fold, groups != fold
-            template = observer.template(windows.absent[arm][train], windows.present[arm][train])
-            for ratings, part in ((absent, windows.absent), (present, windows.present)):
-                ratings[arm, rated] = observer.ratings(template, part[arm][rated], rng)
+            part = windows.absent[arm], windows.present[arm], windows.offsets
+            if search:
+                absent[arm, rated], present[arm, rated] = _searched(*part, rated, train, observer, search, rng)
+                continue
+            template = observer.template(part[0][train], part[1][train])
+            for ratings, own in zip((absent, present), part, strict=False):
+                ratings[arm, rated] = observer.ratings(template, own[rated], rng)
     return Ratings(windows.arms, absent, present, windows.patients)
+
+
+def _searched(absent, present, offsets, rated, train, observer, search, rng):
+    """Returns ratings of both hypotheses by an observer that scans the windows."""
+    template = observer.template(*(search.centered(part[train], offsets[train]) for part in (absent, present)))
+    found = []
+    for part in (absent, present):
+        noise = observer.internal_noise * rng.standard_normal(part[rated].shape) if observer.internal_noise else 0.0
+        found.append(search.ratings(template, part[rated].astype(np.float64), noise))
+    (without, _), (ratings, marks) = found
+    return without, search_rule.localized(ratings, search.found(marks, offsets[rated]))
 
 
 def _groups(patients, folds, seed):
@@ -105,24 +129,24 @@ def summarize(ratings: Ratings, reference: str = "bicubic", resamples: int = 200
         differences = samples[:, i] - samples[:, base]
         summary[arm] = {
             "auc": areas[i],
-            "auc_low": _quantile(samples[:, i], 0.025),
-            "auc_high": _quantile(samples[:, i], 0.975),
+            **interval("auc", samples[:, i]),
             "d_prime": roc.detectability(areas[i]),
             "difference": areas[i] - areas[base],
-            "difference_low": _quantile(differences, 0.025),
-            "difference_high": _quantile(differences, 0.975),
-            "p_value": _p_value(differences) if i != base else None,
+            **interval("difference", differences),
+            "p_value": p_value(differences) if i != base else None,
             **_changes(positive[ratings.arms.index("HR")], positive[i]),
         }
     return summary
 
 
-def _quantile(values, level):
-    return float(np.quantile(values, level))
+def interval(name: str, samples: np.ndarray) -> dict[str, float]:
+    """Returns the ends of the 95 % interval of bootstrap samples, under `NAME_low` and `NAME_high`."""
+    low, high = np.quantile(samples, (0.025, 0.975))
+    return {f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
-def _p_value(differences):
-    """Returns the two-sided p value of a difference of 0, the bootstrap's smallest is 2 / (samples + 1)."""
+def p_value(differences: np.ndarray) -> float:
+    """Returns the two-sided p value of a difference of 0 from bootstrap samples; the smallest is 2 / (samples + 1)."""
     below, above = (differences <= 0).sum() + 1, (differences >= 0).sum() + 1
     return float(min(1.0, 2 * min(below, above) / (len(differences) + 1)))
 
@@ -150,6 +174,8 @@ def transfer(windows: Windows, task: Task) -> dict[str, tuple[float, float]]:
         windows: The windows of all arms.
         task: Their task.
     """
+    if windows.offsets is not None:
+        windows = _aligned(windows)
     shape = task.profile() - task.other_profile()
     found, hr = {}, windows.absent[0].astype(np.float64)
     # Undefined where nothing is inserted: a contrast of 0, or a factor on black.
@@ -165,8 +191,22 @@ def transfer(windows: Windows, task: Task) -> dict[str, tuple[float, float]]:
     return found
 
 
+def _aligned(windows):
+    """Returns the windows with all signals in the middle; what leaves a window enters it at the other side."""
+
+    def moved(arms):
+        return np.stack([[np.roll(w, -o, (0, 1)) for w, o in zip(arm, windows.offsets, strict=True)] for arm in arms])
+
+    return dataclasses.replace(windows, absent=moved(windows.absent), present=moved(windows.present), offsets=None)
+
+
 def refitted(
-    windows: Windows, observer: Observer, reference: str = "bicubic", resamples: int = 20, seed: int = 0
+    windows: Windows,
+    observer: Observer,
+    reference: str = "bicubic",
+    resamples: int = 20,
+    seed: int = 0,
+    search: Search | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Returns the standard deviation of AUC and of its difference to the reference when observers are trained again.
 
@@ -178,6 +218,7 @@ def refitted(
         reference: Arm of the paired differences.
         resamples: Number of samples.
         seed: Seed of the samples.
+        search: As of `rate`.
     """
     names = np.unique(windows.patients)
     rng = np.random.default_rng([seed, 9])
@@ -190,8 +231,9 @@ def refitted(
             absent=windows.absent[:, index],
             present=windows.present[:, index],
             patients=windows.patients[index],
+            offsets=windows.offsets[index] if search else None,
         )
-        ratings = rate(part, observer, seed=seed)
+        ratings = rate(part, observer, seed=seed, search=search)
         areas.append([roc.auc(a, p) for a, p in zip(ratings.absent, ratings.present, strict=True)])
     areas = np.array(areas)
     differences = areas - areas[:, [base]]

@@ -13,7 +13,7 @@ class Observation(Outcome):
 
     Attributes:
         workdir: Folder of `observe.json`, `report.html`, `report.md` and a picture of each task.
-        results: Content of `observe.json`: `protocol` and `tasks`.
+        results: Content of `observe.json`: `protocol`, `tasks`, and `classifier` where there is one.
     """
 
     workdir: pathlib.Path
@@ -21,16 +21,19 @@ class Observation(Outcome):
 
     @property
     def summary(self) -> dict[str, dict[str, dict]]:
-        """Task to arm to its AUC, differences and verdict; infinite and undefined values are `None`."""
-        return {result["task"]["name"]: result["arms"] for result in self.results["tasks"]}
+        """Task, or `label NAME`, to arm to its AUC, differences and verdict; `None`: infinite or undefined."""
+        tasks = {result["task"]["name"]: result["arms"] for result in self.results["tasks"]}
+        labels = self.results.get("classifier", {"labels": {}})["labels"]
+        return tasks | {f"label {name}": result["arms"] for name, result in labels.items()}
 
     @property
-    def figure(self) -> pathlib.Path:
-        """The picture of the first task."""
-        return self.workdir / f"{next(iter(self.summary))}.png"
+    def figure(self) -> pathlib.Path | None:
+        """The picture of the first task; `None` without a task."""
+        tasks = self.results["tasks"]
+        return self.workdir / f"{tasks[0]['task']['name']}.png" if tasks else None
 
     def table(self) -> str:
-        """Returns the table of a single task, else the verdicts on each model in a sentence."""
+        """Returns the table of a single task or label, else the verdicts on each model in a sentence."""
         if len(self.summary) > 1:
             return report.summary(self.results)
         return report.markdown(self.results).partition("\n\n![")[0]

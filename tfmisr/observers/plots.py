@@ -38,10 +38,38 @@ def page(curves: dict[str, tuple], case: dict[str, tuple], title: str) -> Figure
     return figure
 
 
+def contrasts(points: list[dict], title: str, unit: str) -> Figure:
+    """Returns a figure of AUC against contrast, with 95 % intervals.
+
+    Args:
+        points: What `tfmisr.observers.results.against_contrast` returns.
+        title: Title of the figure.
+        unit: Unit of the contrast.
+    """
+    figure = Figure((8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes, arms = figure.subplots(), list(points[0]["arms"])
+    x = np.array([point["contrast"] for point in points], float)
+    for i, arm in enumerate(arms):
+        values = [point["arms"][arm] for point in points]
+        area, low, high = (np.array([v[key] for v in values]) for key in ("auc", "auc_low", "auc_high"))
+        # Set apart, so that intervals can be told from each other.
+        shift = (i - (len(arms) - 1) / 2) * 0.006 * np.ptp(x)
+        errors, line = np.maximum([area - low, high - area], 0), {"linewidth": 1.2, "elinewidth": 0.8}
+        axes.errorbar(x + shift, area, errors, label=arm, marker="o", ms=3, **line, **_style(arm))
+    axes.axhline(0.5, color="0.8", linewidth=1, zorder=0)
+    axes.set(xlabel=f"contrast [{unit}]", ylabel="AUC", ylim=(0.45, 1.005), title=title)
+    axes.legend(fontsize=8, loc="lower right")
+    return figure
+
+
+def _style(arm):
+    return {"HR": {"color": "black"}, "bicubic": {"color": "tab:red"}, "LR": {"color": "tab:gray"}}.get(arm, {})
+
+
 def _curves(axes, curves):
     for arm, (false, true) in curves.items():
-        style = {"HR": {"color": "black"}, "bicubic": {"color": "tab:red"}, "LR": {"color": "tab:gray"}}.get(arm, {})
-        axes.plot(false, true, label=arm, linewidth=1.4, **style)
+        axes.plot(false, true, label=arm, linewidth=1.4, **_style(arm))
     axes.plot([0, 1], [0, 1], color="0.8", linewidth=1, zorder=0)
     axes.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
     axes.legend(fontsize=8, loc="lower right")

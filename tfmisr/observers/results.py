@@ -1,22 +1,26 @@
 """Results of detection tasks: every arm under every observer, with verdicts against bicubic interpolation."""
 
 import dataclasses
+import math
 import typing
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tfmisr.edge.errors import check_name
 from tfmisr.edge.upscaler import Upscaler
 from tfmisr.evaluation.protocol import REFERENCE
-from tfmisr.observers import assessment, catalog, observers, roc, windows
+from tfmisr.observers import assessment, catalog, observers, roc, verdicts, windows
+from tfmisr.observers.parts import Parts
+from tfmisr.observers.search import Search
 from tfmisr.observers.tasks import Task
-from tfmisr.reader_study.statistics import comparisons
 
 if typing.TYPE_CHECKING:
     from tfmisr.data import Source
     from tfmisr.degradations import Degradation
 
 OBSERVERS = catalog.OBSERVERS
+_POINT = ("auc", "auc_low", "auc_high", "difference", "difference_low", "difference_high")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Settings:
         max_images: Images used, evenly spaced; `None`: all.
         margin: Difference in AUC within which two arms are equivalent, fixed beforehand.
         seed: Seed of places, noise, folds and bootstrap samples.
+        search: Largest distance of a signal from the middle of its window, along each axis, in pixels; 0: its place is
+            known.
     """
 
     splits: tuple[str, ...]
@@ -42,6 +48,7 @@ class Settings:
     max_images: int | None = None
     margin: float = 0.02
     seed: int = 0
+    search: int = 0
 
 
 def create_observer(task: Task, settings: Settings, max_val: int) -> assessment.Observer:
@@ -70,6 +77,8 @@ def measure(
     settings: Settings,
     refits: int = 0,
     progress: bool = True,
+    store: Parts | None = None,
+    contrasts: Sequence[float] = (),
 ) -> dict:
     """Returns the result of one task, as `observe.json` holds it, with the case for the pictures under `pictures`.
 
@@ -81,36 +90,51 @@ def measure(
         settings: How it is measured.
         refits: Bootstrap samples in which observers are trained again; 0: none.
         progress: Show a progress bar.
+        store: Keeps finished images; `None`: nothing is kept.
+        contrasts: Factors of the task's contrast at which AUC is measured too, for AUC against contrast.
 
     Raises:
         InputError: Images are in color, or there are too few patients or windows.
     """
+    search = Search.of(task, settings.search) if settings.search else None
     assessment.require_patients(windows.patients(source, settings.splits, settings.max_images))
-    found = windows.sample(
-        upscalers,
-        source,
-        settings.splits,
-        settings.scale,
-        degradation,
-        task,
-        settings.per_image,
-        settings.max_images,
-        settings.seed,
-        progress,
-    )
+
+    def sampled(task):
+        return windows.sample(
+            upscalers,
+            source,
+            settings.splits,
+            settings.scale,
+            degradation,
+            task,
+            settings.per_image,
+            settings.max_images,
+            settings.seed,
+            progress,
+            store,
+            search,
+        )
+
+    found = sampled(task)
     assessment.require_patients(found.patients)
     observer = create_observer(task, settings, found.max_val)
-    ratings = assessment.rate(found, observer, seed=settings.seed)
+    ratings = assessment.rate(found, observer, seed=settings.seed, search=search)
     summary = assessment.summarize(ratings, REFERENCE, seed=settings.seed)
+    against = against_contrast(task, summary, contrasts, sampled, observer, settings.seed, search)
     shares = assessment.transfer(found, task)
     for arm, values in summary.items():
         values["transfer"], values["transfer_deviation"] = shares[arm]
-    _adjust(summary)
+    if search:
+        for values, present in zip(summary.values(), ratings.present, strict=True):
+            values["d_prime"] = math.nan  # the area of LROC has none
+            values["localized"] = float(np.isfinite(present).mean())
+    verdicts.adjust(summary)
     if refits:
-        for arm, (deviation, paired) in assessment.refitted(found, observer, REFERENCE, refits, settings.seed).items():
+        spread = assessment.refitted(found, observer, REFERENCE, refits, settings.seed, search)
+        for arm, (deviation, paired) in spread.items():
             summary[arm] |= {"refitted_deviation": deviation, "refitted_difference_deviation": paired}
     for arm, values in summary.items():
-        values["verdict"] = verdict(arm, values, settings.margin)
+        values["verdict"] = verdicts.verdict(arm, values, settings.margin)
     curves = {a: roc.curve(x, y) for a, x, y in zip(ratings.arms, ratings.absent, ratings.present, strict=True)}
     counts = {
         "windows": len(found.patients),
@@ -118,39 +142,44 @@ def measure(
         "images": found.images,
     }
     return {
-        "task": dataclasses.asdict(task) | {"hash": task.hash},
+        "task": task.described() | {"hash": task.hash},
         **counts,
         "arms": summary,
+        **({"contrasts": against} if contrasts else {}),
         "pictures": {"curves": curves, "case": _case(found, ratings)},
     }
 
 
-def _adjust(summary):
-    """Adds Holm's adjustment over the arms other than HR, LR and the reference."""
-    tested = [arm for arm in summary if arm not in (windows.HR, windows.LR, REFERENCE)]
-    for arm, adjusted in zip(tested, comparisons.holm([summary[arm]["p_value"] for arm in tested]), strict=True):
-        summary[arm]["p_holm"] = adjusted
+def against_contrast(
+    task: Task,
+    summary: dict[str, dict],
+    factors: Sequence[float],
+    sampled: Callable[[Task], windows.Windows],
+    observer: assessment.Observer,
+    seed: int,
+    search: Search | None = None,
+) -> list[dict]:
+    """Returns contrast and, for each arm, AUC and difference to the reference with intervals, in ascending order.
 
-
-def verdict(arm: str, values: dict, margin: float) -> str:
-    """Returns how an arm compares with the reference: better, worse, equivalent, undecided, or nothing for itself.
-
-    Better and worse: the interval of the difference excludes 0, and so does Holm's test where the arm is tested.
-    Equivalent: the interval lies within the margin. A difference can be both; then it is better or worse, but small.
+    The places, patients and noise of the degradation are those of the task; observers are trained for each contrast.
 
     Args:
-        arm: Name of the arm.
-        values: Its entry of `measure`.
-        margin: As of `Settings`.
+        task: The task.
+        summary: What `assessment.summarize` returns for it.
+        factors: Factors of its contrast; that of 1 is there already.
+        sampled: Returns the windows of a task.
+        observer: The observer.
+        seed: Seed of folds, internal noise and bootstrap samples.
+        search: As of `assessment.rate`.
     """
-    if arm == REFERENCE:
-        return ""
-    low, high = values["difference_low"], values["difference_high"]
-    significant = low * high > 0 and values.get("p_holm", 0.0) <= 0.05
-    within = -margin < low and high < margin
-    if significant:
-        return ("better" if low > 0 else "worse") + (", within the margin" if within else "")
-    return "equivalent" if within else "undecided"
+    points = {task.contrast: summary}
+    for contrast in {task.contrast * factor for factor in factors} - points.keys():
+        ratings = assessment.rate(sampled(task.with_contrast(contrast)), observer, seed=seed, search=search)
+        points[contrast] = assessment.summarize(ratings, REFERENCE, seed=seed)
+    return [
+        {"contrast": contrast, "arms": {arm: {key: v[key] for key in _POINT} for arm, v in points[contrast].items()}}
+        for contrast in sorted(points)
+    ]
 
 
 def _case(found, ratings):

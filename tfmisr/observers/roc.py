@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import integrate, stats
 
+_CHUNK = 2**23  # weights in memory at once, of 8 bytes
+
 
 def auc(absent: np.ndarray, present: np.ndarray) -> float:
     """Returns the area under the ROC curve: the probability that a rating with the signal is the larger one.
@@ -41,8 +43,11 @@ def forced_choice(area: float, alternatives: int) -> float:
 
 
 def curve(absent: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the ROC curve: false-positive and true-positive rates, from (0, 0) to (1, 1)."""
-    thresholds = np.unique(np.concatenate([absent, present]))[::-1]
+    """Returns the ROC curve: false-positive and true-positive rates, from (0, 0) to (1, 1).
+
+    Ratings of `-inf`, of signals that are not found (LROC), are never positive: the curve then ends below (1, 1).
+    """
+    thresholds = np.unique(np.concatenate([absent, present[np.isfinite(present)]]))[::-1]
     rates = [
         np.searchsorted(np.sort(-ratings), -thresholds, side="right") / len(ratings) for ratings in (absent, present)
     ]
@@ -71,32 +76,52 @@ def delong(absent: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def bootstrap(
-    absent: np.ndarray, present: np.ndarray, patients: np.ndarray, resamples: int = 2000, seed: int = 0
+    absent: np.ndarray,
+    present: np.ndarray,
+    patients: np.ndarray,
+    resamples: int = 2000,
+    seed: int = 0,
+    present_patients: np.ndarray | None = None,
 ) -> np.ndarray:
     """Returns the AUCs of several systems in bootstrap samples of the patients, `(resamples, systems)`.
 
-    All systems see the same samples, so that differences of columns are paired.
+    All systems see the same samples, so that differences of columns are paired. A sample without an item of one of the
+    classes has no AUC: nan.
 
     Args:
         absent: Ratings `(systems, windows)` without the signal.
-        present: Ratings `(systems, windows)` of the same windows with it.
+        present: Ratings `(systems, windows)` with it, by default of the same windows.
         patients: The patient of each window.
         resamples: Number of samples.
         seed: Seed of the draws.
+        present_patients: The patients of `present`, where it has other items than `absent`.
+
+    Reference:
+        Rutter, Bootstrap estimation of diagnostic accuracy with patient-clustered data, Academic Radiology 7, 2000
     """
     absent, present = np.atleast_2d(absent), np.atleast_2d(present)
-    names, index = np.unique(np.asarray(patients), return_inverse=True)
+    patients = np.asarray(patients)
+    others = patients if present_patients is None else np.asarray(present_patients)
+    names = np.unique(np.concatenate([patients, others]))
+    of_absent, of_present = np.searchsorted(names, patients), np.searchsorted(names, others)
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    areas = [_weighted_auc(a, p, draws[:, index]) for a, p in zip(absent, present, strict=True)]
-    return np.stack(areas, axis=1)
+    parts = np.array_split(draws, -(-draws.shape[0] * max(len(patients), len(others)) // _CHUNK))
+    return np.concatenate([_areas(absent, present, part[:, of_absent], part[:, of_present]) for part in parts])
 
 
-def _weighted_auc(absent, present, weights):
+def _areas(absent, present, absent_weights, present_weights):
+    pairs = zip(absent, present, strict=True)
+    return np.stack([_weighted_auc(a, p, absent_weights, present_weights) for a, p in pairs], axis=1)
+
+
+def _weighted_auc(absent, present, weights, present_weights=None):
     """Returns the AUC for each row of weights, how often each window is in the sample."""
+    present_weights = weights if present_weights is None else present_weights
     order = np.argsort(absent, kind="stable")
     below = np.searchsorted(absent[order], present, side="left")
     upto = np.searchsorted(absent[order], present, side="right")
     cumulative = np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights[:, order], axis=1)], axis=1)
     wins = (cumulative[:, below] + cumulative[:, upto]) / 2
-    return (weights * wins).sum(1) / weights.sum(1) ** 2
+    pairs = (weights.sum(1) * present_weights.sum(1)).astype(float)
+    return (present_weights * wins).sum(1) / np.where(pairs, pairs, np.nan)

@@ -1,5 +1,6 @@
 """Detection tasks: which signal, how large, how strong, and how it is put into an image."""
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -12,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tfmisr.edge.errors import InputError, check_name
-from tfmisr.observers import channels, signals
+from tfmisr.observers import channels, masks, signals
 
 WINDOW = 64  # side, in pixels of the high-resolution image
 _UNITS, _CONTRASTS, _INSERTIONS = ("pixels", "mm"), ("levels", "HU", "percent"), ("additive", "multiplicative")
@@ -24,8 +25,8 @@ class Task:
 
     Attributes:
         name: Name in tables and of its picture: letters, digits, - and _.
-        signal: Name in `tfmisr.observers.signals.SIGNALS`.
-        size: Size of the signal; each signal says of what.
+        signal: Name in `tfmisr.observers.signals.SIGNALS`, or `mask`.
+        size: Size of the signal; each signal says of what. Of a mask: its longer side, which is measured and compared.
         contrast: Height of the signal where its profile is 1; negative: darker.
         options: Further parameters of the signal, in pixels or degrees.
         against: Another signal as the second hypothesis, of the same size and options (the Rayleigh task); `None`: no
@@ -36,6 +37,7 @@ class Task:
         insertion: `additive`, for images whose values are a logarithm of the intensity, as processed radiographs and
             CT are; `multiplicative`: times `exp(-contrast / 100 * profile)`, for linear intensity.
         channels: Channel set of the channelized Hotelling observer.
+        mask: Of the signal `mask`: its file, see `tfmisr.observers.masks`. It is read once.
 
     Raises:
         InputError: A value is unknown or contradicts another.
@@ -52,6 +54,7 @@ class Task:
     contrast_unit: str = "levels"
     insertion: str = "additive"
     channels: str = "ddog"
+    mask: str | None = None
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not re.fullmatch(r"[\w-]+", self.name):  # a file's name
@@ -74,7 +77,23 @@ class Task:
             raise InputError(f"task {self.name}: size must be above 0. Received: {self.size}")
         if self.pixel_spacing is not None and not self.pixel_spacing > 0:
             raise InputError(f"task {self.name}: pixel_spacing must be above 0. Received: {self.pixel_spacing}")
+        if (self.signal == "mask") != (self.mask is not None):
+            raise InputError(f"task {self.name}: the signal mask and a file in the field mask go together")
+        if self.mask is not None:
+            self._read_mask()
         self.profile(), self.other_profile()
+
+    def _read_mask(self):
+        if self.against or self.options:
+            raise InputError(f"task {self.name}: a mask has neither options nor another signal (against)")
+        profile = masks.read(self.mask, WINDOW)
+        object.__setattr__(self, "_mask", profile)  # no field: the hash below stands for it in files and comparisons
+        pixels = self.size / self.pixel_spacing if self.size_unit == "mm" else self.size
+        if abs(masks.extent(profile) - pixels) > 1:
+            raise InputError(
+                f"task {self.name}: expected a mask whose longer side is {pixels:.1f} pixels, as size says, received "
+                f"{masks.extent(profile)}; resize the mask to the high-resolution grid, or correct size"
+            )
 
     def profile(self) -> np.ndarray:
         """Returns the signal's profile `(64, 64)`."""
@@ -85,6 +104,8 @@ class Task:
         return self._profile(self.against) if self.against else np.zeros((WINDOW, WINDOW))
 
     def _profile(self, signal):
+        if signal == "mask":
+            return self._mask
         size = self.size / self.pixel_spacing if self.size_unit == "mm" else self.size
         return signals.create(signal, WINDOW, size, **self.options)
 
@@ -114,10 +135,23 @@ class Task:
         levels = 1.0 if self.contrast_unit == "HU" else max_val / 255
         return np.broadcast_to(self.contrast * levels * profile, window.shape)
 
+    def described(self) -> dict:
+        """Returns the fields for files of results: of a mask, not the path but a SHA-256 of its profile."""
+        fields = {key: value for key, value in dataclasses.asdict(self).items() if key != "mask"}
+        if self.mask is not None:
+            fields["mask_sha256"] = hashlib.sha256(self._mask.astype("<f8").tobytes()).hexdigest()
+        return fields
+
+    def with_contrast(self, contrast: float) -> "Task":
+        """Returns the same task with another contrast; a mask is not read again."""
+        task = copy.copy(self)
+        object.__setattr__(task, "contrast", contrast)
+        return task
+
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits of a SHA-256 of all fields but the name."""
-        fields = {key: value for key, value in dataclasses.asdict(self).items() if key != "name"}
+        """Twelve hexadecimal digits of a SHA-256 of all fields but the name; of a mask, of its pixels."""
+        fields = {key: value for key, value in self.described().items() if key != "name"}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -148,8 +182,20 @@ def load(name: str | os.PathLike) -> Task:
         check_name("task", str(name), list(TASKS))
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return Task(**{"name": path.stem, **fields})
+        return Task(**{"name": path.stem, **fields, **_located(fields, path)})
     except OSError as error:
         raise InputError(f"expected a task file at {path}: {error.strerror}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except (ValueError, TypeError) as error:
         raise InputError(f"{path} is no task file: {error}") from error
+
+
+def _located(fields, path) -> dict:
+    """Returns the fields of a mask: its path, relative to the task file, and its size where the file has none."""
+    if not isinstance(fields.get("mask"), str):
+        return {}
+    found = {"mask": os.fspath(path.parent / fields["mask"])}
+    if "size" in fields or "size_unit" in fields:
+        return found
+    return found | {"size": masks.extent(masks.read(found["mask"], WINDOW))}

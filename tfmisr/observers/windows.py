@@ -6,13 +6,16 @@ the image is reduced and rounded. The upscalers see whole images that hold all s
 
 import dataclasses
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
 
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.upscaler import Upscaler, to_levels
+from tfmisr.observers import parts
+from tfmisr.observers.parts import Parts
+from tfmisr.observers.search import Search
 from tfmisr.observers.tasks import WINDOW, Task
 
 if typing.TYPE_CHECKING:
@@ -36,6 +39,7 @@ class Windows:
         patients: int array `(windows,)`.
         images: Number of images they come from.
         max_val: Full-scale value of the images.
+        offsets: Offset of each signal from the middle of its window, int array `(windows, 2)`; `None`: all zero.
     """
 
     arms: list[str]
@@ -44,6 +48,7 @@ class Windows:
     patients: np.ndarray
     images: int
     max_val: int
+    offsets: np.ndarray | None = None
 
 
 def sample(
@@ -57,6 +62,8 @@ def sample(
     max_images: int | None = None,
     seed: int = 0,
     progress: bool = True,
+    store: Parts | None = None,
+    search: Search | None = None,
 ) -> Windows:
     """Returns the windows of all arms.
 
@@ -71,6 +78,8 @@ def sample(
         max_images: Use this many images, evenly spaced; `None`: all.
         seed: Seed of the places and of the degradation's noise.
         progress: Show a progress bar.
+        store: Keeps the windows of finished images; `None`: nothing is kept.
+        search: Where signals lie; `None`: in the middle of their windows.
 
     Raises:
         InputError: Images are in color, differ in full scale, or none has a place for a window.
@@ -78,27 +87,29 @@ def sample(
     from tfmisr.data import pipeline
     from tfmisr.progress import bar
 
-    images = list(_images(source, splits, max_images))
-    scales = {max_val for _, _, max_val, _ in images}
-    if len(scales) > 1:
-        raise InputError(f"observers need images of one full scale. Received: {', '.join(map(str, sorted(scales)))}")
-    parts = []
-    for name, patient, max_val, hr in bar(images, desc=task.name, unit=" images", disable=not progress, leave=False):
+    images = load(source, splits, max_images)
+    max_val, found = images[0].max_val, []
+    setup = upscalers, scale, degradation, max_val
+    for image in bar(images, desc=task.name, unit=" images", disable=not progress, leave=False):
+        name, hr = image.name, image.pixels
         key = pipeline.image_key(name)
         places = _places(hr, max_val, scale, per_image, np.random.default_rng([seed, 5, key]))
         if not len(places):
             continue
+        count = len(places)
+        offsets = search.offsets(count, np.random.default_rng([seed, 11, key])) if search else np.zeros((count, 2), int)
         pair = [
-            _arms(hr, profile, places, task, upscalers, scale, degradation, max_val, [seed, 6 + i, key])
+            _arms(_inserted(hr, profile, places, offsets, task, max_val), places, setup, [seed, 6 + i, key], store)
             for i, profile in enumerate((task.other_profile(), task.profile()))
         ]
-        parts.append((*pair, np.full(len(places), patient)))
-    if not parts:
+        found.append((*pair, np.full(count, image.patient), offsets))
+    if not found:
         raise InputError(f"expected places in the anatomy for windows of {WINDOW} pixels in {source.name}, found none")
-    absent, present, patients = zip(*parts, strict=True)
+    absent, present, patients, offsets = zip(*found, strict=True)
     names = [HR, LR, *(u.name for u in upscalers)]
     both = (np.concatenate(part, axis=1) for part in (absent, present))
-    return Windows(names, *both, np.concatenate(patients), len(parts), scales.pop())
+    moved = np.concatenate(offsets) if search else None
+    return Windows(names, *both, np.concatenate(patients), len(found), max_val, moved)
 
 
 def patients(source: "Source", splits: Sequence[str], max_images: int | None = None) -> np.ndarray:
@@ -106,9 +117,30 @@ def patients(source: "Source", splits: Sequence[str], max_images: int | None = N
     return np.array([cache.patients[i] for cache, i in _chosen(source, splits, max_images)])
 
 
-def _images(source, splits, max_images) -> Iterable[tuple]:
-    for cache, i in _chosen(source, splits, max_images):
-        yield cache.ids[i], int(cache.patients[i]), int(cache.max_vals[i]), cache[i][..., 0]
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """A gray image: its name in the dataset, number of the patient, full-scale value and levels (height, width)."""
+
+    name: str
+    patient: int
+    max_val: int
+    pixels: np.ndarray
+
+
+def load(source: "Source", splits: Sequence[str], max_images: int | None = None) -> list[Image]:
+    """Returns the images; the arguments are those of `sample`.
+
+    Raises:
+        InputError: They are in color, or differ in full scale.
+    """
+    images = [
+        Image(cache.ids[i], int(cache.patients[i]), int(cache.max_vals[i]), cache[i][..., 0])
+        for cache, i in _chosen(source, splits, max_images)
+    ]
+    scales = sorted({image.max_val for image in images})
+    if len(scales) > 1:
+        raise InputError(f"observers need images of one full scale. Received: {', '.join(map(str, scales))}")
+    return images
 
 
 def _chosen(source, splits, max_images) -> list[tuple]:
@@ -131,14 +163,13 @@ def _places(hr, max_val, scale, per_image, rng) -> np.ndarray:
         return np.zeros((0, 2), int)
     corners = np.stack(np.meshgrid(*(np.arange(0, end, _PITCH) for end in ends), indexing="ij"), -1).reshape(-1, 2)
     corners = corners + rng.integers(0, scale, corners.shape)
-    kept = [corner for corner in corners if _is_anatomy(hr, corner, max_val)]
+    limits = np.quantile(hr[::4, ::4], (0.01, 0.99))
+    kept = [corner for corner in corners if _is_anatomy(_cut(hr, corner).astype(np.float64), *limits, max_val)]
     order = rng.permutation(len(kept))[:per_image]
     return np.array([kept[i] for i in sorted(order)], int).reshape(-1, 2)
 
 
-def _is_anatomy(hr, corner, max_val):
-    low, high = np.quantile(hr[::4, ::4], (0.01, 0.99))
-    window = _cut(hr.astype(np.float64), corner)
+def _is_anatomy(window, low, high, max_val):
     steepest = max(np.abs(np.diff(window, axis=axis)).max() for axis in (0, 1))
     return window.mean() > low + _LEAST_MEAN * (high - low) and steepest < _MOST_GRADIENT * max_val
 
@@ -148,17 +179,43 @@ def _cut(image, corner):
     return image[row : row + WINDOW, column : column + WINDOW]
 
 
-def _arms(hr, profile, places, task, upscalers, scale, degradation, max_val, seed):
-    """Returns the windows of all arms with one hypothesis, `(arms, places, 64, 64)`."""
+def _inserted(hr, profile, places, offsets, task, max_val):
+    """Returns an image with a signal in every window, float64."""
     image = hr.astype(np.float64)
-    for corner in places:
-        _cut(image, corner)[:] = task.inserted(_cut(image, corner), profile, max_val)
+    for corner, offset in zip(places, offsets, strict=True):
+        moved = np.roll(profile, offset, (0, 1)) if offset.any() else profile
+        _cut(image, corner)[:] = task.inserted(_cut(image, corner), moved, max_val)
+    return image
+
+
+def _arms(image, places, setup, seed, store):
+    """Returns the windows of all arms with one hypothesis, `(arms, places, 64, 64)`."""
+
+    def compute():
+        return np.stack([[_cut(arm, corner) for corner in places] for arm in arms(image, *setup, seed)])
+
+    return store.get(parts.key([image, places], parts.fields(*setup, seed)), compute) if store else compute()
+
+
+def arms(
+    image: np.ndarray, upscalers: list[Upscaler], scale: int, degradation: "Degradation", max_val: int, seed: list[int]
+) -> list[np.ndarray]:
+    """Returns the image of every arm, levels `(height, width)`: HR, LR with repeated pixels, then upscaled ones.
+
+    Args:
+        image: Levels of HR, not rounded; what exceeds a multiple of the scale is cut off.
+        upscalers: Arms beside HR and LR.
+        scale: Upsampling factor.
+        degradation: Degradation model that makes LR.
+        max_val: Full-scale value.
+        seed: Seed of the degradation's noise.
+    """
     image = image[: image.shape[0] // scale * scale, : image.shape[1] // scale * scale]
     image = (image / max_val).astype(np.float32)[..., None]
     lr = degradation(image, max_val, np.random.default_rng(seed))
     repeated = np.repeat(np.repeat(lr, scale, 0), scale, 1)
-    arms = [to_levels(image, max_val), to_levels(repeated, max_val), *(u(lr, scale, max_val) for u in upscalers)]
-    return np.stack([[_cut(arm[..., 0], corner) for corner in places] for arm in arms])
+    whole = [to_levels(image, max_val), to_levels(repeated, max_val), *(u(lr, scale, max_val) for u in upscalers)]
+    return [arm[..., 0] for arm in whole]
 
 
 def unsharp_mask(bicubic: Upscaler) -> Upscaler:
