@@ -1,0 +1,187 @@
+"""The Storage SCU: one thread for each destination sends what is due, from the files as they are (G-11 to G-14)."""
+
+import contextlib
+import logging
+import socket
+import sqlite3
+import threading
+import time
+
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import build_context
+
+from tfmisr.gateway import backoff, services, tls
+from tfmisr.gateway.config import Config, Destination
+from tfmisr.gateway.metrics import Metrics
+from tfmisr.gateway.queue import Queue
+from tfmisr.gateway.schema import Delivery
+from tfmisr.gateway.spool import Spool
+
+_LOG = logging.getLogger("tfmisr.gateway")
+BATCH = 64  # deliveries for one association
+_IDLE_SECONDS, _LINGER_SECONDS = 0.5, 0.2
+
+
+class _Unreachable(Exception):
+    """No association, or no response: the fault of no single object."""
+
+
+class Sender(threading.Thread):
+    """Sends to one destination until it is stopped.
+
+    Args:
+        settings: The configuration.
+        destination: The destination.
+        spool: The spool.
+        queue: The queue.
+        metrics: Counters.
+    """
+
+    def __init__(
+        self, settings: Config, destination: Destination, spool: Spool, queue: Queue, metrics: Metrics
+    ) -> None:
+        super().__init__(name=f"sender {destination.name}", daemon=True)
+        self._settings, self._destination = settings, destination
+        self._spool, self._queue, self._metrics = spool, queue, metrics
+        self._stopping = threading.Event()
+        self._message = 0
+
+    def stop(self) -> None:
+        """Makes the thread end after the object that it is sending."""
+        self._stopping.set()
+        self._queue.notify()
+
+    def run(self) -> None:
+        """Sends what is due; waits while there is nothing or the destination cannot be reached."""
+        while not self._stopping.is_set():
+            version = self._queue.version
+            try:
+                done = self._send_due()
+            except Exception as error:  # noqa: BLE001
+                fault = "the disk or queue reports" if isinstance(error, OSError | sqlite3.Error) else "failed with"
+                _LOG.error("%s: sending: %s %s", self._destination.name, fault, type(error).__name__)
+                done = False
+                self._stopping.wait(_IDLE_SECONDS)  # a fault that repeats at once would use a whole core
+            if not done and not self._stopping.is_set():
+                self._queue.wait(version, _IDLE_SECONDS)
+
+    def _due(self) -> list[Delivery]:
+        if self._stopping.is_set() or backoff.remaining(self._queue, self._destination.name) > 0:
+            return []
+        return _fitting(self._queue.due(self._destination.name, BATCH))
+
+    def _send_due(self) -> bool:
+        """Sends what is due; false if there was nothing to do."""
+        batch = self._due()
+        if not batch:
+            return False
+        try:
+            pairs = _pairs(batch)
+            with self._association(pairs) as association:
+                while batch and association.is_established and pairs >= _pairs(batch):
+                    for delivery in batch:
+                        if not self._stopping.is_set():
+                            self._send(association, delivery)
+                    version = self._queue.version
+                    batch = self._due()
+                    if not batch:  # what follows within a moment takes the same association
+                        self._queue.wait(version, _LINGER_SECONDS)
+                        batch = self._due()
+        except _Unreachable as error:
+            self._back_off(str(error))
+        return True
+
+    def _back_off(self, reason: str) -> None:
+        target = self._destination
+        cap = target.retry_cap_seconds
+        seconds = backoff.failed(self._queue, target.name, reason, target.retry_seconds, cap)
+        self._metrics.not_sent.labels(target.name).inc()
+        _LOG.warning("%s: %s; next attempt in %.0f s", target.name, reason, seconds)
+
+    @contextlib.contextmanager
+    def _association(self, pairs: set[tuple[str, str]]):
+        """Yields an association with a context for each pair of SOP Class and Transfer Syntax, and releases it."""
+        target, node = self._destination, self._settings.node
+        entity = AE(ae_title=node.ae_title)
+        entity.acse_timeout, entity.dimse_timeout = node.acse_timeout, node.dimse_timeout
+        entity.network_timeout = entity.connection_timeout = node.network_timeout
+        contexts = [build_context(sop_class, syntax) for sop_class, syntax in sorted(pairs)]
+        secure = (tls.client_context(self._settings.tls), target.address) if target.tls else None
+        association = entity.associate(
+            target.address, target.port, contexts, target.ae_title, tls_args=secure,
+            evt_handlers=[(evt.EVT_CONN_OPEN, _tune, [node.network_timeout])],
+        )  # fmt: skip
+        if not association.is_established:
+            raise _Unreachable("association rejected" if association.is_rejected else "no association")
+        try:
+            yield association
+        finally:
+            if association.is_established:
+                association.release()
+
+    def _send(self, association: Association, delivery: Delivery) -> None:
+        """Sends one object and records what came of it.
+
+        Raises:
+            _Unreachable: The connection is broken or the destination is out of resources.
+        """
+        path = self._spool.folder / delivery.file
+        if not path.is_file():
+            self._refused(delivery, "its file is missing in the spool", final=True)
+            return
+        self._message = self._message % 65535 + 1
+        try:
+            status = association.send_c_store(path, self._message)
+        except ValueError:
+            self._refused(delivery, "its SOP Class or Transfer Syntax is not accepted")
+            return
+        except RuntimeError as error:
+            raise _Unreachable("the association ended") from error
+        if "Status" not in status:
+            raise _Unreachable("no response")
+        self._conclude(delivery, path.stat().st_size, int(status.Status))
+
+    def _conclude(self, delivery: Delivery, size: int, code: int) -> None:
+        target, outcome = self._destination.name, services.outcome(code)
+        if outcome == services.RETRY:
+            raise _Unreachable(f"status {code:04X}, out of resources")
+        if outcome == services.REFUSED:
+            self._refused(delivery, f"status {code:04X}")
+            return
+        self._queue.sent(delivery, target, f"warning {code:04X}" if code else "")
+        self._metrics.sent.labels(target, delivery.kind).inc()
+        self._metrics.sent_bytes.labels(target).inc(size)
+        self._metrics.latency.labels(delivery.kind).observe(max(time.time() - delivery.received_at, 0.0))
+        _LOG.info("%s: %s of object %d stored", target, delivery.kind, delivery.instance)
+
+    def _refused(self, delivery: Delivery, reason: str, final: bool = False) -> None:
+        target, attempt = self._destination, delivery.attempts + 1
+        last = final or attempt >= target.attempts
+        seconds = None if last else backoff.delay(attempt, target.retry_seconds, target.retry_cap_seconds)
+        self._queue.not_sent(delivery, target.name, reason, seconds)
+        self._metrics.not_sent.labels(target.name).inc()
+        end = "quarantined" if last else f"next attempt in {seconds:.0f} s"
+        _LOG.warning(
+            "%s: %s of object %d not stored: %s; %s", target.name, delivery.kind, delivery.instance, reason, end
+        )
+
+
+def _pairs(batch: list[Delivery]) -> set[tuple[str, str]]:
+    return {(each.sop_class_uid, each.transfer_syntax) for each in batch}
+
+
+def _fitting(due: list[Delivery]) -> list[Delivery]:
+    """Returns the first deliveries whose presentation contexts fit into one association (G-08)."""
+    count = len(due)
+    while len(_pairs(due[:count])) > services.MAX_CONTEXTS:
+        count -= 1
+    return due[:count]
+
+
+def _tune(event: evt.Event, seconds: float) -> None:
+    """Switches Nagle's algorithm off, and bounds how long a peer that reads nothing can hold the thread."""
+    with contextlib.suppress(OSError, AttributeError):
+        connection = event.assoc.dul.socket.socket
+        connection.settimeout(seconds)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
