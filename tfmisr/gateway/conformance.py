@@ -60,8 +60,8 @@ def _model() -> str:
 def _policies() -> str:
     rows = [
         ("Application context name", "1.2.840.10008.3.1.1.1"),
-        ("Implementation class UID and version name", "those of pynetdicom"),
-        ("Implementation class UID of derived images", IMPLEMENTATION_CLASS_UID),
+        ("Implementation class UID", IMPLEMENTATION_CLASS_UID),
+        ("Implementation version name", services.IMPLEMENTATION_VERSION_NAME),
         ("Maximum PDU length received", f"{receiver.MAX_PDU:,} bytes"),
         ("Associations accepted at the same time", f"configured; default {config.Node.max_associations}"),
         ("Associations requested at the same time", "one for each destination"),

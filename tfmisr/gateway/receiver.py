@@ -239,11 +239,9 @@ class Receiver:
 
 def _entity(settings: Config) -> AE:
     node = settings.node
-    entity = AE(ae_title=node.ae_title)
+    entity = services.entity(node.ae_title, node.acse_timeout, node.dimse_timeout, node.network_timeout)
     entity.maximum_associations = node.max_associations
     entity.maximum_pdu_size = MAX_PDU
-    entity.acse_timeout, entity.dimse_timeout = node.acse_timeout, node.dimse_timeout
-    entity.network_timeout = node.network_timeout
     entity.add_supported_context(services.VERIFICATION)
     for sop_class in services.STORAGE_CLASSES:
         entity.add_supported_context(sop_class, list(services.TRANSFER_SYNTAXES))

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
@@ -103,9 +103,7 @@ class Sender(threading.Thread):
     def _association(self, pairs: set[tuple[str, str]]):
         """Yields an association with a context for each pair of SOP Class and Transfer Syntax, and releases it."""
         target, node = self._destination, self._settings.node
-        entity = AE(ae_title=node.ae_title)
-        entity.acse_timeout, entity.dimse_timeout = node.acse_timeout, node.dimse_timeout
-        entity.network_timeout = entity.connection_timeout = node.network_timeout
+        entity = services.entity(node.ae_title, node.acse_timeout, node.dimse_timeout, node.network_timeout)
         contexts = [build_context(sop_class, syntax) for sop_class, syntax in sorted(pairs)]
         secure = (tls.client_context(self._settings.tls), target.address) if target.tls else None
         association = entity.associate(

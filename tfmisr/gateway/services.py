@@ -6,8 +6,11 @@ The receiver, the sender and the conformance statement use these tables.
 import dataclasses
 
 from pydicom import uid
-from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
 from pynetdicom.sop_class import Verification
+
+import tfmisr
+from tfmisr.edge.derived.product import IMPLEMENTATION_CLASS_UID
 
 VERIFICATION = Verification
 STORAGE_CLASSES = tuple(context.abstract_syntax for context in AllStoragePresentationContexts)
@@ -17,6 +20,7 @@ _FIRST = (uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian)
 TRANSFER_SYNTAXES = tuple(dict.fromkeys((*_FIRST, *map(uid.UID, ALL_TRANSFER_SYNTAXES))))
 # Presentation context identifiers are the odd numbers of one byte (PS3.8 9.3.2.2).
 MAX_CONTEXTS = 128
+IMPLEMENTATION_VERSION_NAME = f"TFMISR_{tfmisr.__version__}"[:16]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +67,16 @@ LOCAL_LIMIT = Rejection(
     2, 3, 2, "local limit exceeded", "too many associations, the disk is below its reserve, or the node is stopping"
 )
 REJECTIONS = (CALLED_AE, CALLING_AE, LOCAL_LIMIT)
+
+def entity(ae_title: str, acse_timeout: float, dimse_timeout: float, network_timeout: float) -> AE:
+    """Returns an application entity with the node's identity and time-outs, and without presentation contexts."""
+    made = AE(ae_title=ae_title)
+    made.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    made.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    made.acse_timeout, made.dimse_timeout = acse_timeout, dimse_timeout
+    made.network_timeout = made.connection_timeout = network_timeout
+    return made
+
 
 # Statuses of a destination: what follows from them.
 SENT, RETRY, REFUSED = "sent", "retry", "refused"
