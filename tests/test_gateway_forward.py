@@ -1,5 +1,7 @@
 """The sending side of the gateway: order, retries, destinations that fail, quarantine, and results."""
 
+import hashlib
+import shutil
 import time
 
 import pydicom
@@ -33,10 +35,10 @@ def test_g14_the_original_comes_unchanged_and_then_its_result(tmp_path, archive)
         ds = archive.data_sets[result]
         assert (ds.Rows, ds.Columns) == (128, 128)
         assert ds.SourceImageSequence[0].ReferencedSOPInstanceUID == original
-        ds.file_meta = pydicom.dataset.FileMetaDataset()
-        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        ds.save_as(tmp_path / "result.dcm", enforce_file_format=True)
-        assert dicom_check.main([str(path), str(tmp_path / "result.dcm")]) == 0
+        (kept,) = (node.spool / "results").iterdir()
+        shutil.copy(kept, tmp_path / "result.dcm")
+        assert archive.arrived[1][1] == sha256(data_set(kept))
+        assert dicom_check.main([str(path), str(kept)]) == 0
         wait_for(lambda: states(node) == ["sent", "sent"], "the records")
         check_no_loop(node, archive, tmp_path / "result.dcm", path)
         assert node.stop() == 0
@@ -58,8 +60,6 @@ def check_no_loop(node, archive, result, path):
 
 
 def sha256(content: bytes) -> str:
-    import hashlib
-
     return hashlib.sha256(content).hexdigest()
 
 

@@ -224,7 +224,7 @@ def test_g04_an_object_that_the_disk_does_not_take_is_refused_with_a700(node, tm
 
 @pytest.mark.large
 def test_g04_a_full_disk_refuses_with_a700_and_recovers_alone(tmp_path):
-    """On a file system of 20 MB: the second image of 12 MB does not fit, and comes in once the first has left (G-04)."""
+    """On a file system of 20 MB the second image of 12 MB does not fit, and comes in once the first has left."""
     spool = tmp_path / "spool"
     spool.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(spool)]

@@ -22,7 +22,7 @@ def write(path: pathlib.Path, pixels: np.ndarray, number: int) -> pydicom.Datase
     ds.StudyInstanceUID, ds.SeriesInstanceUID = (
         uid.generate_uid("2.25.", [f"tfmisr phantom {level}"]) for level in ("study", "series")
     )
-    ds.ImageType, ds.Modality, ds.Manufacturer = ["DERIVED", "PRIMARY"], "CR", "tfmisr"
+    ds.ImageType, ds.Modality, ds.Manufacturer = ["DERIVED", "PRIMARY"], "CR", "Phantom"
     ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Phantom^Chest", "PHANTOM", "", "O"
     ds.StudyDate = ds.SeriesDate = ds.ContentDate = "20260101"
     ds.StudyTime = ds.SeriesTime = ds.ContentTime = "120000"

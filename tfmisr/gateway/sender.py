@@ -20,11 +20,16 @@ from tfmisr.gateway.spool import Spool
 
 _LOG = logging.getLogger("tfmisr.gateway")
 BATCH = 64  # deliveries for one association
+_NOT_ACCEPTED = "its SOP Class or Transfer Syntax is not accepted"
 _IDLE_SECONDS, _LINGER_SECONDS = 0.5, 0.2
 
 
 class _Unreachable(Exception):
     """No association, or no response: the fault of no single object."""
+
+
+class _NotAccepted(Exception):
+    """The destination accepts none of the presentation contexts: the fault of the objects."""
 
 
 class Sender(threading.Thread):
@@ -90,6 +95,9 @@ class Sender(threading.Thread):
                         batch = self._due()
         except _Unreachable as error:
             self._back_off(str(error))
+        except _NotAccepted as error:
+            for delivery in batch:
+                self._refused(delivery, str(error))
         return True
 
     def _back_off(self, reason: str) -> None:
@@ -110,6 +118,8 @@ class Sender(threading.Thread):
             target.address, target.port, contexts, target.ae_title, tls_args=secure,
             evt_handlers=[(evt.EVT_CONN_OPEN, _tune, [node.network_timeout])],
         )  # fmt: skip
+        if not association.is_established and association.rejected_contexts and not association.accepted_contexts:
+            raise _NotAccepted(_NOT_ACCEPTED)
         if not association.is_established:
             raise _Unreachable("association rejected" if association.is_rejected else "no association")
         try:
@@ -132,10 +142,13 @@ class Sender(threading.Thread):
         try:
             status = association.send_c_store(path, self._message)
         except ValueError:
-            self._refused(delivery, "its SOP Class or Transfer Syntax is not accepted")
+            self._refused(delivery, _NOT_ACCEPTED)
             return
         except RuntimeError as error:
             raise _Unreachable("the association ended") from error
+        except Exception as error:  # noqa: BLE001
+            self._refused(delivery, f"sending failed with {type(error).__name__}")
+            return
         if "Status" not in status:
             raise _Unreachable("no response")
         self._conclude(delivery, path.stat().st_size, int(status.Status))

@@ -68,6 +68,7 @@ LOCAL_LIMIT = Rejection(
 )
 REJECTIONS = (CALLED_AE, CALLING_AE, LOCAL_LIMIT)
 
+
 def entity(ae_title: str, acse_timeout: float, dimse_timeout: float, network_timeout: float) -> AE:
     """Returns an application entity with the node's identity and time-outs, and without presentation contexts."""
     made = AE(ae_title=ae_title)
