@@ -69,29 +69,34 @@ class Archive:
 
     Attributes:
         arrived: (SOP Instance UID, SHA-256 of the data set as received) in order.
-        statuses: Statuses to answer with before 0000.
+        statuses: SOP Instance UID to statuses to answer with before 0000; B000 stores.
     """
 
-    def __init__(self, ae_title: str = "ARCHIVE", port: int = 0, statuses=(), syntaxes=services.TRANSFER_SYNTAXES):
-        self.arrived, self.statuses, self.data_sets = [], list(statuses), {}
+    def __init__(self, ae_title: str = "ARCHIVE", port: int = 0, syntaxes=services.TRANSFER_SYNTAXES):
+        self.arrived, self.statuses, self.data_sets = [], {}, {}
         self._lock = threading.Lock()
         entity = AE(ae_title=ae_title)
         entity.require_called_aet = True
         for sop_class in (ComputedRadiographyImageStorage, CTImageStorage):
             entity.add_supported_context(sop_class, list(syntaxes))
-        self._server = entity.start_server(
-            ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
-        )
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_ESTABLISHED, self.established)]
+        self._server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
         self.port = self._server.server_address[1]
 
     def _store(self, event) -> int:
         content = event.request.DataSet.getvalue()
         with self._lock:
-            if self.statuses and (status := self.statuses.pop(0)):
+            uid, status = str(event.request.AffectedSOPInstanceUID), 0x0000
+            if self.statuses.get(uid):
+                status = self.statuses[uid].pop(0)
+            if status not in (0x0000, 0xB000):
                 return status
-            self.arrived.append((str(event.request.AffectedSOPInstanceUID), hashlib.sha256(content).hexdigest()))
-            self.data_sets[self.arrived[-1][0]] = event.dataset
-        return 0x0000
+            self.arrived.append((uid, hashlib.sha256(content).hexdigest()))
+            self.data_sets[uid] = event.dataset
+        return status
+
+    def established(self, event) -> None:
+        """For peers that misbehave."""
 
     def uids(self) -> list[str]:
         return [uid for uid, _ in self.arrived]

@@ -50,6 +50,11 @@ def run(settings: Config) -> int:
     os._exit(0)  # threads of pynetdicom that wait for a silent peer would delay the end
 
 
+def _log_uncaught(arguments: threading.ExceptHookArgs) -> None:
+    """Logs the type of an error that ended a thread: its text, and pynetdicom's, may quote a data set."""
+    _LOG.error("thread %s ended by %s", arguments.thread and arguments.thread.name, arguments.exc_type.__name__)
+
+
 def _log_to_stderr() -> None:
     """Logs the node's own lines only: those of the DICOM libraries quote Attribute values, which may name a patient."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.WARNING)
@@ -60,6 +65,7 @@ def _log_to_stderr() -> None:
             if other.startswith(f"{name}."):
                 logging.getLogger(other).disabled = True
     warnings.simplefilter("ignore")
+    threading.excepthook = _log_uncaught
 
 
 @contextlib.contextmanager
@@ -87,8 +93,9 @@ class Node:
         parts = (spool, self._queue, self._metrics)
         self._receiver = Receiver(settings, *parts)
         self._senders = [Sender(settings, destination, *parts) for destination in settings.destinations]
-        needed = any(rule.model for rule in settings.rules)
-        self._processors = [Processor(settings, *parts) for _ in range(settings.processing.processes if needed else 0)]
+        waiting = self._queue.rows(f"SELECT 1 FROM instances WHERE state = '{schema.RECEIVED}' LIMIT 1")
+        count = settings.processing.processes if waiting or any(rule.model for rule in settings.rules) else 0
+        self._processors = [Processor(settings, *parts) for _ in range(count)]
         self._metrics.registry.register(QueueMetrics(self._queue, spool, lambda: self._receiver.associations))
 
     def _recover(self) -> None:

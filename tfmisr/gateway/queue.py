@@ -261,6 +261,14 @@ class Queue:
             )
             _event(db, f"{state} {delivery.kind}", delivery.instance, "", destination, reason)
 
+    def defer(self, delivery: Delivery, reason: str, delay: float) -> None:
+        """Postpones a delivery by `delay` seconds without counting an attempt."""
+        with self.transaction() as db:
+            db.execute(
+                f"UPDATE deliveries SET state = '{RETRY}', reason = ?, next_attempt = ? WHERE id = ?",
+                (reason, time.time() + delay, delivery.id),
+            )
+
     def remove_done(self, age: float) -> list[str]:
         """Forgets objects that every destination has had for `age` seconds, and returns the names of their files."""
         limit = time.time() - age

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import socket
 import sqlite3
 import threading
 import time
@@ -11,7 +10,7 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
-from tfmisr.gateway import backoff, services, tls
+from tfmisr.gateway import backoff, outgoing, services, tls
 from tfmisr.gateway.config import Config, Destination
 from tfmisr.gateway.metrics import Metrics
 from tfmisr.gateway.queue import Queue
@@ -25,7 +24,15 @@ _IDLE_SECONDS, _LINGER_SECONDS = 0.5, 0.2
 
 
 class _Unreachable(Exception):
-    """No association, or no response: the fault of no single object."""
+    """No association, no response or no resources: the object waits without limit, and all others with it.
+
+    Attributes:
+        delivery: The object that was being sent, if there was one.
+    """
+
+    def __init__(self, reason: str, delivery: Delivery | None = None) -> None:
+        super().__init__(reason)
+        self.delivery = delivery
 
 
 class _NotAccepted(Exception):
@@ -94,16 +101,18 @@ class Sender(threading.Thread):
                         self._queue.wait(version, _LINGER_SECONDS)
                         batch = self._due()
         except _Unreachable as error:
-            self._back_off(str(error))
+            self._back_off(str(error), error.delivery)
         except _NotAccepted as error:
             for delivery in batch:
                 self._refused(delivery, str(error))
         return True
 
-    def _back_off(self, reason: str) -> None:
+    def _back_off(self, reason: str, delivery: Delivery | None) -> None:
         target = self._destination
         cap = target.retry_cap_seconds
         seconds = backoff.failed(self._queue, target.name, reason, target.retry_seconds, cap)
+        if delivery:  # the others first next time: it may be this object that the destination cannot take
+            self._queue.defer(delivery, reason, seconds + target.retry_seconds)
         self._metrics.not_sent.labels(target.name).inc()
         _LOG.warning("%s: %s; next attempt in %.0f s", target.name, reason, seconds)
 
@@ -113,20 +122,25 @@ class Sender(threading.Thread):
         target, node = self._destination, self._settings.node
         entity = services.entity(node.ae_title, node.acse_timeout, node.dimse_timeout, node.network_timeout)
         contexts = [build_context(sop_class, syntax) for sop_class, syntax in sorted(pairs)]
-        secure = (tls.client_context(self._settings.tls), target.address) if target.tls else None
-        association = entity.associate(
-            target.address, target.port, contexts, target.ae_title, tls_args=secure,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _tune, [node.network_timeout])],
-        )  # fmt: skip
+        try:
+            secure = (tls.client_context(self._settings.tls), target.address) if target.tls else None
+            association = entity.associate(
+                target.address, target.port, contexts, target.ae_title, tls_args=secure,
+                evt_handlers=[(evt.EVT_CONN_OPEN, _tune, [node.network_timeout])],
+            )  # fmt: skip
+        except (OSError, ValueError) as error:  # InputError of the certificates is a ValueError
+            raise _Unreachable(f"no association ({type(error).__name__})") from error
         if not association.is_established and association.rejected_contexts and not association.accepted_contexts:
             raise _NotAccepted(_NOT_ACCEPTED)
         if not association.is_established:
             raise _Unreachable("association rejected" if association.is_rejected else "no association")
+        outgoing.tune(association, node.network_timeout)
+        broken = True
         try:
             yield association
+            broken = False
         finally:
-            if association.is_established:
-                association.release()
+            outgoing.end(association, broken)
 
     def _send(self, association: Association, delivery: Delivery) -> None:
         """Sends one object and records what came of it.
@@ -144,19 +158,21 @@ class Sender(threading.Thread):
         except ValueError:
             self._refused(delivery, _NOT_ACCEPTED)
             return
+        except outgoing.BrokenConnection as error:
+            raise _Unreachable(str(error), delivery) from error
         except RuntimeError as error:
-            raise _Unreachable("the association ended") from error
+            raise _Unreachable("the association ended", delivery) from error
         except Exception as error:  # noqa: BLE001
             self._refused(delivery, f"sending failed with {type(error).__name__}")
             return
         if "Status" not in status:
-            raise _Unreachable("no response")
+            raise _Unreachable("no response", delivery)
         self._conclude(delivery, path.stat().st_size, int(status.Status))
 
     def _conclude(self, delivery: Delivery, size: int, code: int) -> None:
         target, outcome = self._destination.name, services.outcome(code)
         if outcome == services.RETRY:
-            raise _Unreachable(f"status {code:04X}, out of resources")
+            raise _Unreachable(f"status {code:04X}, out of resources", delivery)
         if outcome == services.REFUSED:
             self._refused(delivery, f"status {code:04X}")
             return
@@ -191,8 +207,4 @@ def _fitting(due: list[Delivery]) -> list[Delivery]:
 
 
 def _tune(event: evt.Event, seconds: float) -> None:
-    """Switches Nagle's algorithm off, and bounds how long a peer that reads nothing can hold the thread."""
-    with contextlib.suppress(OSError, AttributeError):
-        connection = event.assoc.dul.socket.socket
-        connection.settimeout(seconds)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    outgoing.tune_socket(event.assoc.dul.socket.socket, seconds)

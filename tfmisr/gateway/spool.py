@@ -40,8 +40,8 @@ class Spool:
 
     def create(self) -> None:
         """Creates the folders."""
-        for name in FOLDERS:
-            (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self.folder, *(self.folder / name for name in FOLDERS)):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # images and UIDs of patients
         sync_folder(self.folder)
 
     @contextlib.contextmanager
