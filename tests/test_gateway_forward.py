@@ -39,6 +39,7 @@ class Misbehaving(Archive):
         return super()._store(event)
 
 
+@pytest.mark.large
 def test_g12_peers_that_stop_in_the_middle_of_an_object(tmp_path):
     """One reads nothing, one closes the connection, one does not answer: the object comes at the second attempt."""
     peers = [Misbehaving(mode) for mode in ("deaf", "closing", "mute")]
@@ -119,6 +120,19 @@ def test_g11_what_cannot_be_upscaled_passes_alone_and_the_reason_is_recorded(tmp
         assert "\tprocessing: passed\t" in node.command("audit")
 
 
+@pytest.mark.large
+def test_g11_an_image_that_takes_too_long_is_quarantined_and_its_original_is_not(tmp_path, archive):
+    more = "[processing]\ntimeout = 0.1\nattempts = 2\nretry_seconds = 0.1"
+    text = configuration({"archive": archive.port}, rules=BICUBIC.format('"archive"'), more=more)
+    with running(tmp_path, text) as node:
+        path = image(tmp_path, 1, side=1536)
+        assert node.send(path) == [0x0000]
+        assert archive.wait(1) == [uid_of(path)]
+        wait_for(lambda: node.rows("SELECT state FROM instances") == [("failed",)], "the quarantine")
+        line = "processing:1  object 1, 2 attempts: took longer than the time-out of 0.1 s"
+        assert line in node.command("quarantine", "list")
+
+
 def test_g12_g13_a_dead_destination_does_not_stop_another_and_gets_all_when_it_is_back(tmp_path, archive):
     port = free_port()
     paths = [image(tmp_path, n) for n in range(10)]
@@ -151,6 +165,7 @@ def test_g12_statuses_of_a_destination(tmp_path, archive):
         wait_for(lambda: "quarantined 0" in node.command("status").splitlines()[1], "the record")
 
 
+@pytest.mark.large
 def test_g12_retry_makes_everything_due_now(tmp_path):
     port = free_port()
     path = image(tmp_path, 1)
@@ -164,6 +179,7 @@ def test_g12_retry_makes_everything_due_now(tmp_path):
         peer.close()
 
 
+@pytest.mark.large
 def test_an_object_does_not_go_back_to_its_sender_but_its_result_does(tmp_path, archive):
     path = image(tmp_path, 1)
     more = '[[sources]]\nae_title = "ARCHIVE"'
@@ -175,6 +191,7 @@ def test_an_object_does_not_go_back_to_its_sender_but_its_result_does(tmp_path, 
         assert node.rows("SELECT kind FROM deliveries") == [("result",)]
 
 
+@pytest.mark.large
 def test_g08_a_destination_without_the_transfer_syntax_gets_nothing_else(tmp_path):
     """The object is not decompressed: it is quarantined after its attempts, and the other objects pass."""
     peer = Archive(syntaxes=[ExplicitVRLittleEndian])
@@ -190,6 +207,7 @@ def test_g08_a_destination_without_the_transfer_syntax_gets_nothing_else(tmp_pat
     peer.close()
 
 
+@pytest.mark.large
 def test_g15_what_every_destination_has_is_removed_and_nothing_else(tmp_path, archive):
     paths = [image(tmp_path, n) for n in range(2)]
     archive.statuses = {uid_of(paths[1]): [0xC000]}

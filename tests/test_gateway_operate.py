@@ -60,6 +60,7 @@ def test_g17_monitoring_counts_and_names_no_patient(tmp_path):
     archive.close()
 
 
+@pytest.mark.large
 def test_g17_g21_echo_while_a_model_cannot_be_loaded(tmp_path):
     """The node answers and takes objects, and says that it is not ready."""
     (tmp_path / "broken.npz").write_bytes(b"no model")

@@ -254,6 +254,7 @@ def test_g04_a_full_disk_refuses_with_a700_and_recovers_alone(tmp_path):
         subprocess.run(["umount", str(spool)], check=True)
 
 
+@pytest.mark.large
 def test_g04_g21_below_the_reserve_only_echo_is_admitted(tmp_path):
     with running(tmp_path, configuration({"archive": 9}).replace("reserve_mb = 0", "reserve_mb = 1e12")) as node:
         rejected = node.associate(context=ComputedRadiographyImageStorage)

@@ -68,7 +68,7 @@ class Processor(threading.Thread):
             if not busy and not self._stopping.is_set():
                 self._queue.wait(version, _IDLE_SECONDS)
 
-    def _call(self, function: str, payload: str) -> dict:
+    def _call(self, function: str, payload: str, seconds: float | None = None) -> dict:
         with self._lock:
             if self._stopping.is_set():
                 return {"error": "interrupted"}
@@ -76,7 +76,7 @@ class Processor(threading.Thread):
                 self._child.close()
                 self._child = None
             self._child = self._child or Child()
-        return self._child.call(function, payload, Limits(self._settings.processing.timeout))
+        return self._child.call(function, payload, Limits(seconds))
 
     def _load(self) -> bool:
         """Loads each model once, so that a wrong one is reported before the first image; false to try again."""
@@ -100,8 +100,9 @@ class Processor(threading.Thread):
         start = time.monotonic()
         target = self._spool.results / f"{task.id}.dcm"
         paths = {"source": self._spool.folder / task.file, "target": target}
-        threads = self._settings.processing.threads
-        reply = self._call(work.UPSCALE, work.request(task.model, task.scale, threads, **paths))
+        settings = self._settings.processing
+        payload = work.request(task.model, task.scale, settings.threads, **paths)
+        reply = self._call(work.UPSCALE, payload, settings.timeout)
         self._conclude(task, reply)
         self._metrics.process_seconds.observe(time.monotonic() - start)
         return True
