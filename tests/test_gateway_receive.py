@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import time
+import types
 
 import pydicom
 import pytest
@@ -12,6 +13,8 @@ from gateway_helpers import Archive, Node, configuration, data_set, dcmtk, image
 from pydicom.uid import CTImageStorage, JPEGLSLossless, generate_uid
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.sop_class import ComputedRadiographyImageStorage
+
+from tfmisr.gateway import metrics, receiver
 
 RULE = '[[rules]]\nmodality = ["CR"]\nsend = "original only"\ndestinations = ["archive"]\n'
 
@@ -21,7 +24,7 @@ def node(tmp_path_factory):
     """A node whose only destination does not answer, so that everything stays in the queue."""
     folder = tmp_path_factory.mktemp("receive")
     more = '[[sources]]\nae_title = "ELSEWHERE"\naddress = "10.1.2.3"'
-    timeouts = "max_associations = 3\nacse_timeout = 1\nnetwork_timeout = 2"
+    timeouts = "max_associations = 3\nacse_timeout = 3\nnetwork_timeout = 4"
     with running(folder, configuration({"archive": 9}, node=timeouts, rules=RULE, more=more)) as started:
         yield started
 
@@ -123,6 +126,16 @@ def test_g06_called_and_calling_ae_titles_and_addresses(node):
     assert reason(calling="STRANGER") == (1, 1, 3)
     assert reason(calling="modality") == (1, 1, 3)
     assert reason(calling="ELSEWHERE") == (1, 1, 3)  # listed, but not from this address
+
+
+def test_g06_an_error_while_a_caller_is_checked_admits_nobody():
+    sent = []
+    acse = types.SimpleNamespace(send_reject=lambda *reason: sent.append(reason))
+    event = types.SimpleNamespace(assoc=types.SimpleNamespace(acse=acse, kill=lambda: sent.append("killed")))
+    checked = object.__new__(receiver.Receiver)  # has no attributes, so that checking fails
+    checked._metrics = metrics.Metrics()
+    checked._admit(event)
+    assert sent == [(2, 3, 2), "killed"]
 
 
 def test_g06_spaces_around_ae_titles_do_not_count(node):

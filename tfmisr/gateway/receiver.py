@@ -104,22 +104,28 @@ class Receiver:
                 association.abort(block=False)
 
     def _admit(self, event: evt.Event) -> None:
-        """Rejects an association that must not be; a caller that only asks C-ECHO is never refused for a full disk."""
-        request = event.assoc.requestor.primitive
-        calling = str(request.calling_ae_title).strip()
-        address = event.assoc.requestor.address_info.address
-        rejection = None
-        if str(request.called_ae_title).strip() != self._settings.node.ae_title:
-            rejection = services.CALLED_AE
-        elif not self._is_source(calling, address):
-            rejection = services.CALLING_AE
-        elif self._stopping.is_set() or (_stores(request) and not self._spool.has_space):
-            rejection = services.LOCAL_LIMIT
+        """Rejects an association that must not be."""
+        try:
+            rejection = self._rejection(event)
+        except Exception as error:  # noqa: BLE001
+            _LOG.error("association not checked: %s", type(error).__name__)
+            rejection = services.LOCAL_LIMIT  # pynetdicom would go on
         if rejection:
             _LOG.info("association rejected: %s", rejection.text)
             self._metrics.rejected.labels(rejection.text).inc()
             event.assoc.acse.send_reject(rejection.result, rejection.source, rejection.reason)
             event.assoc.kill()
+
+    def _rejection(self, event: evt.Event) -> services.Rejection | None:
+        """Returns why an association is rejected; a caller that only asks C-ECHO never is for a full disk (G-21)."""
+        request = event.assoc.requestor.primitive
+        if str(request.called_ae_title).strip() != self._settings.node.ae_title:
+            return services.CALLED_AE
+        if not self._is_source(str(request.calling_ae_title).strip(), event.assoc.requestor.address_info.address):
+            return services.CALLING_AE
+        if self._stopping.is_set() or (_stores(request) and not self._spool.has_space):
+            return services.LOCAL_LIMIT
+        return None
 
     def _is_source(self, calling: str, address: str) -> bool:
         return any(

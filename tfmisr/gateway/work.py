@@ -7,6 +7,7 @@ import pathlib
 
 import pydicom
 
+from tfmisr.edge.dicom_file import suppress_pydicom_messages
 from tfmisr.edge.errors import InputError
 from tfmisr.gateway import spool
 from tfmisr.inference.batch import BatchUpscaler
@@ -64,7 +65,8 @@ def upscale(payload: dict) -> dict:
 
 def _described(path: pathlib.Path) -> dict:
     spool.sync_folder(path.parent)
-    header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+    with suppress_pydicom_messages():
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
     with open(path, "rb") as file:
         file.seek(144 + header.file_meta.FileMetaInformationGroupLength)  # preamble, DICM, group length (PS3.10 7.1)
         digest = spool.digest(file)
