@@ -139,6 +139,23 @@ def test_a_queue_of_a_later_version_is_refused(tmp_path, entries):
         queue.Queue(tmp_path / "queue.db")
 
 
+def test_a_damaged_queue_is_named(tmp_path):
+    (tmp_path / "queue.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(InputError, match="cannot be read"):
+        queue.Queue(tmp_path / "queue.db")
+
+
+def test_objects_without_their_queue_are_not_removed(tmp_path):
+    spool = Spool(tmp_path)
+    spool.create()
+    spool.check_complete()
+    (tmp_path / "objects" / "a.dcm").write_bytes(b"x")
+    with pytest.raises(InputError, match="restore it, or move the objects away"):
+        spool.check_complete()
+    queue.Queue(spool.database).close()
+    spool.check_complete()
+
+
 def test_g02_the_start_removes_what_was_never_acknowledged(tmp_path):
     spool = Spool(tmp_path)
     spool.create()

@@ -86,6 +86,7 @@ class Node:
 
     def __init__(self, settings: Config, spool: Spool) -> None:
         self._settings, self._spool = settings, spool
+        spool.check_complete()
         self._queue = Queue(spool.database)
         self._metrics = Metrics()
         self._recover()

@@ -21,7 +21,6 @@ from tfmisr.gateway.schema import (
     PASSED,
     PROCESSED,
     PROCESSING,
-    QUEUED,
     RECEIVED,
     RESULT,
     RETRY,
@@ -50,14 +49,20 @@ class Queue:
         self.version = 0
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=FULL")
-        self._connection.execute("PRAGMA foreign_keys=ON")
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        try:
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.execute("PRAGMA foreign_keys=ON")
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            raise InputError(
+                f"the queue {path} cannot be read ({error}); restore it, or move the spool away"
+            ) from error
         if version not in (0, schema.VERSION):
             raise InputError(f"expected a queue of version {schema.VERSION} at {path}, found {version}")
-        self._connection.executescript(schema.TABLES)
-        self._connection.execute(f"PRAGMA user_version={schema.VERSION}")
+        if version == 0:
+            script = f"BEGIN; {schema.TABLES} PRAGMA user_version={schema.VERSION}; COMMIT;"
+            self._connection.executescript(script)
 
     def close(self) -> None:
         """Closes the database."""
@@ -101,7 +106,7 @@ class Queue:
     def record(self, event: str, instance: int = 0, digest: str = "", peer: str = "", detail: str = "") -> None:
         """Adds a line to the audit trail: who did what to which bytes; no identifier of a patient."""
         with self.transaction() as db:
-            _event(db, event, instance, digest, peer, detail)
+            schema.insert_event(db, event, instance, digest, peer, detail)
 
     def known(self, uid: str) -> str:
         """Returns the digest of an object or result with this SOP Instance UID; empty if there is none."""
@@ -122,7 +127,7 @@ class Queue:
             if row is None or (folder / row["file"]).is_file():
                 return False
             db.execute("UPDATE instances SET file = ? WHERE id = ?", (arrival.file, row["id"]))
-            _event(db, "file replaced", row["id"], arrival.digest, arrival.calling_ae, "")
+            schema.insert_event(db, "file replaced", row["id"], arrival.digest, arrival.calling_ae, "")
         return True
 
     def has_file(self, file: str) -> bool:
@@ -141,7 +146,7 @@ class Queue:
         with self.transaction() as db:
             if known := self.known(arrival.sop_instance_uid):
                 if known == arrival.digest:
-                    _event(db, "duplicate", 0, arrival.digest, arrival.calling_ae, "")
+                    schema.insert_event(db, "duplicate", 0, arrival.digest, arrival.calling_ae, "")
                 return DUPLICATE if known == arrival.digest else CONFLICT
             now = time.time()
             state = RECEIVED if arrival.model else PASSED
@@ -153,8 +158,8 @@ class Queue:
                 + (arrival.size, arrival.file, arrival.calling_ae, now, arrival.model, arrival.scale)
                 + ("\t".join(arrival.result_to), state, arrival.reason, now),
             ).lastrowid
-            _deliveries(db, number, ORIGINAL, arrival.original_to)
-            _event(db, "received", number, arrival.digest, arrival.calling_ae, arrival.reason)
+            schema.insert_deliveries(db, number, ORIGINAL, arrival.original_to)
+            schema.insert_event(db, "received", number, arrival.digest, arrival.calling_ae, arrival.reason)
         self.notify()
         return NEW
 
@@ -167,7 +172,7 @@ class Queue:
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 (arrival.sop_instance_uid, arrival.digest, kept, arrival.file, arrival.calling_ae, time.time()),
             ).rowcount
-            _event(db, "conflict", 0, arrival.digest, arrival.calling_ae, f"kept {kept}")
+            schema.insert_event(db, "conflict", 0, arrival.digest, arrival.calling_ae, f"kept {kept}")
         return bool(added)
 
     def claim(self) -> Task | None:
@@ -193,8 +198,8 @@ class Queue:
                 "result_digest = ?, changed_at = ? WHERE id = ?",
                 (file, uid, syntax, digest, time.time(), task.id),
             )
-            _deliveries(db, task.id, RESULT, task.result_to.split("\t") if task.result_to else ())
-            _event(db, "processed", task.id, digest, "", task.model)
+            schema.insert_deliveries(db, task.id, RESULT, task.result_to.split("\t") if task.result_to else ())
+            schema.insert_event(db, "processed", task.id, digest, "", task.model)
         self.notify()
 
     def finish(self, task: Task, state: str, reason: str, delay: float = 0.0, uncount: bool = False) -> None:
@@ -213,7 +218,7 @@ class Queue:
                 "WHERE id = ?",
                 (state, reason, time.time() + delay, task.attempts - uncount, time.time(), task.id),
             )
-            _event(db, "interrupted" if uncount else f"processing: {state}", task.id, "", "", reason)
+            schema.insert_event(db, "interrupted" if uncount else f"processing: {state}", task.id, "", "", reason)
         self.notify()
 
     def recover(self, attempts: int) -> int:
@@ -241,7 +246,7 @@ class Queue:
                 (time.time(), detail, delivery.attempts + 1, delivery.id),
             )
             db.execute("DELETE FROM destinations WHERE name = ?", (destination,))
-            _event(db, f"sent {delivery.kind}", delivery.instance, "", destination, detail)
+            schema.insert_event(db, f"sent {delivery.kind}", delivery.instance, "", destination, detail)
         self.notify()
 
     def not_sent(self, delivery: Delivery, destination: str, reason: str, delay: float | None) -> None:
@@ -259,7 +264,7 @@ class Queue:
                 "UPDATE deliveries SET state = ?, reason = ?, attempts = ?, next_attempt = ? WHERE id = ?",
                 (state, reason, delivery.attempts + 1, time.time() + (delay or 0), delivery.id),
             )
-            _event(db, f"{state} {delivery.kind}", delivery.instance, "", destination, reason)
+            schema.insert_event(db, f"{state} {delivery.kind}", delivery.instance, "", destination, reason)
 
     def defer(self, delivery: Delivery, reason: str, delay: float) -> None:
         """Postpones a delivery by `delay` seconds without counting an attempt."""
@@ -282,16 +287,3 @@ class Queue:
                 db.execute("DELETE FROM instances WHERE id = ?", (number,))
             db.execute("DELETE FROM events WHERE at < ?", (limit,))
         return files
-
-
-def _event(db: sqlite3.Connection, event: str, instance: int | None, digest: str, peer: str, detail: str) -> None:
-    values = (time.time(), instance, digest, event, peer, detail)
-    db.execute("INSERT INTO events (at, instance, digest, event, peer, detail) VALUES (?, ?, ?, ?, ?, ?)", values)
-
-
-def _deliveries(db: sqlite3.Connection, instance: int | None, kind: str, destinations) -> None:
-    for name in destinations:
-        db.execute(
-            f"INSERT INTO deliveries (instance, kind, destination, state) VALUES (?, ?, ?, '{QUEUED}')",
-            (instance, kind, name),
-        )

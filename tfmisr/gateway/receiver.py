@@ -109,7 +109,7 @@ class Receiver:
             rejection = self._rejection(event)
         except Exception as error:  # noqa: BLE001
             _LOG.error("association not checked: %s", type(error).__name__)
-            rejection = services.LOCAL_LIMIT  # pynetdicom would go on
+            rejection = services.LOCAL_LIMIT  # pynetdicom would admit it
         if rejection:
             _LOG.info("association rejected: %s", rejection.text)
             self._metrics.rejected.labels(rejection.text).inc()

@@ -1,6 +1,9 @@
 """Tables of the queue, and the states of an object and of its deliveries (G-11)."""
 
 import dataclasses
+import sqlite3
+import time
+from collections.abc import Iterable
 
 VERSION = 1
 
@@ -177,3 +180,18 @@ class Task:
     scale: int
     attempts: int
     result_to: str
+
+
+def insert_event(db: sqlite3.Connection, event: str, instance: int | None, digest: str, peer: str, detail: str) -> None:
+    """Adds a line to the audit trail."""
+    values = (time.time(), instance, digest, event, peer, detail)
+    db.execute("INSERT INTO events (at, instance, digest, event, peer, detail) VALUES (?, ?, ?, ?, ?, ?)", values)
+
+
+def insert_deliveries(db: sqlite3.Connection, instance: int | None, kind: str, destinations: Iterable[str]) -> None:
+    """Queues an object or its result for destinations."""
+    for name in destinations:
+        db.execute(
+            f"INSERT INTO deliveries (instance, kind, destination, state) VALUES (?, ?, ?, '{QUEUED}')",
+            (instance, kind, name),
+        )

@@ -44,6 +44,17 @@ class Spool:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # images and UIDs of patients
         sync_folder(self.folder)
 
+    def check_complete(self) -> None:
+        """Checks before a queue is created that there are no objects of a lost one, which would be removed.
+
+        Raises:
+            InputError: There are.
+        """
+        if not self.database.is_file() and any(self.objects.iterdir()):
+            raise InputError(
+                f"{self.objects} holds objects and {self.database} is missing: restore it, or move the objects away"
+            )
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the lock of the folder.
