@@ -122,12 +122,16 @@ def start(config: pathlib.Path) -> tuple[subprocess.Popen, int]:
             threading.Thread(target=_drain, args=(process.stderr,), daemon=True).start()
             return process, int(match[1])
     process.wait()
+    if process.stderr:
+        process.stderr.close()
     raise InputError(lines[-1].removeprefix("error: ").strip() if lines else "the node did not start")
 
 
 def _drain(stream) -> None:
-    for _ in stream:
-        pass
+    """Reads the log to its end, so that the node never waits for a full pipe."""
+    with stream:
+        for _ in stream:
+            pass
 
 
 def _make_phantoms(folder: pathlib.Path, count: int) -> dict[str, tuple[pathlib.Path, str]]:
