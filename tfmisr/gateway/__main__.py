@@ -1,6 +1,7 @@
 """python -m tfmisr.gateway: a DICOM node that receives images, sends them on, and adds upscaled ones."""
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 
 from tfmisr import cli
@@ -82,18 +83,17 @@ def _with_configuration(arguments: argparse.Namespace) -> int:
 def _on_queue(arguments: argparse.Namespace, settings) -> int:
     from tfmisr.gateway import operating
 
-    queue = operating.open_queue(settings)
-    if arguments.command == "status":
-        print(operating.status(queue, settings))
-    elif arguments.command == "audit":
-        print("\n".join(operating.audit(queue)))
-    elif arguments.command == "retry":
-        print(f"due now: {operating.retry(queue)}")
-    elif arguments.action == "list":
-        print("\n".join(operating.quarantine(queue)) or "nothing is quarantined")
-    else:
-        print(f"released: {operating.release(queue, arguments.names)}")
-    queue.close()
+    with contextlib.closing(operating.open_queue(settings)) as queue:
+        if arguments.command == "status":
+            print(operating.status(queue, settings))
+        elif arguments.command == "audit":
+            print("\n".join(operating.audit(queue)))
+        elif arguments.command == "retry":
+            print(f"due now: {operating.retry(queue)}")
+        elif arguments.action == "list":
+            print("\n".join(operating.quarantine(queue)) or "nothing is quarantined")
+        else:
+            print(f"released: {operating.release(queue, arguments.names)}")
     return 0
 
 

@@ -50,9 +50,16 @@ class Queue:
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
         try:
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.execute("PRAGMA foreign_keys=ON")
+            self._prepare(path)
+        except InputError:
+            self._connection.close()
+            raise
+
+    def _prepare(self, path: pathlib.Path) -> None:
+        """Sets the connection up and creates the tables of a new database."""
+        try:
+            for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                self._connection.execute(f"PRAGMA {setting}")
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.DatabaseError as error:
             raise InputError(
@@ -61,8 +68,7 @@ class Queue:
         if version not in (0, schema.VERSION):
             raise InputError(f"expected a queue of version {schema.VERSION} at {path}, found {version}")
         if version == 0:
-            script = f"BEGIN; {schema.TABLES} PRAGMA user_version={schema.VERSION}; COMMIT;"
-            self._connection.executescript(script)
+            self._connection.executescript(f"BEGIN; {schema.TABLES} PRAGMA user_version={schema.VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Closes the database."""
