@@ -39,7 +39,7 @@ MISSING_HINTS = {}
 ROOMS = (
     "_moved edge progress cli options _lazy _rows cluster presets degradations layers models losses quantization "
     "config data metrics datasets classical training inference evaluation export tuning reader_study observers "
-    "prepare dicom_check signing card upscale evaluate observe fit tune api tfmisr __main__"
+    "prepare dicom_check signing card upscale gateway evaluate observe fit tune api tfmisr __main__"
 ).split()
 # (room, room it imports upwards) to the reason.
 UPWARD_IMPORTS = {}

@@ -19,6 +19,7 @@ COMMANDS = {
     "prepare": "finds or downloads a dataset, checks it and stores it by split",
     "models": "lists the networks and their cost",
     "reader_study": "runs a blinded reader study in a browser",
+    "gateway": "runs a DICOM node that receives images, sends them on and adds upscaled ones",
     "dicom_check": "checks a derived DICOM image against its source",
 }
 OLD_COMMANDS = {"study": "reader_study"}  # of the previous release, for one more, and today's
@@ -65,7 +66,7 @@ def call(arguments: list[str]) -> int | None:
         name = OLD_COMMANDS[name]
     module = f"tfmisr.{name}"
     sys.argv = [sys.argv[0], *rest]
-    is_package = name in ("export", "models", "reader_study")
+    is_package = name in ("export", "gateway", "models", "reader_study")
     return importlib.import_module(f"{module}.__main__" if is_package else module).main()
 
 

@@ -1,0 +1,101 @@
+"""python -m tfmisr.gateway: a DICOM node that receives images, sends them on, and adds upscaled ones."""
+
+import argparse
+import contextlib
+from collections.abc import Sequence
+
+from tfmisr import cli
+from tfmisr.edge.errors import InputError
+
+_EXTRA = ("pynetdicom", "prometheus_client", "tomli")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.Parser(
+        prog="python -m tfmisr.gateway",
+        description="A DICOM node on the device: receives images, sends them on unchanged, and adds derived images of "
+        "higher resolution. What it has acknowledged is on its disk until every destination has it.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
+    _add(commands, "run", "runs the node until SIGTERM or Ctrl-C")
+    _add(commands, "check", "checks a configuration and prints what the node would do")
+    _add(commands, "status", "prints what is in the queue")
+    _add(commands, "retry", "makes everything that waits for a further attempt due now")
+    _add(commands, "audit", "prints who sent what to whom, by digest")
+    entries = commands.add_parser("quarantine", help="lists or releases what was given up after a number of attempts")
+    actions = entries.add_subparsers(metavar="ACTION", required=True, dest="action")
+    _add(actions, "list", "prints the quarantined entries")
+    release = _add(actions, "release", "tries entries again")
+    release.add_argument("names", nargs="+", metavar="NAME", help="first word of a line that `quarantine list` prints")
+    commands.add_parser("conformance", help="prints the DICOM conformance statement (PS3.2), in Markdown")
+    demo = commands.add_parser("demo", help="runs a sender, a node and a receiver on this machine with phantom images")
+    demo.add_argument("--images", type=int, default=20, metavar="N", help="number of images (default: 20)")
+    demo.add_argument("--model", default="fast-x2", help="model that upscales them (default: fast-x2)")
+    return parser
+
+
+def _add(commands, name: str, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.add_argument("config", metavar="CONFIG.toml", help="configuration; see docs/gateway.md")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a sub-command and returns its exit status; see `--help`.
+
+    Args:
+        argv: Arguments after the program's name; `sys.argv[1:]` by default.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return _run(arguments)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        raise InputError(f"the gateway needs {error.name}. Run: pip install 'tfmisr[gateway]'") from error
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "demo":
+        from tfmisr.gateway import demonstration
+
+        return demonstration.run(arguments.images, arguments.model)
+    if arguments.command == "conformance":
+        from tfmisr.gateway import conformance
+
+        print(conformance.statement())
+        return 0
+    return _with_configuration(arguments)
+
+
+def _with_configuration(arguments: argparse.Namespace) -> int:
+    from tfmisr.gateway import checking, node, validation
+
+    settings = validation.read(arguments.config)
+    if arguments.command == "run":
+        return node.run(settings)
+    if arguments.command == "check":
+        print("\n".join(checking.report(settings)))
+        return 0
+    return _on_queue(arguments, settings)
+
+
+def _on_queue(arguments: argparse.Namespace, settings) -> int:
+    from tfmisr.gateway import operating
+
+    with contextlib.closing(operating.open_queue(settings)) as queue:
+        if arguments.command == "status":
+            print(operating.status(queue, settings))
+        elif arguments.command == "audit":
+            print("\n".join(operating.audit(queue)))
+        elif arguments.command == "retry":
+            print(f"due now: {operating.retry(queue)}")
+        elif arguments.action == "list":
+            print("\n".join(operating.quarantine(queue)) or "nothing is quarantined")
+        else:
+            print(f"released: {operating.release(queue, arguments.names)}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,66 @@
+"""`python -m tfmisr.gateway check`: prints what the node would do with a configuration (G-19)."""
+
+import datetime
+
+from tfmisr.gateway import tls
+from tfmisr.gateway.config import Config, Rule
+from tfmisr.gateway.spool import Spool
+
+DAYS_BEFORE_EXPIRY = 30
+
+
+def report(settings: Config) -> list[str]:
+    """Returns lines on a valid configuration; those that begin with `warning:` should be looked at."""
+    node = settings.node
+    security = "TLS with certificates of both sides" if settings.tls else "no TLS"
+    lines = [
+        f"{node.ae_title} listens on {node.address} port {node.port}, {security}, at most {node.max_associations} "
+        "associations",
+        f"spool {node.spool}: objects are kept for {node.keep_hours:g} h after the last destination has them; nothing "
+        f"is accepted with less than {node.reserve_mb:g} MB free",
+    ]
+    lines += [f"accepts {each.ae_title} from {each.address or 'any address'}" for each in settings.sources]
+    lines += [_destination(each) for each in settings.destinations]
+    lines += [f"rule {number}: {_rule(rule)}" for number, rule in enumerate(settings.rules, 1)]
+    lines += ["any other object is refused with status 0124"] if not _has_catch_all(settings) else []
+    return [*lines, *_warnings(settings)]
+
+
+def _destination(each) -> str:
+    return f"sends to {each.name}: {each.ae_title} at {each.address} port {each.port}{', TLS' if each.tls else ''}"
+
+
+def _rule(rule: Rule) -> str:
+    conditions = {
+        "calling AE": rule.calling_ae,
+        "Modality": rule.modality,
+        "Body Part Examined": rule.body_part,
+        "SOP Class": rule.sop_class,
+    }
+    parts = [f"{name} is {' or '.join(values)}" for name, values in conditions.items() if values]
+    parts += [f"Image Type has {' and '.join(rule.image_type)}"] if rule.image_type else []
+    scale = f" x{rule.scale}" if rule.scale else ""
+    what = f"the original, then the result of {rule.model}{scale}" if rule.model else "the original"
+    return f"if {' and '.join(parts) or 'no rule before applies'}: {what} to {', '.join(rule.destinations)}"
+
+
+def _has_catch_all(settings: Config) -> bool:
+    return any(
+        not (rule.calling_ae or rule.modality or rule.body_part or rule.sop_class or rule.image_type)
+        for rule in settings.rules
+    )
+
+
+def _warnings(settings: Config) -> list[str]:
+    lines = []
+    used = {name for rule in settings.rules for name in rule.destinations}
+    lines += [f"warning: no rule sends to {each.name}" for each in settings.destinations if each.name not in used]
+    spool = Spool(settings.node.spool, settings.node.reserve_mb * 1e6)
+    if spool.folder.is_dir() and not spool.has_space:
+        lines.append(f"warning: only {spool.free / 1e6:,.0f} MB are free: nothing would be accepted now")
+    if settings.tls:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        days = (tls.expiry(settings.tls.certificate) - now).days
+        if days < DAYS_BEFORE_EXPIRY:
+            lines.append(f"warning: the certificate expires in {days} days")
+    return lines

@@ -1,0 +1,124 @@
+"""DICOM conformance statement in the layout of PS3.2, made from the tables that the node itself uses (G-22)."""
+
+from pydicom.uid import UID
+
+import tfmisr
+from tfmisr.edge.derived.product import IMPLEMENTATION_CLASS_UID
+from tfmisr.gateway import config, receiver, services, tls
+from tfmisr.gateway.incoming import SUFFIX
+
+_OVERVIEW = """\
+The node receives composite objects with the Storage Service Class, keeps them on its disk, and sends them on unchanged.
+For images that a rule names it makes a derived image of higher resolution and sends it after the original. It offers no
+query, no retrieval, no storage commitment, no modality worklist, no media and no printing."""
+
+
+def statement() -> str:
+    """Returns the conformance statement in Markdown."""
+    sections = (
+        ("# DICOM conformance statement: tfmisr gateway", f"Version {tfmisr.__version__}."),
+        ("## 1 Conformance statement overview", _OVERVIEW + "\n\n" + _services()),
+        ("## 3 Introduction", "Terms are those of PS3.1 to PS3.8. SCP: Service Class Provider; SCU: user."),
+        ("## 4 Networking", ""),
+        ("### 4.1 Implementation model", _model()),
+        ("### 4.2 AE specifications", _policies()),
+        ("#### 4.2.1 SOP Classes", _classes()),
+        ("#### 4.2.2 Transfer Syntaxes", _syntaxes()),
+        ("#### 4.2.3 Association acceptance", _acceptance()),
+        ("#### 4.2.4 Status of C-STORE responses of the node (SCP)", _statuses()),
+        ("#### 4.2.5 Behavior on C-STORE responses of a destination (SCU)", _outcomes()),
+        ("### 4.3 Network interfaces", "TCP/IP, IPv4 and IPv6. Address and port are configured; none is fixed."),
+        ("### 4.4 Configuration", _configuration()),
+        ("## 5 Media interchange", "None."),
+        ("## 6 Support of character sets", "Objects are not decoded but for rules, which compare the repertoire of CS "
+         "and UI, so every Specific Character Set is kept. Derived images keep that of their source."),
+        ("## 7 Security", _security()),
+        ("## 8 Annexes", "Attributes of derived images: docs/conformance.md of this release."),
+    )  # fmt: skip
+    return "\n\n".join(part for section in sections for part in section if part)
+
+
+def _grid(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _services() -> str:
+    rows = [("Storage", "yes", "yes"), ("Verification", "no", "yes")]
+    return _grid(("Service", "SCU", "SCP"), rows)
+
+
+def _model() -> str:
+    return (
+        "One Application Entity is SCP of Storage and Verification, and SCU of Storage. An object is acknowledged when "
+        f"its data (first a file `*{SUFFIX}`) and its entry in the queue are flushed to the disk. It is sent to "
+        "each destination of its rule, not to the AE that sent it; a derived image follows once its source was stored "
+        "there. A response that is lost leads to a second C-STORE of the same instance: delivery is at least once."
+    )
+
+
+def _policies() -> str:
+    rows = [
+        ("Application context name", "1.2.840.10008.3.1.1.1"),
+        ("Implementation class UID", IMPLEMENTATION_CLASS_UID),
+        ("Implementation version name", services.IMPLEMENTATION_VERSION_NAME),
+        ("Maximum PDU length received", f"{receiver.MAX_PDU:,} bytes"),
+        ("Associations accepted at the same time", f"configured; default {config.Node.max_associations}"),
+        ("Associations requested at the same time", "one for each destination"),
+        ("Outstanding asynchronous operations", "one; the window is not negotiated"),
+        ("Presentation contexts of a request", f"one for each SOP Class and syntax, at most {services.MAX_CONTEXTS}"),
+    ]
+    return _grid(("Policy", "Value"), rows)
+
+
+def _classes() -> str:
+    rows = [(UID(each).name, str(each), "SCU and SCP") for each in services.STORAGE_CLASSES]
+    rows.append((UID(services.VERIFICATION).name, str(services.VERIFICATION), "SCP"))
+    return _grid(("SOP Class", "UID", "Role"), rows)
+
+
+def _syntaxes() -> str:
+    text = (
+        "Each is accepted for each storage SOP Class; an object is sent in the one it came in. None is converted.\n\n"
+    )
+    return text + _grid(("Transfer Syntax", "UID"), [(each.name, str(each)) for each in services.TRANSFER_SYNTAXES])
+
+
+def _acceptance() -> str:
+    rows = [(str(e.result), str(e.source), str(e.reason), e.text, e.cause) for e in services.REJECTIONS]
+    text = (
+        "Among the Transfer Syntaxes that a presentation context proposes the node takes the first in the table above. "
+        "An association that proposes nothing but Verification is accepted while the disk is full.\n\n"
+    )
+    return text + _grid(("Result", "Source", "Reason", "Meaning", "When"), rows)
+
+
+def _statuses() -> str:
+    rows = [(f"{each.code:04X}", each.comment or "Success", each.cause) for each in services.STATUSES]
+    return _grid(("Status", "Error Comment (0000,0902)", "When"), rows)
+
+
+def _outcomes() -> str:
+    return _grid(("Status", "Outcome", "Meaning"), [(code, name, text) for code, name, text in services.OUTCOMES])
+
+
+def _configuration() -> str:
+    node = config.Node
+    rows = [
+        ("acse_timeout", f"{node.acse_timeout:g} s"),
+        ("dimse_timeout", f"{node.dimse_timeout:g} s"),
+        ("network_timeout", f"{node.network_timeout:g} s"),
+        ("retry_seconds", f"{config.Destination.retry_seconds:g} s, doubled up to the cap"),
+        ("retry_cap_seconds", f"{config.Destination.retry_cap_seconds:g} s"),
+        ("attempts", f"{config.Destination.attempts}, where a destination refuses an object"),
+    ]
+    return _grid(("Parameter", "Default"), rows)
+
+
+def _security() -> str:
+    return (
+        "Without a table `tls` connections are plain TCP. With it, in both directions: TLS 1.2 or later, "
+        f"authentication of both sides by certificates, the cipher suites `{tls.CIPHERS}` (OpenSSL's notation) for "
+        "TLS 1.2, as the BCP 195 TLS Secure Transport Connection Profile (PS3.15 B.9) recommends. The AE title of a "
+        "caller, and where configured its IP address, must be listed. User identity is not negotiated."
+    )

@@ -1,0 +1,280 @@
+"""The Storage SCP: admits associations, and answers C-STORE only once the object is in the spool (G-01 to G-10)."""
+
+import dataclasses
+import errno
+import ipaddress
+import logging
+import pathlib
+import sqlite3
+import threading
+import time
+
+import pydicom
+from pynetdicom import AE, evt
+from pynetdicom.dsutils import split_dataset
+
+from tfmisr.edge.files import DISK_FULL
+from tfmisr.gateway import incoming, queue, rules, services, spool, tls
+from tfmisr.gateway.config import Config
+from tfmisr.gateway.metrics import Metrics
+from tfmisr.gateway.schema import Arrival
+from tfmisr.gateway.server import Server
+
+_LOG = logging.getLogger("tfmisr.gateway")
+_TAGS = ("SOPClassUID", "SOPInstanceUID", "Modality", "BodyPartExamined", "ImageType")
+MAX_PDU = 131_072  # bytes; pynetdicom's 16 KiB cost a turn of its state machine each
+
+
+class _Refused(Exception):
+    def __init__(self, status: services.Status):
+        super().__init__(status.cause)
+        self.status = status
+
+
+class _Shared(list):
+    """Presentation contexts that all associations share: copies of 7,650 syntaxes would cost each 0.1 s."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+class Receiver:
+    """The listening side of the node.
+
+    Args:
+        settings: The configuration.
+        store: The spool, created and locked.
+        entries: The queue.
+        metrics: Counters.
+    """
+
+    def __init__(self, settings: Config, store: spool.Spool, entries: queue.Queue, metrics: Metrics) -> None:
+        self._settings, self._spool, self._queue, self._metrics = settings, store, entries, metrics
+        self._stopping = threading.Event()
+        self._busy = 0
+        self._lock = threading.Lock()
+        self._server: Server | None = None
+        self._entity = _entity(settings)
+
+    def start(self) -> int:
+        """Starts listening and returns the port.
+
+        Raises:
+            OSError: The port is in use.
+        """
+        node = self._settings.node
+        handlers = [
+            (evt.EVT_REQUESTED, self._admit),
+            (evt.EVT_C_ECHO, lambda event: 0x0000),
+            (evt.EVT_C_STORE, self._answer),
+        ]
+        context = tls.server_context(self._settings.tls) if self._settings.tls else None
+        self._server = self._entity.make_server(
+            (node.address, node.port), ssl_context=context, evt_handlers=handlers, server_class=Server
+        )
+        self._server.contexts = _Shared(self._server.contexts)
+        self._entity._servers.append(self._server)  # `shutdown` removes it
+        threading.Thread(target=self._server.serve_forever, args=(0.1,), name="receiver", daemon=True).start()
+        return self._server.server_address[1]
+
+    @property
+    def associations(self) -> int:
+        """Number of open associations."""
+        return len(self._server.active_associations) if self._server else 0
+
+    def stop(self, seconds: float) -> None:
+        """Stops accepting, finishes what is arriving, then ends the associations (G-18).
+
+        Args:
+            seconds: Longest time to wait for objects that are arriving.
+        """
+        self._stopping.set()
+        if self._server is None:
+            return
+        associations = self._server.active_associations
+        self._server.shutdown()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and any(each.is_alive() for each in associations):
+            if not incoming.receiving() and not self._busy:
+                time.sleep(0.2)  # the response is on its way
+                break
+            time.sleep(0.02)
+        for association in associations:
+            if association.is_established:
+                association.abort(block=False)
+
+    def _admit(self, event: evt.Event) -> None:
+        """Rejects an association that must not be."""
+        try:
+            rejection = self._rejection(event)
+        except Exception as error:  # noqa: BLE001
+            _LOG.error("association not checked: %s", type(error).__name__)
+            rejection = services.LOCAL_LIMIT  # pynetdicom would admit it
+        if rejection:
+            _LOG.info("association rejected: %s", rejection.text)
+            self._metrics.rejected.labels(rejection.text).inc()
+            event.assoc.acse.send_reject(rejection.result, rejection.source, rejection.reason)
+            event.assoc.kill()
+
+    def _rejection(self, event: evt.Event) -> services.Rejection | None:
+        """Returns why an association is rejected; a caller that only asks C-ECHO never is for a full disk (G-21)."""
+        request = event.assoc.requestor.primitive
+        if str(request.called_ae_title).strip() != self._settings.node.ae_title:
+            return services.CALLED_AE
+        if not self._is_source(str(request.calling_ae_title).strip(), event.assoc.requestor.address_info.address):
+            return services.CALLING_AE
+        if self._stopping.is_set() or (_stores(request) and not self._spool.has_space):
+            return services.LOCAL_LIMIT
+        return None
+
+    def _is_source(self, calling: str, address: str) -> bool:
+        return any(
+            source.ae_title == calling and (not source.address or _same_address(source.address, address))
+            for source in self._settings.sources
+        )
+
+    def _answer(self, event: evt.Event) -> pydicom.Dataset | int:
+        with self._lock:
+            self._busy += 1
+        try:
+            status = self._status(event)
+        finally:
+            with self._lock:
+                self._busy -= 1
+        self._metrics.received.labels(f"{status.code:04X}").inc()
+        if status is services.STORED:
+            return status.code
+        response = pydicom.Dataset()
+        response.Status, response.ErrorComment = status.code, status.comment
+        return response
+
+    def _status(self, event: evt.Event) -> services.Status:
+        """Returns the status of a C-STORE request; no error of any kind becomes a success."""
+        start = time.monotonic()
+        try:
+            status = self._store(event)
+        except _Refused as refusal:
+            status = refusal.status
+        except (OSError, sqlite3.Error) as error:
+            full = getattr(error, "errno", None) in (*DISK_FULL, errno.EFBIG) or "full" in str(error)
+            status = services.NO_SPACE if full else services.NOT_WRITTEN
+        except Exception as error:  # noqa: BLE001
+            _LOG.error("object not stored: %s", type(error).__name__)  # its text may quote the data set
+            status = services.NOT_WRITTEN
+        if status is not services.STORED:
+            _LOG.warning("object refused with %04X: %s", status.code, status.cause)
+        self._metrics.receive_seconds.observe(time.monotonic() - start)
+        return status
+
+    def _store(self, event: evt.Event) -> services.Status:
+        if self._stopping.is_set():
+            return services.STOPPING
+        file = event.request._dataset_file
+        if file is None:
+            return services.UNPARSABLE
+        if not file.take():
+            return services.NOT_WRITTEN
+        if file.error:
+            raise file.error
+        if not self._spool.has_space:
+            return services.NO_SPACE
+        arrival = self._arrival(event, file.path)
+        return self._keep(arrival, file)
+
+    def _arrival(self, event: evt.Event, path: pathlib.Path) -> Arrival:
+        """Returns what the queue records about an object."""
+        request, calling = event.request, event.assoc.requestor.ae_title.strip()
+        if request.AffectedSOPClassUID not in services.STORAGE_CLASSES:
+            raise _Refused(services.NOT_ACCEPTED)
+        header = _header(path)
+        named = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
+        abstract_syntax = str(event.context.abstract_syntax)
+        if (str(header.SOPClassUID), str(header.SOPInstanceUID)) != named or named[0] != abstract_syntax:
+            raise _Refused(services.MISMATCH)
+        rule = rules.select(self._settings, header, calling)
+        if rule is None:
+            raise _Refused(services.NO_RULE)
+        original, result = rules.destinations(self._settings, rule, calling)
+        with open(path, "rb") as file:
+            file.seek(split_dataset(path)[1])
+            digest = spool.digest(file)
+        reason = "" if rule.model else "by rule"
+        syntax = str(event.context.transfer_syntax)
+        return Arrival(
+            *(named[1], named[0], syntax, digest, path.stat().st_size, "", calling),
+            *(rule.model, rule.scale, original, result, reason),
+        )
+
+    def _keep(self, arrival: Arrival, file: incoming.IncomingFile) -> services.Status:
+        known = self._queue.known(arrival.sop_instance_uid)
+        if known and known != arrival.digest:
+            return self._refuse_conflict(arrival, file)
+        target = self._spool.keep(file, self._spool.objects)
+        arrival = dataclasses.replace(arrival, file=self._spool.relative(target))
+        keep = False
+        try:
+            added = self._queue.add(arrival)
+            keep = added == queue.NEW
+            if added == queue.DUPLICATE:
+                keep = self._queue.replace_lost_file(arrival, self._spool.folder)
+        finally:
+            # After an error of the commit the database is asked: it may have the row all the same.
+            if not keep and not self._queue.has_file(arrival.file):
+                target.unlink(missing_ok=True)
+        if added == queue.CONFLICT:  # another association was faster
+            return services.CONFLICT
+        name = "object" if added == queue.NEW else "object that is here already"
+        _LOG.info("%s stored: sha256 %s, %d bytes", name, arrival.digest[:12], arrival.size)
+        if added == queue.NEW:
+            self._metrics.received_bytes.inc(arrival.size)
+        return services.STORED
+
+    def _refuse_conflict(self, arrival: Arrival, file: incoming.IncomingFile) -> services.Status:
+        """Keeps an object for a person to look at, since its UID has come with other bytes (G-03)."""
+        target = self._spool.keep(file, self._spool.quarantine)
+        added = False
+        try:
+            added = self._queue.add_conflict(dataclasses.replace(arrival, file=self._spool.relative(target)))
+        finally:
+            if not added:
+                target.unlink(missing_ok=True)
+        known = self._queue.known(arrival.sop_instance_uid)
+        _LOG.warning("same SOP Instance UID, other bytes: sha256 %s kept, %s quarantined", known, arrival.digest)
+        return services.CONFLICT
+
+
+def _entity(settings: Config) -> AE:
+    node = settings.node
+    entity = services.entity(node.ae_title, node.acse_timeout, node.dimse_timeout, node.network_timeout)
+    entity.maximum_associations = node.max_associations
+    entity.maximum_pdu_size = MAX_PDU
+    entity.add_supported_context(services.VERIFICATION)
+    for sop_class in services.STORAGE_CLASSES:
+        entity.add_supported_context(sop_class, list(services.TRANSFER_SYNTAXES))
+    return entity
+
+
+def _stores(request) -> bool:
+    syntaxes = [context.abstract_syntax for context in request.presentation_context_definition_list]
+    return any(syntax != services.VERIFICATION for syntax in syntaxes)
+
+
+def _same_address(first: str, second: str) -> bool:
+    """Compares IP addresses; an IPv4 address may come as IPv6 (RFC 4291 2.5.5.2)."""
+    one, other = ipaddress.ip_address(first), ipaddress.ip_address(second.partition("%")[0])
+    return one in (other, getattr(other, "ipv4_mapped", None))
+
+
+def _header(path: pathlib.Path) -> pydicom.Dataset:
+    """Returns the Attributes that rules need; what follows them is not decoded."""
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+        for keyword in _TAGS:
+            header.get(keyword)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _Refused(services.UNPARSABLE) from error
+    if not header.get("SOPClassUID") or not header.get("SOPInstanceUID"):
+        raise _Refused(services.UNPARSABLE)
+    return header

@@ -1,0 +1,197 @@
+"""Tables of the queue, and the states of an object and of its deliveries (G-11)."""
+
+import dataclasses
+import sqlite3
+import time
+from collections.abc import Iterable
+
+VERSION = 1
+
+# States of an object. RECEIVED: to be processed. PASSED: nothing to process, by rule or because the image is refused.
+RECEIVED, PROCESSING, PROCESSED, PASSED = "received", "processing", "processed", "passed"
+# States of a delivery.
+QUEUED, RETRY, SENT = "queued", "retry", "sent"
+# Of both: quarantined after a number of attempts.
+FAILED = "failed"
+
+ORIGINAL, RESULT = "original", "result"
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS instances (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    sop_instance_uid TEXT NOT NULL UNIQUE,
+    sop_class_uid TEXT NOT NULL,
+    transfer_syntax TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    calling_ae TEXT NOT NULL,
+    received_at REAL NOT NULL,
+    model TEXT NOT NULL,
+    scale INTEGER NOT NULL,
+    result_to TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_attempt REAL NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    result_file TEXT NOT NULL DEFAULT '',
+    result_uid TEXT NOT NULL DEFAULT '',
+    result_digest TEXT NOT NULL DEFAULT '',
+    result_syntax TEXT NOT NULL DEFAULT '',
+    changed_at REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS instances_state ON instances (state, next_attempt);
+CREATE INDEX IF NOT EXISTS instances_file ON instances (file);
+CREATE INDEX IF NOT EXISTS instances_result ON instances (result_uid) WHERE result_uid <> '';
+CREATE TABLE IF NOT EXISTS deliveries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    instance INTEGER NOT NULL REFERENCES instances (id),
+    kind TEXT NOT NULL,
+    destination TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_attempt REAL NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    sent_at REAL,
+    UNIQUE (instance, kind, destination)
+);
+CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (destination, state, next_attempt);
+CREATE INDEX IF NOT EXISTS deliveries_instance ON deliveries (instance);
+CREATE TABLE IF NOT EXISTS destinations (
+    name TEXT PRIMARY KEY,
+    failures INTEGER NOT NULL,
+    next_attempt REAL NOT NULL,
+    reason TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS conflicts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    sop_instance_uid TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    kept_digest TEXT NOT NULL,
+    file TEXT NOT NULL,
+    calling_ae TEXT NOT NULL,
+    received_at REAL NOT NULL,
+    UNIQUE (sop_instance_uid, digest)
+);
+CREATE TABLE IF NOT EXISTS events (
+    at REAL NOT NULL,
+    instance INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    event TEXT NOT NULL,
+    peer TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS events_at ON events (at);
+"""
+# What can be sent to a destination now: the object, and its result once the object is there (G-14).
+DUE = f"""
+SELECT d.id, d.instance, d.kind, d.attempts, i.sop_class_uid, i.received_at,
+       CASE d.kind WHEN '{RESULT}' THEN i.result_syntax ELSE i.transfer_syntax END AS transfer_syntax,
+       CASE d.kind WHEN '{RESULT}' THEN i.result_file ELSE i.file END AS file
+FROM deliveries d JOIN instances i ON i.id = d.instance
+WHERE d.destination = ? AND d.state IN ('{QUEUED}', '{RETRY}') AND d.next_attempt <= ?
+  AND (d.kind = '{ORIGINAL}' OR NOT EXISTS (
+       SELECT 1 FROM deliveries o WHERE o.instance = d.instance AND o.destination = d.destination
+       AND o.kind = '{ORIGINAL}' AND o.state <> '{SENT}'))
+ORDER BY d.id LIMIT ?
+"""
+# What every destination has had for a time.
+DONE = f"""
+SELECT id FROM instances i WHERE state IN ('{PROCESSED}', '{PASSED}') AND changed_at < ?
+  AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.instance = i.id AND (d.state <> '{SENT}' OR d.sent_at >= ?))
+LIMIT 1000
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrival:
+    """An object that has arrived and is on the disk.
+
+    Attributes:
+        sop_instance_uid: SOP Instance UID (0008,0018).
+        sop_class_uid: SOP Class UID (0008,0016).
+        transfer_syntax: Transfer Syntax UID (0002,0010).
+        digest: SHA-256 of the data set as received.
+        size: Bytes of the file.
+        file: Name in the spool.
+        calling_ae: AE title of the sender.
+        model: Model that processes it; empty for none.
+        scale: Upsampling factor of an interpolation, else 0.
+        original_to: Destinations of the object itself.
+        result_to: Destinations of the result.
+        reason: Why there is nothing to process, if there is not.
+    """
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax: str
+    digest: str
+    size: int
+    file: str
+    calling_ae: str
+    model: str
+    scale: int
+    original_to: tuple[str, ...]
+    result_to: tuple[str, ...]
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Delivery:
+    """An object or result that is to be sent.
+
+    Attributes:
+        id: Number of the delivery.
+        instance: Number of the object.
+        kind: `original` or `result`.
+        attempts: Attempts so far.
+        sop_class_uid: SOP Class UID of what is sent; that of a result is that of its source (D-07).
+        transfer_syntax: Its Transfer Syntax UID.
+        file: Its name in the spool.
+        received_at: When the object arrived, in seconds since 1970.
+    """
+
+    id: int
+    instance: int
+    kind: str
+    attempts: int
+    sop_class_uid: str
+    transfer_syntax: str
+    file: str
+    received_at: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """An object that is to be processed.
+
+    Attributes:
+        id: Number of the object.
+        file: Its name in the spool.
+        model: Model that processes it.
+        scale: Upsampling factor of an interpolation, else 0.
+        attempts: This attempt, from 1.
+        result_to: Destinations of the result, separated by tabs.
+    """
+
+    id: int
+    file: str
+    model: str
+    scale: int
+    attempts: int
+    result_to: str
+
+
+def insert_event(db: sqlite3.Connection, event: str, instance: int | None, digest: str, peer: str, detail: str) -> None:
+    """Adds a line to the audit trail."""
+    values = (time.time(), instance, digest, event, peer, detail)
+    db.execute("INSERT INTO events (at, instance, digest, event, peer, detail) VALUES (?, ?, ?, ?, ?, ?)", values)
+
+
+def insert_deliveries(db: sqlite3.Connection, instance: int | None, kind: str, destinations: Iterable[str]) -> None:
+    """Queues an object or its result for destinations."""
+    for name in destinations:
+        db.execute(
+            f"INSERT INTO deliveries (instance, kind, destination, state) VALUES (?, ?, ?, '{QUEUED}')",
+            (instance, kind, name),
+        )

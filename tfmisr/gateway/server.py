@@ -1,0 +1,42 @@
+"""The TCP server of the receiver: a silent or broken peer never blocks another one."""
+
+import contextlib
+import socket
+import ssl
+import typing
+
+from pynetdicom.transport import ThreadedAssociationServer
+
+
+class Server(ThreadedAssociationServer):
+    """pynetdicom's server with three differences.
+
+    The TLS handshake runs in the connection's own thread, with a time-out: in the accepting thread a client that
+    connects and says nothing would lock out all others. Sockets have a time-out, which ends a peer that stops in the
+    middle of a PDU. Nagle's algorithm is off: with delayed acknowledgments it costs 40 ms for each object.
+    """
+
+    daemon_threads = True  # a handshake under way does not delay the end
+
+    def get_request(self) -> tuple[socket.socket, typing.Any]:
+        """Accepts a connection; see `socketserver.BaseServer`."""
+        client, address = self.socket.accept()
+        client.settimeout(self.ae.network_timeout)
+        with contextlib.suppress(OSError):
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return client, address
+
+    def process_request_thread(self, request: typing.Any, client_address: typing.Any) -> None:
+        """Makes the handshake, then an association; see `socketserver.ThreadingMixIn`."""
+        if self.ssl_context:
+            try:
+                request.settimeout(self.ae.acse_timeout)
+                request = self.ssl_context.wrap_socket(request, server_side=True)
+                request.settimeout(self.ae.network_timeout)
+            except (OSError, ssl.SSLError):
+                self.shutdown_request(request)
+                return
+        super().process_request_thread(request, client_address)
+
+    def handle_error(self, request: typing.Any, client_address: typing.Any) -> None:
+        """Prints nothing: a connection that ends early is no event of the node."""

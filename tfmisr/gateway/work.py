@@ -1,0 +1,78 @@
+"""What a worker process does: upscales one object into a derived DICOM file; see `tfmisr.cluster.child`."""
+
+import functools
+import json
+import os
+import pathlib
+
+import pydicom
+
+from tfmisr.edge.dicom_file import suppress_pydicom_messages
+from tfmisr.edge.errors import InputError
+from tfmisr.gateway import spool
+from tfmisr.inference.batch import BatchUpscaler
+
+LOAD, UPSCALE = (f"tfmisr.gateway.work:{name}" for name in ("load", "upscale"))
+
+
+@functools.lru_cache(maxsize=8)
+def _upscaler(model: str, scale: int, threads: int) -> BatchUpscaler:
+    batch = BatchUpscaler(model, scale, threads=threads)
+    return BatchUpscaler(model, batch.upscaler.scale or scale, threads=threads)
+
+
+def load(payload: dict) -> dict:
+    """Loads a model.
+
+    Args:
+        payload: `model`, `scale` (0 for the model's own) and `threads`.
+
+    Returns:
+        `sha256` of its weights, empty for an interpolation.
+
+    Raises:
+        InputError: There is no such model.
+    """
+    batch = _upscaler(payload["model"], payload["scale"], payload["threads"])
+    return {"sha256": batch.upscaler.weights_sha256}
+
+
+def upscale(payload: dict) -> dict:
+    """Upscales a DICOM file; the result is on the disk when this returns.
+
+    A result that an interrupted process left complete is used as it is: its UID is that of any other attempt.
+
+    Args:
+        payload: As of `load`, with the paths `source` and `target`.
+
+    Returns:
+        `refused`, the reason why the image must not or cannot be upscaled, or `uid`, `syntax` and `digest` of the
+        result.
+
+    Raises:
+        InputError: There is no such model.
+    """
+    source, target = pathlib.Path(payload["source"]), pathlib.Path(payload["target"])
+    batch = _upscaler(payload["model"], payload["scale"], payload["threads"])
+    _ = batch.upscaler  # an error of the model is none of the image
+    if not target.is_file():
+        try:
+            batch(source, target)
+        except InputError as error:
+            return {"refused": str(error).replace(f"{source}: ", "")}
+    return _described(target)
+
+
+def _described(path: pathlib.Path) -> dict:
+    spool.sync_folder(path.parent)
+    with suppress_pydicom_messages():
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+    with open(path, "rb") as file:
+        file.seek(144 + header.file_meta.FileMetaInformationGroupLength)  # preamble, DICM, group length (PS3.10 7.1)
+        digest = spool.digest(file)
+    return {"uid": str(header.SOPInstanceUID), "syntax": str(header.file_meta.TransferSyntaxUID), "digest": digest}
+
+
+def request(model: str, scale: int, threads: int, **paths: os.PathLike) -> str:
+    """Returns the payload of `load` or `upscale` as JSON."""
+    return json.dumps({"model": model, "scale": scale, "threads": threads, **{k: str(v) for k, v in paths.items()}})
