@@ -27,6 +27,8 @@ class Upscaler:
         consistency: The correction that `function` applies, in words (`tfmisr.edge.consistency.Consistency`); empty
             without.
         operator: The degradation of the images that it was trained on, without noise, where a model card states it.
+        card: The model card of a `.tflite` file; empty for others.
+        path: Path of a `.tflite` file; empty for others.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Upscaler:
     weights_sha256: str = ""
     consistency: str = ""
     operator: Operator | None = None
+    card: dict = dataclasses.field(default_factory=dict)
+    path: str = ""
 
     def __repr__(self) -> str:
         return f"Upscaler({self.name!r}, scale={self.scale}, channels={self.channels}, parameters={self.parameters:,})"

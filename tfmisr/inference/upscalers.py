@@ -117,6 +117,8 @@ def _tflite(path: pathlib.Path, tile, threads: int, max_tile, consistency, self_
         weights_sha256=model.card["weights_sha256"],
         consistency=str(model.consistency or ""),
         operator=model.operator,
+        card=model.card,
+        path=str(path),
     )
 
 
