@@ -1,8 +1,8 @@
 """Salted hashes of the training patients in a model card, which say whether a patient is one of them.
 
-A card lists no names or numbers: of each patient 8 bytes of SHA-256 over a salt, the dataset and the patient's number in
-it. Two patients are confused with probability `n m / 2^64` for n listed and m compared ones, 1e-15 for 456 and 57. Who
-has a patient's number can test whether it is listed: that is the purpose.
+A card lists no names or numbers: of each patient 8 bytes of SHA-256 over a salt, the dataset and the patient's number
+in it. Two patients are confused with probability `n m / 2^64` for n listed and m compared ones, 1e-15 for 456 and 57.
+Who has a patient's number can test whether it is listed: that is the purpose.
 """
 
 import base64

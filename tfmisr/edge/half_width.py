@@ -112,6 +112,24 @@ def _dilated(image: np.ndarray, radius: int) -> np.ndarray:
     return image
 
 
+def check_pair(head_card: Mapping, card: Mapping, where: str) -> None:
+    """Checks that an uncertainty head and a model belong together, by the hashes in both cards.
+
+    Args:
+        head_card: Card of the head.
+        card: Card of the model.
+        where: Path of the model, for the message.
+
+    Raises:
+        InputError: They do not.
+    """
+    recorded = ((card.get("uncertainty") or {}).get("head") or {}).get("weights_sha256")
+    if head_card["model_sha256"] != card["weights_sha256"] or recorded not in (None, head_card["weights_sha256"]):
+        raise InputError(
+            f"{where} and the uncertainty head beside it do not belong together: the sha256 differs; copy both again"
+        )
+
+
 def levels(card: Mapping) -> dict[float, Mapping]:
     """Returns the calibrated levels of a card, alpha to its fields, in increasing order; empty without."""
     fields = card.get("uncertainty") or {}
@@ -169,7 +187,9 @@ class HalfWidth:
                 f"{os.fspath(path)} is calibrated for an uncertainty head, NAME.uncertainty.tflite beside it, which is "
                 "missing; copy both files"
             )
-        return cls.from_card(uncertainty.Head(head_path, threads), card, alpha)
+        head = uncertainty.Head(head_path, threads)
+        check_pair(head.card, card, os.fspath(path))
+        return cls.from_card(head, card, alpha)
 
     @classmethod
     def from_card(cls, head: ScaleMap, card: Mapping, alpha: float) -> "HalfWidth":
@@ -196,9 +216,9 @@ class HalfWidth:
         """Returns the half-width of each pixel.
 
         Args:
-            lr: The input, as of `tfmisr.edge.uncertainty.Head.scale_map`.
-            sr: The final result, as it is stored.
-            max_val: Value of a full-scale pixel of `sr`.
+            lr: The input, (height, width, channels) in [0, `max_val`].
+            sr: The final result, as it is stored, (scale * height, scale * width, channels) in [0, `max_val`].
+            max_val: Value of a full-scale pixel of both.
 
         Returns:
             float32 array of the shape of `sr`, above 0, in fractions of the full scale.
