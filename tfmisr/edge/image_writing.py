@@ -54,7 +54,9 @@ def write_images(
         raise InputError(f"the folder {path.parent} does not exist; create it first")
     checked = (_checked(pixels, signed=suffix != ".png") for pixels in images)
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        (_encode_png if suffix == ".png" else _encode_tiff)(file, checked, {"max_val": str(max_val), **(notes or {})}, count)
+        (_encode_png if suffix == ".png" else _encode_tiff)(
+            file, checked, {"max_val": str(max_val), **(notes or {})}, count
+        )
 
 
 def _checked(pixels: np.ndarray, signed: bool) -> np.ndarray:

@@ -83,8 +83,11 @@ class HalfWidths:
 def _regions(plane: np.ndarray) -> Iterator[Region]:
     side = max(_SMALLEST_BLOCK, -(-max(plane.shape) // _BLOCKS))
     rows, columns = (range(0, length, side) for length in plane.shape)
-    blocks = [Region(row, column, *_measured(plane[row : row + side, column : column + side])) for row in rows
-              for column in columns]
+    blocks = [
+        Region(row, column, *_measured(plane[row : row + side, column : column + side]))
+        for row in rows
+        for column in columns
+    ]
     chosen: list[Region] = []
     for block in sorted(blocks, key=lambda each: -each.mean):
         if all(max(abs(block.row - c.row), abs(block.column - c.column)) > side for c in chosen):

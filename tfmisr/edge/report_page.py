@@ -74,7 +74,9 @@ def html(report: "Report") -> str:
     ]
     return (
         f"<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content='width=device-width'>\n"
-        f"<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n<main>\n" + "\n".join(filter(None, parts)) + "\n</main>\n"
+        f"<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n<main>\n"
+        + "\n".join(filter(None, parts))
+        + "\n</main>\n"
     )
 
 
@@ -122,7 +124,9 @@ def _pictures(report: "Report") -> str:
         caption = "The result, reduced." + (" Boxes: the largest half-widths." if regions else "")
         figures.append(_figure(_boxed(frame.image, regions, content["output"]), caption))
     if frame.half_width_image is not None:
-        figures.append(_figure(_boxed(frame.half_width_image, regions, content["output"]), "Half-width: bright is wide."))
+        figures.append(
+            _figure(_boxed(frame.half_width_image, regions, content["output"]), "Half-width: bright is wide.")
+        )
     frames, number = content["input"]["frames"], content["described_frame"]
     note = f"<p class=muted>Frame {number} of {frames}, the one least like the calibration or its input.</p>"
     hidden = "<p class=muted>No picture: the header says that text is burned into the image.</p>"
@@ -170,8 +174,8 @@ def _half_width(content: dict) -> str:
         for each in found["shares"]
     )
     regions = "".join(
-        f"<tr><td>{number}</td><td>rows {each['row']} to {each['row'] + each['height'] - 1}, columns {each['column']} to "
-        f"{each['column'] + each['width'] - 1}</td><td class=number>{each['mean']:.3g}</td>"
+        f"<tr><td>{number}</td><td>rows {each['row']} to {each['row'] + each['height'] - 1}, "
+        f"columns {each['column']} to {each['column'] + each['width'] - 1}</td><td class=number>{each['mean']:.3g}</td>"
         f"<td class=number>{each['maximum']:.3g}</td></tr>"
         for number, each in enumerate(found["regions"], start=1)
     )

@@ -120,7 +120,9 @@ class BatchUpscaler:
         from tfmisr.edge import dicom, images
 
         header = dicom.read_header(source) if images.detect_format(source) == "DICOM" else None
-        units = half_widths.units(header) if header is not None and target.suffix.lower() == ".dcm" else ("gray levels", ())
+        units = (
+            half_widths.units(header) if header is not None and target.suffix.lower() == ".dcm" else ("gray levels", ())
+        )
         return Examination(self.checks, self.scale, str(source), header, self.report, self.force, units)
 
     def _upscale_array(self, examination, lr, max_val):

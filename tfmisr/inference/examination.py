@@ -58,8 +58,6 @@ class Checks:
         Raises:
             InputError: The level is not calibrated, or a half-width is required and there is none.
         """
-        from tfmisr.edge.applicability import Applicability
-
         card = upscaler.card
         # Both were calibrated on results with the correction, by the network as it is.
         corrected = bool(upscaler.consistency) or not card.get("consistency")
@@ -67,7 +65,15 @@ class Checks:
         half_width = None
         if required or (level is not None and card.get("uncertainty")):
             half_width = _half_width(upscaler, level or LEVEL, threads, required, altered)
-        return cls(upscaler, None if altered else Applicability.of(card), half_width, altered)
+        return cls(upscaler, None if altered else _applicability(card), half_width, altered)
+
+
+def _applicability(card) -> "Applicability | None":
+    if not card.get("applicability"):
+        return None
+    from tfmisr.edge.applicability import Applicability
+
+    return Applicability.of(card)
 
 
 def _half_width(upscaler, level, threads, required, altered) -> "HalfWidth | None":

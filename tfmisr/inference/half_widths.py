@@ -1,5 +1,6 @@
 """Writes the half-width map of one upscaled file: PNG, TIFF, NumPy, or DICOM beside a derived DICOM image."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -41,4 +42,5 @@ def write(path: pathlib.Path, examination: Examination) -> None:
     image, product, start = examination.derived
     rescaled = half_width_map.to_rescaled(image, half_widths.array())
     statement = reporting.dicom_statement(examination.checks)
+    product = dataclasses.replace(product, applicability=reporting.described(examination))
     derived.write(half_width_map.derive_half_width(image, rescaled, statement, product, series_start=start), path)

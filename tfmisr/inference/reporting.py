@@ -86,8 +86,9 @@ def dicom_statement(checks: Checks) -> "HalfWidthStatement":
     from tfmisr.edge.derived.half_width_map import HalfWidthStatement
 
     half_width = checks.half_width
-    calibration = half_width.calibration
-    return HalfWidthStatement(half_width.alpha, calibration["delta"], half_width.multiplier, calibration["patients"])
+    calibration, head = half_width.calibration, checks.upscaler.card["uncertainty"]["head"]
+    delta, patients = calibration["delta"], calibration["patients"]
+    return HalfWidthStatement(half_width.alpha, delta, half_width.multiplier, patients, head["weights_sha256"])
 
 
 def summary(examination: Examination) -> str:
@@ -143,4 +144,3 @@ def _half_width(examination) -> dict | None:
     fields = dataclasses.asdict(found)
     shares = [{"at_most": limit, "share": share} for limit, share in found.shares]
     return {"unit": examination.unit, "level": examination.checks.half_width.alpha, **fields, "shares": shares}
-
