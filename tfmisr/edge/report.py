@@ -31,8 +31,8 @@ _PACKAGES = ("numpy", "Pillow", "pydicom", "ai-edge-litert")
 _CARD = ("name", "weights_sha256", "scale", "flavor", "card_version", "modality", "intended_use", "limits", "task")
 _COLUMNS = (
     "input_sha256 output_sha256 half_width_sha256 model weights_sha256 outcome p_value deviations header_mismatches "
-    "forced guarantee frames within_half_level largest_deviation null_space_energy energy_beyond_nyquist unit half_width_mean "
-    "half_width_median half_width_p95 half_width_largest"
+    "forced guarantee frames within_half_level largest_deviation null_space_energy energy_beyond_nyquist unit "
+    "half_width_mean half_width_median half_width_p95 half_width_largest"
 ).split()
 
 

@@ -20,6 +20,7 @@ body { margin: 0; background: #f6f8fa; color: var(--ink);
 main { max-width: 900px; margin: 0 auto; padding: 32px 24px 48px; }
 h1 { font-size: 24px; margin: 0 0 4px; }
 h2 { font-size: 17px; margin: 0 0 8px; }
+h3 { font-size: 15px; margin: 18px 0 6px; }
 p { margin: 0 0 10px; }
 .muted { color: var(--muted); }
 .verdict { border-left: 6px solid; padding: 14px 18px; margin: 20px 0; background: #fff; border-radius: 4px; }
@@ -29,11 +30,12 @@ p { margin: 0 0 10px; }
 section { background: #fff; border: 1px solid var(--line); border-radius: 6px; padding: 16px 18px; margin: 0 0 16px; }
 table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; padding: 5px 12px 5px 0; border-top: 1px solid var(--line); vertical-align: top; }
+.bars td { vertical-align: middle; }
 tr:first-child td, tr:first-child th { border-top: 0; }
 th { font-weight: 600; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; padding-right: 0; }
 td.name { color: var(--muted); width: 38%; }
-code { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+code { font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 .pictures { display: flex; flex-wrap: wrap; gap: 16px; }
 figure { margin: 0; flex: 1 1 300px; } figure img { width: 100%; display: block; background: #000; border-radius: 4px; }
 figcaption { color: var(--muted); font-size: 13px; margin-top: 6px; }
@@ -98,11 +100,16 @@ def _percent(share: float | None) -> str:
     return "not defined" if share is None else f"{np.floor(1000 * share) / 10:.1f} %"
 
 
+def _energy(share: float | None) -> str:
+    return "not defined" if share is None else f"{100 * share:.2f} %"
+
+
 def _verdict(content: dict) -> str:
     checks = content["applicability"]
     outcome = checks["outcome"]
-    tested = "" if checks["p_value"] is None else f" <span class=muted>p = {checks['p_value']:.2g}</span>"
-    lines = [f"<strong>{_text(_VERDICT[outcome])}</strong>{tested}"]
+    lines = [f"<strong>{_text(_VERDICT[outcome])}</strong>"]
+    if (p := checks["p_value"]) is not None:
+        lines.append(f"p = {p:.2g}: of images like those of the calibration, {100 * p:.2g} % are as different.")
     for title, key in (("The header", "header_mismatches"), ("The pixels", "deviations")):
         if checks[key]:
             lines.append(f"{title}: {_text('; '.join(checks[key]))}.")
@@ -180,16 +187,16 @@ def _half_width(content: dict) -> str:
         for number, each in enumerate(found["regions"], start=1)
     )
     head = f"<tr><th>box</th><th>place</th><th class=number>mean</th><th class=number>largest, {_text(unit)}</th></tr>"
-    return (
-        _section("Half-width", quantiles)
-        + _section("Share of pixels by half-width", f"<table>{shares}</table>")
-        + _section("Where it is widest", f"<table>{head}{regions}</table>")
+    return _section(
+        "Half-width",
+        f"{quantiles}<h3>Share of pixels</h3><table class=bars>{shares}</table>"
+        f"<h3>Where it is widest</h3><table>{head}{regions}</table>",
     )
 
 
 def _consistency(content: dict) -> str:
     found = content["consistency"]
-    beyond = ("energy beyond the input's Nyquist frequency", _percent(content["energy_beyond_nyquist"]))
+    beyond = ("contrast (energy) beyond the input's Nyquist frequency", _energy(content["energy_beyond_nyquist"]))
     if found is None:
         pairs = [("agreement", "not measured: how the training images were reduced is not known"), beyond]
         return _section("Agreement with the input", _rows(pairs))
@@ -199,7 +206,7 @@ def _consistency(content: dict) -> str:
         ("to 0.75 levels", _percent(found["within_three_quarters"])),
         ("99.9 % of the input pixels within", f"{found['p999']:.2f} levels"),
         ("largest deviation", f"{found['maximum']:.1f} levels, input row {row}, column {column}"),
-        ("contrast that no input pixel supports (null space)", _percent(found["null_space_energy"])),
+        ("contrast (energy) that no input pixel supports: null space", _energy(found["null_space_energy"])),
         beyond,
         ("correction", _text(found["correction"] or "none")),
     ]
@@ -213,8 +220,9 @@ def _consistency(content: dict) -> str:
 def _files(content: dict) -> str:
     given, made = content["input"], content["output"]
     header = ", ".join(f"{key} {value}" for key, value in given["header"].items() if key not in ("Rows", "Columns"))
+    frames = f", {given['frames']} frames" if given["frames"] > 1 else ""
     pairs = [
-        ("input", f"{_text(given['format'])}, {given['width']} x {given['height']} pixels, {given['frames']} frame(s)"),
+        ("input", f"{_text(given['format'])}, {given['width']} x {given['height']} pixels{frames}"),
         ("header", _text(header)),
         ("input SHA-256", f"<code>{given['sha256']}</code>"),
         ("result", f"{made['width']} x {made['height']} pixels"),
