@@ -77,16 +77,13 @@ def _applicability(card) -> "Applicability | None":
 
 
 def _half_width(upscaler, level, threads, required, altered) -> "HalfWidth | None":
-    from tfmisr.edge.half_width import HalfWidth
-
     reason = altered
-    if not upscaler.path:
-        reason = "only a .tflite file can have a calibrated half-width"
-    elif upscaler.name.endswith("+"):
-        reason = "the half-width is calibrated for the network without self-ensemble (+)"
-    found = None if reason else HalfWidth.of(upscaler.path, upscaler.card, level, threads)
+    if upscaler.name.endswith("+"):
+        reason = "it is calibrated for the network without self-ensemble (+)"
+    elif not reason and upscaler.half_width is None:
+        reason = "its card has no calibrated uncertainty; see python -m tfmisr.calibrate --help"
+    found = None if reason else upscaler.half_width(level, threads)
     if found is None and required:
-        reason = reason or "its card has no calibrated uncertainty; see python -m tfmisr.calibrate --help"
         raise InputError(f"--uncertainty: there is no half-width of {upscaler.name}: {reason}")
     return found
 
