@@ -11,6 +11,7 @@ import json
 import math
 import pathlib
 import platform
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -25,8 +26,7 @@ VERSION = 1
 SUFFIXES = (".json", ".html")
 TABLE_SUFFIX = ".csv"
 
-# Attributes of a DICOM header that describe the image and nobody's identity.
-_HEADER = ("Modality", "BodyPartExamined", "ViewPosition", "PhotometricInterpretation", "BitsStored", "Rows", "Columns")
+_PHOTOMETRIC = {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
 _PACKAGES = ("numpy", "Pillow", "pydicom", "ai-edge-litert")
 _CARD = ("name", "weights_sha256", "scale", "flavor", "card_version", "modality", "intended_use", "limits", "task")
 _COLUMNS = (
@@ -116,13 +116,19 @@ def check_path(path: pathlib.Path, several: bool) -> None:
 
 
 def describe_header(header: pydicom.Dataset | None) -> dict[str, object]:
-    """Returns the technical Attributes of a DICOM header, as text and integers; empty without."""
-    found = {keyword: header.get(keyword) for keyword in _HEADER} if header is not None else {}
-    return {
-        keyword: value if isinstance(value, int) else str(value)[:64]
-        for keyword, value in found.items()
-        if value not in (None, "")
+    """Returns technical Attributes of a DICOM header; empty without.
+
+    In a broken file a value may be anything, even a name: only two capitals of Modality and known terms are repeated.
+    """
+    if header is None:
+        return {}
+    modality, photometric = (str(header.get(key) or "") for key in ("Modality", "PhotometricInterpretation"))
+    found = {
+        "Modality": modality if re.fullmatch("[A-Z]{2}", modality) else None,
+        "PhotometricInterpretation": photometric if photometric in _PHOTOMETRIC else None,
+        "BitsStored": bits if isinstance(bits := header.get("BitsStored"), int) else None,
     }
+    return {keyword: value for keyword, value in found.items() if value is not None}
 
 
 def describe_model(card: Mapping, name: str, weights_sha256: str, scale: int) -> dict[str, object]:
@@ -170,8 +176,8 @@ class Table:
 
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
-        if path.is_file() and path.stat().st_size:
-            next(self._read(), None)
+        if path.is_file():
+            self._compact()
         else:
             write_text(path, ",".join(_COLUMNS) + "\n")
         self._file = open(path, "a", encoding="utf-8", newline="")  # noqa: SIM115
@@ -191,7 +197,7 @@ class Table:
 
     def _read(self) -> Iterator[dict]:
         """Yields the complete rows; a killed command may leave half of one."""
-        with open(self.path, encoding="utf-8", newline="") as file:
+        with open(self.path, encoding="utf-8", errors="replace", newline="") as file:
             reader = csv.DictReader(file)
             if reader.fieldnames != _COLUMNS:
                 raise InputError(f"{self.path} is another table than that of --report; choose another name")

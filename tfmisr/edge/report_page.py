@@ -113,6 +113,8 @@ def _verdict(content: dict) -> str:
     for title, key in (("The header", "header_mismatches"), ("The pixels", "deviations")):
         if checks[key]:
             lines.append(f"{title}: {_text('; '.join(checks[key]))}.")
+    if checks["not_stated"]:
+        lines.append(f"The header does not state {_text(', '.join(checks['not_stated']))}.")
     if checks["untested"]:
         lines.append(f"Reason: {_text(checks['untested'])}.")
     guarantee = content["guarantee"]
@@ -219,7 +221,7 @@ def _consistency(content: dict) -> str:
 
 def _files(content: dict) -> str:
     given, made = content["input"], content["output"]
-    header = ", ".join(f"{key} {value}" for key, value in given["header"].items() if key not in ("Rows", "Columns"))
+    header = ", ".join(f"{key} {value}" for key, value in given["header"].items())
     frames = f", {given['frames']} frames" if given["frames"] > 1 else ""
     pairs = [
         ("input", f"{_text(given['format'])}, {given['width']} x {given['height']} pixels{frames}"),

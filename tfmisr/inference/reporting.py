@@ -132,6 +132,7 @@ def _applicability(examination) -> dict:
         "p_value": verdict and verdict.p_value,
         "deviations": list(verdict.deviations) if verdict else [],
         "header_mismatches": list(verdict.header_mismatches) if verdict else [],
+        "not_stated": list(verdict.not_stated) if verdict else [],
         "forced": examination.is_forced,
         "untested": examination.checks.untested if examination.outcome == NOT_TESTED else "",
     }
