@@ -1,6 +1,9 @@
 """`python -m tfmisr.upscale` with half-widths, applicability and reports (T-15, T-31, T-50)."""
 
+import collections
 import csv
+import dataclasses
+import hashlib
 import json
 import math
 import shutil
@@ -15,10 +18,11 @@ from tiny_network import picture
 from trust_doubles import IN_SCOPE, OUT_OF_SCOPE, UNUSUAL, calibrated
 
 from tfmisr import upscale
+from tfmisr.cluster import stores
 from tfmisr.edge import half_width_files, images, report_measures
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.report import Table
-from tfmisr.inference import trust_flags
+from tfmisr.inference import archive, batch, cluster_jobs, trust_flags
 
 SIZE = (40, 44)
 
@@ -279,9 +283,9 @@ def test_folder_counts_outcomes_warns_of_drift_and_fills_a_table(tmp_path, monke
 )
 def test_drift_is_more_than_fifteen_percent_of_the_tested(outcomes, warned):
     # T-31
-    line, warning = trust_flags.counts(outcomes)
+    line, warning = trust_flags.counts(collections.Counter(outcomes))
     assert bool(warning) == warned and line.startswith("applicability: ")
-    assert trust_flags.counts(["", ""]) == ("", "")
+    assert trust_flags.counts({"": 2}) == ("", "")
 
 
 # -- Report -----------------------------------------------------------------------------------------------------------
@@ -369,3 +373,43 @@ def test_table_keeps_rows_of_an_interrupted_command(tmp_path, monkeypatch):
     shutil.copy(tmp_path / "in" / "a.png", path)
     with pytest.raises(InputError, match="another table"):
         Table(path)
+
+
+# -- Archives ---------------------------------------------------------------------------------------------------------
+
+
+def test_worker_writes_the_map_and_hands_over_verdict_and_row(tmp_path, monkeypatch):
+    model = calibrated(tmp_path, monkeypatch, UNUSUAL, OUT_OF_SCOPE)
+    write_png(tmp_path / "in.png")
+    upscaler = batch.BatchUpscaler(str(model), 2, uncertainty=True, report=True)
+    job = {
+        "upscaler": dataclasses.asdict(upscaler),
+        "weights_sha256": upscaler.upscaler.weights_sha256,
+        "source": str(tmp_path / "in.png"),
+        "target": str(tmp_path / "out.png"),
+        "half_width": "memory://maps/in.png",
+        "scale": None,
+        "memory_limit": None,
+    }
+    found = cluster_jobs.upscale(job)
+    assert found["outcome"] == "unusual" and found["row"]["guarantee"] == "not applicable"
+    assert stores.read_bytes("memory://maps/in.png").startswith(b"\x89PNG")
+    again = cluster_jobs.upscale(job | {"target": str(tmp_path / "other.png")})
+    assert list(again) == ["refused"] and str(tmp_path / "in.png") in again["refused"]
+    assert not (tmp_path / "other.png").exists()
+
+
+def test_archive_fills_a_table_and_keeps_the_identity_of_earlier_ledgers(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        write_png(tmp_path / "in" / f"{number}.png", seed=number)
+    command = ("bicubic", tmp_path / "in", "--scale", 2, "--output", tmp_path / "out", "--timeout", 60)
+    run(*command, "--report", tmp_path / "report.csv")
+    rows = list(csv.DictReader((tmp_path / "report.csv").read_text().splitlines()))
+    assert len(rows) == 2 and {row["model"] for row in rows} == {"bicubic"}
+    run(*command)
+    assert "done already: 2 of 2 images" in capsys.readouterr().out
+    plain = batch.BatchUpscaler("bicubic", 2)
+    fields = {"model": "bicubic", "scale": 2, "tile": None, "color": "refuse", "max_tile": None, "consistency": ""}
+    expected = json.dumps({**fields, "weights_sha256": ""}, sort_keys=True).encode()
+    assert archive._identity(plain, "{}") == hashlib.sha256(expected).hexdigest()[:32]

@@ -1,6 +1,7 @@
 """`python -m tfmisr.upscale`: upscales image files with a network, a classical method or an interpolation."""
 
 import argparse
+import collections
 import contextlib
 import dataclasses
 import os
@@ -153,7 +154,10 @@ def _upscale_archive(arguments, options) -> int:
         cli.check_writable(output)
     model = upscalers.absolute(arguments.model)  # workers have another working folder
     rows = archive_inputs.rows(arguments.inputs, output)
+    trust_flags.check(arguments, several=True)
     choices = {name: getattr(arguments, name) for name in ("overwrite", "like", "retries", "timeout")}
+    choices["half_widths"] = arguments.uncertainty and stores.local(arguments.uncertainty)
+    choices["table"] = trust_flags.path_of(arguments.report)
     return archive.main(rows, (output, _upscaler(arguments, model)), arguments.cluster or "", options, **choices)
 
 
@@ -186,11 +190,7 @@ def _upscale_folder(upscaler, jobs, arguments) -> int:
     pending = [(*job, map_of[job[1]]) for job in pending]
     with bar(total=len(pending), desc="upscaling", unit=" images") as progress:
         failed, outcomes = _upscale_pending(upscaler, pending, arguments, progress)
-    line, warning = trust_flags.counts(outcomes)
-    if line:
-        print(line)
-    if warning:
-        print(f"warning: {warning}", file=sys.stderr)
+    trust_flags.print_counts(outcomes)
     if failed:
         if len(failed) == len(jobs):
             output_folder.remove_empty(output)
@@ -206,16 +206,16 @@ def _is_done(target, half_width) -> bool:
     return target.exists() and (half_width is None or half_width.exists())
 
 
-def _upscale_pending(upscaler, pending, arguments, progress) -> tuple[list, list[str]]:
+def _upscale_pending(upscaler, pending, arguments, progress) -> tuple[list, collections.Counter]:
     """Returns the inputs that failed, and the outcomes of the applicability check."""
     from tfmisr.edge.report import Table
     from tfmisr.inference.batch import upscale_all
 
-    failed, outcomes, log = [], [], progress.write if sys.stderr.isatty() else print
+    failed, outcomes, log = [], collections.Counter(), progress.write if sys.stderr.isatty() else print
     table = Table(trust_flags.path_of(arguments.report)) if arguments.report else contextlib.nullcontext()
     with table:
         for source, upscaled, error in upscale_all(upscaler, pending, arguments.processes):
-            outcomes.append(upscaled.outcome)
+            outcomes[upscaled.outcome] += 1
             if error:
                 failed.append(source)
             elif upscaled.row:

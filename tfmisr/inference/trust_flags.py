@@ -3,7 +3,8 @@
 import argparse
 import collections
 import pathlib
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Mapping
 
 from tfmisr.edge import half_width_files, report
 from tfmisr.edge.errors import InputError
@@ -96,13 +97,22 @@ def beside(target: pathlib.Path, output: pathlib.Path, uncertainty: pathlib.Path
     return uncertainty and uncertainty / target.relative_to(output)
 
 
-def counts(outcomes: Iterable[str]) -> tuple[str, str]:
+def print_counts(outcomes: Mapping[str, int]) -> None:
+    """Prints what `counts` returns, the warning to stderr."""
+    line, warning = counts(outcomes)
+    if line:
+        print(line)
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def counts(outcomes: Mapping[str, int]) -> tuple[str, str]:
     """Returns a line with the number of images by outcome, and a warning of drift; both empty without a check.
 
     Args:
-        outcomes: Of the images, empty texts for those that were not checked or failed.
+        outcomes: Number of images by outcome; an empty text for those that were not checked or failed.
     """
-    found: Mapping[str, int] = collections.Counter(outcome for outcome in outcomes if outcome)
+    found = collections.Counter({outcome: count for outcome, count in outcomes.items() if outcome})
     if not found:
         return "", ""
     line = "applicability: " + ", ".join(f"{found[outcome]:,} {outcome}" for outcome in OUTCOMES)
