@@ -30,8 +30,8 @@ _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _COPIED = " ".join([*_GROUPS, *(keyword for keywords in _PLANE.values() for keyword in keywords)])
 # Body Part Examined (CID 4) without a face, from which a patient may be recognized.
 _FACELESS = (
-    "ABDOMEN ABDOMENPELVIS ANKLE ARM BREAST CHEST CHESTABDOMEN CHESTABDPELVIS ELBOW EXTREMITY FOOT HAND HEART HIP KIDNEY "
-    "KNEE LEG LIVER LSPINE LUNG PELVIS PROSTATE SHOULDER THORAX TSPINE WRIST"
+    "ABDOMEN ABDOMENPELVIS ANKLE ARM BREAST CHEST CHESTABDOMEN CHESTABDPELVIS ELBOW EXTREMITY FOOT HAND HEART HIP "
+    "KIDNEY KNEE LEG LIVER LSPINE LUNG PELVIS PROSTATE SHOULDER THORAX TSPINE WRIST"
 ).split()
 _TYPE = ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
 
@@ -111,7 +111,8 @@ def _functional_groups(made: Map, planes: Planes) -> tuple[pydicom.Dataset, list
     shared.RealWorldValueMappingSequence = attributes.real_world_values(made)
     shared.FrameVOILUTSequence = _sequence(**_window(made))
     for number, group in enumerate(frames, start=1):
-        group.DerivationImageSequence = _derivation(made, number if made.sr.get("NumberOfFrames") else None)
+        # MR Image Storage has one frame by definition, though it is used for cines: no frame may be referenced there.
+        group.DerivationImageSequence = _derivation(made, number if made.sr.SOPClassUID in ENHANCED else None)
     return shared, frames
 
 
