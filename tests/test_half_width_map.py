@@ -362,6 +362,42 @@ def test_t20_an_mr_without_any_geometry_is_refused_with_all_that_is_missing():
         map_of(mr(**dict.fromkeys(keywords)))
 
 
+@needs_dciodvfy
+@pytest.mark.parametrize("thickness", [None, "", 0])
+def test_t20_slice_thickness_may_be_unknown(tmp_path, thickness):
+    sr, result = map_of(ct(SliceThickness=thickness))
+    for name, ds in (("sr", sr), ("map", result)):
+        derived.write(ds, tmp_path / name)
+    measures = result.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert "SliceThickness" not in measures
+    assert dicom_check.violations(tmp_path / "sr", tmp_path / "map") == []
+    assert error_lines(tmp_path / "map") == set()
+
+
+def test_t20_decimal_strings_are_not_longer_than_16_characters(tmp_path):
+    """D-27: pydicom would copy those of a source that are."""
+    cosines = "\\".join(f"{value:.18f}" for value in OBLIQUE).encode()
+    (tmp_path / "source").write_bytes(file_of([(0x00200037, "DS", cosines)], "explicit"))
+    derived.write(derive(tmp_path / "source"), tmp_path / "sr")
+    result = derive_half_width(tmp_path / "sr", np.zeros((48, 64)), STATEMENT, product(), WHEN)
+    orientation = result.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient
+    assert [float(value) for value in orientation] == OBLIQUE
+    assert max(len(str(value)) for value in orientation) <= 16
+
+
+@pytest.mark.parametrize("spacing", [[0, 0.5], [-0.7, 0.5]])
+def test_t20_a_pixel_without_size_is_refused(spacing):
+    with pytest.raises(InputError, match=r"needs Pixel Spacing \(0028,0030\)"):
+        map_of(ct(PixelSpacing=spacing))
+
+
+def test_t20_frames_without_a_plane_are_refused():
+    source = enhanced_ct()
+    del source.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence
+    with pytest.raises(InputError, match=r"needs Image Position \(Patient\) \(0020,0032\)"):
+        map_of(source)
+
+
 HOSTILE = [
     (np.full((48, 64), np.nan), "3072 not a number"),
     (np.full((48, 64), np.inf), "3072 infinite"),

@@ -12,7 +12,7 @@ import pydicom
 from pydicom import uid
 
 from tfmisr.edge.derived import half_width_values
-from tfmisr.edge.derived.checking import ENHANCED, Pair, first_item, frame_groups, same, stored_pixels
+from tfmisr.edge.derived.checking import ENHANCED, Pair, first_item, frame_groups, is_empty, same, stored_pixels
 from tfmisr.edge.derived.half_width_attributes import CODE
 
 _TYPE = ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
@@ -49,9 +49,11 @@ def violations(pair: Pair, half_width: np.ndarray | None) -> list[str]:
     Raises:
         InputError: `half_width` has another shape than the image, or is not a map of half-widths.
     """
+    if reason := _size(pair):  # the other rules would fail for the same reason
+        return [f"T-22 {reason}"]
     kind = ("T-20", _PARAMETRIC_MAP) if _is_parametric(pair) else ("T-21", _SECONDARY_CAPTURE)
     lines = [f"{number} {reason}" for number, rules in (("T-22", _BOTH), kind) for r in rules if (reason := r(pair))]
-    if not any("Rows, Columns" in line or "slope" in line for line in lines) and half_width is not None:
+    if half_width is not None and not _samples(pair):
         reason = _values(pair, half_width_values.frames_of(pair.source, half_width))
         lines += [f"T-22 {reason}"] if reason else []
     return lines
@@ -136,7 +138,7 @@ def _reference(pair: Pair) -> str | None:
     """D-14: each frame of a Parametric Map references its own frame."""
     numbered = pair.source.SOPClassUID in ENHANCED
     for number, ds in enumerate(_derivations(pair), start=1):
-        items = ds.get("SourceImageSequence") or ()
+        items = list(ds.get("SourceImageSequence") or [])
         if len(items) != 1 or items[0].get("ReferencedSOPInstanceUID") != pair.source.SOPInstanceUID:
             return "Source Image Sequence must reference the upscaled image, and nothing else"
         if items[0].get("ReferencedSOPClassUID") != pair.source.SOPClassUID:
@@ -196,9 +198,18 @@ def _plane(pair: Pair) -> str | None:
         for macro, keywords in _PLANE.items():
             holder = pair.source if expected is None else first_item(expected[number].get(macro))
             item = first_item(group.get(macro))
-            if wrong := [keyword for keyword in keywords if not same(holder.get(keyword), item.get(keyword))]:
+            known = [k for k in keywords if k != "SliceThickness" or k in item or (holder.get(k) or 0) > 0]
+            if wrong := [keyword for keyword in known if not _equal(holder.get(keyword), item.get(keyword))]:
                 return f"{', '.join(wrong)} of each frame must be the upscaled image's"
     return None
+
+
+def _equal(first: object, second: object) -> bool:
+    """Whether numbers are equal but for the rounding of a Decimal String to 16 characters (D-27)."""
+    if is_empty(first) or is_empty(second):
+        return is_empty(first) and is_empty(second)
+    before, after = (np.array(value, np.float64) for value in (first, second))
+    return before.shape == after.shape and np.allclose(before, after, rtol=1e-9, atol=1e-12)
 
 
 def _parametric_type(pair: Pair) -> str | None:
@@ -232,7 +243,6 @@ def _secondary_rescale(pair: Pair) -> str | None:
 
 
 _BOTH: tuple[Rule, ...] = (
-    _size,
     _identity,
     _description,
     _patient,
