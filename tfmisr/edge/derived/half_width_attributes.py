@@ -5,7 +5,7 @@ import datetime
 
 import pydicom
 from pydicom import Sequence
-from pydicom.datadict import tag_for_keyword
+from pydicom.tag import Tag
 
 from tfmisr.edge.derived import derivation, identity, removed_attributes, texts, verbatim
 from tfmisr.edge.derived.eligibility import SECONDARY, ULTRASOUND
@@ -81,7 +81,7 @@ def copy_common(sr: pydicom.Dataset, more: str) -> verbatim.Verbatim:
         sr: The upscaled image, before anything of it is decoded.
         more: Keywords of further Attributes, separated by spaces.
     """
-    tags = {tag_for_keyword(keyword) for keyword in f"{_STUDY} {_SERIES} {_IMAGE} {more}".split()}
+    tags = {int(Tag(keyword)) for keyword in f"{_STUDY} {_SERIES} {_IMAGE} {more}".split()}
     target = removed_attributes.copy_listed(sr, tags, _GROUPS)
     for keyword in _TYPE_2:
         if keyword not in target:

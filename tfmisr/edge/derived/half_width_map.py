@@ -169,6 +169,6 @@ def _text(statement: HalfWidthStatement, product: Product) -> str:
     weights = f", weights sha256 {product.weights_sha256[:12]}" if product.weights_sha256 else ""
     outside = f" Not applicable to this image: {product.applicability}." if product.applicability else ""
     return (
-        f"Half-widths w of intervals around super-resolution x{product.scale} by {product.name} {product.version}, model "
-        f"{product.model}{weights}{head}: {statement.text}. Rounded up; estimated, not acquired.{outside}"
+        f"Half-widths w of intervals around super-resolution x{product.scale} by {product.name} {product.version}, "
+        f"model {product.model}{weights}{head}: {statement.text}. Rounded up; estimated, not acquired.{outside}"
     )

@@ -21,8 +21,8 @@ from tfmisr.edge.errors import InputError
 
 SOP_CLASSES = (uid.CTImageStorage, uid.MRImageStorage, uid.PositronEmissionTomographyImageStorage, *ENHANCED)
 
-_PLANE = {  # macro (C.7.6.16.2), its Attributes, and how many values each must have; 0: it may be absent
-    "PixelMeasuresSequence": {"PixelSpacing": 2, "SliceThickness": 0},
+_PLANE = {  # macro (C.7.6.16.2), its Attributes, and how many values each has
+    "PixelMeasuresSequence": {"PixelSpacing": 2, "SliceThickness": 1},
     "PlaneOrientationSequence": {"ImageOrientationPatient": 6},
     "PlanePositionSequence": {"ImagePositionPatient": 3},
 }
@@ -30,8 +30,8 @@ _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _COPIED = " ".join([*_GROUPS, *(keyword for keywords in _PLANE.values() for keyword in keywords)])
 # Body Part Examined (CID 4) without a face, from which a patient may be recognized.
 _FACELESS = (
-    "ABDOMEN ABDOMENPELVIS ANKLE ARM BREAST CHEST CHESTABDOMEN CHESTABDPELVIS ELBOW EXTREMITY FOOT HAND HEART HIP KIDNEY "
-    "KNEE LEG LIVER LSPINE LUNG PELVIS PROSTATE SHOULDER THORAX TSPINE WRIST"
+    "ABDOMEN ABDOMENPELVIS ANKLE ARM BREAST CHEST CHESTABDOMEN CHESTABDPELVIS ELBOW EXTREMITY FOOT HAND HEART HIP "
+    "KIDNEY KNEE LEG LIVER LSPINE LUNG PELVIS PROSTATE SHOULDER THORAX TSPINE WRIST"
 ).split()
 _TYPE = ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
 
@@ -63,39 +63,45 @@ def assemble(made: Map) -> verbatim.Verbatim:
 def _planes(target: verbatim.Verbatim, count: int) -> Planes:
     """Returns the plane of each frame: from the Data Set itself, or from the functional groups of an Enhanced image."""
     if target.SOPClassUID not in ENHANCED:
-        return [{macro: _item(target, target, macro) for macro in _PLANE}] * count
+        return [{macro: _item(target, macro) for macro in _PLANE}] * count
     groups = frame_groups(target)
     if len(groups) != count:
         raise InputError(f"{label(_GROUPS[1])} must have one Item per frame")
-    return [{macro: _item(target, first_item(group.get(macro)), macro) for macro in _PLANE} for group in groups]
+    return [{macro: _item(first_item(group.get(macro)), macro) for macro in _PLANE} for group in groups]
 
 
-def _item(target: verbatim.Verbatim, holder: pydicom.Dataset, macro: str) -> pydicom.Dataset:
-    """Returns a new Item with the Attributes of a macro that `holder` has, byte by byte."""
-    item = verbatim.new_item(target)
-    for keyword in _PLANE[macro]:
-        if keyword in holder and not holder[keyword].is_empty:
-            item[keyword] = holder.get_item(keyword)
+def _item(holder: pydicom.Dataset, macro: str) -> pydicom.Dataset:
+    """Returns a new Item with the Attributes of a macro that are complete, in at most 16 characters (D-27)."""
+    item = pydicom.Dataset()
+    for keyword, count in _PLANE[macro].items():
+        if numbers := _numbers(holder, keyword, count):
+            decimals = [DSfloat(number, auto_format=True) for number in numbers]
+            setattr(item, keyword, decimals if count > 1 else decimals[0])
     return item
+
+
+def _numbers(holder: pydicom.Dataset, keyword: str, count: int) -> list[float]:
+    """Returns the numbers of an Attribute; none where it is absent or invalid."""
+    try:
+        value = holder.get(keyword)
+        numbers = [float(number) for number in ([value] if count == 1 else value or ())]
+    except (TypeError, ValueError):
+        return []
+    valid = len(numbers) == count and all(map(math.isfinite, numbers))
+    is_length = keyword in ("PixelSpacing", "SliceThickness")
+    return numbers if valid and not (is_length and min(numbers) <= 0) else []
 
 
 def _require_plane(target: pydicom.Dataset, planes: Planes) -> None:
     missing = [] if target.get("FrameOfReferenceUID") else ["FrameOfReferenceUID"]
     for macro, keywords in _PLANE.items():
-        for keyword, count in keywords.items():
-            if count and not all(_is_complete(plane[macro].get(keyword), count, keyword) for plane in planes):
-                missing.append(keyword)
+        needed = [keyword for keyword in keywords if keyword != "SliceThickness"]  # Type 1C
+        missing += [keyword for keyword in needed if not all(keyword in plane[macro] for plane in planes)]
     if missing:
         raise InputError(
             f"a Parametric Map needs {', '.join(map(label, missing))}, which the image does not have; write the "
             "half-widths as .tif or .npy instead"
         )
-
-
-def _is_complete(value: object, count: int, keyword: str) -> bool:
-    numbers = [float(number) for number in value or ()] if isinstance(value, list | pydicom.multival.MultiValue) else []
-    positive = keyword != "PixelSpacing" or min(numbers, default=0.0) > 0
-    return len(numbers) == count and positive and all(map(math.isfinite, numbers))
 
 
 def _functional_groups(made: Map, planes: Planes) -> tuple[pydicom.Dataset, list[pydicom.Dataset]]:
@@ -111,7 +117,8 @@ def _functional_groups(made: Map, planes: Planes) -> tuple[pydicom.Dataset, list
     shared.RealWorldValueMappingSequence = attributes.real_world_values(made)
     shared.FrameVOILUTSequence = _sequence(**_window(made))
     for number, group in enumerate(frames, start=1):
-        group.DerivationImageSequence = _derivation(made, number if made.sr.get("NumberOfFrames") else None)
+        # MR Image Storage has one frame by definition, though it is used for cines: no frame may be referenced there.
+        group.DerivationImageSequence = _derivation(made, number if made.sr.SOPClassUID in ENHANCED else None)
     return shared, frames
 
 

@@ -39,8 +39,8 @@ def check_unit(unit: float) -> None:
     """
     if unit < SMALLEST_SLOPE:
         raise InputError(
-            f"{label('RescaleSlope')} of the image is {unit:g}, too small for half-widths in a Secondary Capture; write "
-            "them as .tif or .npy instead"
+            f"{label('RescaleSlope')} of the image is {unit:g}, too small for half-widths in a Secondary Capture; "
+            "write them as .tif or .npy instead"
         )
 
 
