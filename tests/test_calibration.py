@@ -226,7 +226,7 @@ def test_card_records_what_was_promised_and_on_whom_t12(measured, plan):
 
 @pytest.mark.parametrize("changes,missing", [({"delta": 0.05}, 7), ({"delta": 0.1, "confidence": 0.9}, 10)])
 def test_too_few_patients_are_refused_with_how_many_are_missing_t12(measured, plan, changes, missing):
-    with pytest.raises(InputError, match=f"Received: 12 in the s split of d, {missing} are missing"):
+    with pytest.raises(InputError, match=f"Received: 12 in d, split s: {missing} are missing"):
         field(measured, plan, **changes)
 
 
