@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> "Calibration":
         arguments.delta,
         arguments.confidence,
         source.name,
-        " and ".join(splits),
+        splits[0] if len(splits) == 1 else "all",
         _images_sha256(caches, indices, upscaler.scale),
         degradation.describe(),
     )
@@ -198,8 +198,8 @@ def _refuse_training_patients(listed, source, patients, settings) -> list[str]:
         ]
     if trained := training_patients.among(listed, patients):
         raise InputError(
-            f"expected patients that the model was not trained on. Received: {len(trained)} of {len(patients)} in the "
-            f"{settings.split} split of {settings.dataset} are among its training patients; give another --split"
+            f"expected patients that the model was not trained on. Received: {len(trained)} of {len(patients)} in "
+            f"{settings.dataset}, split {settings.split}, are among its training patients; give another --split"
         )
     return []
 

@@ -53,8 +53,8 @@ def require_enough(patients: int, settings: Settings) -> None:
     if patients < least:
         sure = f" with confidence {settings.confidence:g}" if settings.confidence else ""
         raise InputError(
-            f"delta {settings.delta:g}{sure} needs at least {counted(least, 'patient')}. Received: {patients} in the "
-            f"{settings.split} split of {settings.dataset}, {least - patients} are missing; add images of other "
+            f"delta {settings.delta:g}{sure} needs at least {counted(least, 'patient')}. Received: {patients} in "
+            f"{settings.dataset}, split {settings.split}: {least - patients} are missing; add images of other "
             "patients, or give a larger --delta"
         )
 
