@@ -15,8 +15,9 @@ import pytest
 import tifffile
 from dicom_sources import cr, ct, xa
 from tiny_network import picture
-from trust_doubles import IN_SCOPE, OUT_OF_SCOPE, UNUSUAL, calibrated
+from trust_doubles import IN_SCOPE, OUT_OF_SCOPE, UNUSUAL, ConstantHead, calibrated
 
+import tfmisr
 from tfmisr import upscale
 from tfmisr.cluster import stores
 from tfmisr.edge import half_width_files, images, report_measures
@@ -413,3 +414,32 @@ def test_archive_fills_a_table_and_keeps_the_identity_of_earlier_ledgers(tmp_pat
     fields = {"model": "bicubic", "scale": 2, "tile": None, "color": "refuse", "max_tile": None, "consistency": ""}
     expected = json.dumps({**fields, "weights_sha256": ""}, sort_keys=True).encode()
     assert archive._identity(plain, "{}") == hashlib.sha256(expected).hexdigest()[:32]
+
+
+# -- Python -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_assess_returns_half_widths_in_the_unit_of_the_array(tmp_path, monkeypatch, kind):
+    # T-15, T-31
+    monkeypatch.setattr(ConstantHead, "scale_map", lambda self, lr, sr, max_val: np.full(sr.shape, 0.01, np.float32))
+    upscaler = tfmisr.load(calibrated(tmp_path, monkeypatch, UNUSUAL))
+    lr = picture(*SIZE)[..., 0]
+    image = np.rint(255 * lr).astype(kind) if kind is np.uint8 else lr
+    found = upscaler.assess(image)
+    np.testing.assert_array_equal(found.sr, upscaler(image))
+    np.testing.assert_allclose(found.half_width, 3.06 if kind is np.uint8 else 0.012, rtol=1e-6)
+    assert found.half_width.shape == found.sr.shape == (80, 88)
+    assert found.outcome == "unusual" and found.verdict is UNUSUAL and found.guarantee == "not applicable"
+    assert "multiplier 1.2" in found.statement
+    if kind is np.uint8:
+        assert found.agreement.within_half > 0.9
+    with pytest.raises(InputError, match="calibrated levels"):
+        upscaler.assess(image, level=0.2)
+
+
+def test_assess_of_a_model_without_checks(tmp_path):
+    found = tfmisr.load("bicubic", scale=2).assess(picture(20, 24))
+    assert (found.outcome, found.half_width, found.guarantee) == ("", None, "none")
+    with pytest.raises(InputError, match="no half-width of bicubic"):
+        tfmisr.load("bicubic", scale=2).assess(picture(20, 24), level=0.1)

@@ -84,7 +84,7 @@ def _half_width(upscaler, level, threads, required, altered) -> "HalfWidth | Non
         reason = "its card has no calibrated uncertainty; see python -m tfmisr.calibrate --help"
     found = None if reason else upscaler.half_width(level, threads)
     if found is None and required:
-        raise InputError(f"--uncertainty: there is no half-width of {upscaler.name}: {reason}")
+        raise InputError(f"there is no half-width of {upscaler.name}: {reason}")
     return found
 
 
