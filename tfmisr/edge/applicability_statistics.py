@@ -13,6 +13,8 @@ Reference:
 """
 
 import functools
+import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -74,13 +76,13 @@ def measure_input(lr: np.ndarray, max_val: float = 1.0) -> np.ndarray:
 
 
 def thumbnail(lr: np.ndarray) -> np.ndarray:
-    """Returns the layout of an input: means of 8 x 8 cells, normalized to mean 0 and about unit variance, float64 (64,).
+    """Returns the layout of an input: means of 8 x 8 cells, normalized to mean 0 and variance 1, float64 (64,).
 
     Args:
         lr: Input (height, width), at least `SMALLEST` pixels on each side, of any range.
     """
     rows, columns = (np.linspace(0, side, THUMBNAIL + 1).astype(int) for side in lr.shape)
-    bounds = zip(rows[:-1], rows[1:], strict=True)
+    bounds = itertools.pairwise(rows)
     sums = [np.add.reduceat(lr[top:bottom].sum(0, dtype=np.float64), columns[:-1]) for top, bottom in bounds]
     means = np.stack(sums) / np.outer(np.diff(rows), np.diff(columns))
     means -= means.mean()
@@ -172,7 +174,8 @@ def _jpeg(x: np.ndarray) -> np.ndarray:
     on, beside = _coefficients(x, 0), _coefficients(x, _BLOCK // 2)
     energy = np.log(on.mean() + 0.05) - np.log(beside.mean() + 0.05)
     zeros = (on < 0.75).mean() - (beside < 0.75).mean()
-    phases = sum(_phases(np.abs(np.diff(x, 3, axis=axis)).mean((0, 3 - axis))) for axis in (1, 2))
+    rows, columns = (_phases(np.abs(np.diff(x, 3, axis=axis)).mean((0, 3 - axis))) for axis in (1, 2))
+    phases = rows + columns
     boundary = (-2) % _BLOCK  # the third difference between the pixels 8k - 1 and 8k begins at 8k - 2
     others = np.delete(phases, boundary).mean()
     return np.array([energy, zeros, phases[boundary] - others, phases.max() - np.median(phases)])
@@ -206,7 +209,7 @@ def _of_residual(x: np.ndarray, sr: np.ndarray, places: list, scale: int, factor
     )
 
 
-def _corners(x: np.ndarray, sr: np.ndarray, place: tuple[slice, slice], scale: int, factor: np.float32):
+def _corners(x: np.ndarray, sr: np.ndarray, place: tuple[slice, slice], scale: int, factor: np.float32) -> Iterator:
     """Yields the result less bicubic interpolation at the upper left and lower right of each pixel.
 
     The outermost two pixels are left out, as interpolation does not depend on the border there.
