@@ -7,9 +7,8 @@ Mahalanobis distances of statistics and layout, and linear discriminants for sim
 which see a small but typical change that a distance over 40 dimensions does not.
 
 Reference:
-    Mahalanobis 1936; Fisher 1936 (linear discriminant); Ledoit and Wolf, A Well-Conditioned Estimator for
-    Large-Dimensional Covariance Matrices, J Multivariate Analysis 2004; Vovk, Gammerman and Shafer, Algorithmic Learning
-    in a Random World, 2005, and Laxhammar and Falkman, 2010 (conformal p-value as a test of anomaly)
+    Mahalanobis 1936; Fisher 1936 (linear discriminant); Vovk, Gammerman and Shafer, Algorithmic Learning in a Random
+    World, 2005, and Laxhammar and Falkman, 2010 (conformal p-value as a test for anomalies)
 """
 
 import dataclasses
@@ -111,7 +110,7 @@ class Applicability:
         return p_value, tuple(words[:_MOST_DEVIATIONS])
 
     def p_value(self, score: float) -> float:
-        """Returns the conformal p-value of a score, from 1 / (n + 1) to 1; the lowest for a score that is not finite."""
+        """Returns the conformal p-value of a score, from 1 / (n + 1) to 1; the lowest if the score is not finite."""
         least = int(np.searchsorted(self.scores, score)) if np.isfinite(score) else len(self.scores)
         return (1 + len(self.scores) - least) / (len(self.scores) + 1)
 

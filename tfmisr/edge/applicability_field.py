@@ -5,8 +5,8 @@ stays below 16 KiB; means and scales are numbers.
 """
 
 import base64
-import binascii
 import dataclasses
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,18 +14,18 @@ import numpy as np
 from tfmisr.edge import applicability_statistics, declared_use
 
 LARGEST = 16 * 1024  # bytes of the field in JSON
-_CLIPPED = 3.0  # standard deviations, beyond which deviations grow logarithmically
 _NUMBERS = applicability_statistics.THUMBNAIL**2
-_LEAST_SCORES = 19  # 1 / 20 is the largest p-value that is unusual
+LEAST_SCORES = 99  # the lowest p-value is then 0.01: fewer cannot tell that an image is out of scope
+_LEAST, _LARGEST_NUMBER = 1e-6, 1e6  # beyond, products could overflow
+_NAMED = 2.0  # standard deviations, from which a component of the score is named
 # What deviates, for each discriminant that `tfmisr.calibration.applicability` simulates.
 DISCRIMINANTS = {
     "noise": "noise",
     "blur": "blurred",
-    "strong_blur": "strongly blurred",
     "jpeg": "JPEG blocks",
     "coarser": "reduced more than the training images",
     "finer": "reduced less than the training images",
-    "aliasing": "reduced without a filter (aliasing)",
+    "darker": "darker",
 }
 LAYOUT_DISCRIMINANTS = {
     "inverted": "inverted",
@@ -34,6 +34,7 @@ LAYOUT_DISCRIMINANTS = {
     "upside_down": "upside down",
 }
 _DISTANCES = ("statistics", "layout")
+_TEXTS = DISCRIMINANTS | LAYOUT_DISCRIMINANTS | {"layout": "layout unlike the training images"}
 # Words for a statistic above and below those of the training images, by the beginning of its name.
 _WORDS = {
     "power_0.03": ("large structures stronger", "large structures weaker"),
@@ -42,7 +43,7 @@ _WORDS = {
     "direction": ("finer across than along", "finer along than across"),
     "noise": ("more noise", "less noise"),
     "gradient": ("steeper edges", "flatter edges"),
-    "block": ("JPEG blocks", "blocks of 8 x 8 pixels"),
+    "block": ("JPEG blocks", "JPEG blocks"),
     "gray": ("brighter", "darker"),
     "black": ("more black", "less black"),
     "white": ("more white", "less white"),
@@ -68,44 +69,36 @@ def decoded(text: str, shape: tuple[int | None, ...]) -> np.ndarray:
     return values.reshape([-1 if side is None else side for side in shape])
 
 
-def softened(z: np.ndarray) -> np.ndarray:
-    """Returns standardized deviations, beyond three growing logarithmically: tails of images are heavier than normal."""
-    size = np.abs(z)
-    return np.sign(z) * np.where(size > _CLIPPED, _CLIPPED + np.log1p(np.maximum(size - _CLIPPED, 0)), size)
-
-
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """Standardized, softened and whitened vectors.
+    """Standardized and whitened vectors.
 
     Attributes:
         mean: Mean of each number.
         scale: Standard deviation of each number.
-        center: Mean of the softened numbers.
         whitening: Upper triangular matrix; the squared norm of its product is the squared Mahalanobis distance.
     """
 
     mean: np.ndarray
     scale: np.ndarray
-    center: np.ndarray
     whitening: np.ndarray
 
     @classmethod
     def from_card(cls, fields: Mapping, size: int) -> "Space":
         """Returns what `to_card` described."""
-        mean, scale, center = (_numbers(fields[key], size) for key in ("mean", "scale", "center"))
-        if not (scale > 0).all():
+        mean, scale = (_numbers(fields[key], size) for key in ("mean", "scale"))
+        if not (scale >= _LEAST).all():
             raise ValueError("expected scales above 0")
-        return cls(mean, scale, center, decoded(fields["whitening"], (size, size)))
+        return cls(mean, scale, decoded(fields["whitening"], (size, size)))
 
     def to_card(self) -> dict:
         """Returns the fields for the card."""
-        numbers = {key: [float(f"{v:.6g}") for v in getattr(self, key)] for key in ("mean", "scale", "center")}
+        numbers = {key: _rounded(getattr(self, key)) for key in ("mean", "scale")}
         return numbers | {"whitening": encoded(self.whitening)}
 
     def deviations(self, values: np.ndarray) -> np.ndarray:
-        """Returns softened deviations from the mean, of one vector or of rows of them."""
-        return softened((values - self.mean) / self.scale) - self.center
+        """Returns deviations from the mean in standard deviations, of one vector or of rows of them."""
+        return (values - self.mean) / self.scale
 
     def log_distance(self, values: np.ndarray) -> np.ndarray:
         """Returns the logarithm of the squared Mahalanobis distance."""
@@ -120,19 +113,152 @@ class Reference:
     Attributes:
         statistics: Space of `applicability_statistics.NAMES`.
         thumbnail: Mean thumbnail (64,).
-        components: Principal components of thumbnails (count, 64).
-        layout: Space of the coordinates in these components and the logarithm of the remainder.
-        discriminants: Names in `DISCRIMINANTS` to weights of the deviations of the statistics.
-        layout_discriminants: Names in `LAYOUT_DISCRIMINANTS` to weights of the thumbnail.
+        principal: Principal components of the thumbnails (count, 64).
+        layout: Space of the coordinates along them and the logarithm of the remainder.
+        discriminants: Names of `DISCRIMINANTS` to weights of the deviations of the statistics.
+        layout_discriminants: Names of `LAYOUT_DISCRIMINANTS` to weights of the thumbnail less its mean.
         median: Median of each component of the score.
-        spread: Standard deviation of each, from its 90th percentile.
+        spread: Standard deviation of each.
     """
 
     statistics: Space
     thumbnail: np.ndarray
-    components_of_layout: np.ndarray
+    principal: np.ndarray
     layout: Space
     discriminants: Mapping[str, np.ndarray]
     layout_discriminants: Mapping[str, np.ndarray]
     median: np.ndarray
     spread: np.ndarray
+
+    @classmethod
+    def from_card(cls, fields: Mapping) -> "Reference":
+        """Returns what `to_card` described.
+
+        Raises:
+            ValueError, KeyError, TypeError: The fields are not such a description.
+        """
+        if fields["names"] != list(applicability_statistics.NAMES):
+            raise ValueError("expected the statistics of this version")
+        principal = decoded(fields["principal"], (None, _NUMBERS))
+        kinds = {"discriminants": DISCRIMINANTS, "layout_discriminants": LAYOUT_DISCRIMINANTS}
+        if any(not set(fields[key]) <= set(known) for key, known in kinds.items()):
+            raise ValueError("expected known discriminants")
+        sizes = {"discriminants": len(applicability_statistics.NAMES), "layout_discriminants": _NUMBERS}
+        weights = {key: {n: decoded(w, (size,)) for n, w in fields[key].items()} for key, size in sizes.items()}
+        count = len(_DISTANCES) + sum(map(len, weights.values()))
+        median, spread = (_numbers(fields[key], count) for key in ("median", "spread"))
+        if not (spread >= _LEAST).all():
+            raise ValueError("expected spreads above 0")
+        statistics = Space.from_card(fields["statistics"], len(applicability_statistics.NAMES))
+        layout = Space.from_card(fields["layout"], len(principal) + 1)
+        thumbnail = decoded(fields["thumbnail"], (_NUMBERS,))
+        return cls(statistics, thumbnail, principal, layout, **weights, median=median, spread=spread)
+
+    def to_card(self) -> dict:
+        """Returns the fields for the card."""
+        return {
+            "names": list(applicability_statistics.NAMES),
+            "statistics": self.statistics.to_card(),
+            "thumbnail": encoded(self.thumbnail),
+            "principal": encoded(self.principal),
+            "layout": self.layout.to_card(),
+            "discriminants": {name: encoded(weights) for name, weights in self.discriminants.items()},
+            "layout_discriminants": {name: encoded(weights) for name, weights in self.layout_discriminants.items()},
+            "median": _rounded(self.median),
+            "spread": _rounded(self.spread),
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the components of the score."""
+        return [*_DISTANCES, *self.discriminants, *self.layout_discriminants]
+
+    def raw(self, statistics: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
+        """Returns the components of the score before they are standardized.
+
+        Args:
+            statistics: (images, statistics).
+            thumbnails: (images, 64).
+
+        Returns:
+            float64 array (images, components).
+        """
+        centered = thumbnails - self.thumbnail
+        deviations = self.statistics.deviations(statistics)
+        columns = [self.statistics.log_distance(statistics), self.layout.log_distance(self.coordinates(thumbnails))]
+        columns += [deviations @ weights for weights in self.discriminants.values()]
+        columns += [centered @ weights for weights in self.layout_discriminants.values()]
+        return np.stack(columns, axis=-1)
+
+    def coordinates(self, thumbnails: np.ndarray) -> np.ndarray:
+        """Returns the coordinates of thumbnails (images, 64) along the components, and the log of the remainder."""
+        centered = thumbnails - self.thumbnail
+        along = centered @ self.principal.T
+        remainder = np.linalg.norm(centered - along @ self.principal, axis=-1)
+        return np.concatenate([along, np.log(remainder + 0.1)[..., np.newaxis]], axis=-1)
+
+    def components(self, statistics: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
+        """Returns the components of the score, standardized; the score is the largest. See `raw`."""
+        return (self.raw(statistics, thumbnails) - self.median) / self.spread
+
+    def words(self, statistics: np.ndarray, components: np.ndarray) -> list[str]:
+        """Returns what deviates in one image, the largest first, in words.
+
+        Small components beside a large one are its side effects: an image that is turned also looks inverted.
+        """
+        order = np.argsort(-components)
+        least = min(max(_NAMED, components[order[0]] / 2), components[order[0]])
+        names = [self.names[i] for i in order if components[i] >= least]
+        first = [name for name in names if name in LAYOUT_DISCRIMINANTS][:1]
+        kept = [name for name in names if name not in LAYOUT_DISCRIMINANTS or name in first]
+        return list(dict.fromkeys(text for name in kept for text in self._texts(name, statistics)))
+
+    def _texts(self, name: str, statistics: np.ndarray) -> list[str]:
+        if name == "statistics":
+            deviations = self.statistics.deviations(statistics)
+            largest = np.argsort(-np.abs(deviations))[:2]
+            return [self._text(applicability_statistics.NAMES[i], deviations[i] > 0, statistics) for i in largest]
+        if name == "noise":
+            return [self._noise(statistics)]
+        return [_TEXTS[name]]
+
+    def _text(self, name: str, above: bool, statistics: np.ndarray) -> str:
+        if name.startswith("noise") and above:
+            return self._noise(statistics)
+        longest = max((start for start in _WORDS if name.startswith(start)), key=len)
+        return _WORDS[longest][0 if above else 1]
+
+    def _noise(self, statistics: np.ndarray) -> str:
+        index = applicability_statistics.NAMES.index("noise_25")
+        found, usual = (np.expm1(each[index]) for each in (statistics, self.statistics.mean))
+        return f"noise {found / usual:.1f} times that of training" if found > 1.1 * usual > 0 else "more noise"
+
+
+def is_valid(fields: object) -> bool:
+    """Whether the card's field `applicability` is one that the runtime can follow; `None` is no check."""
+    if fields is None:
+        return True
+    if not isinstance(fields, dict):
+        return False
+    try:
+        if len(json.dumps(fields)) > LARGEST or not declared_use.is_valid(fields["declared"]):
+            return False
+        Reference.from_card(fields["statistics"])
+        scores = decoded(fields["scores"], (None,))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+    return len(scores) >= LEAST_SCORES and bool((np.diff(scores) >= 0).all())
+
+
+def _numbers(values: object, size: int) -> np.ndarray:
+    """Returns numbers of a card as an array of a length."""
+    if not isinstance(values, list) or len(values) != size or any(type(v) not in (int, float) for v in values):
+        raise ValueError(f"expected {size} numbers")
+    numbers = np.array(values, np.float64)
+    if not (np.abs(numbers) <= _LARGEST_NUMBER).all():
+        raise ValueError("expected finite numbers")
+    return numbers
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]

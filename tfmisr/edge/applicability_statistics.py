@@ -13,6 +13,8 @@ Reference:
 """
 
 import functools
+import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -74,13 +76,13 @@ def measure_input(lr: np.ndarray, max_val: float = 1.0) -> np.ndarray:
 
 
 def thumbnail(lr: np.ndarray) -> np.ndarray:
-    """Returns the layout of an input: means of 8 x 8 cells, normalized to mean 0 and about unit variance, float64 (64,).
+    """Returns the layout of an input: means of 8 x 8 cells, normalized to mean 0 and variance 1, float64 (64,).
 
     Args:
         lr: Input (height, width), at least `SMALLEST` pixels on each side, of any range.
     """
     rows, columns = (np.linspace(0, side, THUMBNAIL + 1).astype(int) for side in lr.shape)
-    bounds = zip(rows[:-1], rows[1:], strict=True)
+    bounds = itertools.pairwise(rows)
     sums = [np.add.reduceat(lr[top:bottom].sum(0, dtype=np.float64), columns[:-1]) for top, bottom in bounds]
     means = np.stack(sums) / np.outer(np.diff(rows), np.diff(columns))
     means -= means.mean()
@@ -157,9 +159,9 @@ def _dct() -> np.ndarray:
 _FINE = np.add.outer(np.arange(_BLOCK), np.arange(_BLOCK)) >= 6  # coefficients that JPEG rounds most coarsely
 
 
-def _coefficients(x: np.ndarray, offset: int) -> np.ndarray:
-    """Returns the absolute DCT coefficients at `_FINE` of the blocks of 8 x 8 from an offset on."""
-    x = x[:, offset:, offset:]
+def _coefficients(x: np.ndarray, row: int, column: int) -> np.ndarray:
+    """Returns the absolute DCT coefficients at `_FINE` of the blocks of 8 x 8 of the grid through (row, column)."""
+    x = x[:, row % _BLOCK :, column % _BLOCK :]
     count, height, width = x.shape[0], x.shape[1] // _BLOCK, x.shape[2] // _BLOCK
     blocks = x[:, : _BLOCK * height, : _BLOCK * width].reshape(count, height, _BLOCK, width, _BLOCK)
     transformed = np.ascontiguousarray(blocks.swapaxes(2, 3)).reshape(-1, _BLOCK) @ _dct().T
@@ -168,18 +170,29 @@ def _coefficients(x: np.ndarray, offset: int) -> np.ndarray:
 
 
 def _jpeg(x: np.ndarray) -> np.ndarray:
-    """Returns traces of JPEG: fewer and smaller coefficients on its grid than beside it, and steps between blocks."""
-    on, beside = _coefficients(x, 0), _coefficients(x, _BLOCK // 2)
-    energy = np.log(on.mean() + 0.05) - np.log(beside.mean() + 0.05)
-    zeros = (on < 0.75).mean() - (beside < 0.75).mean()
-    phases = sum(_phases(np.abs(np.diff(x, 3, axis=axis)).mean((0, 3 - axis))) for axis in (1, 2))
-    boundary = (-2) % _BLOCK  # the third difference between the pixels 8k - 1 and 8k begins at 8k - 2
-    others = np.delete(phases, boundary).mean()
-    return np.array([energy, zeros, phases[boundary] - others, phases.max() - np.median(phases)])
+    """Returns traces of JPEG: fewer and smaller coefficients on a grid of blocks than beside it, and steps between.
+
+    The grid is that of the image or, as of an image that was cropped, the one with the largest steps.
+    """
+    rows, columns = (_phases(np.abs(np.diff(x, 3, axis=axis)).mean((0, 3 - axis))) for axis in (1, 2))
+    boundary = _BLOCK - 2  # the third difference between the pixels 8k - 1 and 8k begins at 8k - 2
+    largest = (int(rows.argmax()) - boundary, int(columns.argmax()) - boundary)
+    zeros, energy = max(_rounding(x, *grid) for grid in {(0, 0), largest})
+    steps = sum(line[boundary] - np.delete(line, boundary).mean() for line in (rows, columns))
+    return np.array([energy, zeros, steps, sum(line.max() - np.median(line) for line in (rows, columns))])
+
+
+def _rounding(x: np.ndarray, row: int, column: int) -> tuple[float, float]:
+    """Returns how many more coefficients are 0 on a grid than half a block beside it, and how much larger they are."""
+    on, beside = (_coefficients(x, row + shift, column + shift) for shift in (0, _BLOCK // 2))
+    return float((on < 0.75).mean() - (beside < 0.75).mean()), float(
+        np.log((on.mean() + 0.05) / (beside.mean() + 0.05))
+    )
 
 
 def _phases(line: np.ndarray) -> np.ndarray:
-    return np.log([np.median(line[phase::_BLOCK]) + 0.1 for phase in range(_BLOCK)])
+    """Returns the logarithm of the median at each of eight phases of a line of at least eight values."""
+    return _log(np.median(line[: len(line) // _BLOCK * _BLOCK].reshape(-1, _BLOCK), axis=0), 0.1)
 
 
 def _gray_levels(x: np.ndarray) -> np.ndarray:
@@ -206,7 +219,7 @@ def _of_residual(x: np.ndarray, sr: np.ndarray, places: list, scale: int, factor
     )
 
 
-def _corners(x: np.ndarray, sr: np.ndarray, place: tuple[slice, slice], scale: int, factor: np.float32):
+def _corners(x: np.ndarray, sr: np.ndarray, place: tuple[slice, slice], scale: int, factor: np.float32) -> Iterator:
     """Yields the result less bicubic interpolation at the upper left and lower right of each pixel.
 
     The outermost two pixels are left out, as interpolation does not depend on the border there.

@@ -13,14 +13,14 @@ import os
 import pathlib
 import struct
 
-from tfmisr.edge import consistency, head_card
+from tfmisr.edge import applicability_field, consistency, head_card
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 
 NAME = b"tfmisr_card"
 VERSION = 3  # 2 has no `consistency`, which changes pixels, and the earlier names of `NAMES`; 1 no `fine_scale`
 _EARLIER = {1: {"fine_scale": 1}, 2: {}}  # defaults of the fields that cards of earlier versions lack
-_OPTIONAL = {"max_tile": None, "consistency": None, "uncertainty": None}
+_OPTIONAL = {"max_tile": None, "consistency": None, "uncertainty": None, "applicability": None}
 # Names of fields, and those in cards of versions 1 and 2. Both are read in every version.
 NAMES = {"fine_scale": "magnified", "flavor": "flavour", "gating_thresholds": "gate", "license": "licence"}
 
@@ -44,6 +44,7 @@ _RUNTIME = {
     "gating_thresholds": lambda v: v is None or (len(v) == 2 and 0 <= v[0] < v[1] < float("inf")),
     "consistency": consistency.is_valid,
     "uncertainty": lambda v: v is None or len(v["head"]["weights_sha256"]) == 64,
+    "applicability": applicability_field.is_valid,
     "weights_sha256": lambda v: len(v) == 64,
 }
 
@@ -230,7 +231,7 @@ def check(content: bytes, where: str | os.PathLike, kind: str | None = None) -> 
             raise
         raise InputError(f"{where} has a broken model card ({error!r}); export the model again") from error
     if invalid:
-        raise InputError(f"{where} has a model card with {invalid[0]}={card[invalid[0]]!r}; export the model again")
+        raise InputError(f"{where} has a model card with {invalid[0]}={card[invalid[0]]!r:.80}; export the model again")
     if end != len(content) or card["weights_sha256"] != hashlib.sha256(content[: start - 4]).hexdigest():
         raise InputError(f"{where} and its model card do not belong together: the sha256 differs; copy the file again")
     _check_sidecar(pathlib.Path(where), card)

@@ -27,6 +27,8 @@ KEYWORDS = (
     "PixelSpacing",
     "LossyImageCompression",
 )
+# A frontal view with one of these words is another one, as in "AP LATERAL".
+_OTHER_VIEWS = {"LAT", "LATERAL", "LL", "RL", "OBLIQUE", "AXIAL", "LORDOTIC", "LAO", "RAO", "LPO", "RPO"}
 _MOST_VALUES, _LONGEST_VALUE = 64, 64
 _UNSPECIFIC = {"Modality": {"OT"}}  # a converted file: no statement about the equipment
 # Where Pixel Spacing is absent, as it is in uncalibrated radiographs: at the detector, and of scanned film.
@@ -46,9 +48,9 @@ _CODES = {
 _TERMS = frozenset(
     "CR DX CT MR US MG NM PT XA RF RG IO PX OP OPT ES GM SM XC SC "
     "ABDOMEN ABDOMENPELVIS ANKLE ARM BRAIN BREAST CALCANEUS CERVIX CHEST CHESTABDOMEN CLAVICLE COCCYX CSPINE ELBOW "
-    "EXTREMITY EYE FACE FEMUR FINGER FOOT FOREARM HAND HEAD HEADNECK HEART HIP HUMERUS JAW KIDNEY KNEE LEG LIVER LSPINE "
-    "LUNG NECK PELVIS PROSTATE RIB RIBS SCAPULA SHOULDER SKULL SPINE STERNUM THIGH THORAX TIBIA TOE TSPINE WHOLEBODY "
-    "WRIST AP PA LL RL RLD LLD RLO LLO LAT LATERAL CC ML LM LMO MLO XCCL XCCM AXIAL OBLIQUE LORDOTIC "
+    "EXTREMITY EYE FACE FEMUR FINGER FOOT FOREARM HAND HEAD HEADNECK HEART HIP HUMERUS JAW KIDNEY KNEE LEG LIVER "
+    "LSPINE LUNG NECK PELVIS PROSTATE RIB RIBS SCAPULA SHOULDER SKULL SPINE STERNUM THIGH THORAX TIBIA TOE TSPINE "
+    "WHOLEBODY WRIST AP PA LL RL RLD LLD RLO LLO LAT LATERAL CC ML LM LMO MLO XCCL XCCM AXIAL OBLIQUE LORDOTIC "
     "RGB PALETTE COLOR MONOCHROME1 MONOCHROME2 YBR FULL 422 ICT RCT FOR PRESENTATION PROCESSING 00 01".split()
 )
 
@@ -81,7 +83,7 @@ def check(header: pydicom.Dataset, declared: Mapping) -> HeaderCheck:
         values = _stated(header, keyword)
         if not values:
             missing.append(keyword)
-        elif not _agrees(values, expected):
+        elif not _agrees(keyword, values, expected):
             mismatches[keyword] = _sentence(keyword, values, expected)
     decisive = tuple(text for keyword, text in mismatches.items() if keyword in DECISIVE)
     others = tuple(text for keyword, text in mismatches.items() if keyword not in DECISIVE)
@@ -124,7 +126,7 @@ def _stated(header: pydicom.Dataset, keyword: str) -> list:
 
 
 def _value(header: pydicom.Dataset, keyword: str) -> object:
-    """Returns an Attribute's value, that of the first functional group where the Data Set has none."""
+    """Returns an Attribute's value, `None` if it is absent or broken."""
     try:
         return header.get(keyword)
     except Exception:  # noqa: BLE001  pydicom converts values on access, and broken ones raise anything
@@ -168,14 +170,17 @@ def _normalized(text: str) -> str:
     return " ".join(re.findall(r"[A-Z0-9]+", text.upper()))
 
 
-def _agrees(values: list, expected: list | Mapping) -> bool:
+def _agrees(keyword: str, values: list, expected: list | Mapping) -> bool:
     if isinstance(expected, Mapping):
         return all(0.99 * expected["minimum"] <= value <= 1.01 * expected["maximum"] for value in values)
     if isinstance(values[0], int):
         return values[0] in expected
     known = set(map(_normalized, expected))
+    words = set(values[0].split())
+    if keyword == "ViewPosition" and not (words & _OTHER_VIEWS) <= known:
+        return False
     # Consoles append details, such as "PORT CHEST" and "PA ERECT": one of the words is enough.
-    return values[0] in known or not known.isdisjoint(values[0].split())
+    return values[0] in known or not known.isdisjoint(words)
 
 
 def _sentence(keyword: str, values: list, expected: list | Mapping) -> str:

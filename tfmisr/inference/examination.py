@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
 
 LEVEL = 0.1  # default of `--uncertainty_level`
 IN_SCOPE, UNUSUAL, OUT_OF_SCOPE, NOT_TESTED = OUTCOMES = ("in scope", "unusual", "out of scope", "not tested")
+_ROUNDING = 0.02  # levels; that of float32 is below 0.01 for 16 bits
 
 
 class OutOfScope(InputError):
@@ -141,7 +142,7 @@ class Examination:
             OutOfScope: The model is not made for the image.
             InputError: A half-width cannot be had of a color image.
         """
-        stored = lr * np.float32(levels)
+        stored = _stored(lr, levels)
         if operator := self.checks.upscaler.operator:
             agreement = consistency_measures.agreement(sr, stored, operator, levels, null_space=self._report)
             self.agreements.append(agreement)
@@ -230,6 +231,13 @@ class Examination:
     def close(self) -> None:
         """Releases the half-widths."""
         self.half_widths.close()
+
+
+def _stored(lr: np.ndarray, levels: float) -> np.ndarray:
+    """Returns an input in stored values: the integers of the file, where full scale maps to one."""
+    stored = lr * np.float32(levels)
+    rounded = np.rint(stored)
+    return rounded if np.abs(stored - rounded).max() < _ROUNDING else stored
 
 
 def _rank(verdict: "Verdict") -> tuple[int, float]:
