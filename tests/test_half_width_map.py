@@ -391,6 +391,15 @@ def test_t20_a_pixel_without_size_is_refused(spacing):
         map_of(ct(PixelSpacing=spacing))
 
 
+def test_t22_an_instance_number_that_is_none_is_copied_as_it_is(tmp_path):
+    (tmp_path / "source").write_bytes(file_of([(0x00200013, "IS", b"7b")], "explicit"))
+    derived.write(derive(tmp_path / "source"), tmp_path / "sr")
+    result = derive_half_width(tmp_path / "sr", np.zeros((48, 64)), STATEMENT, product(), WHEN)
+    derived.write(result, tmp_path / "map")
+    assert b"7b" in (tmp_path / "map").read_bytes()
+    assert map_of(ct(InstanceNumber=None))[1].InstanceNumber == 1
+
+
 def test_t20_frames_without_a_plane_are_refused():
     source = enhanced_ct()
     del source.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence

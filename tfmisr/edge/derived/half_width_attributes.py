@@ -104,7 +104,8 @@ def identify(target: verbatim.Verbatim, made: Map, sop_class: str) -> None:
     target.SOPInstanceUID = identity.derived_uid(made.product, "instance", *source, *parts)
     target.SeriesInstanceUID = identity.derived_uid(made.product, "series", source[1], *parts)
     target.SeriesNumber = int(target.get("SeriesNumber") or 0) + made.product.series_number_offset
-    if not target.get("InstanceNumber"):
+    number = target.get_item("InstanceNumber")  # perhaps not a number, and copied as it is
+    if number is None or not number.value:
         target.InstanceNumber = 1
     _describe_series(target, made)
     for event, time in {"InstanceCreation": made.when, "Content": made.when, "Series": made.series_start}.items():

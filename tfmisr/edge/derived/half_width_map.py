@@ -115,7 +115,7 @@ def derive_half_width(
 
 
 def to_rescaled(sr: pydicom.Dataset, half_width: np.ndarray) -> np.ndarray:
-    """Returns half-widths in units of rescaled values (HU, for CT) as float64, from half-widths in stored values.
+    """Returns half-widths in units of rescaled values (HU, for CT), from half-widths in stored values.
 
     Args:
         sr: The upscaled image.
@@ -124,8 +124,10 @@ def to_rescaled(sr: pydicom.Dataset, half_width: np.ndarray) -> np.ndarray:
     Raises:
         InputError: The shape is wrong, or a Modality LUT Sequence maps the values.
     """
-    slopes = np.array(half_width_values.rescale_slopes(sr))
-    return half_width_values.frames_of(sr, half_width) * slopes[:, np.newaxis, np.newaxis]
+    slopes, values = half_width_values.rescale_slopes(sr), half_width_values.frames_of(sr, half_width)
+    if set(slopes) == {1.0}:
+        return values
+    return values * np.array(slopes, np.float64)[:, np.newaxis, np.newaxis]
 
 
 def _has_plane(ds: pydicom.Dataset) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pydicom
@@ -16,6 +17,7 @@ LARGEST = 65535
 # Of a stored value of the image: finer steps would say more than the calibration does, and with a fixed step the
 # slices of a series have the same slope.
 _STEPS = 256
+_ROWS_AT_ONCE = 64
 _LIMIT = 2.0**53  # the largest power of two that a Decimal String of 16 characters holds exactly
 _NO_UNITS = "1", "no units"
 _PET_UNITS = {"BQML": ("Bq/ml", "Becquerels/milliliter"), "GML": ("g/ml", "gram/milliliter")}
@@ -40,7 +42,7 @@ class Quantized:
 
 
 def frames_of(sr: pydicom.Dataset, half_width: np.ndarray) -> np.ndarray:
-    """Returns half-widths (frames, rows, columns) as float64; of color channels, the largest.
+    """Returns half-widths (frames, rows, columns); of color channels, the largest.
 
     Args:
         sr: The upscaled image.
@@ -54,16 +56,15 @@ def frames_of(sr: pydicom.Dataset, half_width: np.ndarray) -> np.ndarray:
         raise InputError(f"half-widths must be real numbers. Received: an array of {values.dtype}")
     channels = [1, *([3] if dicom.channels_of(sr) == 3 else [])]
     if values.shape in {(*shape, n) for shape in _accepted(expected) for n in channels}:
-        values = values.max(axis=-1)
+        values = values[..., 0] if values.shape[-1] == 1 else values.max(axis=-1)
     if values.shape not in _accepted(expected):
         raise InputError(
             f"half-widths must have the (frames, rows, columns) of the upscaled image, {expected}. Received: "
             f"{np.asarray(half_width).shape}"
         )
-    values = values.reshape(expected).astype(np.float64)
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > _LIMIT:
+    if not (values.min() >= 0 and values.max() <= _LIMIT):  # false for NaN too
         raise InputError(f"half-widths must be numbers from 0 to {_LIMIT:g}. Received: {_wrong(values)}")
-    return values
+    return values.reshape(expected)
 
 
 def _shape(sr: pydicom.Dataset) -> tuple[int, int, int]:
@@ -100,15 +101,29 @@ def quantize(values: np.ndarray, unit: float, smallest: float = 2.0**-126) -> Qu
     while largest > LARGEST * slope:
         slope *= 2
     # Division by a power of two is exact, except below the smallest float64.
-    stored = np.maximum(np.ceil(values / slope), values > 0).astype("<u2")
+    stored = _in_blocks(values, "<u2", lambda block: np.maximum(np.ceil(block / slope), block > 0))
     return Quantized(stored.tobytes(), slope, int(stored.max()) * slope, is_float=False)
 
 
 def to_float32(values: np.ndarray) -> Quantized:
     """Returns half-widths as float32."""
-    rounded = values.astype("<f4")
-    rounded = np.where(rounded < values, np.nextafter(rounded, np.float32(np.inf)), rounded).astype("<f4")
+    rounded = _in_blocks(values, "<f4", _round_up)
     return Quantized(rounded.tobytes(), 1.0, float(rounded.max()), is_float=True)
+
+
+def _round_up(block: np.ndarray) -> np.ndarray:
+    rounded = block.astype(np.float32)
+    return np.where(rounded < block, np.nextafter(rounded, np.float32(np.inf)), rounded)
+
+
+def _in_blocks(values: np.ndarray, dtype: str, convert: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Converts some rows at a time from float64, of which all frames may not fit into memory."""
+    result = np.empty(values.shape, dtype)
+    for source, target in zip(values, result, strict=True):
+        for start in range(0, len(source), _ROWS_AT_ONCE):
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            target[rows] = convert(source[rows].astype(np.float64))
+    return result
 
 
 def rescale_slopes(sr: pydicom.Dataset) -> list[float]:
