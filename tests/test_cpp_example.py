@@ -170,9 +170,7 @@ def test_what_the_card_states_is_printed_and_unknown_fields_are_passed_over(prog
     assert done.returncode == 0, done.stderr
     assert "(alpha 0.1, delta 0.15, lambda 1.22, n 57 patients)" in done.stdout
     assert "the images that the model is for; this example does not check it" in done.stdout
-    found = card.check(model.read_bytes(), "m")
-    found["uncertainty"] = {"head": head}  # trained, and not calibrated
-    del found["applicability"]
+    found = card.check(content, "m") | {"uncertainty": {"head": head}}  # trained, and not calibrated
     model.write_bytes(card.replace(model.read_bytes(), found))
     assert run(program, model, tmp_path / "in.pgm", tmp_path / "out.pgm").stdout == ""
     model.write_bytes(card.replace(model.read_bytes(), found | {"kind": "uncertainty_head"}))
