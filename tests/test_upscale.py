@@ -284,7 +284,7 @@ def test_ctrl_c_with_several_processes_stops_at_once_and_leaves_no_partial_files
     for i in range(4):
         images.write_image(tmp_path / "in" / f"{i}.png", noise((1500, 1500, 1), 255, np.uint8), 255)
     command = [sys.executable, "-m", "tfmisr.upscale", "--model", "best-x2", tmp_path / "in", "--output"]
-    command += [tmp_path / "out", "--processes", "2"]
+    command += [tmp_path / "out", "--processes", "2", "--force"]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

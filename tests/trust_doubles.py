@@ -56,6 +56,7 @@ def calibrated(tmp_path, monkeypatch, *verdicts, levels=("0.1", "0.32")):
         "levels": dict.fromkeys(levels, level),
         "calibration": CALIBRATION,
     }
+    fields["applicability"] = None
     if verdicts:
         check = Verdicts(list(verdicts))
         monkeypatch.setattr(examination, "_applicability", lambda fields: check)
