@@ -47,7 +47,7 @@ _KIND = {"in scope": "good", "unusual": "careful", "out of scope": "bad", "not t
 _VERDICT = {
     "in scope": "In scope: the image is like those the model was calibrated on.",
     "unusual": "Unusual: the image differs from those the model was calibrated on.",
-    "out of scope": "Out of scope: the model is not made for this image. It was upscaled because --force was given.",
+    "out of scope": "Out of scope: the model is not made for this image, which was upscaled at the user's request.",
     "not tested": "Not tested: whether the model is made for this image was not checked.",
 }
 _GUARANTEE = {
