@@ -36,7 +36,7 @@ def build(scale: int, channels: int, filters: int = 32) -> keras.Model:
     """
     low_res = keras.Input((None, None, (1 + scale**2) * channels), name="low_res")
     context = keras.Input((1, 1, len(inputs.STATISTICS)), name="context")
-    hidden = keras.layers.Conv2D(filters, 1, activation="relu", name="context_hidden")(context)
+    hidden = keras.layers.Conv2D(filters // 2, 1, activation="relu", name="context_hidden")(context)
     shift = keras.layers.Conv2D(filters, 1, name="context_shift")(hidden)
     x = keras.layers.Conv2D(filters, KERNEL, padding="same", name="conv_1")(low_res)
     x = keras.layers.ReLU(name="relu_1")(keras.layers.Add(name="add_context")([x, shift]))
