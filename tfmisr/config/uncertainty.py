@@ -17,7 +17,7 @@ RECIPE = {
     "patch_size": 32,
     "batch_size": 16,
     "steps": 3000,
-    "learning_rate": 1e-3,
+    "learning_rate": 2e-3,
     "warmup_steps": 200,
     "auto_warmup": False,
     "save_every": 250,

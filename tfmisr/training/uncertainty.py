@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from tfmisr.config import Config
+from tfmisr.config import Config, initial_weights
 from tfmisr.data import pipeline
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write, write_text
@@ -121,6 +121,12 @@ class HeadRun(loop.Run):
         described = {
             "model": self.upscaler.name,
             "weights_sha256": self.upscaler.weights_sha256,
+            "is_tflite": initial_weights.path_of(config.uncertainty).suffix == ".tflite",
+            "scale": config.scale,
+            "channels": self.upscaler.channels,
+            "radius": uncertainty_network.RADIUS,
+            "log_range": uncertainty_network.LOG_RANGE,
+            "parameters": self.network.count_params(),
             "consistency": self.upscaler.consistency,
             "quantile": uncertainty_network.QUANTILE,
             "context": {"mean": sampler.mean.tolist(), "deviation": sampler.deviation.tolist()},

@@ -16,8 +16,8 @@ from keras import ops
 from tfmisr.edge import uncertainty_inputs as inputs
 
 QUANTILE = 0.9
-KERNEL, DEPTH = 3, 4
-RADIUS = (KERNEL // 2) * DEPTH  # low-resolution pixels
+KERNEL, DILATIONS = 3, (1, 2, 2, 1)
+RADIUS = KERNEL // 2 * sum(DILATIONS)  # low-resolution pixels
 LOG_RANGE = (math.log(0.25 / inputs.LEVELS), math.log(64 / inputs.LEVELS))  # of s, as a fraction of the full scale
 _START = 2.0  # levels: s of an untrained head
 
@@ -36,12 +36,13 @@ def build(scale: int, channels: int, filters: int = 32) -> keras.Model:
     """
     low_res = keras.Input((None, None, (1 + scale**2) * channels), name="low_res")
     context = keras.Input((1, 1, len(inputs.STATISTICS)), name="context")
-    hidden = keras.layers.Conv2D(filters, 1, activation="relu", name="context_hidden")(context)
+    hidden = keras.layers.Conv2D(filters // 2, 1, activation="relu", name="context_hidden")(context)
     shift = keras.layers.Conv2D(filters, 1, name="context_shift")(hidden)
     x = keras.layers.Conv2D(filters, KERNEL, padding="same", name="conv_1")(low_res)
     x = keras.layers.ReLU(name="relu_1")(keras.layers.Add(name="add_context")([x, shift]))
-    for i in range(2, DEPTH):
-        x = keras.layers.Conv2D(filters, KERNEL, padding="same", activation="relu", name=f"conv_{i}")(x)
+    for i, dilation in enumerate(DILATIONS[1:-1], 2):
+        options = {"padding": "same", "activation": "relu", "dilation_rate": dilation, "name": f"conv_{i}"}
+        x = keras.layers.Conv2D(filters, KERNEL, **options)(x)
     start = keras.initializers.Constant(_to_output(math.log(_START / inputs.LEVELS)))
     last = {"padding": "same", "activation": "hard_tanh", "bias_initializer": start, "name": "log_s"}
     last["kernel_initializer"] = keras.initializers.RandomNormal(stddev=0.01)
