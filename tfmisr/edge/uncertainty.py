@@ -1,0 +1,152 @@
+"""The uncertainty head: how wrong each pixel of an upscaled image may be, before calibration.
+
+A small network beside the main one (`NAME.uncertainty.tflite` beside `NAME.tflite`) that sees the input and the
+difference of the final image to bicubic interpolation, and no feature of the main network, so that it serves any model.
+It was trained by quantile regression (pinball loss) on the absolute error of training images. Its output `s` is a
+shape, not a guarantee: `tfmisr.edge.half_width` multiplies it by calibrated factors.
+
+A first pass over the image gathers its statistics, a second applies the network tile by tile (a whole-image branch in
+bounded memory); see `tfmisr.edge.uncertainty_inputs`.
+
+Reference:
+    Koenker and Bassett, Regression Quantiles, Econometrica 1978; Angelopoulos et al., Image-to-Image Regression with
+    Distribution-Free Uncertainty Quantification and Applications in Imaging, ICML 2022
+"""
+
+import contextlib
+import os
+import pathlib
+
+import numpy as np
+
+from tfmisr.edge import card as model_card
+from tfmisr.edge import head_card, stderr_filter, tensors, tiling
+from tfmisr.edge import uncertainty_inputs as inputs
+from tfmisr.edge.errors import InputError
+from tfmisr.edge.files import printable
+
+SUFFIX = ".uncertainty.tflite"
+CONTEXT = "context"  # name of the network's second input
+_MAX_TILE = 256
+
+
+def beside(model_path: str | os.PathLike) -> pathlib.Path:
+    """Returns the path that the head of a model has: `NAME.uncertainty.tflite` beside `NAME.tflite`."""
+    return pathlib.Path(model_path).with_suffix(SUFFIX)
+
+
+def find(model_path: str | os.PathLike) -> pathlib.Path | None:
+    """Returns the path of the head beside a `.tflite` model, `None` where there is none."""
+    path = beside(model_path)
+    return path if path.is_file() else None
+
+
+class Head:
+    """An uncertainty head of a `.tflite` model. Not thread-safe: create one per thread.
+
+    Args:
+        path: The head's file, as `python -m tfmisr.export` writes it.
+        threads: Number of threads of the interpreter.
+        max_tile: Windows have at most `max_tile * max_tile` low-resolution pixels.
+
+    Attributes:
+        card: The head's card: `kind`, `scale`, `channels`, `overlap`, `model_sha256` and others.
+        scale: Upsampling factor.
+        channels: 1 or 3.
+
+    Raises:
+        InputError: The file does not exist, is no head, has a card of other weights, or LiteRT is not installed.
+    """
+
+    def __init__(self, path: str | os.PathLike, threads: int = 1, max_tile: int = _MAX_TILE) -> None:
+        self.path = pathlib.Path(path)
+        if threads < 1:
+            raise InputError(f"threads must be at least 1. Received: {threads}")
+        self.card = model_card.read(self.path, head_card.KIND)
+        self.scale, self.channels, self.overlap = (self.card[key] for key in ("scale", "channels", "overlap"))
+        if max_tile <= 2 * self.overlap:
+            raise InputError(f"max_tile must be above {2 * self.overlap}, twice the overlap. Received: {max_tile}")
+        self.max_tile = max_tile
+        self._open(threads)
+        low, high = self.card["log_range"]
+        codes = tensors.dequantized(np.arange(-128, 128).astype(np.int8), self._output)
+        self._scales = np.exp(low + (np.clip(codes, -1, 1) + 1) / 2 * (high - low)).astype(np.float32)
+
+    def scale_map(self, lr: np.ndarray, sr: np.ndarray, max_val: float = 1.0) -> np.ndarray:
+        """Returns the expected size of the error of each pixel, up to the calibrated factor.
+
+        Args:
+            lr: Array (height, width, channels) in [0, `max_val`], of integers or float32.
+            sr: The final upscaled image, (scale * height, scale * width, channels) in [0, `max_val`]: after the
+                consistency correction, and rounded to stored levels as it is stored.
+            max_val: Full-scale value of both.
+
+        Returns:
+            float32 array of the shape of `sr`, above 0, as a fraction of the full scale.
+
+        Raises:
+            InputError: The shapes do not belong to this head.
+        """
+        self._check(lr, sr)
+        values = inputs.statistics(lr, sr, self.scale, max_val)
+        context = inputs.standardized(values, self.card["context"]["mean"], self.card["context"]["deviation"])
+        out, full, scale = np.empty(sr.shape, np.float32), np.float32(max_val), self.scale
+        tile = tiling.fit(*lr.shape[:2], self.overlap, self.max_tile)
+        for rows, columns in tiling.grid(*lr.shape[:2], tile, self.overlap):
+            low = lr[rows[0] : rows[1], columns[0] : columns[1]].astype(np.float32) / full
+            high = sr[rows[0] * scale : rows[1] * scale, columns[0] * scale : columns[1] * scale]
+            part = self._window(low, high.astype(np.float32) / full, context)
+            vertical, horizontal, kept = tiling.kept(part, rows, columns, scale)
+            out[vertical, horizontal] = kept
+        return out
+
+    def _check(self, lr, sr):
+        expected = (lr.shape[0] * self.scale, lr.shape[1] * self.scale, self.channels)
+        if lr.ndim != 3 or 0 in lr.shape or lr.shape[-1] != self.channels or sr.shape != expected:
+            raise InputError(
+                f"{printable(self.path.name)} takes an image (height, width, {self.channels}) and the same upscaled by "
+                f"{self.scale}. Received: arrays of shape {lr.shape} and {sr.shape}"
+            )
+
+    def _window(self, lr, sr, context):
+        """Returns the map of one window; its outermost `overlap` pixels are valid only at the image's borders."""
+        values = inputs.network_input(lr, inputs.residual(lr, sr, self.scale), self.scale)
+        try:
+            self._allocate((1, *values.shape))
+            self._interpreter.set_tensor(self._input["index"], tensors.quantized(values[None], self._input))
+            quantized = tensors.quantized(context[None, None, None], self._context)
+            self._interpreter.set_tensor(self._context["index"], quantized)
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise self._failed(error) from error
+        codes = self._interpreter.get_tensor(self._output["index"])[0]
+        # One of 256 values for each code: exp of the float32 map would take longer than the network.
+        return self._scales[tensors.depth_to_space(codes, self.scale).astype(np.int16) + 128]
+
+    def _open(self, threads):
+        from tfmisr.edge.runtime import interpreter_class
+
+        try:
+            self._interpreter = interpreter_class()(model_content=self.path.read_bytes(), num_threads=threads)
+            details = self._interpreter.get_input_details()
+            self._output = self._interpreter.get_output_details()[0]
+        except (ValueError, RuntimeError) as error:
+            raise self._failed(error) from error
+        named = {CONTEXT in tensor["name"]: tensor for tensor in details}
+        if len(details) != 2 or len(named) != 2 or self._output["dtype"] != np.int8:
+            raise InputError(f"{self.path} is no int8 head of two inputs; export it again")
+        self._input, self._context = named[False], named[True]
+        self._shape: tuple[int, ...] | None = None
+
+    def _failed(self, error: Exception) -> InputError:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return InputError(f"LiteRT cannot run {self.path}: {first}; a newer ai-edge-litert may")
+
+    def _allocate(self, shape: tuple[int, ...]) -> None:
+        if shape == self._shape:
+            return
+        if self._shape is not None or tuple(self._input["shape"]) != shape:
+            self._interpreter.resize_tensor_input(self._input["index"], shape, strict=False)
+        with stderr_filter.filter_stderr() if self._shape is None else contextlib.nullcontext():
+            self._interpreter.allocate_tensors()
+        self._shape = shape
