@@ -15,7 +15,18 @@ from tfmisr.edge import files, stderr_filter
 from tfmisr.edge.errors import InputError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-COMMANDS = ("fit", "tune", "evaluate", "upscale", "prepare", "export", "export.benchmark", "dicom_check", "card")
+COMMANDS = (
+    "fit",
+    "tune",
+    "evaluate",
+    "upscale",
+    "prepare",
+    "export",
+    "export.benchmark",
+    "dicom_check",
+    "card",
+    "calibrate",
+)
 
 
 def call(*arguments, **environment) -> subprocess.CompletedProcess:
