@@ -175,15 +175,8 @@ def _layout_discriminants(thumbnails: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the same of images that are inverted or turned, on thumbnails."""
     centered = thumbnails - thumbnails.mean(axis=0)
     precision = _precision(centered)
-    side = applicability_statistics.THUMBNAIL
-    squares = thumbnails.reshape(-1, side, side)
-    altered = {
-        "inverted": -squares,
-        "turned_left": np.rot90(squares, 1, (1, 2)),
-        "turned_right": np.rot90(squares, -1, (1, 2)),
-        "upside_down": squares[:, ::-1],
-    }
-    shifts = {name: (each.reshape(thumbnails.shape) - thumbnails).mean(axis=0) for name, each in altered.items()}
+    altered = applicability_field.turned(thumbnails)
+    shifts = {name: (each - thumbnails).mean(axis=0) for name, each in altered.items()}
     return _separating(shifts, precision)
 
 

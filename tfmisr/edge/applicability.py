@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 import pydicom
 
-from tfmisr.edge import applicability_field, applicability_statistics, declared_use
+from tfmisr.edge import applicability_field, applicability_statistics, applicability_words, declared_use
 from tfmisr.edge.applicability_field import Reference
 from tfmisr.edge.errors import InputError
 
@@ -102,11 +102,14 @@ class Applicability:
     def _tested(self, lr: np.ndarray, sr: np.ndarray, max_val: float) -> tuple[float | None, tuple[str, ...]]:
         if lr.shape[-1] != 1 or min(lr.shape[:2]) < applicability_statistics.SMALLEST:
             return None, ()
-        statistics = applicability_statistics.measure(lr[..., 0], sr[..., 0], max_val)
-        layout = applicability_statistics.thumbnail(lr[..., 0])
+        plane = lr[..., 0]
+        statistics = applicability_statistics.measure(plane, sr[..., 0], max_val)
+        layout = applicability_statistics.thumbnail(plane)
         components = self.reference.components(statistics, layout)
         p_value = self.p_value(float(np.max(components)))
-        words = self.reference.words(statistics, components) if p_value <= UNUSUAL else []
+        if p_value > UNUSUAL:
+            return p_value, ()
+        words = applicability_words.describe(self.reference, statistics, layout, components)
         return p_value, tuple(words[:_MOST_DEVIATIONS])
 
     def p_value(self, score: float) -> float:

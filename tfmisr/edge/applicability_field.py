@@ -17,38 +17,10 @@ LARGEST = 16 * 1024  # bytes of the field in JSON
 _NUMBERS = applicability_statistics.THUMBNAIL**2
 LEAST_SCORES = 99  # the lowest p-value is then 0.01: fewer cannot tell that an image is out of scope
 _LEAST, _LARGEST_NUMBER = 1e-6, 1e6  # beyond, products could overflow
-_NAMED = 2.0  # standard deviations, from which a component of the score is named
-# What deviates, for each discriminant that `tfmisr.calibration.applicability` simulates.
-DISCRIMINANTS = {
-    "noise": "noise",
-    "blur": "blurred",
-    "jpeg": "JPEG blocks",
-    "coarser": "reduced more than the training images",
-    "finer": "reduced less than the training images",
-    "darker": "darker",
-}
-LAYOUT_DISCRIMINANTS = {
-    "inverted": "inverted",
-    "turned_left": "turned by 90 degrees",
-    "turned_right": "turned by 90 degrees",
-    "upside_down": "upside down",
-}
-_DISTANCES = ("statistics", "layout")
-_TEXTS = DISCRIMINANTS | LAYOUT_DISCRIMINANTS | {"layout": "layout unlike the training images"}
-# Words for a statistic above and below those of the training images, by the beginning of its name.
-_WORDS = {
-    "power_0.03": ("large structures stronger", "large structures weaker"),
-    "power_0.06": ("large structures stronger", "large structures weaker"),
-    "power": ("more fine detail", "less fine detail"),
-    "direction": ("finer across than along", "finer along than across"),
-    "noise": ("more noise", "less noise"),
-    "gradient": ("steeper edges", "flatter edges"),
-    "block": ("JPEG blocks", "JPEG blocks"),
-    "gray": ("brighter", "darker"),
-    "black": ("more black", "less black"),
-    "white": ("more white", "less white"),
-    "residual": ("the network adds more", "the network adds less"),
-}
+# Defects with a discriminant, on statistics and on the thumbnail; `tfmisr.calibration.applicability` simulates them.
+DISCRIMINANTS = ("noise", "blur", "jpeg", "coarser", "finer", "darker")
+LAYOUT_DISCRIMINANTS = ("inverted", "turned_left", "turned_right", "upside_down")
+DISTANCES = ("statistics", "layout")
 
 
 def encoded(values: np.ndarray) -> str:
@@ -67,6 +39,19 @@ def decoded(text: str, shape: tuple[int | None, ...]) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError("expected finite numbers")
     return values.reshape([-1 if side is None else side for side in shape])
+
+
+def turned(thumbnails: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns thumbnails (..., 64) of images that are inverted or turned, by the names of `LAYOUT_DISCRIMINANTS`."""
+    side = applicability_statistics.THUMBNAIL
+    squares = thumbnails.reshape(*thumbnails.shape[:-1], side, side)
+    changed = {
+        "inverted": -squares,
+        "turned_left": np.rot90(squares, 1, (-2, -1)),
+        "turned_right": np.rot90(squares, -1, (-2, -1)),
+        "upside_down": squares[..., ::-1, :],
+    }
+    return {name: square.reshape(thumbnails.shape) for name, square in changed.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +130,7 @@ class Reference:
             raise ValueError("expected known discriminants")
         sizes = {"discriminants": len(applicability_statistics.NAMES), "layout_discriminants": _NUMBERS}
         weights = {key: {n: decoded(w, (size,)) for n, w in fields[key].items()} for key, size in sizes.items()}
-        count = len(_DISTANCES) + sum(map(len, weights.values()))
+        count = len(DISTANCES) + sum(map(len, weights.values()))
         median, spread = (_numbers(fields[key], count) for key in ("median", "spread"))
         if not (spread >= _LEAST).all():
             raise ValueError("expected spreads above 0")
@@ -171,7 +156,7 @@ class Reference:
     @property
     def names(self) -> list[str]:
         """Names of the components of the score."""
-        return [*_DISTANCES, *self.discriminants, *self.layout_discriminants]
+        return [*DISTANCES, *self.discriminants, *self.layout_discriminants]
 
     def raw(self, statistics: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
         """Returns the components of the score before they are standardized.
@@ -200,38 +185,6 @@ class Reference:
     def components(self, statistics: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
         """Returns the components of the score, standardized; the score is the largest. See `raw`."""
         return (self.raw(statistics, thumbnails) - self.median) / self.spread
-
-    def words(self, statistics: np.ndarray, components: np.ndarray) -> list[str]:
-        """Returns what deviates in one image, the largest first, in words.
-
-        Small components beside a large one are its side effects: an image that is turned also looks inverted.
-        """
-        order = np.argsort(-components)
-        least = min(max(_NAMED, components[order[0]] / 2), components[order[0]])
-        names = [self.names[i] for i in order if components[i] >= least]
-        first = [name for name in names if name in LAYOUT_DISCRIMINANTS][:1]
-        kept = [name for name in names if name not in LAYOUT_DISCRIMINANTS or name in first]
-        return list(dict.fromkeys(text for name in kept for text in self._texts(name, statistics)))
-
-    def _texts(self, name: str, statistics: np.ndarray) -> list[str]:
-        if name == "statistics":
-            deviations = self.statistics.deviations(statistics)
-            largest = np.argsort(-np.abs(deviations))[:2]
-            return [self._text(applicability_statistics.NAMES[i], deviations[i] > 0, statistics) for i in largest]
-        if name == "noise":
-            return [self._noise(statistics)]
-        return [_TEXTS[name]]
-
-    def _text(self, name: str, above: bool, statistics: np.ndarray) -> str:
-        if name.startswith("noise") and above:
-            return self._noise(statistics)
-        longest = max((start for start in _WORDS if name.startswith(start)), key=len)
-        return _WORDS[longest][0 if above else 1]
-
-    def _noise(self, statistics: np.ndarray) -> str:
-        index = applicability_statistics.NAMES.index("noise_25")
-        found, usual = (np.expm1(each[index]) for each in (statistics, self.statistics.mean))
-        return f"noise {found / usual:.1f} times that of training" if found > 1.1 * usual > 0 else "more noise"
 
 
 def is_valid(fields: object) -> bool:
