@@ -438,6 +438,13 @@ def test_t20_a_source_is_not_an_upscaled_image():
             derive_half_width(sr, np.zeros((sr.Rows, sr.Columns)), STATEMENT, product(scale))
 
 
+def test_t20_an_image_without_pixels_is_refused():
+    sr = derive(ct())
+    del sr.PixelData
+    with pytest.raises(InputError, match=r"the upscaled image: expected an upscaled image, found no Pixel Data \(7FE0"):
+        derive_half_width(sr, np.zeros((48, 64)), STATEMENT, product())
+
+
 def test_t21_refusals():
     with pytest.raises(InputError, match="Float Pixel Data is for Parametric Maps"):
         map_of(cr(), float_pixels=True)
