@@ -76,6 +76,13 @@ def test_t20_values_are_rounded_up_in_steps_of_a_power_of_two(make, largest, slo
         assert len(str(result.RescaleSlope)) <= 16
 
 
+def test_t20_the_smallest_number_beside_the_largest_is_not_rounded_to_0():
+    """Divided by the slope, it underflows."""
+    w = np.full((48, 64), 5e-324)
+    w[0, 0] = 2.0**53
+    assert half_widths(map_of(ct(), w)[1]).min() == 2.0**38
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("options", [{}, {"float_pixels": True}])
 @pytest.mark.parametrize("largest", [1e-3, 3.0, 700.0, 60000.0])
@@ -436,6 +443,13 @@ def test_t20_a_source_is_not_an_upscaled_image():
     for sr, scale in [(ct(), 2), (derive(ct()), 4)]:
         with pytest.raises(InputError, match=f"expected an image that tfmisr has upscaled x{scale}"):
             derive_half_width(sr, np.zeros((sr.Rows, sr.Columns)), STATEMENT, product(scale))
+
+
+def test_t20_an_image_without_pixels_is_refused():
+    sr = derive(ct())
+    del sr.PixelData
+    with pytest.raises(InputError, match=r"the upscaled image: expected an upscaled image, found no Pixel Data \(7FE0"):
+        derive_half_width(sr, np.zeros((48, 64)), STATEMENT, product())
 
 
 def test_t21_refusals():

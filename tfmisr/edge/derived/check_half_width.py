@@ -123,7 +123,7 @@ def _private(path: tuple) -> bool:
 
 
 def _no_private(pair: Pair) -> str | None:
-    if any(element.tag.is_private for element in pair.result.iterall()):
+    if any(tag >> 16 & 1 for path in pair.result_bytes for tag, _ in path):
         return "private Data Elements must be removed"
     return None
 

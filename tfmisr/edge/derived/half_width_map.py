@@ -97,7 +97,10 @@ def derive_half_width(
     name = "the upscaled image" if isinstance(sr, pydicom.Dataset) else os.fspath(sr)
     with dicom_file.raise_input_errors(name):
         # Without pixels; its values can be accessed without losing their bytes.
-        ds = removed_attributes.copy_remaining(dicom_file.load(sr), dataclasses.replace(product, keep_private=()))
+        source = dicom_file.load(sr)
+        if "PixelData" not in source:
+            raise InputError(f"expected an upscaled image, found no {element_values.label('PixelData')}")
+        ds = removed_attributes.copy_remaining(source, dataclasses.replace(product, keep_private=()))
         _check(ds, product, float_pixels)
         made = Map(
             sr=ds,
