@@ -26,6 +26,10 @@ NOT_RUN = {
     r"(sbatch|kubectl) ": "tests/test_examples_archive.py and tests/test_distributed_examples.py, with processes "
     "in the place of nodes",
     r"python -m tfmisr\.upscale .*(s3|tcp|tls)://": "a store and schedulers; tests/test_cluster*.py",
+    r"python -m tfmisr\.upscale .*--uncertainty ": "needs calibrated models; tests/test_upscale_trust.py",
+    r"python -m tfmisr\.calibrate ": "needs patients by the dozen; tests/test_calibrate*.py",
+    r"python -m tfmisr\.card .*--output ": "needs a result of observe or of CT slices; tests/test_card_evidence.py",
+    r"python -m tfmisr\.dicom_check out.dcm out_uncertainty": "the same; tests/test_half_width_check.py",
     r"python -m tfmisr\.observe ": "needs 30 patients; tests/test_observers.py",
     r"KERAS_BACKEND=jax ": "the backend of a process is fixed; tests/test_backends.py",
     r"python benchmarks/": "benchmarks take minutes to hours and the archive; their flags are looked up",
@@ -44,6 +48,7 @@ APPENDED = {
     "export": "--calibration_images 4 --images 1 --rounds 1 --max_psnr_drop 99 --max_ssim_drop 1",
     "export.benchmark": "--rounds 1",
     "models": "--names cnn5",
+    "upscale": "--force",  # the images are not of the kind that the shipped models are for
     "reader_study demo": "--readers 3 --data_dir {phantoms}",
     "reader_study build": "--data_dir {phantoms}",
     "reader_study simulate size": "--studies 20 --readers 3 4 --cases 10 20",
