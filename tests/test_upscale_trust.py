@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import shutil
+import tracemalloc
 
 import numpy as np
 import png
@@ -176,6 +177,35 @@ def test_map_of_ct_as_image_is_in_hounsfield_units(tmp_path, monkeypatch):
     np.testing.assert_allclose(np.load(tmp_path / "w.npy")[20:, 20:], 49.14, rtol=1e-5)
 
 
+def test_folder_of_another_guarantee_is_refused(tmp_path, monkeypatch):
+    model = calibrated(tmp_path, monkeypatch)
+    (tmp_path / "in").mkdir()
+    write_png(tmp_path / "in" / "a.png")
+    outputs = (tmp_path / "in", "--output", tmp_path / "out", "--uncertainty", tmp_path / "w")
+    run(model, *outputs)
+    with pytest.raises(InputError, match="results of another uncertainty: '90 % of the pixels.*'68 % of the pixels"):
+        run(model, *outputs, "--uncertainty_level", 0.32)
+    with pytest.raises(InputError, match="results of another uncertainty"):
+        run(model, *outputs[:3])
+
+
+def test_memory_of_measures_and_rounding_does_not_grow_with_the_map():
+    # T-15: 2 and 4 megapixels; the integers are what rounding returns.
+    peaks = []
+    for rows in (1000, 2000):
+        w = np.random.default_rng(0).gamma(2.0, 2.0, (rows, 2000, 1)).astype(np.float32) + 1e-3
+        tracemalloc.start()
+        found = report_measures.HalfWidths.of(w, 1.0)
+        measures = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        half_width_files.rounded_up(w, 255)
+        peaks.append((measures, tracemalloc.get_traced_memory()[1] - 2 * w.size))
+        tracemalloc.stop()
+    assert all(large < small + 1e5 for small, large in zip(*peaks, strict=True))
+    quantiles, expected = np.array([found.median, found.p95, found.p99]), np.quantile(w, (0.5, 0.95, 0.99))
+    assert (quantiles >= expected * (1 - 1e-6)).all() and (quantiles <= expected * 1.004).all()
+
+
 # -- Applicability ----------------------------------------------------------------------------------------------------
 
 
@@ -267,7 +297,7 @@ def test_folder_counts_outcomes_warns_of_drift_and_fills_a_table(tmp_path, monke
     rows = list(csv.DictReader(text.splitlines()))
     assert "Doe" not in text and [row["outcome"] for row in rows] == ["in scope", "unusual", "in scope"]
     assert [row["guarantee"] for row in rows] == ["applies", "not applicable", "applies"]
-    assert float(rows[0]["half_width_median"]) == pytest.approx(3.06)
+    assert float(rows[0]["half_width_median"]) == pytest.approx(3.06, rel=4e-3)
     # The images that are missing are made; rows of the others are kept.
     (tmp_path / "w" / "Doe_Jane_0.png").unlink()
     run(model, tmp_path / "in", *outputs)
@@ -356,7 +386,7 @@ def test_shares_and_regions_of_a_map_by_hand():
         (40, 100, 7, 7),
         (100, 300, 5, 5),
     ]
-    assert found.median == 1 and found.mean == pytest.approx((50000 + 400 * 21) / 51200, rel=1e-4)
+    assert 1 <= found.median <= 1.004 and found.mean == pytest.approx((50000 + 400 * 21) / 51200, rel=1e-4)
 
 
 def test_table_keeps_rows_of_an_interrupted_command(tmp_path, monkeypatch):

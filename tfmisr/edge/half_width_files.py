@@ -17,6 +17,7 @@ from tfmisr.edge.files import atomic_write
 
 SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 _LARGEST = 65535
+_ROWS = 256  # rounded at once
 
 
 def step(full: float) -> float:
@@ -35,9 +36,12 @@ def rounded_up(half_width: np.ndarray, full: float) -> np.ndarray:
         half_width: float32 array in the unit of the image.
         full: See `step`. No error is larger, so a wider interval says nothing more.
     """
-    # A power of two divides a float32 exactly.
-    steps = np.ceil(half_width / np.float32(step(full)))
-    return np.minimum(steps, np.float32(math.ceil(full / step(full)))).astype(np.uint16)
+    out, largest = np.empty(half_width.shape, np.uint16), np.float32(math.ceil(full / step(full)))
+    for start in range(0, len(out), _ROWS):
+        # A power of two divides a float32 exactly.
+        steps = np.ceil(half_width[start : start + _ROWS] / np.float32(step(full)))
+        out[start : start + _ROWS] = np.minimum(steps, largest)
+    return out
 
 
 def write(path: pathlib.Path, frames: Iterable[np.ndarray], count: int, full: float, unit: str, text: str) -> None:

@@ -18,6 +18,8 @@ _BLOCKS = 16  # regions are blocks of this part of the longer side
 _SMALLEST_BLOCK = 8
 _STEPS = 6  # half-widths of 1, 2, 4, ... times the smallest step
 _QUANTILES = (0.5, 0.95, 0.99)
+_BITS = 17  # of a float32 that make a bin of the quantiles: 8 of the mantissa
+_ROWS = 256  # of a strip
 _PREVIEW = 360  # longer side, pixels
 
 
@@ -48,9 +50,9 @@ class HalfWidths:
 
     Attributes:
         mean: Mean.
-        median: Median.
-        p95: 95th percentile.
-        p99: 99th percentile.
+        median: Median, at most 0.4 % too high.
+        p95: 95th percentile, as exact.
+        p99: 99th percentile, as exact.
         shares: Pairs of a half-width and the share of pixels whose half-width is at most that, 0 to 1; the last pair
             has the largest half-width of the image, and 1.
         regions: The three blocks of the largest mean half-width, which do not touch.
@@ -64,27 +66,47 @@ class HalfWidths:
     regions: tuple[Region, ...]
 
     @classmethod
-    def of(cls, half_width: np.ndarray, step: float) -> "HalfWidths":
-        """Measures a map.
+    def of(cls, half_width: np.ndarray, step: float, slope: float = 1.0) -> "HalfWidths":
+        """Measures a map, strip by strip: beside the map, the memory does not grow with the image.
 
         Args:
-            half_width: float32 array (height, width, 1) of half-widths in the unit of the image.
-            step: Smallest half-width of `shares`: one level of 8 bits.
+            half_width: float32 array (height, width, 1) of half-widths, above 0.
+            step: Smallest half-width of `shares`, in the unit of the image: one level of 8 bits.
+            slope: How many units of the image one of `half_width` is.
         """
         plane = half_width[..., 0]
-        median, p95, p99 = (float(value) for value in np.quantile(plane, _QUANTILES))
         limits = [step * 2**power for power in range(_STEPS)]
-        largest = float(plane.max())
-        shares = [(limit, float((plane <= limit).mean())) for limit in limits if limit < largest]
-        mean = float(plane.mean(dtype=np.float64))
-        return cls(mean, median, p95, p99, (*shares, (largest, 1.0)), tuple(_regions(plane)))
+        counts, below, total = np.zeros(2**_BITS, np.int64), np.zeros(_STEPS, np.int64), 0.0
+        for start in range(0, len(plane), _ROWS):
+            strip = plane[start : start + _ROWS] * np.float32(slope)
+            counts += np.bincount(_bins(strip), minlength=2**_BITS)
+            below += [int((strip <= np.float32(limit)).sum()) for limit in limits]
+            total += float(strip.sum(dtype=np.float64))
+        largest = slope * float(plane.max())
+        shares = [(limit, count / plane.size) for limit, count in zip(limits, below.tolist(), strict=True)]
+        shares = [pair for pair in shares if pair[0] < largest]
+        quantiles = (min(value, largest) for value in _quantiles(counts))
+        return cls(total / plane.size, *quantiles, (*shares, (largest, 1.0)), tuple(_regions(plane, slope)))
 
 
-def _regions(plane: np.ndarray) -> Iterator[Region]:
+def _bins(strip: np.ndarray) -> np.ndarray:
+    """Returns the sign, exponent and first bits of positive float32 numbers: an order-preserving bin for each."""
+    return np.ascontiguousarray(strip).reshape(-1).view(np.int32) >> (32 - _BITS)
+
+
+def _quantiles(counts: np.ndarray) -> Iterator[float]:
+    """Yields the upper ends of the bins with the quantiles, at most 0.4 % above these."""
+    cumulated = np.cumsum(counts)
+    for share in _QUANTILES:
+        place = int(np.searchsorted(cumulated, share * cumulated[-1]))
+        yield float(np.array([(place + 1) << (32 - _BITS)], np.int64).astype(np.int32).view(np.float32)[0])
+
+
+def _regions(plane: np.ndarray, slope: float) -> Iterator[Region]:
     side = max(_SMALLEST_BLOCK, -(-max(plane.shape) // _BLOCKS))
     rows, columns = (range(0, length, side) for length in plane.shape)
     blocks = [
-        Region(row, column, *_measured(plane[row : row + side, column : column + side]))
+        Region(row, column, *_measured(plane[row : row + side, column : column + side], slope))
         for row in rows
         for column in columns
     ]
@@ -97,8 +119,8 @@ def _regions(plane: np.ndarray) -> Iterator[Region]:
             return
 
 
-def _measured(block: np.ndarray) -> tuple[int, int, float, float]:
-    return *block.shape, float(block.mean(dtype=np.float64)), float(block.max())
+def _measured(block: np.ndarray, slope: float) -> tuple[int, int, float, float]:
+    return *block.shape, slope * float(block.mean(dtype=np.float64)), slope * float(block.max())
 
 
 def energy_beyond_nyquist(image: np.ndarray, scale: int) -> float:

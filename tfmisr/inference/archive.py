@@ -88,9 +88,10 @@ def _identity(upscaler, options) -> str:
     network = upscaler.upscaler
     fields = {**dataclasses.asdict(upscaler), **json.loads(options), "model": network.name}
     fields |= {"weights_sha256": network.weights_sha256, "consistency": network.consistency}
+    fields["uncertainty"] = upscaler.statement
     if not fields["uncertainty"]:  # as before there was any
-        del fields["uncertainty"], fields["level"]
-    for name in ("when", "threads", "report", "force"):  # the folder's own, and no matter
+        del fields["uncertainty"]
+    for name in ("when", "threads", "level", "report", "force"):  # the folder's own, and no matter
         del fields[name]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
 

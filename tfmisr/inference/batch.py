@@ -116,6 +116,11 @@ class BatchUpscaler:
         options = self.tile, self.threads, self.color, self.max_tile, self.consistency
         return _checks(self.model, *options, level, self.uncertainty)
 
+    @property
+    def statement(self) -> str:
+        """What the half-widths that are written promise, for records; empty without."""
+        return reporting.dicom_statement(self.checks).text if self.uncertainty else ""
+
     def _examination(self, source, target) -> Examination:
         from tfmisr.edge import dicom, images
 
@@ -209,7 +214,7 @@ class BatchUpscaler:
             # Rounding may depend on the tiles, and different pixels need a different UID (D-02).
             runtime=" ".join(f"{key} {side}" for key, side in sides.items() if side is not None),
             consistency=upscaler.consistency,
-            uncertainty=reporting.dicom_statement(self.checks).text if self.uncertainty else "",
+            uncertainty=self.statement,
         )
 
 

@@ -185,7 +185,7 @@ class Examination:
         self._lowest, self.index, slope = rank, number, self.slope(number)
         measured = None
         if half_width is not None:
-            measured = report_measures.HalfWidths.of(half_width * np.float32(slope), slope * (levels + 1) / 256)
+            measured = report_measures.HalfWidths.of(half_width, slope * (levels + 1) / 256, slope)
         burned_in = str(self.header.get("BurnedInAnnotation") or "") if self.header is not None else ""
         self.frame = reports.Frame(
             agreement=self.agreements[-1] if self.agreements else None,

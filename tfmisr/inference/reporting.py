@@ -109,7 +109,7 @@ def warning(examination: Examination) -> str:
         return ""
     name = examination.checks.upscaler.name
     if outcome == NOT_TESTED:
-        reason = examination.checks.untested or (describe(examination.verdict) if examination.verdict else "")
+        reason = examination.checks.untested or "images in color and below 32 x 32 pixels are not"
         return f"{examination.source}: whether {name} is made for it was not tested ({reason})"
     void = " the guarantee of its half-widths is not applicable" if examination.checks.half_width else ""
     text = f"{examination.source} is {outcome} for {name} ({describe(examination.verdict)})"
