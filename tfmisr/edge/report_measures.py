@@ -85,8 +85,8 @@ class HalfWidths:
         largest = slope * float(plane.max())
         shares = [(limit, count / plane.size) for limit, count in zip(limits, below.tolist(), strict=True)]
         shares = [pair for pair in shares if pair[0] < largest]
-        quantiles = (min(value, largest) for value in _quantiles(counts))
-        return cls(total / plane.size, *quantiles, (*shares, (largest, 1.0)), tuple(_regions(plane, slope)))
+        median, p95, p99 = (min(value, largest) for value in _quantiles(counts))
+        return cls(total / plane.size, median, p95, p99, (*shares, (largest, 1.0)), tuple(_regions(plane, slope)))
 
 
 def _bins(strip: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import base64
 import html as markup
 import io
 import typing
+from collections.abc import Iterable
 
 import numpy as np
 import PIL.Image
@@ -90,7 +91,7 @@ def _section(title: str, body: str) -> str:
     return f"<section><h2>{_text(title)}</h2>{body}</section>"
 
 
-def _rows(pairs) -> str:
+def _rows(pairs: Iterable[tuple[str, str]]) -> str:
     rows = (f"<tr><td class=name>{_text(name)}</td><td>{value}</td></tr>" for name, value in pairs if value != "")
     return f"<table>{''.join(rows)}</table>"
 
