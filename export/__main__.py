@@ -10,6 +10,7 @@ import sys
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
 from tfmisr.evaluation import outcomes
+from tfmisr.export import heads
 from tfmisr.export.arguments import _parser as _parser
 from tfmisr.export.arguments import check, parse
 
@@ -28,6 +29,10 @@ def run(arguments: argparse.Namespace) -> outcomes.Exported:
     """Exports a network as the parsed flags, or the options of `tfmisr.export`, request."""
     requested_tiles = check(arguments)
     _check_backend()
+    if heads.is_head(arguments.model):
+        return heads.export(arguments)
+    if arguments.uncertainty_of:
+        raise InputError(f"expected the run of an uncertainty head for uncertainty_of. Received: {arguments.model}")
     from tfmisr import config, degradations, models
     from tfmisr.export import convert
     from tfmisr.inference import upscalers

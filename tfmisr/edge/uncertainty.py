@@ -16,6 +16,7 @@ Reference:
 import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -39,6 +40,28 @@ def find(model_path: str | os.PathLike) -> pathlib.Path | None:
     """Returns the path of the head beside a `.tflite` model, `None` where there is none."""
     path = beside(model_path)
     return path if path.is_file() else None
+
+
+def of(model_path: str | os.PathLike, threads: int = 1) -> "Head | None":
+    """Returns the head of a `.tflite` model, `None` where there is none beside it.
+
+    Args:
+        model_path: The model's file.
+        threads: Number of threads of the interpreter.
+
+    Raises:
+        InputError: The head belongs to another model, or the model's card names another head.
+    """
+    path = find(model_path)
+    if path is None:
+        return None
+    head, model = Head(path, threads), model_card.read(model_path)
+    if head.card["model_sha256"] != model["weights_sha256"]:
+        raise InputError(f"{path} belongs to another model than {model_path}: the sha256 differs; copy both again")
+    named = (model["uncertainty"] or {}).get("head", head.card)
+    if named["weights_sha256"] != head.card["weights_sha256"]:
+        raise InputError(f"the card of {model_path} names another head than {path}; copy both again")
+    return head
 
 
 class Head:
@@ -69,7 +92,7 @@ class Head:
         self.max_tile = max_tile
         self._open(threads)
         low, high = self.card["log_range"]
-        codes = tensors.dequantized(np.arange(-128, 128).astype(np.int8), self._output)
+        codes = tensors.dequantized(np.arange(256, dtype=np.uint8).view(np.int8), self._output)
         self._scales = np.exp(low + (np.clip(codes, -1, 1) + 1) / 2 * (high - low)).astype(np.float32)
 
     def scale_map(self, lr: np.ndarray, sr: np.ndarray, max_val: float = 1.0) -> np.ndarray:
@@ -88,17 +111,31 @@ class Head:
             InputError: The shapes do not belong to this head.
         """
         self._check(lr, sr)
-        values = inputs.statistics(lr, sr, self.scale, max_val)
-        context = inputs.standardized(values, self.card["context"]["mean"], self.card["context"]["deviation"])
-        out, full, scale = np.empty(sr.shape, np.float32), np.float32(max_val), self.scale
-        tile = tiling.fit(*lr.shape[:2], self.overlap, self.max_tile)
-        for rows, columns in tiling.grid(*lr.shape[:2], tile, self.overlap):
-            low = lr[rows[0] : rows[1], columns[0] : columns[1]].astype(np.float32) / full
-            high = sr[rows[0] * scale : rows[1] * scale, columns[0] * scale : columns[1] * scale]
-            part = self._window(low, high.astype(np.float32) / full, context)
-            vertical, horizontal, kept = tiling.kept(part, rows, columns, scale)
+        windows = list(self.windows(*lr.shape[:2]))
+        # A second pass over one window would only repeat the interpolation.
+        first = self._residual(lr, sr, max_val, *windows[0]) if len(windows) == 1 else None
+        context = self._standardized(inputs.statistics(lr, sr, self.scale, max_val, first[1] if first else None))
+        out = np.empty(sr.shape, np.float32)
+        for rows, columns in windows:
+            part = self._window(*(first or self._residual(lr, sr, max_val, rows, columns)), context)
+            vertical, horizontal, kept = tiling.kept(part, rows, columns, self.scale)
             out[vertical, horizontal] = kept
         return out
+
+    def windows(self, height: int, width: int) -> Iterator[tuple]:
+        """Yields the windows of an image; see `tfmisr.edge.tiling.grid`."""
+        tile = tiling.fit(height, width, self.overlap, self.max_tile)
+        return tiling.grid(height, width, tile, self.overlap)
+
+    def _standardized(self, statistics: np.ndarray) -> np.ndarray:
+        return inputs.standardized(statistics, self.card["context"]["mean"], self.card["context"]["deviation"])
+
+    def _residual(self, lr, sr, max_val, rows, columns) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a window of the input in [0, 1] and its residual."""
+        full, scale = np.float32(max_val), self.scale
+        low = lr[rows[0] : rows[1], columns[0] : columns[1]].astype(np.float32) / full
+        high = sr[rows[0] * scale : rows[1] * scale, columns[0] * scale : columns[1] * scale]
+        return low, inputs.residual(low, high.astype(np.float32) / full, scale)
 
     def _check(self, lr, sr):
         expected = (lr.shape[0] * self.scale, lr.shape[1] * self.scale, self.channels)
@@ -108,12 +145,12 @@ class Head:
                 f"{self.scale}. Received: arrays of shape {lr.shape} and {sr.shape}"
             )
 
-    def _window(self, lr, sr, context):
+    def _window(self, lr: np.ndarray, residual: np.ndarray, context: np.ndarray) -> np.ndarray:
         """Returns the map of one window; its outermost `overlap` pixels are valid only at the image's borders."""
-        values = inputs.network_input(lr, inputs.residual(lr, sr, self.scale), self.scale)
+        codes = inputs.quantized_input(lr, residual, self.scale, self._input)
         try:
-            self._allocate((1, *values.shape))
-            self._interpreter.set_tensor(self._input["index"], tensors.quantized(values[None], self._input))
+            self._allocate((1, *codes.shape))
+            self._interpreter.set_tensor(self._input["index"], codes[None])
             quantized = tensors.quantized(context[None, None, None], self._context)
             self._interpreter.set_tensor(self._context["index"], quantized)
             self._interpreter.invoke()
@@ -121,7 +158,7 @@ class Head:
             raise self._failed(error) from error
         codes = self._interpreter.get_tensor(self._output["index"])[0]
         # One of 256 values for each code: exp of the float32 map would take longer than the network.
-        return self._scales[tensors.depth_to_space(codes, self.scale).astype(np.int16) + 128]
+        return self._scales[np.ascontiguousarray(tensors.depth_to_space(codes, self.scale)).view(np.uint8)]
 
     def _open(self, threads):
         from tfmisr.edge.runtime import interpreter_class

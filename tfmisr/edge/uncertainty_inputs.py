@@ -60,7 +60,30 @@ def network_input(lr: np.ndarray, difference: np.ndarray, scale: int) -> np.ndar
     return np.concatenate([2 * lr - 1, space_to_depth(clipped, scale)], axis=-1)
 
 
-def statistics(lr: np.ndarray, sr: np.ndarray, scale: int, max_val: float = 1.0) -> np.ndarray:
+def quantized_input(lr: np.ndarray, difference: np.ndarray, scale: int, tensor: dict) -> np.ndarray:
+    """Returns `network_input` in the int8 codes of a tensor; quantizing before the pixel shuffle is much faster.
+
+    Args:
+        lr: As for `residual`.
+        difference: What `residual` returned.
+        scale: Upsampling factor.
+        tensor: What LiteRT's `get_input_details` returns; its codes span [-1, 1] or more.
+    """
+    step, zero = tensor["quantization"]
+
+    def codes(values: np.ndarray, gain: float, offset: float) -> np.ndarray:
+        values = values * np.float32(gain / step)
+        values += np.float32(offset / step + zero)
+        low, high = (np.rint(np.float32(end) / np.float32(step)) + zero for end in (-1, 1))
+        return np.clip(np.rint(values, out=values), max(low, -128), min(high, 127), out=values).astype(np.int8)
+
+    shuffled = space_to_depth(codes(difference, 1 / RESIDUAL_RANGE, 0.0), scale)
+    return np.concatenate([codes(lr, 2.0, -1.0), shuffled], axis=-1)
+
+
+def statistics(
+    lr: np.ndarray, sr: np.ndarray, scale: int, max_val: float = 1.0, difference: np.ndarray | None = None
+) -> np.ndarray:
     """Returns the statistics of a full image, float64 (len(STATISTICS),), in memory of a strip.
 
     Args:
@@ -68,8 +91,9 @@ def statistics(lr: np.ndarray, sr: np.ndarray, scale: int, max_val: float = 1.0)
         sr: The same, (scale * height, scale * width, channels).
         scale: Upsampling factor.
         max_val: Full-scale value of both.
+        difference: What `residual` returns for both, where it has been computed.
     """
-    sums = sum(_sums(low, high, difference) for low, high, difference in _strips(lr, sr, scale, max_val))
+    sums = sum(_sums(*strip) for strip in _strips(lr, sr, scale, max_val, difference))
     means = sums / np.prod(lr.shape)
     means[1] = np.sqrt(max(means[1] - means[0] ** 2, 0.0))
     return means
@@ -90,7 +114,7 @@ def standardized(values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) ->
     return np.clip(scaled, -1.0, 1.0).astype(np.float32)
 
 
-def _strips(lr, sr, scale, max_val) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _strips(lr, sr, scale, max_val, difference) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yields rows of the image, their local contrast, and the energy of their residual, each (rows, width, channels).
 
     `interpolation.pad_mirrored` adds two pixels, of which the 3 x 3 mean needs one.
@@ -99,9 +123,13 @@ def _strips(lr, sr, scale, max_val) -> Iterator[tuple[np.ndarray, np.ndarray, np
     padded = interpolation.pad_mirrored(lr)
     for rows in interpolation.strips(len(lr)):
         part = padded[rows.start : rows.stop + 4].astype(np.float32) / full
-        upsampled = interpolation.bicubic_rows(part, slice(0, rows.stop - rows.start), scale)
-        difference = sr[rows.start * scale : rows.stop * scale].astype(np.float32) / full - upsampled
-        yield part[2:-2, 2:-2], _contrast(part[1:-1, 1:-1]), _energy(difference, scale)
+        large = slice(rows.start * scale, rows.stop * scale)
+        if difference is None:
+            upsampled = interpolation.bicubic_rows(part, slice(0, rows.stop - rows.start), scale)
+            strip = sr[large].astype(np.float32) / full - upsampled
+        else:
+            strip = difference[large]
+        yield part[2:-2, 2:-2], _contrast(part[1:-1, 1:-1]), _energy(strip, scale)
 
 
 def _contrast(padded: np.ndarray) -> np.ndarray:
@@ -113,9 +141,10 @@ def _contrast(padded: np.ndarray) -> np.ndarray:
 
 def _energy(difference: np.ndarray, scale: int) -> np.ndarray:
     """Returns the root mean square of the residual in each low-resolution pixel."""
-    height, width = difference.shape[0] // scale, difference.shape[1] // scale
-    blocks = np.square(difference).reshape(height, scale, width, scale, -1)
-    return np.sqrt(blocks.mean((1, 3)))
+    height, width, channels = difference.shape[0] // scale, difference.shape[1] // scale, difference.shape[2]
+    # Whole rows first: a sum over two axes at once takes three times as long.
+    rows = np.square(difference).reshape(height, scale, -1).sum(1)
+    return np.sqrt(rows.reshape(height, width, scale, channels).sum(2) / np.float32(scale**2))
 
 
 def _sums(low: np.ndarray, contrast: np.ndarray, energy: np.ndarray) -> np.ndarray:
