@@ -160,10 +160,6 @@ def test_base_install_names_the_extra(tmp_path):
         "import sys\n"
         "for name in ('tensorflow', 'tensorflow_datasets', 'scipy', 'keras'): sys.modules[name] = None\n"
         "from tfmisr import calibrate, cli\n"
-        "from tfmisr.edge import half_width, uncertainty\n"
-        "uncertainty.find = lambda path: path\n"
-        "uncertainty.Head = lambda path: type('Head', (), {'card': {}})()\n"
-        "half_width.check_pair = lambda *args: None\n"
         f"cli.run(lambda: calibrate.main(['fast-x4', '--output', {str(tmp_path / 'x.tflite')!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

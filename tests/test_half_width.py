@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tfmisr.edge import half_width, uncertainty
+from tfmisr.edge import card as model_card
+from tfmisr.edge import half_width, shipped, uncertainty
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.half_width import Groups, HalfWidth
 
@@ -91,24 +92,16 @@ def test_calibrated_model_without_its_head_is_refused(tmp_path):
         HalfWidth.of(tmp_path / "net.tflite", card())
 
 
-@pytest.mark.parametrize(
-    "head_card,recorded",
-    [({"model_sha256": "c" * 64, "weights_sha256": "b" * 64}, "b" * 64),
-     ({"model_sha256": "a" * 64, "weights_sha256": "b" * 64}, "d" * 64)],
-)  # fmt: skip
-def test_head_of_another_model_is_refused(tmp_path, monkeypatch, head_card, recorded):
-    class Foreign(Head):
-        def __init__(self, path, threads=1):
-            self.card = head_card
-
-    monkeypatch.setattr(uncertainty, "Head", Foreign)
-    uncertainty.beside(tmp_path / "net.tflite").touch()
-    own = card()
-    own["uncertainty"]["head"] = {"weights_sha256": recorded}
-    with pytest.raises(InputError, match="do not belong together"):
-        HalfWidth.of(tmp_path / "net.tflite", own)
-    head_card["model_sha256"], own["uncertainty"]["head"]["weights_sha256"] = "a" * 64, "b" * 64
-    assert HalfWidth.of(tmp_path / "net.tflite", own).multiplier == 2.0
+def test_shipped_model_has_half_widths_of_its_own_head_only(tmp_path):
+    path = tmp_path / "net.tflite"
+    path.write_bytes(shipped.path("fast-x4").read_bytes())
+    fields = model_card.read(path)
+    uncertainty.beside(path).write_bytes(uncertainty.beside(shipped.path("fast-x4")).read_bytes())
+    found = HalfWidth.of(path, fields, 0.05)
+    assert found.multiplier == fields["uncertainty"]["levels"]["0.05"]["multiplier"] and found.model == "fast-x4"
+    uncertainty.beside(path).write_bytes(uncertainty.beside(shipped.path("fast-x2")).read_bytes())
+    with pytest.raises(InputError, match="belongs to another model"):
+        HalfWidth.of(path, fields, 0.05)
 
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan"), "x", None])

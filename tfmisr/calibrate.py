@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> "Calibration":
     """
     _check(arguments)
     path = _model(arguments.model)
-    fields, head_path = card.read(path), _head(path)
+    fields, head = card.read(path), _head(path)
     output = _output(arguments, path)
     from tfmisr import data, degradations
     from tfmisr.calibration import measuring, outcome, results
@@ -95,8 +95,6 @@ def run(arguments: argparse.Namespace) -> "Calibration":
     from tfmisr.evaluation import image_scores
     from tfmisr.inference import upscalers
 
-    head = uncertainty.Head(head_path)
-    half_width.check_pair(head.card, fields, str(path))
     upscaler = upscalers.load(str(path))
     source = data.load_for(arguments, {})
     splits = _splits(arguments, source)
@@ -119,7 +117,7 @@ def run(arguments: argparse.Namespace) -> "Calibration":
     plan = _plan(arguments, fields, source, splits, upscaler, head, degradation)
     scores = measuring.measure(upscaler, head, caches, indices, degradation, plan)
     field = results.fields(scores, plan, settings, present, head.card["weights_sha256"])
-    _write(path, head_path, {**fields, "uncertainty": field}, output)
+    _write(path, {**fields, "uncertainty": field}, output)
     return outcome.Calibration(output, field, tuple(notes))
 
 
@@ -145,8 +143,8 @@ def _model(name) -> pathlib.Path:
     return path
 
 
-def _head(path) -> pathlib.Path:
-    found = uncertainty.find(path)
+def _head(path) -> uncertainty.Head:
+    found = uncertainty.of(path)
     if found is None:
         raise InputError(
             f"expected an uncertainty head at {uncertainty.beside(path)}, found none; train one with "
@@ -248,10 +246,10 @@ def _plan_of_card(alphas, fields):
     return measuring.Plan(alphas, half_width.Groups.from_card(described), factors)
 
 
-def _write(path, head_path, fields, output):
+def _write(path, fields, output):
     """Writes the head first: a calibrated model without its head would be refused."""
     with atomic_write(uncertainty.beside(output)) as temporary:
-        shutil.copyfile(head_path, temporary)
+        shutil.copyfile(uncertainty.beside(path), temporary)
     with atomic_write(output) as temporary:
         temporary.write_bytes(card.replace(path.read_bytes(), fields))
 

@@ -24,7 +24,7 @@ def default(scale: int) -> Groups:
     Args:
         scale: Upsampling factor.
     """
-    return Groups(radius=max(scale // 2, 1), edges=(0.03, 0.06), letters=(0.15, 0.25))
+    return Groups(radius=max(scale // 2, 1), edges=(0.04, 0.08), letters=(0.3, 0.4))
 
 
 def masks(groups: Groups, steepness: np.ndarray) -> dict[str, np.ndarray]:

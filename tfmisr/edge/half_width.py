@@ -112,24 +112,6 @@ def _dilated(image: np.ndarray, radius: int) -> np.ndarray:
     return image
 
 
-def check_pair(head_card: Mapping, card: Mapping, where: str) -> None:
-    """Checks that an uncertainty head and a model belong together, by the hashes in both cards.
-
-    Args:
-        head_card: Card of the head.
-        card: Card of the model.
-        where: Path of the model, for the message.
-
-    Raises:
-        InputError: They do not.
-    """
-    recorded = ((card.get("uncertainty") or {}).get("head") or {}).get("weights_sha256")
-    if head_card["model_sha256"] != card["weights_sha256"] or recorded not in (None, head_card["weights_sha256"]):
-        raise InputError(
-            f"{where} and the uncertainty head beside it do not belong together: the sha256 differs; copy both again"
-        )
-
-
 def levels(card: Mapping) -> dict[float, Mapping]:
     """Returns the calibrated levels of a card, alpha to its fields, in increasing order; empty without."""
     fields = card.get("uncertainty") or {}
@@ -181,14 +163,12 @@ class HalfWidth:
             raise InputError(f"expected one of the calibrated levels {listed}. Received: {level:g}")
         from tfmisr.edge import uncertainty
 
-        head_path = uncertainty.find(path)
-        if head_path is None:
+        head = uncertainty.of(path, threads)
+        if head is None:
             raise InputError(
                 f"{os.fspath(path)} is calibrated for an uncertainty head, NAME.uncertainty.tflite beside it, which is "
                 "missing; copy both files"
             )
-        head = uncertainty.Head(head_path, threads)
-        check_pair(head.card, card, os.fspath(path))
         return cls.from_card(head, card, alpha)
 
     @classmethod
