@@ -13,13 +13,14 @@ import json
 import pathlib
 from collections.abc import Iterator
 
-import numpy as np
-
 from tfmisr import data, degradations
 from tfmisr.calibration import applicability
-from tfmisr.data import pipeline
-from tfmisr.edge import card, runtime, shipped
+from tfmisr.degradations import crop_to_multiple
+from tfmisr.edge import card, shipped
 from tfmisr.edge.files import atomic_write
+from tfmisr.edge.upscaler import Upscaler
+from tfmisr.inference import upscalers
+from tfmisr.training import uncertainty_data
 
 # Rows and columns of the images at 512 x 512 pixels, from OriginalImage and OriginalImagePixelSpacing of the archive's
 # table for the training and validation images: 0.573 to 0.836 mm.
@@ -41,23 +42,26 @@ def declared(scale: int) -> dict:
     return DECLARED | {"PixelSpacing": {"minimum": low, "maximum": high}}
 
 
-def samples(model: runtime.Model, source: data.Source, split: str) -> Iterator[applicability.Sample]:
-    """Yields the images of a split with their upscaled results, as they are stored."""
-    cache, degradation = pipeline.cache_of(source, split), degradations.make(scale=model.scale)
-    for _, patient, max_val, lr, hr in pipeline.pairs(cache, model.scale, degradation):
-        stored = np.rint(lr * max_val).astype(hr.dtype)
-        yield applicability.Sample(patient, stored, model.upscale(stored, max_val), hr, max_val)
+def samples(upscaler: Upscaler, source: data.Source, split: str) -> Iterator[applicability.Sample]:
+    """Yields the images of a split with their upscaled results, as they are stored.
+
+    The results are kept beside the decoded images, where the training of the uncertainty head finds them too.
+    """
+    results = uncertainty_data.Results(source, split, upscaler, upscaler.scale, degradations.make(scale=upscaler.scale))
+    cache = results.cache
+    for index, (patient, max_val) in enumerate(zip(cache.patients.tolist(), cache.max_vals.tolist(), strict=True)):
+        hr = crop_to_multiple(cache[index], upscaler.scale)
+        yield applicability.Sample(patient, results.lr[index], results.sr[index], hr, max_val)
 
 
 def rewrite(path: pathlib.Path, source: data.Source) -> dict:
     """Fits the field of one file, writes it into its card, and returns it."""
-    model = runtime.Model(path)
-    field = applicability.fit(
-        samples(model, source, "train"), samples(model, source, "validation"), declared(model.scale)
-    )
-    content = path.read_bytes()
-    new = card.replace(content, model.card | {"applicability": field})
-    if card.check(new, path)["weights_sha256"] != model.card["weights_sha256"]:
+    upscaler, content = upscalers.load(str(path)), path.read_bytes()
+    training, held_out = (samples(upscaler, source, split) for split in ("train", "validation"))
+    field = applicability.fit(training, held_out, declared(upscaler.scale))
+    fields = card.check(content, path)
+    new = card.replace(content, fields | {"applicability": field})
+    if card.check(new, path)["weights_sha256"] != fields["weights_sha256"]:
         raise ValueError(f"the weights of {path} changed")
     with atomic_write(path) as temporary:
         temporary.write_bytes(new)

@@ -12,12 +12,14 @@ import scipy.fft
 import scipy.ndimage
 from PIL import Image
 
+from tfmisr import degradations
 from tfmisr.calibration import applicability as fitting
 from tfmisr.calibration import defects
-from tfmisr.edge import applicability, applicability_field, card, interpolation, shipped
+from tfmisr.edge import applicability, applicability_field, card, images, interpolation, resize, runtime, shipped
 from tfmisr.edge import applicability_statistics as statistics
 from tfmisr.edge.applicability import Applicability
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.upscaler import Upscaler, to_levels
 
 SIDE, SCALE = 64, 2
 
@@ -294,6 +296,28 @@ def test_folds_do_not_score_images_that_they_were_fitted_on(monkeypatch):
         assert len(np.unique(np.concatenate([others.statistics, part.statistics]), axis=0)) == 40
 
 
+class Cache(list):
+    """Images in the place of a prepared split."""
+
+    ids, patients, max_vals = ("a", "b"), np.array([7, 9]), np.array([255, 255])
+
+
+def test_samples_are_inputs_and_results_as_they_are_stored(monkeypatch):
+    images_of = {"train": Cache([s.hr for s in samples(0, 2)]), "validation": Cache([s.hr for s in samples(2, 4)])}
+    monkeypatch.setattr(fitting.pipeline, "cache_of", lambda source, split: images_of[split])
+    upscaler = Upscaler("bicubic", lambda lr, scale, *parts: parts[0](resize.upscale(lr, scale)))
+    upscaler = dataclasses.replace(upscaler, scale=SCALE)
+    degradation = degradations.make(scale=SCALE)
+    found = list(fitting.samples(None, ["train", "validation"], upscaler, degradation))
+    assert [sample.patient for sample in found] == [7, 9, 7, 9]
+    for sample, hr in zip(found, images_of["train"] + images_of["validation"], strict=True):
+        np.testing.assert_array_equal(sample.hr, hr)
+        expected = to_levels(resize.resize(hr / np.float32(255), (SIDE, SIDE)), 255)
+        np.testing.assert_array_equal(sample.lr, expected)
+        np.testing.assert_array_equal(sample.sr, to_levels(resize.upscale(expected / np.float32(255), SCALE), 255))
+        assert sample.lr.dtype == sample.sr.dtype == np.uint8 and sample.max_val == 255
+
+
 def test_too_few_patients_are_refused_with_the_number_that_is_missing():
     with pytest.raises(InputError, match="at least 99 patients .* Received: 12; 87 more are needed"):
         fitting.fit(samples(0, 10), samples(5, 12))
@@ -382,6 +406,21 @@ def test_shipped_models_refuse_white_noise(name):
     sr = np.kron(lr, np.ones((fields["scale"], fields["scale"], 1), np.uint8))
     assert found.check(lr, sr, 255).outcome == "out of scope"
     assert len(found.scores) == 513 and len(json.dumps(fields["applicability"])) <= 16384
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("pattern", ["ct/*.dcm", "mr/*.dcm", "us/*.png"])
+def test_other_modalities_are_flagged_by_their_pixels(shared_data, pattern):
+    """T-32: at least 95 % at the 5 % threshold; the header is not asked."""
+    model = runtime.Model(shipped.path("fast-x4"))
+    check, p_values = Applicability.of(model.card), []
+    for path in sorted(shared_data.glob(pattern)):
+        image = images.read_images(path)[0]
+        pixels = image.pixels[..., :1].astype(np.float32) / image.max_val
+        small = resize.resize(pixels, tuple(side // 4 for side in pixels.shape[:2]))
+        lr = to_levels(small, 255)
+        p_values.append(check.check(lr, model.upscale(lr, 255), 255).p_value)
+    assert len(p_values) >= 16 and np.mean(np.array(p_values) <= applicability.UNUSUAL) >= 0.95
 
 
 def test_check_needs_numpy_alone():

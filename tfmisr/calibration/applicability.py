@@ -9,14 +9,21 @@ Reference:
 """
 
 import dataclasses
+import typing
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from tfmisr.calibration import defects
+from tfmisr.data import pipeline
+from tfmisr.degradations import Degradation
 from tfmisr.edge import applicability_field, applicability_statistics, declared_use
 from tfmisr.edge.applicability_field import Reference, Space
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.upscaler import Upscaler, to_levels
+
+if typing.TYPE_CHECKING:
+    from tfmisr.data.sources import Source
 
 FOLDS = 8
 LEAST_PATIENTS = applicability_field.LEAST_SCORES
@@ -88,6 +95,23 @@ def fit(training: Iterable[Sample], held_out: Iterable[Sample] = (), declared: M
     if not applicability_field.is_valid(field):
         raise ValueError("the field cannot be stored")
     return field
+
+
+def samples(source: "Source", splits: Iterable[str], upscaler: Upscaler, degradation: Degradation) -> Iterator[Sample]:
+    """Yields the images of splits with their results, one at a time, in the order of the dataset.
+
+    Args:
+        source: The images.
+        splits: Names of its splits.
+        upscaler: The model.
+        degradation: Degradation model that makes LR.
+    """
+    for split in splits:
+        for _, patient, max_val, lr, hr in pipeline.pairs(
+            pipeline.cache_of(source, split), upscaler.scale, degradation
+        ):
+            stored = to_levels(lr, max_val) if degradation.quantize else lr * np.float32(max_val)
+            yield Sample(patient, stored, upscaler(lr, upscaler.scale, max_val), hr, max_val)
 
 
 def _first_of_each(samples: Iterable[Sample], seen: set[Hashable]) -> Iterator[Sample]:

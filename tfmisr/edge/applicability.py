@@ -112,6 +112,11 @@ class Applicability:
         words = applicability_words.describe(self.reference, statistics, layout, components)
         return p_value, tuple(words[:_MOST_DEVIATIONS])
 
+    def score(self, lr: np.ndarray, sr: np.ndarray, max_val: float = 1.0) -> float:
+        """Returns how much a gray image deviates, in standard deviations of the largest component; see `check`."""
+        statistics = applicability_statistics.measure(lr[..., 0], sr[..., 0], max_val)
+        return float(self.reference.components(statistics, applicability_statistics.thumbnail(lr[..., 0])).max())
+
     def p_value(self, score: float) -> float:
         """Returns the conformal p-value of a score, from 1 / (n + 1) to 1; the lowest if the score is not finite."""
         least = int(np.searchsorted(self.scores, score)) if np.isfinite(score) else len(self.scores)

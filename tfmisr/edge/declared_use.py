@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 
 import pydicom
 
+from tfmisr.edge.dicom_file import suppress_pydicom_messages
 from tfmisr.edge.element_values import label
 
 # What is shown depends on these: a contradiction is outside the declared use. One of the others is unusual.
@@ -79,8 +80,10 @@ def check(header: pydicom.Dataset, declared: Mapping) -> HeaderCheck:
     """
     mismatches: dict[str, str] = {}
     missing = []
+    with suppress_pydicom_messages():  # values are validated when they are read
+        stated = {keyword: _stated(header, keyword) for keyword in declared}
     for keyword, expected in declared.items():
-        values = _stated(header, keyword)
+        values = stated[keyword]
         if not values:
             missing.append(keyword)
         elif not _agrees(keyword, values, expected):
