@@ -13,7 +13,7 @@ import os
 import pathlib
 import struct
 
-from tfmisr.edge import applicability_field, consistency, head_card
+from tfmisr.edge import consistency, head_card
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 
@@ -44,13 +44,19 @@ _RUNTIME = {
     "gating_thresholds": lambda v: v is None or (len(v) == 2 and 0 <= v[0] < v[1] < float("inf")),
     "consistency": consistency.is_valid,
     "uncertainty": lambda v: v is None or len(v["head"]["weights_sha256"]) == 64,
-    "applicability": applicability_field.is_valid,
+    "applicability": lambda v: v is None or _is_applicability(v),
     "weights_sha256": lambda v: len(v) == 64,
 }
 
 
 def _is_integer(value: object, least: int) -> bool:
     return type(value) is int and value >= least
+
+
+def _is_applicability(value: object) -> bool:
+    from tfmisr.edge import applicability_field  # it imports pydicom, which a model without the field does not need
+
+    return applicability_field.is_valid(value)
 
 
 class _Tables:

@@ -186,13 +186,14 @@ class Examination:
         measured = None
         if half_width is not None:
             measured = report_measures.HalfWidths.of(half_width, slope * (levels + 1) / 256, slope)
-        burned_in = str(self.header.get("BurnedInAnnotation") or "") if self.header is not None else ""
+        # Text can be read in a map of its edges too.
+        is_hidden = self.header is not None and str(self.header.get("BurnedInAnnotation") or "").upper() == "YES"
         self.frame = reports.Frame(
             agreement=self.agreements[-1] if self.agreements else None,
             half_widths=measured,
             energy_beyond_nyquist=report_measures.energy_beyond_nyquist(sr, self.scale),
-            image=None if burned_in.upper() == "YES" else report_measures.preview(sr),
-            half_width_image=None if half_width is None else report_measures.preview(half_width),
+            image=None if is_hidden else report_measures.preview(sr),
+            half_width_image=None if is_hidden or half_width is None else report_measures.preview(half_width),
             size=sr.shape[:2],
         )
 
