@@ -102,6 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     output = pathlib.Path(arguments.output).expanduser()
     jobs = _jobs(arguments.inputs, output)
     trust_flags.check(arguments, several=jobs[0][1] != output)
+    trust_flags.check_maps(arguments.uncertainty, [source for source, _ in jobs])
     from tfmisr.inference import output_folder, series_scales
 
     upscaler = _upscaler(arguments, arguments.model)

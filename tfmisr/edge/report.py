@@ -176,6 +176,7 @@ class Table:
 
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file():
             self._compact()
         else:

@@ -25,8 +25,8 @@ class Assessment:
         sr: The result, as a call returns it.
         outcome: `in scope`, `unusual`, `out of scope` or `not tested`; empty for a model without such a check.
         verdict: `tfmisr.edge.applicability.Verdict` with p-value and reasons; `None` without.
-        agreement: `tfmisr.edge.consistency_measures.Agreement` with the input, in levels; `None` where the model card
-            does not say how its training images were reduced. Of float images a level is the full scale.
+        agreement: `tfmisr.edge.consistency_measures.Agreement` with the input, in levels; `None` for floats, and where
+            the model card does not say how its training images were reduced.
         half_width: float32 array of the shape of `sr`, in its unit: the interval is `sr` -+ `half_width`; `None`
             without.
         statement: What the half-widths promise, in one sentence; `None` without.
@@ -65,6 +65,7 @@ class ArrayUpscaler:
 
     def __init__(self, upscaler: Upscaler, scale: int):
         self._upscaler, self.scale = upscaler, scale
+        self._checks: dict[float | None, Checks] = {}
         self.name, self.channels = upscaler.name, upscaler.channels
         self.parameters, self.config = upscaler.parameters, upscaler.config
 
@@ -113,7 +114,9 @@ class ArrayUpscaler:
         """
         lr, full_scale = arrays.to_unit(image, max_val)
         sr = self(image, max_val) if sr is None else np.asarray(sr)
-        checks = Checks.of(self._upscaler, level or LEVEL, required=level is not None)
+        if level not in self._checks:
+            self._checks[level] = Checks.of(self._upscaler, level or LEVEL, required=level is not None)
+        checks = self._checks[level]
         examination = Examination(checks, self.scale, "the array", force=True)
         stored = sr if sr.ndim == 3 else sr[..., None]
         examination.add(lr, stored.astype(np.float32), full_scale or 1.0)
@@ -122,7 +125,7 @@ class ArrayUpscaler:
             sr=sr,
             outcome=examination.outcome,
             verdict=examination.verdict,
-            agreement=examination.agreements[0] if examination.agreements else None,
+            agreement=examination.agreements[0] if examination.agreements and full_scale else None,
             half_width=found if found is None or sr.ndim == 2 else found[..., None],
             statement=reporting.statement(examination),
             guarantee=reporting.guarantee(examination),

@@ -4,7 +4,7 @@ import argparse
 import collections
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tfmisr.edge import half_width_files, report
 from tfmisr.edge.errors import InputError
@@ -67,6 +67,13 @@ def check(arguments: argparse.Namespace, several: bool) -> None:
         raise InputError(f"several images need a folder as --uncertainty. Received: {uncertainty}")
     if arguments.report:
         report.check_path(pathlib.Path(arguments.report), several)
+
+
+def check_maps(folder: str | None, sources: Iterable[pathlib.Path]) -> None:
+    """Raises an `InputError` where half-width maps would be written among the inputs, whose names they have."""
+    path = path_of(folder)
+    if path and any(path.resolve() in source.resolve().parents for source in sources):
+        raise InputError(f"expected --uncertainty outside of the folders of the inputs. Received: {path}")
 
 
 def _check_map(path: pathlib.Path, output: pathlib.Path) -> None:
