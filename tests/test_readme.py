@@ -27,6 +27,7 @@ NOT_RUN = {
     "in the place of nodes",
     r"python -m tfmisr\.upscale .*(s3|tcp|tls)://": "a store and schedulers; tests/test_cluster*.py",
     r"python -m tfmisr\.observe ": "needs 30 patients; tests/test_observers.py",
+    r"python -m tfmisr\.calibrate ": "needs 9 patients; tests/test_calibrate.py has a folder of DICOM files",
     r"KERAS_BACKEND=jax ": "the backend of a process is fixed; tests/test_backends.py",
     r"python benchmarks/": "benchmarks take minutes to hours and the archive; their flags are looked up",
     r"python -m tfmisr\.fit$": "prepares the built-in images for half a minute; .ci/run runs it",
