@@ -3,9 +3,9 @@
 Of each model, at the level alpha = 0.1: test patients that hold at least 90 % of the pixels of all of their images; the
 mean share of such patients over resplits, in which as many patients as were calibrated on are drawn from validation
 and test together and the multiplier is found again; mean half-width; Spearman's rank correlation of half-width and
-error over pixels, mean of images; that of the images' means; and images in which 90 % of the pixels of smooth parts,
-edges and letters hold. The last columns are the rule that this package does not use: one multiplier for the pixels of
-all calibration patients together.
+error over every 16th pixel of all images, over the pixels of an image, and of the images' means; and images in which
+90 % of the pixels of smooth parts, edges and letters hold. The last columns are the rule that this package does not
+use: one multiplier for the pixels of all calibration patients together.
 
     python benchmarks/uncertainty.py --dataset chest_xray14/512 --manual_dir ARCHIVE
     python benchmarks/uncertainty.py --recipes --models fast-x4 ...    (groups, by cross-fitting on validation patients)
@@ -37,7 +37,8 @@ _TITLES = (
     "share over 2,000 resplits (5 to 95 %)",
     "least coverage of an image",
     "mean half-width, levels",
-    "rank correlation with the error",
+    "rank correlation with the error, all pixels together",
+    "within an image, mean",
     "of image means",
     "images whose smooth parts hold, % (images)",
     "edges",
@@ -120,7 +121,7 @@ def row(name: str, source: data.Source) -> str:
     pooled = pooled_multiplier(model, source)
     kinds = width.groups or groups.default(model.upscaler.scale)
     spearman = metrics.get("error_correlation")
-    held, pooled_held, by_patient, correlations, means, covered = {}, [], {}, [], [], []
+    held, pooled_held, by_patient, correlations, means, covered, pixels = {}, [], {}, [], [], [], []
     for patient, error, lr, sr in model.images(source, "test"):
         w = width(lr, sr)
         inside = error <= w
@@ -132,6 +133,7 @@ def row(name: str, source: data.Source) -> str:
         correlations.append(spearman(error, np.zeros_like(error), 1.0, w))
         means.append((w.mean(), error.mean()))
         covered.append(inside.mean())
+        pixels.append((w[::4, ::4].ravel(), error[::4, ::4].ravel()))
     hold = sum(np.mean(own) >= 1 - ALPHA for own in by_patient.values())
     edges = [f"{100 * np.mean(held[group]):.0f} ({len(held[group])})" for group in ("smooth", "edges", "letters")]
     cells = (
@@ -141,6 +143,7 @@ def row(name: str, source: data.Source) -> str:
         f"{shares.mean():.3f} ({np.quantile(shares, 0.05):.2f} to {np.quantile(shares, 0.95):.2f})",
         f"{min(covered):.3f}",
         f"{255 * np.mean([mean for mean, _ in means]):.2f}",
+        f"{stats.spearmanr(*map(np.concatenate, zip(*pixels, strict=True))).statistic:.2f}",
         f"{np.mean(correlations):.2f}",
         f"{stats.spearmanr(*zip(*means, strict=True)).statistic:.2f}",
         *edges,

@@ -2,11 +2,11 @@
 
 import argparse
 import csv
+import dataclasses
 import json
 import math
 import shutil
 
-import keras
 import numpy as np
 import pytest
 from synthetic import ArraySource, smooth_images
@@ -54,8 +54,17 @@ def train(model, source, folder, **fields):
 
 @pytest.fixture(scope="module")
 def run(model, source, tmp_path_factory):
-    """The folder of a finished run."""
-    return train(model, source, tmp_path_factory.mktemp("run") / "whole").parent
+    """The folder of a finished run of the command."""
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    small = ("patch_size", "batch_size", "steps", "warmup_steps", "save_every", "validate_every")
+    flags = [flag for name in small for flag in (f"--{name}", str(FIELDS[name]))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfmisr.training.run_data.load", lambda *_: (source, None))
+        printed = str(
+            fit.run(fit._parser().parse_args(["--uncertainty", str(model), "--workdir", str(folder), *flags]))
+        )
+    assert "val_coverage" in printed and f"python -m tfmisr.export {folder}" in printed
+    return folder
 
 
 def test_pinball_loss_by_hand():
@@ -135,17 +144,23 @@ def test_finished_run_of_another_model_is_refused(run, source, tmp_path):
         train(other, source, run)
 
 
-def test_training_reduces_the_loss_below_the_best_constant(model, source, tmp_path):
-    """T-10: s follows the error."""
-    folder = train(model, source, tmp_path / "long", steps=120, save_every=120, validate_every=120).parent
-    made = uncertainty_data.Results(source, "train", upscalers.load(str(model)), 2, degradations.make(2))
-    sampler = uncertainty_data.HeadSampler(made, 2, 24, 6, seed=7)
-    (patches, context), errors = sampler.batch(0)
+def test_training_reduces_the_loss_below_the_best_constant(tmp_path):
+    """T-10: s follows the error: images that are noise on one side and smooth on the other."""
+    rng = np.random.default_rng(0)
+    images = [np.full((48, 48, 1), 128, np.uint8) for _ in range(4)]
+    for image in images:
+        image[:, :24] += rng.integers(0, 24, (48, 24, 1), np.uint8)
+    source = ArraySource(tmp_path, {"train": images})
+    fields = {**FIELDS, "uncertainty": "fast-x2", "steps": 200, "save_every": 200, "validate_every": 200}
+    run = Config(**{**fields, "learning_rate": 0.005, "workdir": str(tmp_path / "run")})
+    folder = training.train(run, source, bicubic(2)).parent
+    made = uncertainty_data.Results(source, "train", bicubic(2), 2, degradations.make(2))
+    (patches, context), errors = uncertainty_data.HeadSampler(made, 2, 24, 4, seed=7).batch(0)
     loss, constant = uncertainty_network.PinballLoss(), np.quantile(errors, 0.9)
     low, high = uncertainty_network.LOG_RANGE
     output = np.full_like(errors, 2 * (np.log(constant / 255) - low) / (high - low) - 1)
     trained = models.load(folder)([patches, context], training=False)
-    assert float(loss(errors, trained)) < 0.9 * float(loss(errors, output))
+    assert float(loss(errors, trained)) < 0.8 * float(loss(errors, output))
 
 
 @pytest.fixture(scope="module")
@@ -164,21 +179,19 @@ def test_export_packs_head_and_model(packed, model):
     assert main["weights_sha256"] == card.read(model)["weights_sha256"] == head.card["model_sha256"]
     assert main["uncertainty"] == {"head": {"weights_sha256": head.card["weights_sha256"]}}
     assert head.card["training"]["dataset"] == "chest_phantom" and head.card["overlap"] == 8
-    assert "calibration" not in json.dumps(head.card)
 
 
-def test_int8_file_gives_the_map_of_the_keras_network(packed, run, source):
+def test_int8_file_gives_the_map_of_the_keras_network(packed, run, model, source):
     """T-10: int8 costs little: the map of the file is that of the network in float32, within some percent."""
-    head, network = uncertainty.Head(packed), models.load(run)
-    lr = np.asarray(source.images["validation"][0][::2, ::2], np.float32) / 255
-    sr = np.clip(resize.upscale(lr, 2), 0, 1)
-    context = head._standardized(inputs.statistics(lr, sr, 2))
+    made = uncertainty_data.Results(source, "train", upscalers.load(str(model)), 2, degradations.make(2))
+    lr, sr = (np.asarray(planes[0], np.float32) / 255 for planes in (made.lr, made.sr))
+    head, described = uncertainty.Head(packed), json.loads((run / "head.json").read_text())["context"]
+    context = inputs.standardized(inputs.statistics(lr, sr, 2), described["mean"], described["deviation"])
     values = inputs.network_input(lr, inputs.residual(lr, sr, 2), 2)
-    output = np.asarray(network([values[None], context[None, None, None]], training=False))[0]
-    low, high = head.card["log_range"]
-    blocks = np.exp(low + (output + 1) / 2 * (high - low))
-    ratio = inputs.space_to_depth(head.scale_map(lr, sr), 2) / blocks
-    assert np.abs(np.log(ratio)).mean() < 0.03 and np.abs(np.log(ratio)).max() < 0.2
+    output = np.asarray(models.load(run)([values[None], context[None, None, None]], training=False))[0]
+    low, high = uncertainty_network.LOG_RANGE
+    ratio = inputs.space_to_depth(head.scale_map(lr, sr), 2) / np.exp(low + (output + 1) / 2 * (high - low))
+    assert np.abs(np.log(ratio)).mean() < 0.03
 
 
 def test_export_of_a_head_refuses_another_model(run, tmp_path):
@@ -228,16 +241,7 @@ def test_recipe_takes_scale_and_data_from_the_model(model, run):
 
 def test_run_names_of_other_runs_are_unchanged_and_the_model_enters_its_own():
     """The field enters the key only where it is set, by the hash of the weights, not by the path."""
-    assert Config().key == "b4d2ac4d" or "uncertainty" not in Config().key
+    default = {**dataclasses.asdict(Config()), "uncertainty": None}
+    assert Config(**default).key == Config().key and "uncertainty" not in Config().identity()
     keys = {Config(**{**FIELDS, "uncertainty": name}).key for name in ("fast-x2", str(shipped.path("fast-x2")))}
     assert len(keys) == 1 and Config(**{**FIELDS, "uncertainty": "balanced-x2"}).key not in keys
-
-
-def test_command_trains_with_the_same_flags(model, source, tmp_path, monkeypatch, capsys):
-    """T-10: python -m tfmisr.fit --uncertainty MODEL."""
-    monkeypatch.setattr("tfmisr.training.run_data.load", lambda *_: (source, None))
-    small = [f for key in ("patch_size", "batch_size", "steps", "save_every") for f in (f"--{key}", str(FIELDS[key]))]
-    flags = ["--uncertainty", str(model), "--workdir", str(tmp_path / "run"), "--validate_every", "6", *small]
-    assert fit.main(flags) == 0
-    assert "val_coverage" in (out := capsys.readouterr().out) and "python -m tfmisr.export" in out
-    assert keras.config.dtype_policy().name == "float32"
