@@ -100,7 +100,7 @@ def test_map_is_positive_float32_of_the_image_and_independent_of_the_unit(pair):
     assert found.shape == sr.shape and found.dtype == np.float32 and found.min() > 0 and found.max() < 0.3
     fractions = head.scale_map(lr / np.float32(255), sr / np.float32(255))
     np.testing.assert_array_equal(found, fractions)
-    assert found[:60, 24:128].mean() > 2 * np.median(found)  # at letters more than elsewhere
+    assert found[:60, 24:128].mean() > 1.5 * np.median(found)  # at letters more than elsewhere
 
 
 def test_statistics_of_the_image_change_the_map_of_the_same_window(pair):

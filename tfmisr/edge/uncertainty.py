@@ -130,14 +130,16 @@ class Head:
     def _standardized(self, statistics: np.ndarray) -> np.ndarray:
         return inputs.standardized(statistics, self.card["context"]["mean"], self.card["context"]["deviation"])
 
-    def _residual(self, lr, sr, max_val, rows, columns) -> tuple[np.ndarray, np.ndarray]:
+    def _residual(
+        self, lr: np.ndarray, sr: np.ndarray, max_val: float, rows: tuple, columns: tuple
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns a window of the input in [0, 1] and its residual."""
         full, scale = np.float32(max_val), self.scale
         low = lr[rows[0] : rows[1], columns[0] : columns[1]].astype(np.float32) / full
         high = sr[rows[0] * scale : rows[1] * scale, columns[0] * scale : columns[1] * scale]
         return low, inputs.residual(low, high.astype(np.float32) / full, scale)
 
-    def _check(self, lr, sr):
+    def _check(self, lr: np.ndarray, sr: np.ndarray) -> None:
         expected = (lr.shape[0] * self.scale, lr.shape[1] * self.scale, self.channels)
         if lr.ndim != 3 or 0 in lr.shape or lr.shape[-1] != self.channels or sr.shape != expected:
             raise InputError(
@@ -160,7 +162,7 @@ class Head:
         # One of 256 values for each code: exp of the float32 map would take longer than the network.
         return self._scales[np.ascontiguousarray(tensors.depth_to_space(codes, self.scale)).view(np.uint8)]
 
-    def _open(self, threads):
+    def _open(self, threads: int) -> None:
         from tfmisr.edge.runtime import interpreter_class
 
         try:

@@ -93,8 +93,8 @@ def statistics(
         max_val: Full-scale value of both.
         difference: What `residual` returns for both, where it has been computed.
     """
-    sums = sum(_sums(*strip) for strip in _strips(lr, sr, scale, max_val, difference))
-    means = sums / np.prod(lr.shape)
+    sums = [_sums(*strip) for strip in _strips(lr, sr, scale, max_val, difference)]
+    means = np.sum(sums, axis=0) / np.prod(lr.shape)
     means[1] = np.sqrt(max(means[1] - means[0] ** 2, 0.0))
     return means
 
@@ -114,7 +114,9 @@ def standardized(values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) ->
     return np.clip(scaled, -1.0, 1.0).astype(np.float32)
 
 
-def _strips(lr, sr, scale, max_val, difference) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _strips(
+    lr: np.ndarray, sr: np.ndarray, scale: int, max_val: float, difference: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yields rows of the image, their local contrast, and the energy of their residual, each (rows, width, channels).
 
     `interpolation.pad_mirrored` adds two pixels, of which the 3 x 3 mean needs one.
