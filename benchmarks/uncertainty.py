@@ -21,7 +21,7 @@ import numpy as np
 from scipy import stats
 
 from tfmisr import data, degradations, metrics
-from tfmisr.calibration import conformal, groups, measuring
+from tfmisr.calibration import conformal, groups
 from tfmisr.data import pipeline
 from tfmisr.edge import card, half_width, shipped, uncertainty
 from tfmisr.evaluation import protocol
@@ -73,24 +73,49 @@ class Calibrated:
         return cls(name, upscalers.load(str(path)), head, card.read(path))
 
     def images(self, source: data.Source, split: str) -> list[tuple]:
-        """Yields patient, error and scale, as fractions of the full scale, and SR in [0, 1], of each image."""
-        cache = pipeline.cache_of(source, split)
-        scale = self.upscaler.scale
+        """Returns patient, error and scale, as fractions of the full scale, and SR in [0, 1], of each image."""
+        cache, scale, found = pipeline.cache_of(source, split), self.upscaler.scale, []
         for _, patient, max_val, lr, hr in pipeline.pairs(cache, scale, degradations.make(scale)):
             sr = self.upscaler(lr, scale, max_val).astype(np.float32) / np.float32(max_val)
-            yield patient, np.abs(hr.astype(np.float32) / max_val - sr), lr, sr
+            error = np.abs(hr.astype(np.float32) / max_val - sr)
+            found.append((patient, error, self.head.scale_map(lr, sr), sr))
+        return found
 
 
-def scores_of(model: Calibrated, source: data.Source, split: str) -> np.ndarray:
-    """Returns the multiplier that each patient of a split needs."""
-    fields = model.card["uncertainty"]
-    described = fields["groups"] and half_width.Groups.from_card(fields["groups"])
-    factors = {ALPHA: half_width.levels(model.card)[ALPHA]["factors"]} if described else {}
-    cache = pipeline.cache_of(source, split)
-    degradation = degradations.make(model.upscaler.scale)
-    plan = measuring.Plan((ALPHA,), described, factors)
-    found = measuring.measure(model.upscaler, model.head, [cache], range(len(cache)), degradation, plan)
-    return np.array([each.needed[ALPHA] for each in found])
+@dataclasses.dataclass(frozen=True)
+class Map:
+    """A head that returns a map it was given."""
+
+    scale: np.ndarray
+
+    def scale_map(self, lr: np.ndarray, sr: np.ndarray, max_val: float = 1.0) -> np.ndarray:
+        """Returns the map."""
+        return self.scale.copy()
+
+
+def widths(model: Calibrated, images: list[tuple]) -> list[tuple]:
+    """Returns patient, error, half-width and SR of each image."""
+    found = []
+    for patient, error, scale, sr in images:
+        width = half_width.HalfWidth.from_card(Map(scale), model.card, ALPHA)
+        found.append((patient, error, width(sr, sr), sr))
+    return found
+
+
+def scores_of(images: list[tuple], multiplier: float, by: int | None = 0) -> np.ndarray:
+    """Returns the multiplier that each patient needs; with `by` `None`, that all pixels together need.
+
+    Args:
+        images: Of `widths`.
+        multiplier: The calibrated one, which the half-widths contain.
+        by: Place of the patient.
+    """
+    ratios = {}
+    for image in images:
+        with np.errstate(divide="ignore"):
+            own = ratios.setdefault(None if by is None else image[by], conformal.Ratios())
+            own.add(np.log(image[1] / image[2] * np.float32(multiplier)))
+    return np.array([each.quantile(1 - ALPHA) for each in ratios.values()])
 
 
 def resplit(validation: np.ndarray, test: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -103,27 +128,17 @@ def resplit(validation: np.ndarray, test: np.ndarray, seed: int = 0) -> np.ndarr
     return np.array(shares)
 
 
-def pooled_multiplier(model: Calibrated, source: data.Source) -> float:
-    """Returns the multiplier that covers 90 % of the pixels of all validation patients together."""
-    ratios, width = conformal.Ratios(), half_width.HalfWidth.from_card(model.head, model.card, ALPHA)
-    for _, error, lr, sr in model.images(source, "validation"):
-        with np.errstate(divide="ignore"):
-            ratios.add(np.log(error / width(lr, sr) * np.float32(width.multiplier)))
-    return ratios.quantile(1 - ALPHA)
-
-
 def row(name: str, source: data.Source) -> str:
     """Returns one line of the table."""
     model = Calibrated.load(name)
     width = half_width.HalfWidth.from_card(model.head, model.card, ALPHA)
-    validation, test = (scores_of(model, source, split) for split in ("validation", "test"))
-    shares = resplit(validation, test)
-    pooled = pooled_multiplier(model, source)
+    of_validation, of_test = (widths(model, model.images(source, split)) for split in ("validation", "test"))
+    shares = resplit(*(scores_of(images, width.multiplier) for images in (of_validation, of_test)))
+    pooled = float(scores_of(of_validation, width.multiplier, None)[0])
     kinds = width.groups or groups.default(model.upscaler.scale)
     spearman = metrics.get("error_correlation")
     held, pooled_held, by_patient, correlations, means, covered, pixels = {}, [], {}, [], [], [], []
-    for patient, error, lr, sr in model.images(source, "test"):
-        w = width(lr, sr)
+    for patient, error, w, sr in of_test:
         inside = error <= w
         for group, mask in groups.masks(kinds, kinds.steepness(sr)).items():
             if mask.sum() >= groups.LEAST_PIXELS:
@@ -210,7 +225,7 @@ def recipe(kinds: half_width.Groups, histograms: list[Histogram], with_factors: 
 def recipes(name: str, source: data.Source) -> None:
     """Prints the groups that were tried, on validation patients alone."""
     model = Calibrated.load(name)
-    images = [(error, model.head.scale_map(lr, sr), sr) for _, error, lr, sr in model.images(source, "validation")]
+    images = [image[1:] for image in model.images(source, "validation")]
     for radius in sorted({kinds.radius for kinds in _RECIPES}):
         tried = [kinds for kinds in _RECIPES if kinds.radius == radius]
         histograms = [Histogram.of(error, scale, tried[0].steepness(sr)) for error, scale, sr in images]

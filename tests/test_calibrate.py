@@ -165,3 +165,17 @@ def test_base_install_names_the_extra(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert "this command needs TensorFlow" in done.stderr and "pip install 'tfmisr[train]'" in done.stderr
+
+
+@pytest.mark.parametrize("name", shipped.names())
+def test_shipped_cards_list_training_patients_and_three_levels_t12(name):
+    fields = card.read(shipped.path(name))
+    field = fields["uncertainty"]
+    assert list(field["levels"]) == ["0.05", "0.1", "0.32"]
+    calibration = field["calibration"]
+    assert (calibration["split"], calibration["patients"], calibration["k"]) == ("validation", 57, 53)
+    # All of ChestX-ray14's numbers: those that are listed belong to the training split by the rule of the dataset.
+    listed = patients.among(field["training_patients"], range(1, 30806))
+    assert len(listed) == field["training_patients"]["patients"] == 456
+    assert {data.split_of(f"{patient:08d}", {"train": 90, "validation": 10}) for patient in listed} == {"train"}
+    assert half_width.HalfWidth.of(shipped.path(name), fields).alpha == 0.1

@@ -220,7 +220,8 @@ class HalfWidth:
     @property
     def statement(self) -> str:
         """What the half-width promises, in one sentence."""
-        delta, confidence, patients = (self.calibration.get(key) for key in ("delta", "confidence", "patients"))
+        confidence, patients = (self.calibration.get(key) for key in ("confidence", "patients"))
+        delta = float(self.calibration["delta"])
         average = (
             f"with {confidence:.0%} confidence in this calibration" if confidence else "on average over calibrations"
         )
