@@ -1,6 +1,7 @@
 """The uncertainty head on devices: what it sees, its map, its card, and its binding to a model."""
 
 import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -91,6 +92,18 @@ def test_tiled_equals_untiled(name):
     once, tiled = (uncertainty.Head(shipped.head(name), max_tile=side) for side in (128, 32))
     assert len(list(tiled.windows(90, 70))) > 8 and len(list(once.windows(90, 70))) == 1
     np.testing.assert_allclose(tiled.scale_map(lr, sr, 255), once.scale_map(lr, sr, 255), rtol=0, atol=1e-5)
+
+
+def test_memory_beside_the_map_does_not_grow_with_the_image():
+    """T-11: both passes need the memory of a window, whatever the image."""
+    head, beside = uncertainty.Head(shipped.head(NAME), max_tile=128), []
+    for height in (192, 768):
+        lr, sr = np.zeros((height, 128, 1), np.uint8), np.zeros((4 * height, 512, 1), np.uint8)
+        tracemalloc.start()
+        found = head.scale_map(lr, sr, 255)
+        beside.append(tracemalloc.get_traced_memory()[1] - found.nbytes)
+        tracemalloc.stop()
+    assert len(list(head.windows(768, 128))) > 4 and beside[1] < 1.2 * beside[0]
 
 
 def test_map_is_positive_float32_of_the_image_and_independent_of_the_unit(pair):
