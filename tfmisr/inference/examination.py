@@ -160,7 +160,7 @@ class Examination:
             frame = f", frame {len(self.verdicts)}," if len(self.verdicts) > 1 else ""
             raise OutOfScope(
                 f"{self.source}{frame} is out of scope for {self.checks.upscaler.name} ({describe(verdict)}): "
-                "choose another model, calibrate this one on such images (python -m tfmisr.calibrate), or add --force"
+                "choose another model, or add --force to upscale it without guarantee"
             )
 
     def _half_width(self, stored, sr, levels) -> np.ndarray | None:
