@@ -27,7 +27,6 @@ NOT_RUN = {
     "in the place of nodes",
     r"python -m tfmisr\.upscale .*(s3|tcp|tls)://": "a store and schedulers; tests/test_cluster*.py",
     r"python -m tfmisr\.upscale .*--uncertainty ": "needs calibrated models; tests/test_upscale_trust.py",
-    r"python -m tfmisr\.calibrate ": "needs patients by the dozen; tests/test_calibrate*.py",
     r"python -m tfmisr\.card .*--output ": "needs a result of observe or of CT slices; tests/test_card_evidence.py",
     r"python -m tfmisr\.dicom_check out.dcm out_uncertainty": "the same; tests/test_half_width_check.py",
     r"python -m tfmisr\.observe ": "needs 30 patients; tests/test_observers.py",
