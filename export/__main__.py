@@ -10,6 +10,7 @@ import sys
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
 from tfmisr.evaluation import outcomes
+from tfmisr.export import heads
 from tfmisr.export.arguments import TARGETS, check, is_tflite, parse
 from tfmisr.export.arguments import _parser as _parser
 
@@ -32,6 +33,10 @@ def run(arguments: argparse.Namespace) -> outcomes.Exported:
 
         return outcomes.Exported(*retarget.write(arguments, requested_tiles), {})
     _check_backend()
+    if heads.is_head(arguments.model):
+        return heads.export(arguments)
+    if arguments.uncertainty_of:
+        raise InputError(f"expected the run of an uncertainty head for uncertainty_of. Received: {arguments.model}")
     from tfmisr import config, degradations, models
     from tfmisr.export import convert
     from tfmisr.inference import upscalers

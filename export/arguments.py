@@ -95,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
         help="merge a geometric self-ensemble of N of the eight flips and rotations into the network, for N times the "
         "time (default: 1)",
     )
+    parser.add_argument(
+        "--uncertainty_of",
+        metavar="FILE",
+        help="for the run of an uncertainty head: the .tflite file of its model (default: the one it was trained on)",
+    )
     parser.add_argument("--name", help="the model's name (default: that of the folder)")
     parser.add_argument("--modality", metavar="TEXT", help="for the card: what the training images show")
     parser.add_argument("--license", metavar="TEXT", help="for the card: license of the weights")

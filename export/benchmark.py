@@ -31,6 +31,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds", type=float, default=120, metavar="S", help="stop after the round that passes S (default: 120)"
     )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="also time, on one image of 128x128 pixels, what agreement with the input, half-widths and applicability "
+        "add, where a file's card describes them",
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the numbers there")
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     return parser
@@ -46,6 +52,11 @@ def main(argv: list[str] | None = None) -> int:
         if getattr(arguments, name) <= 0:
             raise InputError(f"{name} must be above 0. Received: {getattr(arguments, name)}")
     results = measure(arguments.models, arguments.threads, arguments.rounds, arguments.seconds)
+    if arguments.trust:
+        from tfmisr.export import benchmark_trust
+
+        limits = arguments.rounds, arguments.seconds
+        results["trust"] = benchmark_trust.measure(arguments.models, arguments.threads, *limits)
     print(table(results))
     if arguments.json:
         from tfmisr.edge.files import write_text
@@ -197,7 +208,16 @@ def table(results: dict) -> str:
         + ("unknown" if None in celsius else f"{celsius[0]:.0f} to {celsius[1]:.0f} C"),
         "",
     ]
-    return "\n".join(lines + _aligned([_TITLES, *map(_texts, results["models"])]))
+    lines += _aligned([_TITLES, *map(_texts, results["models"])])
+    if "trust" in results:
+        from tfmisr.export import benchmark_trust
+
+        lines += [
+            "",
+            f"one image of {benchmark_trust.SIDE}x{benchmark_trust.SIDE} pixels, each step added to the others",
+        ]
+        lines += _aligned([benchmark_trust.TITLES, *map(benchmark_trust.texts, results["trust"])])
+    return "\n".join(lines)
 
 
 _TITLES = ("file", "threads", "delegate", "window", "median", "p95", "network", "ms/Mpx", "peak", "size")

@@ -42,7 +42,7 @@ _MODALITY = {
     "chest_xray14": "chest radiographs (X-ray), ChestX-ray14, 8 bits",
     "chest_phantom": "synthetic chest radiographs; no real patient",
 }
-_TRAINING = (
+TRAINING_FIELDS = (
     "dataset",
     "model",
     "scale",
@@ -170,9 +170,9 @@ def shared(folder: str | os.PathLike, fields: dict, modality: str | None, weight
         modality: What was imaged, in the user's words.
         weights_license: License of the weights.
     """
-    trained = {key: fields[key] for key in _TRAINING if fields.get(key) is not None}
+    trained = {key: fields[key] for key in TRAINING_FIELDS if fields.get(key) is not None}
     if "dataset" in trained:
-        trained["dataset"] = _public(trained["dataset"])
+        trained["dataset"] = public_name(trained["dataset"])
     modality_of_dataset = _MODALITY.get(trained.get("dataset", "").partition("/")[0])
     return {
         "modality": modality or modality_of_dataset or "not stated",
@@ -182,7 +182,7 @@ def shared(folder: str | os.PathLike, fields: dict, modality: str | None, weight
     }
 
 
-def _public(dataset: str) -> str:
+def public_name(dataset: str) -> str:
     """Returns the dataset's name where it is a published one; the name of a folder may identify people and machines."""
     import tensorflow_datasets as tfds
 

@@ -133,9 +133,19 @@ def concrete(network: keras.Model, tile: int | None) -> Callable:
     """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    spec = tf.TensorSpec((1, tile, tile, network.input_shape[-1]), tf.float32, name="low_res")
-    function = tf.function(lambda low_res: network(low_res, training=False), input_signature=[spec])
+    if len(network.inputs) == 1:
+        spec = tf.TensorSpec((1, tile, tile, network.input_shape[-1]), tf.float32, name="low_res")
+        function = tf.function(lambda low_res: network(low_res, training=False), input_signature=[spec])
+    else:
+        specs = [_spec(tensor, tile) for tensor in network.inputs]
+        function = tf.function(lambda *inputs: network(list(inputs), training=False), input_signature=specs)
     return convert_variables_to_constants_v2(function.get_concrete_function())
+
+
+def _spec(tensor, tile):
+    """Returns the shape and the name of an input of several; sides of any length become `tile`."""
+    shape = (1, *(tile if side is None else side for side in tensor.shape[1:]))
+    return tf.TensorSpec(shape, tf.float32, name=tensor.name)
 
 
 def to_tflite(subgraph: ExportedSubgraph, flavor: str, tile: int | None, samples: Callable | None = None) -> bytes:
@@ -145,7 +155,8 @@ def to_tflite(subgraph: ExportedSubgraph, flavor: str, tile: int | None, samples
         subgraph: What to convert; see `exported_subgraph`.
         flavor: One of `FLAVORS`.
         tile: Side of the input in low-resolution pixels; `None` for any.
-        samples: For the integer flavors: function that yields float32 images (height, width, channels).
+        samples: For the integer flavors: function that yields float32 images (height, width, channels), or a tuple of
+            arrays for a network of several inputs.
 
     Raises:
         InputError: An operation that LiteRT has no kernel for.
@@ -166,12 +177,16 @@ def to_tflite(subgraph: ExportedSubgraph, flavor: str, tile: int | None, samples
         operations, dtype = integers[flavor]
         converter.target_spec.supported_ops = [operations]
         converter.inference_input_type = converter.inference_output_type = dtype
-        converter.representative_dataset = lambda: ([image[None]] for image in samples())
+        converter.representative_dataset = lambda: (_batch(sample) for sample in samples())
     content = _converted(converter, function.graph, subgraph.network)
     content = zero_range.widened(content) if flavor == "int8" else content
     if custom := [name for name in operations_of(content) if name.startswith("CUSTOM")]:
         raise InputError(f"LiteRT has no kernel of its own for {', '.join(custom)}; the network cannot be exported")
     return content
+
+
+def _batch(sample) -> list:
+    return [array[None] for array in (sample if isinstance(sample, tuple) else (sample,))]
 
 
 def _converted(converter, graph, network) -> bytes:

@@ -208,7 +208,7 @@ def test_file_comes_back_as_its_images(tmp_path):
     assert [(image.max_val, image.pixels.dtype) for image in found] == [(4095, np.uint16)] * 2
     np.testing.assert_array_equal(found[1].pixels, fast(pixels[1], max_val=4095))
     assert repr(found[0]) == "<gray image of 40x48 pixels, uint16, max_val 4095>"
-    upscale.main(["--model", "fast-x2", str(tmp_path / "a.tif"), "--output", str(tmp_path / "b.tif")])
+    upscale.main(["--model", "fast-x2", str(tmp_path / "a.tif"), "--output", str(tmp_path / "b.tif"), "--force"])
     for own, written in zip(found, images.read_images(tmp_path / "b.tif"), strict=True):
         np.testing.assert_array_equal(own.pixels, written.pixels)
     with pytest.raises(InputError, match="max_val is for arrays"):

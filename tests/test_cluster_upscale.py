@@ -267,7 +267,8 @@ def test_s06_estimate_is_above_what_an_image_takes_and_not_absurdly_so(tmp_path,
     code = (
         "import sys, pathlib; from tfmisr.edge import images; from tfmisr.inference import memory, batch\n"
         "from tfmisr.cluster.isolation import resident_memory as now\n"
-        "up = batch.BatchUpscaler(sys.argv[1], 2); folder = pathlib.Path(sys.argv[2]); source = folder / 'in.png'\n"
+        "up = batch.BatchUpscaler(sys.argv[1], 2, force=True); folder = pathlib.Path(sys.argv[2])\n"
+        "source = folder / 'in.png'\n"
         "per_pixel = memory._per_pixel(up); before = now()\n"
         "open('/proc/self/clear_refs', 'w').write('5'); up(source, folder / 'out.png')\n"
         "peak = next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('VmHWM')) * 1024\n"

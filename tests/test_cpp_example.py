@@ -149,6 +149,35 @@ def test_operator_that_is_not_shown_is_refused(program, tmp_path):
     assert done.returncode == 2 and "an operator other than bicubic" in done.stderr
 
 
+def test_what_the_card_states_is_printed_and_unknown_fields_are_passed_over(program, tmp_path):
+    # T-51: the fields of card version 3, and some that no release has.
+    levels = {"0.05": {"multiplier": 1.61, "factors": {}}, "0.1": {"multiplier": 1.22, "factors": {}}}
+    calibration = {"alpha": 0.1, "delta": 0.15, "confidence": None, "patients": 57, "patients_sha256": ["ab", "cd"]}
+    head = {"weights_sha256": "ef" * 32}
+    fields = {
+        "calibration": {"delta": 9, "patients": 9},  # of an int8 file
+        "uncertainty": {"head": head, "groups": None, "levels": levels, "calibration": calibration},
+        "applicability": {"declared": {"Modality": ["CR", "DX"]}, "statistics": {}, "scores": "AAAA"},
+        "task": {"hash": "0123456789ab", "table": [{"task": "dot"}]},
+        "of_a_later_release": {"levels": {"0.1": {"multiplier": 7}}},
+    }
+    model = write_tflite(tmp_path / "m.tflite", tiny_network())
+    plain = run(program, model, write_pgm(tmp_path / "in.pgm", np.zeros((40, 40, 1)), 255), tmp_path / "out.pgm")
+    assert (plain.returncode, plain.stdout) == (0, "")
+    content = model.read_bytes()
+    model.write_bytes(card.replace(content, card.check(content, "m") | fields))
+    done = run(program, model, tmp_path / "in.pgm", tmp_path / "out.pgm")
+    assert done.returncode == 0, done.stderr
+    assert "(alpha 0.1, delta 0.15, lambda 1.22, n 57 patients)" in done.stdout
+    assert "the images that the model is for; this example does not check it" in done.stdout
+    found = card.check(content, "m") | {"uncertainty": {"head": head}}  # trained, and not calibrated
+    model.write_bytes(card.replace(model.read_bytes(), found))
+    assert run(program, model, tmp_path / "in.pgm", tmp_path / "out.pgm").stdout == ""
+    model.write_bytes(card.replace(model.read_bytes(), found | {"kind": "uncertainty_head"}))
+    done = run(program, model, tmp_path / "in.pgm", tmp_path / "out.pgm")
+    assert done.returncode == 2 and "is an uncertainty head" in done.stderr
+
+
 def test_mistakes_are_reported_in_one_line_and_leave_no_file(program, tmp_path):
     model = write_tflite(tmp_path / "m.tflite", tiny_network(), "float32")
     (tmp_path / "bare.tflite").write_bytes(model.read_bytes().replace(card.NAME, b"another_one"))

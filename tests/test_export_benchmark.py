@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 from tiny_network import tiny_network, write_tflite
+from trust_doubles import IN_SCOPE, Verdicts, calibrated
 
 from tfmisr.edge.errors import InputError
-from tfmisr.export import benchmark
+from tfmisr.export import benchmark, benchmark_trust
 
 CODE = """if True:
     import sys
@@ -74,3 +75,22 @@ def test_mistakes_are_reported(path):
         benchmark.main([str(path), "--rounds", "0"])
     with pytest.raises(InputError, match="expected a .tflite file"):
         benchmark.main(["missing.tflite"])
+
+
+def test_what_the_checks_add_is_one_table(path, tmp_path, monkeypatch, capsys):
+    # T-53: every step takes a second here, so with all of them it is three times the base.
+    seconds = iter(range(10**6))
+    model = calibrated(tmp_path, monkeypatch)
+    monkeypatch.setattr(benchmark_trust.Applicability, "of", lambda fields: Verdicts([IN_SCOPE]))
+    monkeypatch.setattr(benchmark_trust.time, "perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr(benchmark, "peak_memory", lambda path: None)
+    flags = ["--threads", "1", "--rounds", "2", "--trust", "--json", str(tmp_path / "out.json")]
+    benchmark.main([str(model), *flags])
+    (row,) = json.loads((tmp_path / "out.json").read_text())["trust"]
+    found = [row[f"{step}_ms"] for step in benchmark_trust.STEPS]
+    assert found == [1000, 1000, 2000, 3000] and row["ratio"] == 3.0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].split()[-2:] == ["applicability", "ratio"] and lines[-1].split()[-1] == "3.00"
+    monkeypatch.setattr(benchmark_trust.Applicability, "of", lambda fields: None)
+    (row,) = benchmark_trust.measure([path], [1], 1, 60)
+    assert row["uncertainty_ms"] is row["applicability_ms"] is None and row["ratio"] == 1.0

@@ -95,7 +95,7 @@ def test_color_dicom_becomes_a_derived_image_that_names_the_method(tmp_path):
     network = "fast-x2"  # one that keeps the mean, as D-31 wants it
     source = tmp_path / "in.dcm"
     us(color()).save_as(source, enforce_file_format=True)
-    upscale.main(["--model", network, str(source), "--output", str(tmp_path / "out.dcm"), "--color", "luma"])
+    upscale.main(["--model", network, str(source), "--output", str(tmp_path / "out.dcm"), "--color", "luma", "--force"])
     found = pydicom.dcmread(tmp_path / "out.dcm")
     expected = np.clip(by_hand(pydicom.dcmread(source).pixel_array / 255, of_luma(network)) * 255, 0, 255)
     assert np.abs(found.pixel_array - expected).max() < 0.501

@@ -17,7 +17,8 @@ from tfmisr.evaluation import protocol, results, table
 from tfmisr.metrics import _metric
 
 MAX_VAL = 4095
-ON_IMAGES = [m.name for m in metrics.rows() if not m.per_set and not m.weights]  # weights: test_metrics_networks.py
+# With weights: test_metrics_networks.py; with a half-width: test_metrics_half_width.py.
+ON_IMAGES = [m.name for m in metrics.rows() if not (m.per_set or m.weights or m.half_width)]
 PER_SET = [m.name for m in metrics.rows() if m.per_set]
 
 

@@ -203,10 +203,10 @@ def test_folder_continues_after_an_error_of_the_operating_system(tmp_path, monke
 
     write = batch.BatchUpscaler._write_image
 
-    def write_image(self, source, target, intensities):
+    def write_image(self, source, target, intensities, examination):
         if source.name == "1.png":
             raise error
-        return write(self, source, target, intensities)
+        return write(self, source, target, intensities, examination)
 
     monkeypatch.setattr(batch.BatchUpscaler, "_write_image", write_image)
     with pytest.raises(InputError, match="1 of 3 images could not be upscaled: .*1.png"):
@@ -217,7 +217,7 @@ def test_folder_continues_after_an_error_of_the_operating_system(tmp_path, monke
 def test_full_disk_stops_the_folder(tmp_path, monkeypatch):
     from tfmisr.inference import batch
 
-    def full(self, source, target, intensities):
+    def full(self, source, target, intensities, examination):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(batch.BatchUpscaler, "_write_image", full)
@@ -284,7 +284,7 @@ def test_ctrl_c_with_several_processes_stops_at_once_and_leaves_no_partial_files
     for i in range(4):
         images.write_image(tmp_path / "in" / f"{i}.png", noise((1500, 1500, 1), 255, np.uint8), 255)
     command = [sys.executable, "-m", "tfmisr.upscale", "--model", "best-x2", tmp_path / "in", "--output"]
-    command += [tmp_path / "out", "--processes", "2"]
+    command += [tmp_path / "out", "--processes", "2", "--force"]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -15,6 +15,7 @@ COMMANDS = {
     "upscale": "upscales images: PNG, JPEG, TIFF and DICOM, files and folders",
     "export": "exports a network as .tflite files with model cards, and compares them with it",
     "export.benchmark": "measures the speed of .tflite files on this machine",
+    "calibrate": "calibrates a model's uncertainty on patients that it was not trained on",
     "card": "prints the model card of a .tflite file; signs and verifies files",
     "prepare": "finds or downloads a dataset, checks it and stores it by split",
     "models": "lists the networks and their cost",

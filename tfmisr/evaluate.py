@@ -119,6 +119,7 @@ def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
     names = list(arguments.models)
     if not any(u.name == REFERENCE for u in methods):
         methods, names = [upscalers.load(REFERENCE), *methods], [REFERENCE, *names]
+    _require_half_widths(methods, measures)
     source = data.load_for(arguments, trained[0].config if trained else {})
     learning = trained or set(arguments.models) & set(classical.LEARNING)
     if learning and arguments.split in ("train", "all"):
@@ -203,6 +204,16 @@ def _check_scales(methods, scale):
                 f"{u.name} upscales {u.scale} times, this evaluation {scale} times; "
                 "numbers of different protocols are not compared"
             )
+
+
+def _require_half_widths(methods, measures):
+    """Checks that at least one model has a calibrated half-width where one is measured; others have none of it."""
+    measured = [name for name in measures if metrics.get(name).half_width]
+    if measured and not any(u.half_width for u in methods):
+        raise InputError(
+            f"{' and '.join(measured)} needs a model with a calibrated half-width. Received: "
+            f"{', '.join(u.name for u in methods)}; calibrate one with python -m tfmisr.calibrate"
+        )
 
 
 def _unique_names(methods):

@@ -66,7 +66,7 @@ def _terminated_by_sigterm():
         signal.signal(signal.SIGTERM, signal.SIG_DFL if previous is None else previous)
 
 
-def run(arguments: argparse.Namespace) -> outcomes.TrainingRun | None:
+def run(arguments: argparse.Namespace) -> outcomes.TrainingRun | outcomes.TrainedHead | None:
     """Trains and evaluates a run.
 
     Args:
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> outcomes.TrainingRun | None:
         InputError: An invalid configuration, or data that cannot be used.
     """
     given = process_flags.take(arguments)
-    run_config = config.parse(arguments)
+    run_config = config.parse(arguments, _recipe(arguments))
     own = process_flags.processes(given, run_config.distribute, os.environ)
     cli.check_writable(run_config.folder)
     _require_scipy()
@@ -91,19 +91,35 @@ def run(arguments: argparse.Namespace) -> outcomes.TrainingRun | None:
         return _evaluate(run_config, source, path) if processes.is_writer() else None
 
 
+def _recipe(arguments) -> dict | None:
+    """Returns the fields of an uncertainty head's run that are not given; `None` for other runs."""
+    model = vars(arguments).get("uncertainty")
+    return config.uncertainty.recipe(model) if model else None
+
+
 def _train(run_config) -> tuple:
     from tfmisr import models
     from tfmisr.training import loop, processes, run_data
 
     loop.check_backend(run_config)
-    models.module(run_config.model)  # reports an unknown variant before the data is prepared
+    if not run_config.uncertainty:
+        models.module(run_config.model)  # reports an unknown variant before the data is prepared
     if run_config.initial_weights:
         config.initial_weights.digest(run_config.initial_weights)
     print(f"run: {run_config.folder}")
     with processes.in_turn():
         source, lr_source = run_data.load(run_config, (run_config.folder,))
         _warn(run_config, source)
+    if run_config.uncertainty:
+        return source, _train_head(run_config, source)
     return source, loop.train(run_config, source, lr_source=lr_source)
+
+
+def _train_head(run_config, source):
+    from tfmisr.inference import upscalers
+    from tfmisr.training import uncertainty
+
+    return uncertainty.train(run_config, source, upscalers.load(run_config.uncertainty))
 
 
 def _require_scipy() -> None:
@@ -131,7 +147,9 @@ def _warn(run_config, source) -> None:
             )
 
 
-def _evaluate(run_config, source, path) -> outcomes.TrainingRun:
+def _evaluate(run_config, source, path) -> outcomes.TrainingRun | outcomes.TrainedHead:
+    if run_config.uncertainty:
+        return outcomes.TrainedHead(path.parent, path)
     from tfmisr import degradations
     from tfmisr.evaluation import results, scoring, verdicts
     from tfmisr.inference import upscalers

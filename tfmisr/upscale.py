@@ -1,6 +1,8 @@
 """`python -m tfmisr.upscale`: upscales image files with a network, a classical method or an interpolation."""
 
 import argparse
+import collections
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -11,6 +13,7 @@ from tfmisr.edge import shipped
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import remove_orphaned_temporaries
 from tfmisr.edge.text import counted
+from tfmisr.inference import trust_flags
 
 SCALE = 4  # default of an interpolation
 _OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
@@ -74,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         help="correct the result of a .tflite file until its down-sampling gives the input to within half a level, as "
         "its model card describes (default: yes; interpolations, runs and files of earlier releases are never changed)",
     )
+    trust_flags.add(parser)
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads, for a .tflite file (default: 1)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="for several inputs (default: 1)")
     parser.add_argument(
@@ -97,12 +101,19 @@ def main(argv: list[str] | None = None) -> int:
         return _upscale_archive(arguments, options)
     output = pathlib.Path(arguments.output).expanduser()
     jobs = _jobs(arguments.inputs, output)
+    trust_flags.check(arguments, several=jobs[0][1] != output)
+    trust_flags.check_maps(arguments.uncertainty, [source for source, _ in jobs])
     from tfmisr.inference import output_folder, series_scales
 
     upscaler = _upscaler(arguments, arguments.model)
     remove_orphaned_temporaries(*{target.parent for _, target in jobs})
     if jobs[0][1] == output:
-        print(upscaler(*jobs[0], series_scales.reference_scale(jobs[0][0], arguments.like)))
+        scale = series_scales.reference_scale(jobs[0][0], arguments.like)
+        further = map(trust_flags.path_of, (arguments.uncertainty, arguments.report))
+        upscaled = upscaler(*jobs[0], scale, *further)
+        print(upscaled)
+        if upscaled.warning:
+            print(f"warning: {upscaled.warning}", file=sys.stderr)
         return 0
     return _upscale_folder(output_folder.bind(output, upscaler), jobs, arguments)
 
@@ -112,7 +123,7 @@ def _upscaler(arguments, model):
     from tfmisr.inference import batch
 
     fields = {key: getattr(arguments, key) for key in ("tile", "max_tile", "threads", "color", "consistency")}
-    upscaler = batch.BatchUpscaler(model, arguments.scale or 0, **fields)
+    upscaler = batch.BatchUpscaler(model, arguments.scale or 0, **fields, **trust_flags.fields(arguments))
     scale = (upscaler.upscaler.scale or SCALE) if arguments.scale is None else arguments.scale
     models.check_scale(scale)
     return dataclasses.replace(upscaler, scale=scale)
@@ -144,7 +155,10 @@ def _upscale_archive(arguments, options) -> int:
         cli.check_writable(output)
     model = upscalers.absolute(arguments.model)  # workers have another working folder
     rows = archive_inputs.rows(arguments.inputs, output)
+    trust_flags.check(arguments, several=True)
     choices = {name: getattr(arguments, name) for name in ("overwrite", "like", "retries", "timeout")}
+    choices["half_widths"] = arguments.uncertainty and stores.local(arguments.uncertainty)
+    choices["table"] = trust_flags.path_of(arguments.report)
     return archive.main(rows, (output, _upscaler(arguments, model)), arguments.cluster or "", options, **choices)
 
 
@@ -165,32 +179,53 @@ def check(arguments: argparse.Namespace) -> None:
 def _upscale_folder(upscaler, jobs, arguments) -> int:
     """Upscales many images, continues after failed ones and skips existing results."""
     from tfmisr.inference import output_folder, series_scales
-    from tfmisr.inference.batch import upscale_all
     from tfmisr.progress import bar
 
-    pending = [job for job in jobs if arguments.overwrite or not job[1].exists()]
+    output, maps = map(trust_flags.path_of, (arguments.output, arguments.uncertainty))
+    map_of = {target: trust_flags.beside(target, output, maps) for _, target in jobs}
+    pending = [job for job in jobs if arguments.overwrite or not _is_done(job[1], map_of[job[1]])]
     if len(pending) < len(jobs):
         count = len(jobs) - len(pending)
         print(f"done already: {count:,} of {counted(len(jobs), 'image')} (--overwrite replaces them)")
-    record = pathlib.Path(arguments.output).expanduser() / output_folder.RECORD
-    pending = series_scales.with_scales(record, jobs, pending, arguments.like)
-    failed = []
+    pending = series_scales.with_scales(output / output_folder.RECORD, jobs, pending, arguments.like)
+    pending = [(*job, map_of[job[1]]) for job in pending]
     with bar(total=len(pending), desc="upscaling", unit=" images") as progress:
-        log = progress.write if sys.stderr.isatty() else print
-        for source, summary, error in upscale_all(upscaler, pending, arguments.processes):
-            if error:
-                failed.append(source)
-            log(f"failed: {error}" if error else summary)
-            progress.update(1)
+        failed, outcomes = _upscale_pending(upscaler, pending, arguments, progress)
+    trust_flags.print_counts(outcomes)
     if failed:
         if len(failed) == len(jobs):
-            output_folder.remove_empty(pathlib.Path(arguments.output).expanduser())
+            output_folder.remove_empty(output)
         names = ", ".join(map(str, failed[:3])) + (f" and {len(failed) - 3:,} more" if len(failed) > 3 else "")
         raise InputError(
             f"{len(failed):,} of {counted(len(jobs), 'image')} could not be upscaled: {names}; "
             "the reasons are printed above"
         )
     return 0
+
+
+def _is_done(target, half_width) -> bool:
+    return target.exists() and (half_width is None or half_width.exists())
+
+
+def _upscale_pending(upscaler, pending, arguments, progress) -> tuple[list, collections.Counter]:
+    """Returns the inputs that failed, and the outcomes of the applicability check."""
+    from tfmisr.edge.report import Table
+    from tfmisr.inference.batch import upscale_all
+
+    failed, outcomes, log = [], collections.Counter(), progress.write if sys.stderr.isatty() else print
+    table = Table(trust_flags.path_of(arguments.report)) if arguments.report else contextlib.nullcontext()
+    with table:
+        for source, upscaled, error in upscale_all(upscaler, pending, arguments.processes):
+            outcomes[upscaled.outcome] += 1
+            if error:
+                failed.append(source)
+            elif upscaled.row:
+                table.add(upscaled.row)
+            log(f"failed: {error}" if error else str(upscaled))
+            if upscaled.warning:
+                log(f"warning: {upscaled.warning}")
+            progress.update(1)
+    return failed, outcomes
 
 
 def _jobs(inputs, output) -> list[tuple[pathlib.Path, pathlib.Path]]:

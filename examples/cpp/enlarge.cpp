@@ -2,8 +2,9 @@
 //
 //     enlarge MODEL.tflite in.pgm out.pgm
 //
-// Besides the two images it needs the memory of one tile and of one window of the correction. Unlike `tfmisr.edge` it does not compare the card's
-// weights_sha256 with the file, and does not read DICOM.
+// Besides the two images it needs the memory of one tile and of one window of the correction. Unlike `tfmisr.edge` it
+// does not compare the card's weights_sha256 with the file, does not read DICOM, and computes no half-widths: it prints
+// what the card promises of them.
 
 #include <cstdio>
 #include <fstream>
@@ -166,6 +167,7 @@ int main(int count, char** arguments) {
         const Picture picture = read_picture(arguments[2]);
         Network network(arguments[1]);
         write_picture(arguments[3], enlarged(network, picture));
+        std::cout << network.stated;
     } catch (const std::exception& error) {
         std::cerr << "enlarge: " << error.what() << "\n";
         return 2;

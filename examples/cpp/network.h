@@ -11,6 +11,7 @@
 #include "consistency.h"
 #include "interpolation.h"
 #include "litert.h"
+#include "statements.h"
 
 inline void check(LiteRtStatus status, const std::string& what) {
     if (status != 0) throw std::runtime_error(what + " failed, LiteRT's status " + std::to_string(status));
@@ -23,6 +24,7 @@ class Network {
   public:
     int scale, channels, overlap;  // overlap -1: the receptive field is the whole image
     Consistency consistency;       // of the result with the input
+    std::string stated;            // what the card says of the results, in sentences
     int tile, max_tile;            // side of all windows; 0: chosen for each image, bounded by max_tile
 
     explicit Network(const std::string& path) {
@@ -103,6 +105,8 @@ class Network {
         };
         const auto number = [&](const std::string& name) { return std::stoi(field(name)); };
         const auto missing = [&](const std::string& name) { return field(name).rfind("null", 0) == 0; };
+        if (has("kind")) throw std::runtime_error(path + " is an uncertainty head; give the model beside it");
+        stated = statements(card);
         scale = number("scale");
         channels = number("channels");
         overlap = missing("overlap") ? -1 : number("overlap");

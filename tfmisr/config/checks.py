@@ -6,6 +6,7 @@ import types
 import typing
 
 from tfmisr import models
+from tfmisr.config import uncertainty
 from tfmisr.edge.errors import InputError, check_name, hint
 from tfmisr.losses import expression
 from tfmisr.models import discriminators
@@ -55,8 +56,11 @@ def check(config: "Config") -> None:
 
 
 def _check_together(config) -> None:
-    models.check(config.model)
-    expression.check(config.loss, config.patch_size * config.scale)
+    if config.uncertainty:
+        uncertainty.check(config)
+    else:
+        models.check(config.model)
+        expression.check(config.loss, config.patch_size * config.scale)
     if config.degradation != "bicubic":
         from tfmisr import degradations
 

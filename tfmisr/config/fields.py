@@ -83,6 +83,11 @@ class Config:
     quantization_aware: bool = _option(
         False, "quantization-aware training for an int8 file; fine-tuning of plain networks, such as plain, only"
     )
+    uncertainty: str | None = _option(
+        None,
+        "train the uncertainty head of a model: a run, a .keras or .tflite file or a model that comes with tfmisr, "
+        "which stays as it is; python -m tfmisr.export then writes NAME.uncertainty.tflite",
+    )
     discriminator: str | None = _option(
         None, "train as a GAN with this discriminator: " + ", ".join(discriminators.names())
     )
@@ -148,6 +153,8 @@ class Config:
         hashed = {k: v for k, v in self.identity().items() if k in _ALWAYS_HASHED or v != defaults[k]}
         if self.initial_weights:
             hashed["initial_weights"] = initial_weights.digest(self.initial_weights)
+        if self.uncertainty:
+            hashed["uncertainty"] = initial_weights.digest(self.uncertainty, "uncertainty")
         return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
@@ -181,7 +188,7 @@ class Config:
 
 
 # Paths are no part of a run's identity; `tfmisr.training.run_directory` compares what they hold.
-_PATHS = ("workdir", "data_dir", "manual_dir", "lr_manual_dir", "initial_weights")
+_PATHS = ("workdir", "data_dir", "manual_dir", "lr_manual_dir", "initial_weights", "uncertainty")
 # Ways to make the same batches, bit for bit: a run may be resumed with another one.
 _FEEDS = ("data_workers", "device_data")
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}

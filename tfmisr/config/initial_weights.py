@@ -16,11 +16,12 @@ def path_of(name: str | os.PathLike) -> pathlib.Path:
     return shipped.path(name) if name in shipped.names() else pathlib.Path(name).expanduser()
 
 
-def digest(name: str | os.PathLike) -> str:
+def digest(name: str | os.PathLike, field: str = "initial_weights") -> str:
     """Returns the SHA-256 of initial weights, in hexadecimal digits.
 
     Args:
         name: A run's directory, a `.keras` or `.tflite` file, or the name of a model that comes with the package.
+        field: The configuration's field, for the error message.
 
     Raises:
         InputError: There are none.
@@ -39,6 +40,6 @@ def digest(name: str | os.PathLike) -> str:
             return sha256.hexdigest()
     except (OSError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
         raise InputError(
-            "initial_weights must be a finished run, a .keras or .tflite file or a model that comes with tfmisr "
+            f"{field} must be a finished run, a .keras or .tflite file or a model that comes with tfmisr "
             f"({', '.join(shipped.names())}). Received: {path}"
         ) from error

@@ -13,14 +13,14 @@ import os
 import pathlib
 import struct
 
-from tfmisr.edge import consistency
+from tfmisr.edge import consistency, head_card
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 
 NAME = b"tfmisr_card"
 VERSION = 3  # 2 has no `consistency`, which changes pixels, and the earlier names of `NAMES`; 1 no `fine_scale`
 _EARLIER = {1: {"fine_scale": 1}, 2: {}}  # defaults of the fields that cards of earlier versions lack
-_OPTIONAL = {"max_tile": None, "consistency": None}
+_OPTIONAL = {"max_tile": None, "consistency": None, "uncertainty": None, "applicability": None}
 # Names of fields, and those in cards of versions 1 and 2. Both are read in every version.
 NAMES = {"fine_scale": "magnified", "flavor": "flavour", "gating_thresholds": "gate", "license": "licence"}
 
@@ -43,12 +43,20 @@ _RUNTIME = {
     "fine_scale": lambda v: _is_integer(v, 1) and v <= 2**16,
     "gating_thresholds": lambda v: v is None or (len(v) == 2 and 0 <= v[0] < v[1] < float("inf")),
     "consistency": consistency.is_valid,
+    "uncertainty": lambda v: v is None or len(v["head"]["weights_sha256"]) == 64,
+    "applicability": lambda v: v is None or _is_applicability(v),
     "weights_sha256": lambda v: len(v) == 64,
 }
 
 
 def _is_integer(value: object, least: int) -> bool:
     return type(value) is int and value >= least
+
+
+def _is_applicability(value: object) -> bool:
+    from tfmisr.edge import applicability_field  # it imports pydicom, which a model without the field does not need
+
+    return applicability_field.is_valid(value)
 
 
 class _Tables:
@@ -191,20 +199,21 @@ def _model_table(tables: _Tables, old: int, size: int, replaced: dict[int, int])
     return struct.pack("<HH8H", 20, 36, *layout) + struct.pack("<i8I", 20, *values)
 
 
-def read(path: str | os.PathLike) -> dict:
+def read(path: str | os.PathLike, kind: str | None = None) -> dict:
     """Returns the card of a `.tflite` file after verifying that it belongs to the weights; see `check`."""
     path = pathlib.Path(path)
     if not path.is_file():
         raise InputError(f"expected a .tflite file, found none at {path}")
-    return check(path.read_bytes(), path)
+    return check(path.read_bytes(), path, kind)
 
 
-def check(content: bytes, where: str | os.PathLike) -> dict:
+def check(content: bytes, where: str | os.PathLike, kind: str | None = None) -> dict:
     """Returns the card embedded in a file's content.
 
     Args:
         content: The complete file.
         where: Its path, for error messages. A sidecar `NAME.card.json` beside it must have the same weights hash.
+        kind: `head_card.KIND` for an uncertainty head; `None` for a model that upscales.
 
     Returns:
         The fields. Those of `NAMES` are returned under both names; what a card of versions 1 and 2 lacks has its
@@ -219,18 +228,28 @@ def check(content: bytes, where: str | os.PathLike) -> dict:
         version = card["card_version"]
         if version != VERSION and version not in _EARLIER:
             raise InputError(f"{where} has a card of version {version}, this tfmisr reads {VERSION}; install another")
-        card = _complete(card, _EARLIER.get(version, {}))
-        invalid = [key for key, is_valid in _RUNTIME.items() if not is_valid(card[key])]
+        _check_kind(card, where, kind)
+        card = card if kind else _complete(card, _EARLIER.get(version, {}))
+        runtime = head_card.RUNTIME if kind else _RUNTIME
+        invalid = [key for key, is_valid in runtime.items() if not is_valid(card[key])]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{where} has a broken model card ({error!r}); export the model again") from error
     if invalid:
-        raise InputError(f"{where} has a model card with {invalid[0]}={card[invalid[0]]!r}; export the model again")
+        raise InputError(f"{where} has a model card with {invalid[0]}={card[invalid[0]]!r:.80}; export the model again")
     if end != len(content) or card["weights_sha256"] != hashlib.sha256(content[: start - 4]).hexdigest():
         raise InputError(f"{where} and its model card do not belong together: the sha256 differs; copy the file again")
     _check_sidecar(pathlib.Path(where), card)
     return card
+
+
+def _check_kind(card: dict, where: str | os.PathLike, kind: str | None) -> None:
+    expected, received = (
+        "an uncertainty head" if each == head_card.KIND else "a model" for each in (kind, card.get("kind"))
+    )
+    if expected != received:
+        raise InputError(f"expected {expected}, received {received}: {where}; NAME.uncertainty.tflite is the head")
 
 
 def _complete(card: dict, defaults: dict) -> dict:

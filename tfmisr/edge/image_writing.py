@@ -5,7 +5,7 @@ import os
 import pathlib
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import BinaryIO
 
 import numpy as np
@@ -23,7 +23,13 @@ def write_image(path: str | os.PathLike, pixels: np.ndarray, max_val: int) -> No
     write_images(path, [pixels], max_val)
 
 
-def write_images(path: str | os.PathLike, images: Iterable[np.ndarray], max_val: int, count: int = 1) -> None:
+def write_images(
+    path: str | os.PathLike,
+    images: Iterable[np.ndarray],
+    max_val: int,
+    count: int = 1,
+    notes: Mapping[str, str] | None = None,
+) -> None:
     """Writes a PNG of one image or a TIFF of one or more, depending on the extension; written atomically.
 
     Args:
@@ -32,6 +38,7 @@ def write_images(path: str | os.PathLike, images: Iterable[np.ndarray], max_val:
             consumed and written one at a time.
         max_val: Stored in the file (PNG text chunk "max_val", TIFF ImageDescription) for `images.read_images`.
         count: Number of images.
+        notes: Keywords and ASCII texts: text chunks of a PNG; lines `keyword=text` of a TIFF's ImageDescription.
 
     Raises:
         InputError: The extension is not supported, a PNG would hold several images, or the folder does not exist.
@@ -47,7 +54,9 @@ def write_images(path: str | os.PathLike, images: Iterable[np.ndarray], max_val:
         raise InputError(f"the folder {path.parent} does not exist; create it first")
     checked = (_checked(pixels, signed=suffix != ".png") for pixels in images)
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        (_encode_png if suffix == ".png" else _encode_tiff)(file, checked, max_val, count)
+        (_encode_png if suffix == ".png" else _encode_tiff)(
+            file, checked, {"max_val": str(max_val), **(notes or {})}, count
+        )
 
 
 def _checked(pixels: np.ndarray, signed: bool) -> np.ndarray:
@@ -60,7 +69,7 @@ def _checked(pixels: np.ndarray, signed: bool) -> np.ndarray:
     return pixels
 
 
-def _encode_png(file: BinaryIO, images: Iterable[np.ndarray], max_val: int, _: int) -> None:
+def _encode_png(file: BinaryIO, images: Iterable[np.ndarray], notes: Mapping[str, str], _: int) -> None:
     (pixels,) = images
     height, width, channels = pixels.shape
     big_endian = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">"))
@@ -73,16 +82,17 @@ def _encode_png(file: BinaryIO, images: Iterable[np.ndarray], max_val: int, _: i
     header = struct.pack(">2I5B", width, height, 8 * pixels.itemsize, color_type, 0, 0, 0)
     chunks = [
         (b"IHDR", header),
-        (b"tEXt", b"max_val\0%d" % max_val),
+        *((b"tEXt", f"{keyword}\0{text}".encode("ascii")) for keyword, text in notes.items()),
         (b"IDAT", zlib.compress(rows.data, 6)),
         (b"IEND", b""),
     ]
     png.write_chunks(file, chunks)
 
 
-def _encode_tiff(file: BinaryIO, images: Iterable[np.ndarray], max_val: int, count: int) -> None:
+def _encode_tiff(file: BinaryIO, images: Iterable[np.ndarray], notes: Mapping[str, str], count: int) -> None:
     images = iter(images)
     first = next(images)
+    description = "\n".join(f"{keyword}={text}" for keyword, text in notes.items())
     # Above 4 GB offsets need 64 bits (BigTIFF), which must be decided before the first page.
     with tifffile.TiffWriter(file, bigtiff=count * first.nbytes > 2**32 - 2**25) as writer:
         for pixels in itertools.chain([first], images):
@@ -90,6 +100,6 @@ def _encode_tiff(file: BinaryIO, images: Iterable[np.ndarray], max_val: int, cou
                 pixels if pixels.shape[2] == 3 else pixels[..., 0],
                 photometric="rgb" if pixels.shape[2] == 3 else "minisblack",
                 compression="zlib",
-                description=f"max_val={max_val}",
+                description=description,
                 metadata=None,
             )

@@ -224,7 +224,7 @@ def _all_gray(frames: Iterable[np.ndarray]) -> bool:
 
 def _stored_max_val(text: str | None) -> int | None:
     """Returns the `max_val` that `write_image` stored, `None` if there is none."""
-    match = re.fullmatch(r"(?:max_val=)?(\d{1,5})", str(text or ""))
+    match = re.fullmatch(r"(?:max_val=)?(\d{1,5})(?:\n\w+=.*)?", str(text or ""), re.DOTALL)
     return int(match[1]) if match and 0 < int(match[1]) < 65536 else None
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfmisr.edge.consistency import Operator
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.half_width import HalfWidth
 from tfmisr.edge.text import counted
 
 
@@ -27,6 +28,9 @@ class Upscaler:
         consistency: The correction that `function` applies, in words (`tfmisr.edge.consistency.Consistency`); empty
             without.
         operator: The degradation of the images that it was trained on, without noise, where a model card states it.
+        half_width: Maps a level alpha to the calibrated half-width (`tfmisr.edge.half_width.HalfWidth`), for a file
+            that was calibrated; `None` without.
+        card: The model card of a `.tflite` file; empty for others.
     """
 
     name: str
@@ -38,6 +42,8 @@ class Upscaler:
     weights_sha256: str = ""
     consistency: str = ""
     operator: Operator | None = None
+    half_width: Callable[[float], HalfWidth] | None = None
+    card: dict = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Upscaler({self.name!r}, scale={self.scale}, channels={self.channels}, parameters={self.parameters:,})"

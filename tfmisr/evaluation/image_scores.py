@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
 
 # More pixels than this must be left inside the borders, so that SSIM's window fits.
 _MIN_SIDE = 11
+_HALF_WIDTH_LEVEL = 0.1  # that of `tfmisr.metrics.half_width`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Scorer:
         self.upscalers, self.caches, self.scale, self.degradation = upscalers, caches, scale, degradation
         self.crop_border, self._functions = crop_border, functions_of(measures, weights_dir)
         self.sets = _collection.FeatureCollection(measures, features, weights_dir)
+        self._half_widths: dict = {}
+        self._measures_half_widths = any(metrics.get(name).half_width for name in self._functions)
         self._pool = concurrent.futures.ThreadPoolExecutor()
 
     def __enter__(self):
@@ -95,12 +98,24 @@ class Scorer:
         ((name, patient, max_val, lr, hr),) = pipeline.pairs(cache, self.scale, self.degradation, [index])
         _require_size(name, hr, self.crop_border)
         restored = [(u.name, u(lr, self.scale, max_val)) for u in self.upscalers]
-        scores = self._pool.map(lambda s: score(hr, s[1], max_val, self.crop_border, self._functions), restored)
+        widths = [self._half_width(u, lr, sr, max_val) for u, (_, sr) in zip(self.upscalers, restored, strict=True)]
+        scores = self._pool.map(self._score, [(hr, sr, max_val) for _, sr in restored], widths)
         rows = [
             {"id": name, "patient": patient, "model": model, **values}
             for (model, _), values in zip(restored, scores, strict=True)
         ]
         return ImageScores(rows, self.sets.vectors(hr, restored, max_val, self.crop_border))
+
+    def _score(self, images, half_width):
+        return score(*images, self.crop_border, self._functions, half_width)
+
+    def _half_width(self, upscaler, lr, sr, max_val) -> np.ndarray | None:
+        """Returns the calibrated half-width, if one is measured and the model has one."""
+        if not self._measures_half_widths or upscaler.half_width is None:
+            return None
+        if upscaler.name not in self._half_widths:
+            self._half_widths[upscaler.name] = upscaler.half_width(_HALF_WIDTH_LEVEL)
+        return self._half_widths[upscaler.name](lr, sr.astype(np.float32) / np.float32(max_val))
 
 
 def located(caches: list["PixelCache"], index: int) -> tuple["PixelCache", int]:
@@ -144,6 +159,7 @@ def score(
     max_val: int,
     crop_border: int,
     measures: Iterable[str] | dict[str, Callable] | None = None,
+    half_width: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Returns the metrics of one image.
 
@@ -153,12 +169,17 @@ def score(
         max_val: Full-scale value.
         crop_border: Pixels cut off at each edge; the `_center` metrics use the central crop of the full image.
         measures: Names of metrics of single images, or names with their functions; `None`: the default metrics.
+        half_width: Calibrated half-width of the restored image, a fraction of the full scale; metrics of it are left
+            out without.
     """
     if not isinstance(measures, dict):
         measures = functions_of(metrics.default_names() if measures is None else measures)
     cropped = metrics.shave(hr, crop_border), metrics.shave(sr, crop_border)
-    values = {name: function(*cropped, max_val) for name, function in measures.items()}
     rows = [metric for metric in metrics.rows() if metric.name in measures]
+    of_widths = {metric.name for metric in rows if metric.half_width}
+    values = {name: function(*cropped, max_val) for name, function in measures.items() if name not in of_widths}
+    if half_width is not None:
+        values |= {name: measures[name](hr, sr, max_val, half_width) for name in measures if name in of_widths}
     for metric in rows:
         if metric.no_reference:
             values[f"{metric.name}_hr"] = measures[metric.name](cropped[0], cropped[0], max_val)

@@ -103,6 +103,33 @@ class TrainingRun(Evaluation):
         return f"{self.table()}\n{self.verdict}\nmodel: {self.model}{picture}"
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainedHead(Outcome):
+    """The run of an uncertainty head.
+
+    Attributes:
+        workdir: The run's folder.
+        model: The trained head, `model.keras`.
+    """
+
+    workdir: pathlib.Path
+    model: pathlib.Path
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """The last row of `history.csv`: pinball loss in levels of 8 bits, and fraction of the errors below s."""
+        with open(self.workdir / "history.csv", newline="", encoding="utf-8") as file:
+            *_, last = csv.DictReader(file)
+        return {name: float(value) for name, value in last.items() if value}
+
+    def table(self) -> str:
+        """Returns the last row of the history in one line."""
+        return "  ".join(f"{name} {value:.4g}" for name, value in self.summary.items())
+
+    def __str__(self):
+        return f"{self.table()}\nhead: {self.model}\npack it: python -m tfmisr.export {self.workdir} --output exported"
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class Search(Outcome):
     """A hyperparameter search, or a study of parameters.

@@ -114,7 +114,8 @@ def finite(value: typing.Any) -> typing.Any:
 def _csv(result) -> str:
     """Returns one row per image and model, with the protocol's hash; infinite and undefined values are empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*result.rows[0], "protocol"], lineterminator="\n")
+    names = dict.fromkeys(key for row in result.rows for key in row)
+    writer = csv.DictWriter(text, [*names, "protocol"], restval="", lineterminator="\n")
     writer.writeheader()
     for row in result.rows:
         writer.writerow({k: _cell(v) for k, v in row.items()} | {"protocol": result.protocol.hash})

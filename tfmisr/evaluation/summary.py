@@ -12,24 +12,27 @@ def summarize(rows: list[dict], parameters: dict[str, int]) -> dict[str, dict]:
     """Returns means, 95 % bootstrap intervals over patients, and paired gains over bicubic, by model.
 
     An image on which a metric is infinite or undefined for any model, such as the PSNR of a blank image, is left
-    out of that metric for all models. Where images are left out, `<metric>_n` and `<metric>_patients` count the
-    others; a metric without any image is nan. Metrics of agreement have the limits of agreement over patients as well,
-    `<metric>_loa_low` and `<metric>_loa_high`.
+    out of that metric for all models that have it. Where images are left out, `<metric>_n` and `<metric>_patients`
+    count the others; a metric without any image is nan. Metrics of agreement have the limits of agreement over patients
+    as well, `<metric>_loa_low` and `<metric>_loa_high`.
 
     Args:
         rows: One dictionary per image and model: `id`, `patient`, `model`, and the metrics.
         parameters: Model to its number of parameters.
     """
     by_model = {m: [row for row in rows if row["model"] == m] for m in parameters}
-    reference = by_model.get(REFERENCE)
     patients = np.array([row["patient"] for row in next(iter(by_model.values()))])
-    names = [k for k in rows[0] if k not in ("id", "patient", "model")]
-    usable = {name: _usable(name, by_model) for name in names}
+    names = [k for k in dict.fromkeys(k for row in rows for k in row) if k not in ("id", "patient", "model")]
+    having = {name: {m: of_m for m, of_m in by_model.items() if name in of_m[0]} for name in names}
+    usable = {name: _usable(name, having[name]) for name in names}
     summary = {}
     for model, model_rows in by_model.items():
         values = {"parameters": parameters[model], "n": len(model_rows), "patients": len(np.unique(patients))}
-        for name in names:
-            compared = None if name.endswith("_hr") else reference
+        for name in (name for name in names if model in having[name]):
+            if name in _shares():
+                values |= _share(name, model_rows, patients)
+                continue
+            compared = None if name.endswith("_hr") else having[name].get(REFERENCE)
             values |= _counts(name, usable[name], patients) | _mean(name, model_rows, compared, usable[name], patients)
         summary[model] = values
     return summary
@@ -51,6 +54,21 @@ def _mean(name, rows, reference, usable, patients) -> dict[str, float]:
         results += statistics.paired_difference(values, reference_values, patients)
     results += statistics.limits_of_agreement(values, patients) if limits else ()
     return dict(zip([*keys, *gains, *limits], results, strict=True))
+
+
+def _share(name, rows, patients) -> dict[str, float]:
+    """Returns the share of patients whose values add up to 0 or more, with its 95 % interval (Clopper-Pearson)."""
+    from scipy import stats
+
+    _, index = np.unique(patients, return_inverse=True)
+    sums = np.bincount(index, [row[name] for row in rows])
+    found = stats.binomtest(int((sums >= -1e-6).sum()), len(sums))
+    low, high = found.proportion_ci(0.95)
+    return {name: float(found.statistic), f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def _shares() -> set[str]:
+    return {metric.name for metric in metrics.rows() if metric.share_of_patients}
 
 
 def _agreements() -> set[str]:

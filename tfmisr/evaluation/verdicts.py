@@ -14,7 +14,7 @@ DIVERGED = "; its training has diverged or was much too short: compare history.c
 
 def left_out(summary: dict[str, dict]) -> tuple[str, ...]:
     """Returns a sentence for each group of metrics that some images are left out of, with the reason."""
-    values = next(iter(summary.values()))
+    values = {key: value for of_model in summary.values() for key, value in of_model.items()}
     total, groups = values["n"], {}
     for key in (k for k in values if k.endswith("_n") and not k.endswith("_hr_n")):
         name = key.removesuffix("_n")

@@ -5,6 +5,7 @@ the same source. A source is the same while its size and time are, as for make a
 decides.
 """
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -21,11 +22,13 @@ from tfmisr.cluster import stores
 from tfmisr.cluster.ledger import Entry, Ledger, pages
 from tfmisr.cluster.manifest import Row
 from tfmisr.cluster.parts import Parts
+from tfmisr.edge import report
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import remove_orphaned_temporaries
 from tfmisr.edge.text import counted
-from tfmisr.inference import output_folder, series_on_cluster
+from tfmisr.inference import output_folder, series_on_cluster, trust_flags
 from tfmisr.inference.batch import BatchUpscaler
+from tfmisr.inference.examination import OUT_OF_SCOPE
 from tfmisr.progress import bar
 
 _JOBS = "tfmisr.inference.cluster_jobs"
@@ -39,11 +42,13 @@ class Archive:
         output: Absolute path or URL of the output folder.
         upscaler: Model, scale and options, bound to the folder.
         memory_limit: As of `tfmisr.cluster.Options`.
+        half_widths: Absolute path or URL of the folder for half-width maps, if any.
     """
 
     output: str
     upscaler: BatchUpscaler
     memory_limit: int | None = None
+    half_widths: str | None = None
 
     def identity(self, options: str) -> str:
         """Returns a digest of model and options: what results depend on beside their source and intensity scale."""
@@ -56,6 +61,8 @@ class Archive:
         result = stores.size_and_stamp(stores.join(self.output, entry.target), listed=True)
         source = stores.size_and_stamp(entry.source, listed=True)
         if result is None or source is None or result[0] != entry.size:
+            return False
+        if self.half_widths and stores.size_and_stamp(stores.join(self.half_widths, entry.target), listed=True) is None:
             return False
         if source[1] == entry.stamp:
             return True
@@ -70,6 +77,7 @@ class Archive:
             "weights_sha256": self.upscaler.upscaler.weights_sha256,
             "source": entry.source,
             "target": stores.join(self.output, entry.target),
+            "half_width": self.half_widths and stores.join(self.half_widths, entry.target),
             "scale": scale,
             "memory_limit": self.memory_limit,
         }
@@ -80,7 +88,10 @@ def _identity(upscaler, options) -> str:
     network = upscaler.upscaler
     fields = {**dataclasses.asdict(upscaler), **json.loads(options), "model": network.name}
     fields |= {"weights_sha256": network.weights_sha256, "consistency": network.consistency}
-    for name in ("when", "threads"):  # the folder's own, and no matter
+    fields["uncertainty"] = upscaler.statement
+    if not fields["uncertainty"]:  # as before there was any
+        del fields["uncertainty"]
+    for name in ("when", "threads", "level", "report", "force"):  # the folder's own, and no matter
         del fields[name]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -137,8 +148,9 @@ def upscale(
     pending: int,
     retries: int,
     timeout: float | None,
-) -> None:
-    """Upscales all pending images.
+    table: report.Table | None = None,
+) -> collections.Counter:
+    """Upscales all pending images, and returns the outcomes of the applicability check.
 
     Args:
         ledger: Lists the images, and receives the outcomes.
@@ -149,8 +161,9 @@ def upscale(
         pending: Number of images, for the progress bar.
         retries: See `tfmisr.cluster.run`.
         timeout: See `tfmisr.cluster.run`.
+        table: Of `--report`, if any; receives a row for each image.
     """
-    folders = set()
+    folders, outcomes = set(), collections.Counter()
     sources: dict[str, Entry] = {}  # of those that are under way
 
     def jobs():
@@ -165,15 +178,34 @@ def upscale(
             if not stores.is_url(archive.output):  # a lost worker's images count no try; its process may leave files
                 folders.add(pathlib.Path(archive.output, entry.target).parent)
             log(_record(ledger, archive, entry, outcome))
+            outcomes[_outcome(outcome, table)] += 1
+            if not outcome.error and outcome.value.get("warning"):
+                log(f"warning: {outcome.value['warning']}")
             if parts:
                 parts.write_if_due()
             progress.update(1)
     remove_orphaned_temporaries(*folders)
+    return outcomes
+
+
+def _outcome(outcome, table) -> str:
+    """Returns the outcome of the applicability check of an image, and adds its row to the table."""
+    if outcome.error:
+        return ""
+    if "refused" in outcome.value:
+        return OUT_OF_SCOPE
+    if table and outcome.value["row"]:
+        table.add(outcome.value["row"])
+    return outcome.value["outcome"]
 
 
 def _record(ledger, archive, entry, outcome) -> str:
     """Records an outcome and returns its line for the log."""
     fields = {"seconds": outcome.seconds, "tries": outcome.tries, "identity": archive.identity(entry.options)}
+    refused = outcome.value.get("refused") if not outcome.error else None
+    if refused:
+        ledger.record(entry.target, "failed", error=refused, **fields)
+        return f"failed: {refused}"
     if not outcome.error:
         kept = {name: outcome.value[name] for name in ("size", "stamp", "sha256")}
         ledger.record(entry.target, "done", **fields, **kept)
@@ -193,6 +225,8 @@ def main(
     like: str | None,
     retries: int,
     timeout: float | None,
+    half_widths: str | None = None,
+    table: pathlib.Path | None = None,
 ) -> int:
     """Runs the command for an archive.
 
@@ -205,6 +239,8 @@ def main(
         like: See `tfmisr.inference.series_on_cluster.scales`.
         retries: See `tfmisr.cluster.run`.
         timeout: See `tfmisr.cluster.run`.
+        half_widths: Folder or URL for half-width maps, if any.
+        table: File of `--report`, if any.
 
     Returns:
         Exit status 0.
@@ -218,17 +254,19 @@ def main(
     with ledger_parts.opened(output) as (ledger, parts):
         total = ledger.begin(rows)
         with bound(output, upscaler) as (bound_upscaler, record):
-            archive = Archive(output, bound_upscaler, options.memory_limit)
+            archive = Archive(output, bound_upscaler, options.memory_limit, half_widths)
             _remove_temporaries(ledger, output)
             done = compare(ledger, archive, overwrite)
             if done:
                 print(f"done already: {done:,} of {counted(total, 'image')} (--overwrite replaces them)")
             if done == total:
                 return 0
-            with cluster.connect(address, options) as client:
+            rows_of = report.Table(table) if table else contextlib.nullcontext()
+            with cluster.connect(address, options) as client, rows_of as opened:
                 scales = series_on_cluster.scales(ledger, output, record, client, like, retries, timeout)
                 publish_record(output, record)
-                upscale(ledger, parts, archive, client, scales, total - done, retries, timeout)
+                outcomes = upscale(ledger, parts, archive, client, scales, total - done, retries, timeout, opened)
+        trust_flags.print_counts(outcomes)
         _require_all(ledger, total)
     return 0
 

@@ -2,12 +2,48 @@
 
 import dataclasses
 import os
+import typing
 
 import numpy as np
 
 from tfmisr.edge import arrays
+from tfmisr.edge.consistency_measures import Agreement
 from tfmisr.edge.images import Image, read_images
 from tfmisr.edge.upscaler import Upscaler
+from tfmisr.inference import reporting
+from tfmisr.inference.examination import LEVEL, Checks, Examination
+
+if typing.TYPE_CHECKING:
+    from tfmisr.edge.applicability import Verdict
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Assessment:
+    """An upscaled array and what was checked of it.
+
+    Attributes:
+        sr: The result, as a call returns it.
+        outcome: `in scope`, `unusual`, `out of scope` or `not tested`; empty for a model without such a check.
+        verdict: `tfmisr.edge.applicability.Verdict` with p-value and reasons; `None` without.
+        agreement: `tfmisr.edge.consistency_measures.Agreement` with the input, in levels; `None` for floats, and where
+            the model card does not say how its training images were reduced.
+        half_width: float32 array of the shape of `sr`, in its unit: the interval is `sr` -+ `half_width`; `None`
+            without.
+        statement: What the half-widths promise, in one sentence; `None` without.
+        guarantee: Whether that holds for this image: `applies`, `not applicable`, `not verified` or `none`.
+    """
+
+    sr: np.ndarray
+    outcome: str
+    verdict: "Verdict | None"
+    agreement: Agreement | None
+    half_width: np.ndarray | None
+    statement: str | None
+    guarantee: str
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.sr.shape))
+        return f"<assessment of {shape} pixels: {self.outcome or 'not tested'}, guarantee {self.guarantee}>"
 
 
 class ArrayUpscaler:
@@ -29,6 +65,7 @@ class ArrayUpscaler:
 
     def __init__(self, upscaler: Upscaler, scale: int):
         self._upscaler, self.scale = upscaler, scale
+        self._checks: dict[float | None, Checks] = {}
         self.name, self.channels = upscaler.name, upscaler.channels
         self.parameters, self.config = upscaler.parameters, upscaler.config
 
@@ -56,6 +93,43 @@ class ArrayUpscaler:
         lr, full_scale = arrays.to_unit(image, max_val)
         sr = self._upscaler(lr, self.scale, full_scale)
         return arrays.match_type(np.clip(sr, 0, 1) if full_scale is None else sr, image)
+
+    def assess(
+        self, image: np.ndarray, sr: np.ndarray | None = None, max_val: int | None = None, level: float | None = None
+    ) -> "Assessment":
+        """Upscales an array and checks the result; calling the upscaler checks nothing.
+
+        Args:
+            image: Array as of a call, gray where a half-width is wanted.
+            sr: The result of a call with the same arguments; by default it is computed.
+            max_val: As of a call.
+            level: Share of the pixels that may lie outside of the half-widths, one of those calibrated; default: 0.1,
+                or no half-width where the model has none.
+
+        Returns:
+            The result and what was found. An image out of scope raises no error: see `Assessment.outcome`.
+
+        Raises:
+            InputError: The array or the level is not supported.
+        """
+        lr, full_scale = arrays.to_unit(image, max_val)
+        sr = self(image, max_val) if sr is None else np.asarray(sr)
+        if level not in self._checks:
+            self._checks[level] = Checks.of(self._upscaler, level or LEVEL, required=level is not None)
+        checks = self._checks[level]
+        examination = Examination(checks, self.scale, "the array", force=True)
+        stored = sr if sr.ndim == 3 else sr[..., None]
+        examination.add(lr, stored.astype(np.float32), full_scale or 1.0)
+        found = examination.half_widths.array()[0] if examination.half_widths else None
+        return Assessment(
+            sr=sr,
+            outcome=examination.outcome,
+            verdict=examination.verdict,
+            agreement=examination.agreements[0] if examination.agreements and full_scale else None,
+            half_width=found if found is None or sr.ndim == 2 else found[..., None],
+            statement=reporting.statement(examination),
+            guarantee=reporting.guarantee(examination),
+        )
 
     def _upscale_file(self, path, max_val) -> list[Image]:
         if max_val is not None:

@@ -1,17 +1,12 @@
-"""Batch upscaling of image files, in one or several processes: the work of `python -m tfmisr.upscale`."""
+"""Batch upscaling of image files: the work of `python -m tfmisr.upscale` on one file."""
 
-import concurrent.futures
-import concurrent.futures.process
 import contextlib
 import dataclasses
 import datetime
-import errno
 import functools
 import itertools
-import multiprocessing
 import pathlib
 import re
-import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,14 +16,14 @@ from tfmisr import cli
 from tfmisr.edge import consistency_measures, series
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import DISK_FULL, remove_orphaned_temporaries
+from tfmisr.edge.files import atomic_write
 from tfmisr.edge.levels import IntensityScale
-from tfmisr.inference import luma, series_scales, upscalers
+from tfmisr.inference import half_widths, luma, reporting, series_scales, upscalers
+from tfmisr.inference.batch_processes import upscale_all as upscale_all
+from tfmisr.inference.examination import LEVEL, Checks, Examination
+from tfmisr.inference.upscaled import Upscaled
 
 _MULTI_FRAME_TARGETS = {"TIFF": "a .tif file", "DICOM": "a .dcm or .tif file"}
-
-# Errors of the file system: the next image would fail as well.
-_FATAL = (*DISK_FULL, errno.EROFS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +41,10 @@ class BatchUpscaler:
             all slices. `None`: a single image, without them.
         max_tile: Largest side of tiles that are chosen per image, or `None`; see `tfmisr.inference.upscalers.load`.
         consistency: Correct the results of a `.tflite` file to agree with their inputs.
+        uncertainty: Results get a half-width map, and derived DICOM images state its guarantee.
+        level: Share of the pixels that may lie outside of the half-widths.
+        report: Measure what a report needs.
+        force: Upscale images that are out of the model's scope.
     """
 
     model: str
@@ -56,44 +55,94 @@ class BatchUpscaler:
     when: str | None = None
     max_tile: int | None = None
     consistency: bool = True
+    uncertainty: bool = False
+    level: float = LEVEL
+    report: bool = False
+    force: bool = False
 
-    def __call__(self, source: pathlib.Path, target: pathlib.Path, scale: IntensityScale | None = None) -> str:
-        """Upscales one file, writes the result atomically and returns a log line.
+    def __call__(
+        self,
+        source: pathlib.Path,
+        target: pathlib.Path,
+        scale: IntensityScale | None = None,
+        half_width: pathlib.Path | None = None,
+        report: pathlib.Path | None = None,
+    ) -> Upscaled:
+        """Upscales one file, writes the results atomically and returns a line for the log and what was found.
 
         Args:
             source: Image file.
             target: Output file; the suffix `.dcm` makes it a derived DICOM image.
             scale: Intensity scale of its series; default: that of the file.
+            half_width: File for the half-widths, where `uncertainty` is set: PNG, TIFF, `.npy`, or DICOM beside DICOM.
+            report: File for the report, where `report` is set: JSON or HTML.
 
         Raises:
+            OutOfScope: The model is not made for the image, and `force` is not set.
             InputError: The image cannot be read, upscaled or written.
         """
-        cli.check_writable(target.parent)
-        if target.exists() and target.samefile(source):
-            raise InputError(f"--output would overwrite the input {source}")
-        write = self._write_derived_dicom if target.suffix.lower() == ".dcm" else self._write_image
+        for path in filter(None, (target, half_width, report)):
+            cli.check_writable(path.parent)
+            if path.exists() and path.samefile(source):
+                raise InputError(f"--output would overwrite the input {source}")
         survey = series.Survey()
-        summary = write(source, target, scale or survey)
-        return f"{source} -> {target} ({summary}{series_scales.describe_scale(scale, survey)})"
+        with contextlib.closing(self._examination(source, target)) as examination:
+            with _complete(target, bool(half_width or self.report)) as result:
+                write = self._write_derived_dicom if target.suffix.lower() == ".dcm" else self._write_image
+                summary = write(source, result, scale or survey, examination)
+                if half_width:
+                    half_widths.write(half_width, examination)
+                found = reporting.make(examination, source, result, half_width) if self.report else None
+                if found and report:
+                    cli.require_writable(report.parent)
+                    found.write(report)
+            summary += reporting.summary(examination) + series_scales.describe_scale(scale, survey)
+            return Upscaled(
+                f"{source} -> {target} ({summary})",
+                examination.outcome,
+                reporting.warning(examination),
+                found and found.row(),
+            )
 
     @property
     def upscaler(self) -> upscalers.Upscaler:
         """The loaded network or interpolation."""
-        return _load(self.model, self.tile, self.threads, self.color, self.max_tile, self.consistency)
+        return self.checks.upscaler
 
-    def _upscale_array(self, agreements, lr, max_val):
-        """Returns an image upscaled in integers, and appends its agreement with the input."""
+    @property
+    def checks(self) -> Checks:
+        """What is checked of each image, with the loaded network or interpolation."""
+        level = self.level if self.uncertainty or self.report else None
+        options = self.tile, self.threads, self.color, self.max_tile, self.consistency
+        return _checks(self.model, *options, level, self.uncertainty)
+
+    @property
+    def statement(self) -> str:
+        """What the half-widths that are written promise, for records; empty without."""
+        return reporting.dicom_statement(self.checks).text if self.uncertainty else ""
+
+    def _examination(self, source, target) -> Examination:
+        from tfmisr.edge import dicom, images
+
+        header = dicom.read_header(source) if images.detect_format(source) == "DICOM" else None
+        units = (
+            half_widths.units(header) if header is not None and target.suffix.lower() == ".dcm" else ("gray levels", ())
+        )
+        return Examination(self.checks, self.scale, str(source), header, self.report, self.force, units)
+
+    def _upscale_array(self, examination, lr, max_val):
+        """Returns an image upscaled in integers, and adds it to the examination."""
         self._check_channels(lr)
         sr = self.upscaler(lr, self.scale, max_val)
-        self._measure(agreements, sr, lr, max_val)
+        examination.add(lr, sr, max_val)
         return sr
 
-    def _upscale_stored(self, agreements, lr, levels):
+    def _upscale_stored(self, examination, lr, levels):
         """The same in float32, not rounded, for stored values of a DICOM image."""
         self._check_channels(lr)
         sr = self.upscaler(lr, self.scale, levels=levels)
-        if self.upscaler.operator:
-            self._measure(agreements, np.rint(sr * np.float32(levels)), lr, levels)
+        if examination.is_needed:
+            examination.add(lr, np.clip(np.rint(sr * np.float32(levels)), 0, np.float32(levels)), levels)
         return sr
 
     def _check_channels(self, lr):
@@ -103,15 +152,9 @@ class BatchUpscaler:
                 "with the network and interpolates its chroma, --model bicubic interpolates all channels"
             )
 
-    def _measure(self, agreements, sr, lr, levels):
-        if operator := self.upscaler.operator:
-            stored = lr * np.float32(levels)
-            agreements.append(consistency_measures.agreement(sr, stored, operator, levels, null_space=False))
-
-    def _write_image(self, source, target, intensities):
+    def _write_image(self, source, target, intensities, examination):
         from tfmisr.edge import images
 
-        agreements = []
         frames = images.iter_images(source, intensities)
         first = next(frames)
         tiff = target.suffix.lower() in (".tif", ".tiff")
@@ -121,7 +164,7 @@ class BatchUpscaler:
                 f"{source} holds {first.count} images and {target.suffix} one; name "
                 f"{_MULTI_FRAME_TARGETS[file_format]} as --output, or a folder, where {file_format} stays {file_format}"
             )
-        upscaled = (self._upscale_frame(image, tiff, agreements) for image in itertools.chain([first], frames))
+        upscaled = (self._upscale_frame(image, tiff, examination) for image in itertools.chain([first], frames))
         if first.count == 1:
             upscaled = iter([next(upscaled)])  # an image that cannot be upscaled leaves no folder
         cli.require_writable(target.parent)
@@ -129,20 +172,39 @@ class BatchUpscaler:
         height, width = (self.scale * side for side in first.pixels.shape[:2])
         pages = f", {first.count} pages" if first.count > 1 else ""
         offset_note = f"; values shifted by {-first.offset:+d}: PNG holds no negative values" if first.offset else ""
-        return f"{width}x{height}{pages}{'' if tiff else offset_note}{agreement_of_frames(agreements)}"
+        return f"{width}x{height}{pages}{'' if tiff else offset_note}{agreement_of_frames(examination.agreements)}"
 
-    def _upscale_frame(self, image, tiff, agreements):
+    def _upscale_frame(self, image, tiff, examination):
         """Returns the upscaled pixels; in a TIFF those of a signed file are signed."""
         lr = image.pixels.astype(np.float32) / np.float32(image.max_val)
-        sr = self._upscale_array(agreements, lr, image.max_val)
+        sr = self._upscale_array(examination, lr, image.max_val)
         return image.to_file_values(sr) if tiff else sr.astype(image.pixels.dtype, copy=False)
 
-    def _write_derived_dicom(self, source, target, intensities):
+    def _write_derived_dicom(self, source, target, intensities, examination):
         from tfmisr.edge import derived
 
-        upscaler, agreements = self.upscaler, []
+        function = functools.partial(self._upscale_stored, examination)
+        remark = functools.partial(reporting.described, examination)
+        start = datetime.datetime.fromisoformat(self.when) if self.when else None
+        image, report = derived.derive_with_report(
+            source,
+            derived.LevelUpscaler(function, remark),
+            self._product(),
+            series_start=start,
+            scale=intensities,
+        )
+        cli.require_writable(target.parent)
+        derived.write(image, target)
+        examination.derived = image, self._product(), start
+        notes = "".join(f"; {remark}" for remark in report.remarks)
+        return f"{image.Columns}x{image.Rows}{notes}{agreement_of_frames(examination.agreements)}"
+
+    def _product(self):
+        from tfmisr.edge import derived
+
+        upscaler = self.upscaler
         sides = {"tile": self.tile, "max_tile": self.max_tile}
-        product = derived.Product(
+        return derived.Product(
             name="tfmisr",
             version=tfmisr.__version__,
             model=re.sub(r"[^A-Za-z0-9 ._+():/-]", "_", upscaler.name)[:47],
@@ -152,14 +214,21 @@ class BatchUpscaler:
             # Rounding may depend on the tiles, and different pixels need a different UID (D-02).
             runtime=" ".join(f"{key} {side}" for key, side in sides.items() if side is not None),
             consistency=upscaler.consistency,
+            uncertainty=self.statement,
         )
-        upscale = derived.LevelUpscaler(functools.partial(self._upscale_stored, agreements))
-        start = datetime.datetime.fromisoformat(self.when) if self.when else None
-        image, report = derived.derive_with_report(source, upscale, product, series_start=start, scale=intensities)
-        cli.require_writable(target.parent)
-        derived.write(image, target)
-        notes = "".join(f"; {remark}" for remark in report.remarks)
-        return f"{image.Columns}x{image.Rows}{notes}{agreement_of_frames(agreements)}"
+
+
+@contextlib.contextmanager
+def _complete(target: pathlib.Path, staged: bool) -> Iterator[pathlib.Path]:
+    """Yields the path to write a result to; staged, it appears once what comes with it is written too."""
+    if not staged:
+        yield target
+        return
+    with atomic_write(target) as temporary:
+        try:
+            yield temporary
+        except InputError as error:
+            raise type(error)(str(error).replace(str(temporary), str(target))) from error
 
 
 def agreement_of_frames(agreements: list[consistency_measures.Agreement]) -> str:
@@ -192,87 +261,14 @@ def load(
     return luma.luma_upscaler(upscaler)
 
 
-_load = functools.lru_cache(maxsize=1)(load)
+@functools.lru_cache(maxsize=1)
+def _load(model, tile, threads, color, max_tile, consistency):
+    return load(model, tile, threads, color, max_tile, consistency)
 
 
-def upscale_all(upscaler: BatchUpscaler, jobs: list[tuple], processes: int = 1) -> Iterator[tuple]:
-    """Upscales all files; an error in one does not stop the others.
-
-    Args:
-        upscaler: Upscaler of the batch.
-        jobs: Tuples of input file, output file and, where the file has none of its own, the intensity scale of its
-            series.
-        processes: Number of processes; each loads the network.
-
-    Yields:
-        Tuples (input file, log line, error message or `None`) in order of completion.
-
-    Raises:
-        InputError: A process died.
-        OSError: The disk is full or read-only.
-    """
-    if processes == 1:
-        yield from (_attempt(upscaler, *job) for job in jobs)
-        return
-    # TensorFlow does not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    existing, completed = set(multiprocessing.active_children()), False
-    with concurrent.futures.ProcessPoolExecutor(processes, context, _ignore_interrupts) as pool:
-        with _interrupts_blocked():
-            futures = [pool.submit(_attempt, upscaler, *job) for job in jobs]
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                yield future.result()
-            completed = True
-        except concurrent.futures.process.BrokenProcessPool as error:
-            raise InputError(
-                "a process died unexpectedly, perhaps for lack of memory; run the same command again, "
-                "with fewer --processes"
-            ) from error
-        finally:
-            if not completed:  # pending futures fail with the processes; canceling them would break the executor
-                _kill(set(multiprocessing.active_children()) - existing, {target.parent for _, target, *_ in jobs})
-
-
-def _ignore_interrupts():
-    """Ignores Ctrl-C, which a terminal sends to every process: the parent process ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cli.prepare_output()
-
-
-@contextlib.contextmanager
-def _interrupts_blocked():
-    """Delays Ctrl-C for this process and for those it starts meanwhile, on systems with signal masks."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _kill(processes, folders):
-    """Kills processes in the middle of an image, which may take minutes, and removes their temporary files."""
-    for process in processes:
-        process.kill()
-    for process in processes:
-        process.join()
-    remove_orphaned_temporaries(*folders)
-
-
-def _attempt(upscaler, source, target, *scale):
-    try:
-        return source, upscaler(source, target, *scale), None
-    except InputError as error:
-        return source, "", str(error) if str(source) in str(error) else f"{source}: {error}"
-    except MemoryError:
-        return source, "", f"{source}: not enough memory"
-    except OSError as error:
-        if error.errno in _FATAL:
-            raise
-        return source, "", f"{source}: {error.strerror or type(error).__name__}"
+@functools.lru_cache(maxsize=1)
+def _checks(model, tile, threads, color, max_tile, consistency, level, required):
+    return Checks.of(_load(model, tile, threads, color, max_tile, consistency), level, threads, required)
 
 
 __getattr__ = renamed(

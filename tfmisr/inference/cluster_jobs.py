@@ -9,6 +9,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.levels import IntensityScale
 from tfmisr.inference import memory
 from tfmisr.inference.batch import BatchUpscaler
+from tfmisr.inference.examination import OutOfScope
 
 
 def upscale(job: dict) -> dict:
@@ -16,29 +17,44 @@ def upscale(job: dict) -> dict:
 
     Args:
         job: `upscaler` (fields of `BatchUpscaler`), `weights_sha256` that the file of the model must have, `source`,
-            `target` (absolute paths or URLs), `scale` (fields of `IntensityScale`, or null), `memory_limit`.
+            `target`, `half_width` (absolute paths or URLs; the last may be null), `scale` (fields of `IntensityScale`,
+            or null), `memory_limit`.
 
     Returns:
-        `stamp` and `sha256` of the source, `size` of the result in bytes, and `summary`, the line for the log.
+        `stamp` and `sha256` of the source, `size` of the result in bytes, and `summary`, `outcome`, `warning` and `row`
+        of `tfmisr.inference.upscaled.Upscaled`. For an image out of scope only `refused`, the reason.
 
     Raises:
         InputError: The image cannot be read, upscaled or written, or this worker has other weights.
     """
+    try:
+        return _upscale(job)
+    except OutOfScope as error:
+        return {"refused": str(error)}
+
+
+def _upscale(job):
     upscaler = BatchUpscaler(**job["upscaler"])
     if upscaler.upscaler.weights_sha256 != job["weights_sha256"]:
         raise InputError(f"a worker finds other weights at {upscaler.model}; install the same file everywhere")
     source, target = job["source"], job["target"]
     scale = IntensityScale(**job["scale"]) if job["scale"] else None
-    with _source(source) as path, stores.published(target) as result, _names(path, source, result, target):
+    with contextlib.ExitStack() as stack:
+        path, result = stack.enter_context(_source(source)), stack.enter_context(stores.published(target))
+        beside = job.get("half_width")
+        half_width = stack.enter_context(stores.published(beside)) if beside else None
+        stack.enter_context(_names(path, source, result, target))
         before = _stamp(source)
         memory.require_fit(path, source, upscaler, job["memory_limit"])
-        summary = upscaler(path, result, scale)
+        upscaled = upscaler(path, result, scale, half_width)
         size, digest = result.stat().st_size, stores.sha256(path)
         if _stamp(source) != before:
             result.unlink()
             raise OSError(None, "changed while it was read")
-    summary = summary.replace(str(path), source, 1).replace(str(result), target, 1)
-    return {"stamp": before, "sha256": digest, "size": size, "summary": summary}
+    found = dataclasses.asdict(upscaled)
+    found["summary"] = upscaled.summary.replace(str(path), source, 1).replace(str(result), target, 1)
+    found["warning"] = upscaled.warning.replace(str(path), source, 1)
+    return {"stamp": before, "sha256": digest, "size": size, **found}
 
 
 def groups(sources: list[str]) -> list[list | None]:
@@ -89,4 +105,5 @@ def _names(path, source, result, target):
         yield
     except InputError as error:
         text = str(error).replace(str(path), source).replace(str(result), target)
-        raise InputError(text if source in text else f"{source}: {text}") from None
+        kind = OutOfScope if isinstance(error, OutOfScope) else InputError
+        raise kind(text if source in text else f"{source}: {text}") from None

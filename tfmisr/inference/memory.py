@@ -20,6 +20,8 @@ from tfmisr.inference.batch import BatchUpscaler
 # Bytes per value, measured with the interpolations at 1024x1024 and 2048x2048, 8 and 16 bits, PNG and TIFF: up to 15 a
 # value of the result (as float32, as integers, and in three forms while a PNG is encoded).
 _PER_RESULT_VALUE, _PER_SOURCE_VALUE = 16, 12
+# The same of half-widths, by their types and not measured: the map and its steepness in float32, and a PNG of 16 bits.
+_PER_HALF_WIDTH = 16
 _SIDE = 192  # of the window that is measured
 _LEAST_PER_PIXEL = 512  # smaller networks are lost in the noise
 _LARGEST_WINDOW = 440  # default of tfmisr.edge.tiling.default_max_tile; larger only for very wide receptive fields
@@ -61,8 +63,9 @@ def estimate(header: images.Header, upscaler: BatchUpscaler, per_pixel: float, f
     pixels = header.height * header.width
     values = pixels * header.channels
     result = values * upscaler.scale**2
+    result_bytes = _PER_RESULT_VALUE + (_PER_HALF_WIDTH if upscaler.uncertainty or upscaler.report else 0)
     held = (frames - 1) * (values + result) * header.bits // 8
-    return int(values * _PER_SOURCE_VALUE + result * _PER_RESULT_VALUE + held + per_pixel * _window(pixels, upscaler))
+    return int(values * _PER_SOURCE_VALUE + result * result_bytes + held + per_pixel * _window(pixels, upscaler))
 
 
 def _window(pixels, upscaler) -> int:

@@ -41,6 +41,7 @@ def bind(folder: pathlib.Path, upscaler: "BatchUpscaler") -> "BatchUpscaler":
         "tile": upscaler.tile,
         "max_tile": upscaler.max_tile,
         "consistency": network.consistency or None,
+        "uncertainty": upscaler.statement or None,
     }
     path = folder / RECORD
     if path.is_file():

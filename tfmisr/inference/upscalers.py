@@ -4,6 +4,7 @@ The result is a `tfmisr.edge.upscaler.Upscaler`, the predictor that scoring, bat
 """
 
 import dataclasses
+import functools
 import hashlib
 import pathlib
 import typing
@@ -13,6 +14,7 @@ import numpy as np
 
 from tfmisr import classical
 from tfmisr.edge import dihedral, resize, shipped, tiling
+from tfmisr.edge import half_width as half_widths
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.files import printable
@@ -108,6 +110,7 @@ def _tflite(path: pathlib.Path, tile, threads: int, max_tile, consistency, self_
     def upscale(lr, scale, convert=None, dtype=np.float32, max_val=None):
         return model(lr, convert, dtype, max_val)
 
+    calibrated = consistency and not self_ensemble and half_widths.levels(model.card)
     return Upscaler(
         model.name,
         upscale,
@@ -117,6 +120,8 @@ def _tflite(path: pathlib.Path, tile, threads: int, max_tile, consistency, self_
         weights_sha256=model.card["weights_sha256"],
         consistency=str(model.consistency or ""),
         operator=model.operator,
+        half_width=functools.partial(half_widths.HalfWidth.of, path, model.card) if calibrated else None,
+        card=model.card,
     )
 
 

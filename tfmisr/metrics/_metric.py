@@ -35,6 +35,10 @@ class Metric:
         undefined: Why it may be nan (or infinite, so that no mean exists) on an image.
         unit: Unit in the title.
         interval: Show the 95 % interval in the table.
+        half_width: `function(y_true, y_pred, max_val, half_width)`, for models with a calibrated half-width, which is
+            a fraction of the full scale. Measured on the full image.
+        share_of_patients: The values of a patient's images are added, and the summary is the share of patients whose
+            sum is 0 or more.
         agreement: Also summarized by the limits of agreement over patients (Bland and Altman 1986).
         center: Also measured on the central crop, as `<name>_center`.
         default: Measured without `--measures`. Definitions of these are part of every protocol, so that none may be
@@ -57,6 +61,8 @@ class Metric:
     undefined: str = "it is not defined there"
     unit: str = ""
     interval: bool = False
+    half_width: bool = False
+    share_of_patients: bool = False
     agreement: bool = False
     center: bool = False
     default: bool = False
@@ -74,15 +80,19 @@ class Metric:
         better = f", {self.better} is better" if self.better else ""
         return f"<Metric {self.name}: {self.column}{better}>"
 
-    def __call__(self, y_true: np.ndarray, y_pred: np.ndarray, max_val: float) -> float:
+    def __call__(
+        self, y_true: np.ndarray, y_pred: np.ndarray, max_val: float, half_width: np.ndarray | None = None
+    ) -> float:
         """Returns the metric of two images; published weights are taken from the standard folder.
 
         Args:
             y_true: The reference, `(height, width)` or `(height, width, channels)`.
             y_pred: The restored image, of the same shape.
             max_val: Value of a full-scale pixel.
+            half_width: For a metric with `half_width`, of the shape of the images.
         """
-        return self.load()(y_true, y_pred, max_val)
+        more = (half_width,) if self.half_width else ()
+        return self.load()(y_true, y_pred, max_val, *more)
 
     def files(self, weights_dir: str | os.PathLike | None = None) -> list:
         """Returns the paths of its published weights, downloaded if missing; see `tfmisr.metrics._weights.find`."""

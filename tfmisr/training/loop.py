@@ -43,7 +43,11 @@ _CALIBRATION_PATCHES = 128  # that activation ranges of quantization-aware train
 
 
 def train(
-    config: Config, source: "Source", until: int | None = None, lr_source: "Source | None" = None
+    config: Config,
+    source: "Source",
+    until: int | None = None,
+    lr_source: "Source | None" = None,
+    run_class: "type[Run] | None" = None,
 ) -> pathlib.Path | None:
     """Trains one model or resumes its training, and writes the files of the run's directory.
 
@@ -54,6 +58,7 @@ def train(
         source: Its data, a `tfmisr.data.Source`.
         until: Stop after this step, with a validation and a checkpoint, as if the run had been interrupted there.
         lr_source: Its low-resolution images, for unpaired training with a dataset of them.
+        run_class: The kind of run, such as `tfmisr.training.uncertainty.HeadRun`; `Run` by default.
 
     Returns:
         The path of `model.keras`, the network in float32, with averaged weights if the run has them; `None` if `until`
@@ -84,7 +89,7 @@ def train(
         environment.make_deterministic()
     keras.mixed_precision.set_dtype_policy(config.mixed_precision)
     try:
-        run = Run(config, source, lr_source)
+        run = (run_class or Run)(config, source, lr_source)
         if processes.is_writer():  # only now: a run that cannot start leaves nothing
             initialize_run_directory(folder, config, source, lr_source)
         return run.finish(until)
@@ -123,8 +128,8 @@ class Run:
         self.distribution = distribution.create(config)
         self.crops = self._validation(source)
         with self.distribution.scope():
-            self.network = trainers.network(config, source.channels, self._patches)
-            self.model = trainers.compiled(config, self.network, source.channels, self.total)
+            self.network = self._network(source.channels)
+            self.model = self._compiled(source.channels)
             self.average = averaging.WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
         self.device_data = device_data.DeviceData(self.sampler) if config.device_data else None
         if self.device_data:
@@ -137,6 +142,16 @@ class Run:
         cache = pipeline.cache_of(source, "train")
         sizes = (config.patch_size, config.batch_size, config.seed)
         return pipeline.PatchSampler(cache, config.scale, self.degradation, *sizes, hard_patches=config.hard_patches)
+
+    def _network(self, channels):
+        return trainers.network(self.config, channels, self._patches)
+
+    def _compiled(self, channels):
+        return trainers.compiled(self.config, self.network, channels, self.total)
+
+    def _untrained(self):
+        """Returns a network with the layers of the run's, in the present dtype policy."""
+        return trainers.untrained(self.config, self.network.input_shape[-1])
 
     def _patches(self):
         """Returns the low-resolution patches of the first steps."""
@@ -206,8 +221,15 @@ class Run:
                     validation_freq=_validation_epochs(first, count, steps, self.config, stop),
                     shuffle=False,
                     verbose=0,
-                    **feed.validation(self.crops),
+                    **self._validation_data(),
                 )
+
+    def _validation_data(self):
+        return feed.validation(self.crops)
+
+    def _image_crops(self):
+        """Returns the pairs of images that TensorBoard shows."""
+        return self.crops
 
     def feed(self, start: int, stop: int) -> contextlib.AbstractContextManager:
         """Returns the context manager of the batches of the steps `start` to `stop`, as `fit` takes them."""
@@ -226,7 +248,7 @@ class Run:
             *(self.device_data.callbacks if self.device_data else []),
             callbacks.DivergenceCheck(counter, self.crops, scale),
             # Before the average, which restores the trained weights when the validation ends.
-            callbacks.TensorBoard(self.folder / "tensorboard", counter, self.network, self.crops, scale),
+            callbacks.TensorBoard(self.folder / "tensorboard", counter, self.network, self._image_crops(), scale),
             *([self.average] if self.average else []),
             callbacks.History(self.folder / "history.csv", counter, self.model.optimizer),
             self.progress,
@@ -237,7 +259,7 @@ class Run:
     def _save(self) -> pathlib.Path:
         """Writes the network under the float32 policy: a file of mixed precision could not be exported."""
         keras.mixed_precision.set_dtype_policy("float32")
-        network = trainers.untrained(self.config, self.network.input_shape[-1])
+        network = self._untrained()
         network.set_weights(self.network.get_weights())
         path = self.folder / "model.keras"
         with atomic_write(path) as temporary:

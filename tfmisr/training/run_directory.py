@@ -109,7 +109,10 @@ def require_same_run(config: Config, source: "Source", lr_source: "Source | None
 
 def _inputs(config, source, lr_source):
     digest = initial_weights.digest(config.initial_weights) if config.initial_weights else None
-    return {"data": _data(source), "lr_data": _data(lr_source) if lr_source else None, "initial_weights": digest}
+    described = {"data": _data(source), "lr_data": _data(lr_source) if lr_source else None, "initial_weights": digest}
+    if config.uncertainty:
+        described["uncertainty"] = initial_weights.digest(config.uncertainty, "uncertainty")
+    return described
 
 
 def _data(source) -> dict:

@@ -11,8 +11,19 @@ References in other SOP Instances (Presentation States, Structured Reports, Segm
 the source instance and its pixel coordinates. They do not apply to the derived image (D-42).
 """
 
+from tfmisr.edge.derived.half_width_map import HalfWidthStatement, derive_half_width, to_rescaled
 from tfmisr.edge.derived.image import Report, derive, derive_with_report, write
 from tfmisr.edge.derived.pixels import LevelUpscaler
 from tfmisr.edge.derived.product import Product
 
-__all__ = ["LevelUpscaler", "Product", "Report", "derive", "derive_with_report", "write"]
+__all__ = [
+    "HalfWidthStatement",
+    "LevelUpscaler",
+    "Product",
+    "Report",
+    "derive",
+    "derive_half_width",
+    "derive_with_report",
+    "to_rescaled",
+    "write",
+]

@@ -38,7 +38,7 @@ def record(target: verbatim.Verbatim, product: Product, when: datetime.datetime)
     else:
         _add_code(target)
         texts.append(target, "DerivationDescription", "ST", f" {product.description}", 1024)
-        _append_source(target, _source_image(target))
+        _append_source(target, source_image(target))
     _contribute(target, product, when)
     if not product.keep_manufacturer:
         _replace_equipment(target, product)
@@ -60,7 +60,13 @@ def _add_code(holder: pydicom.Dataset) -> None:
     holder.DerivationCodeSequence = Sequence([*earlier, *code("113085", "Spatial resampling")])
 
 
-def _source_image(target: pydicom.Dataset, frame: int | None = None) -> pydicom.Dataset:
+def source_image(target: pydicom.Dataset, frame: int | None = None) -> pydicom.Dataset:
+    """Returns an Item of Source Image Sequence that references an image whose pixels do not correspond (D-14, D-15).
+
+    Args:
+        target: The source, or a copy that still has its UIDs.
+        frame: Number of the frame, from 1; `None` for the image.
+    """
     item = pydicom.Dataset()
     item.ReferencedSOPClassUID = target.SOPClassUID
     item.ReferencedSOPInstanceUID = target.SOPInstanceUID
@@ -88,7 +94,7 @@ def _record_frames(target: verbatim.Verbatim, product: Product) -> None:
         item = pydicom.Dataset()
         _add_code(item)
         item.DerivationDescription = product.description
-        _append_source(item, _source_image(target, number))
+        _append_source(item, source_image(target, number))
         group.DerivationImageSequence = Sequence([*earlier, item])
     _list_source(target)
     texts.append(target, "ImageComments", "LT", f" {product.description}", 10240)
@@ -124,15 +130,22 @@ def _contribute(target: pydicom.Dataset, product: Product, when: datetime.dateti
     if "Manufacturer" not in scanner:
         scanner.Manufacturer = "UNKNOWN"
     scanner.PurposeOfReferenceCodeSequence = code("109101", "Acquisition Equipment")
-    software = pydicom.Dataset()
-    _write_equipment(software, product)
-    software.PurposeOfReferenceCodeSequence = code("109102", "Processing Equipment")
-    software.ContributionDateTime = local_time(target, when).strftime("%Y%m%d%H%M%S.%f%z")
-    software.ContributionDescription = product.description
     earlier = list(target.get("ContributingEquipmentSequence") or ())
     # The General Equipment of a derived source is not the scanner.
     is_derived = any(_purpose(item) == "109101" for item in earlier)
-    target.ContributingEquipmentSequence = Sequence([*earlier, *([] if is_derived else [scanner]), software])
+    target.ContributingEquipmentSequence = Sequence([*earlier, *([] if is_derived else [scanner])])
+    append_software(target, product, when, product.description)
+
+
+def append_software(target: pydicom.Dataset, product: Product, when: datetime.datetime, description: str) -> None:
+    """Appends the software to Contributing Equipment Sequence (D-16)."""
+    software = pydicom.Dataset()
+    write_equipment(software, product)
+    software.PurposeOfReferenceCodeSequence = code("109102", "Processing Equipment")
+    software.ContributionDateTime = local_time(target, when).strftime("%Y%m%d%H%M%S.%f%z")
+    software.ContributionDescription = description
+    earlier = list(target.get("ContributingEquipmentSequence") or ())
+    target.ContributingEquipmentSequence = Sequence([*earlier, software])
 
 
 def _purpose(item: pydicom.Dataset) -> str | None:
@@ -140,7 +153,8 @@ def _purpose(item: pydicom.Dataset) -> str | None:
     return codes[0].get("CodeValue")
 
 
-def _write_equipment(holder: pydicom.Dataset, product: Product) -> None:
+def write_equipment(holder: pydicom.Dataset, product: Product) -> None:
+    """Writes the software as Manufacturer, model and version."""
     holder.Manufacturer = product.manufacturer
     holder.ManufacturerModelName = f"{product.name} {product.model}"
     holder.SoftwareVersions = product.version
@@ -153,6 +167,6 @@ def _replace_equipment(target: pydicom.Dataset, product: Product) -> None:
     """
     for keyword in _SCANNER_ATTRIBUTES:
         target.pop(keyword, None)
-    _write_equipment(target, product)
+    write_equipment(target, product)
     if target.SOPClassUID in ENHANCED:  # Type 1 there (C.7.5.2); the weights identify the device
         target.DeviceSerialNumber = product.weights_sha256[:16] or product.version

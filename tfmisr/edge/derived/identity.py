@@ -27,12 +27,13 @@ def identify(
         series_start: Time when processing of the series started; `None` if unknown.
     """
     source = target.SOPInstanceUID, target.SeriesInstanceUID
-    target.SOPInstanceUID = derived_uid(product, "instance", *source, *filter(None, [product.intensities]))
+    own = [product.intensities, product.applicability and f"applicability {product.applicability}"]
+    target.SOPInstanceUID = derived_uid(product, "instance", *source, *filter(None, own))
     target.SeriesInstanceUID = derived_uid(product, "series", source[1])
     target.SeriesNumber = int(target.get("SeriesNumber") or 0) + product.series_number_offset
     texts.append(target, "SeriesDescription", "LO", product.label, 64)
     for event, time in {"InstanceCreation": when, "Content": when, "Series": series_start}.items():
-        _date(target, event, time)
+        write_date(target, event, time)
     if target.SOPClassUID in ENHANCED:
         _enhanced_type(target)
     else:
@@ -52,7 +53,7 @@ def derived_uid(product: Product, *parts: str) -> UID:
     return generate_uid(prefix=f"{product.uid_root}.", entropy_srcs=names)
 
 
-def _date(target: pydicom.Dataset, event: str, when: datetime.datetime | None) -> None:
+def write_date(target: pydicom.Dataset, event: str, when: datetime.datetime | None) -> None:
     """Writes a date and time, or removes them if `when` is `None`; those of the acquisition are kept (D-06)."""
     target.pop(f"{event}Date", None)
     target.pop(f"{event}Time", None)

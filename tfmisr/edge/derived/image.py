@@ -22,7 +22,7 @@ from tfmisr.edge.derived import (
     verbatim,
 )
 from tfmisr.edge.derived.downsampling_consistency import Consistency
-from tfmisr.edge.derived.pixels import Pixels, Upscale, upscale_frames
+from tfmisr.edge.derived.pixels import LevelUpscaler, Pixels, Upscale, upscale_frames
 from tfmisr.edge.derived.product import Product
 from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
@@ -107,6 +107,8 @@ def derive_with_report(
             target[element.tag] = element
     pixels = upscale_frames(image, upscale, product, name, scale)
     product = dataclasses.replace(product, intensities=pixels.intensities)
+    if isinstance(upscale, LevelUpscaler) and upscale.applicability:
+        product = dataclasses.replace(product, applicability=upscale.applicability())
     with dicom_file.raise_input_errors(name):
         if violation := pixels.consistency.violation(product, _used(ds, pixels)):
             raise InputError(_explained(violation, ds, pixels, product))

@@ -26,9 +26,11 @@ class LevelUpscaler:
     Attributes:
         function: Maps float32 (rows, columns, channels) in [0, 1], and the number of stored values from 0 to 1, to the
             upscaled image.
+        applicability: Called after the last frame: `Product.applicability` of the image; `None`: that of the product.
     """
 
     function: Callable[[np.ndarray, float], np.ndarray]
+    applicability: Callable[[], str] | None = None
 
 
 Upscale = Callable[[np.ndarray], np.ndarray] | LevelUpscaler

@@ -22,8 +22,10 @@ LOSSLESS = {
 }
 
 # Options that change neither pixels nor Attributes are not part of the identity of an instance, nor are the
-# intensities of one slice part of the identity of its series.
-_NOT_IN_KEY = ("intensities", "lossless", "burned_in", "force", "mean_limit", "p99_limit")
+# intensities and the applicability of one slice part of the identity of its series.
+_NOT_IN_KEY = ("intensities", "applicability", "lossless", "burned_in", "force", "mean_limit", "p99_limit")
+_LATER = ("consistency", "uncertainty")  # fields that earlier releases did not have
+_TEXT_LIMIT = 240  # so that Derivation Description keeps room for the source's own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,10 @@ class Product:
             0.25 levels" (`tfmisr.edge.consistency`); empty without. It changes pixels, and so the identity (D-02).
         intensities: Stored values that map to 0 and 1 for the network, such as "0 to 2047", where they are those of a
             series and not the image's own; set by `derive`. Part of the identity of the instance only (D-02).
+        uncertainty: What the half-widths of the result's intervals guarantee, such as `HalfWidthStatement.text`; empty
+            without (T-22). Derivation Description states it, and so it is part of the identity (D-02).
+        applicability: Why these statements do not apply to the image, such as "unusual: JPEG blocks" or "out of scope,
+            forced"; empty for an image in scope (T-31). Part of the identity of the instance only (D-02, D-04).
     """
 
     name: str
@@ -84,12 +90,16 @@ class Product:
     p99_limit: float | None = 0.2
     intensities: str = ""
     consistency: str = ""
+    uncertainty: str = ""
+    applicability: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.scale, int) or not 2 <= self.scale <= 16:
             raise ValueError(f"`scale` must be from 2 to 16. Received: scale={self.scale}")
         for field, limit in {"name": 16, "version": 16, "model": 47, "manufacturer": 64}.items():
             _check_text(field, getattr(self, field), limit)
+        for field in ("uncertainty", "applicability"):
+            _check_sentence(field, getattr(self, field))
         _check_choice("convention", self.convention, CONVENTIONS)
         _check_choice("lossless", self.lossless, LOSSLESS)
         _check_choice("overlays", self.overlays, ("drop", "nearest"))
@@ -103,8 +113,9 @@ class Product:
     def key(self) -> str:
         """SHA-256 of all fields that determine a derived image, apart from its source (D-02)."""
         fields = {k: v for k, v in dataclasses.asdict(self).items() if k not in _NOT_IN_KEY}
-        if not self.consistency:  # UIDs of earlier releases stay
-            del fields["consistency"]
+        for field in _LATER:
+            if not fields[field]:  # UIDs of earlier releases stay
+                del fields[field]
         return hashlib.sha256(repr(sorted(fields.items())).encode()).hexdigest()
 
     @property
@@ -123,9 +134,12 @@ class Product:
         weights = f", weights sha256 {self.weights_sha256[:12]}" if self.weights_sha256 else ""
         corrected = f" Corrected to agree with the source ({self.consistency})." if self.consistency else ""
         series = f" Intensity scale of the series: {self.intensities}." if self.intensities else ""
+        uncertain = f" Half-widths: {self.uncertainty}." if self.uncertainty else ""
+        void = " The guarantee of the half-widths is not applicable." if self.uncertainty else ""
+        applicable = f" Applicability: {self.applicability}.{void}" if self.applicability else ""
         return (
             f"Super-resolution x{self.scale} by {self.name} {self.version}, model {self.model}{weights}; "
-            f"pixels are estimated, not acquired.{corrected}{series}"
+            f"pixels are estimated, not acquired.{corrected}{series}{uncertain}{applicable}"
         )
 
 
@@ -134,6 +148,12 @@ def _check_text(field: str, value: str, limit: int) -> None:
     plain = set(string.ascii_letters + string.digits + " ._-+():/")
     if not value or len(value) > limit or set(value) - plain:
         raise ValueError(f"`{field}` must be 1 to {limit} letters, digits or . _ - + ( ) : /. Received: {value!r}")
+
+
+def _check_sentence(field: str, value: str) -> None:
+    # Backslash and tilde are other characters in ISO_IR 13; the backslash separates values.
+    if len(value) > _TEXT_LIMIT or any(not " " <= character < "~" or character == "\\" for character in value):
+        raise ValueError(f"`{field}` must be at most {_TEXT_LIMIT} characters of ASCII, without \\ and ~")
 
 
 def _check_choice(field: str, value: str, choices: Iterable[str]) -> None:

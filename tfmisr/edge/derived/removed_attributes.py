@@ -1,5 +1,7 @@
 """Copies a Data Set without the Attributes that must be removed on derivation (D-29, D-40, D-41)."""
 
+from collections.abc import Collection
+
 import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.tag import BaseTag
@@ -67,6 +69,25 @@ def copy_remaining(ds: pydicom.Dataset, product: Product) -> verbatim.Verbatim:
     """
     private = set(product.keep_private)
     return verbatim.copy_dataset(ds, lambda holder, tag: _is_kept(holder, tag, private))
+
+
+def copy_listed(ds: pydicom.Dataset, tags: Collection[int], groups: Collection[int]) -> verbatim.Verbatim:
+    """Returns a copy of a Data Set with only some Data Elements; those in the Items of Sequences are all kept.
+
+    Args:
+        ds: The source; see `copy_remaining`.
+        tags: Tags of the Data Elements to keep.
+        groups: Groups of which all Data Elements are kept.
+
+    Raises:
+        InputError: A Data Element cannot be copied.
+    """
+
+    def is_kept(holder: pydicom.Dataset, tag: BaseTag) -> bool:
+        listed = holder is not ds or tag in tags or tag.group in groups
+        return listed and _is_kept(holder, tag, set())
+
+    return verbatim.copy_dataset(ds, is_kept)
 
 
 def _is_kept(ds: pydicom.Dataset, tag: BaseTag, private: set[tuple[int, str, int]]) -> bool:
