@@ -97,7 +97,7 @@ def test_shipped_file_is_converted_without_its_network(tmp_path):
     assert convert.operations_of(path.read_bytes()) == {"CONV_2D": 7}
     fields, old = card.read(path), card.read(shipped.path("fast-x2"))
     assert [fields[k] for k in ("tile", "max_tile", "shuffle", "target")] == [64, None, 2, "edgetpu"]
-    changed = {"tile", "max_tile", "shuffle", "target", "output", "weights_sha256", "card_version"}
+    changed = {"tile", "max_tile", "shuffle", "target", "output", "weights_sha256", "card_version", "uncertainty"}
     assert {key for key in fields if fields[key] != old.get(key)} <= changed
     assert json.loads((tmp_path / f"{names[0]}.card.json").read_text())["target"] == "edgetpu"
     lr = picture(150, 130)

@@ -1,5 +1,6 @@
 """`python -m tfmisr.calibrate`: the files it writes, what it refuses, and a folder of the user's own scans (T-12)."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from dicom_sources import dx, smooth
 from synthetic import ArraySource, smooth_images
 
 from tfmisr import calibrate, data
-from tfmisr.calibration import patients
+from tfmisr.calibration import patients, scope
 from tfmisr.edge import card, half_width, shipped, uncertainty
+from tfmisr.edge.applicability import Applicability
 from tfmisr.edge.errors import InputError
 
 
@@ -71,6 +73,42 @@ def test_new_file_has_the_same_weights_another_card_and_the_head_beside_it_t12(m
     assert "| 90% |" in text and "12 patients" in text and "mine.tflite" in text and "training patients" in text
     width = half_width.HalfWidth.of(tmp_path / "out" / "mine.tflite", new, 0.32)
     assert width.multiplier == multipliers[2]
+
+
+def test_applicability_is_of_the_archive_that_was_calibrated_t33(model, tmp_path, monkeypatch):
+    images = {"validation": smooth_images(99, 64, 1)}
+    monkeypatch.setattr(data, "load_for", lambda *args: ArraySource(tmp_path, images))
+    (tmp_path / "use.json").write_text('{"Modality": ["CT"], "BitsStored": [12]}')
+    done = run(model, "--output", tmp_path / "mine.tflite", "--declared", tmp_path / "use.json")
+    old, new = card.read(model)["applicability"], card.read(tmp_path / "mine.tflite")["applicability"]
+    assert new["declared"] == {"Modality": ["CT"], "BitsStored": [12]} and new["statistics"] != old["statistics"]
+    assert len(base64.b64decode(new["scores"])) == 2 * 99  # float16
+    assert "images unlike these 99 patients' are out of scope from now on" in str(done)
+    checked = Applicability.of(card.read(tmp_path / "mine.tflite"))
+    lr = images["validation"][5][::2, ::2]
+    assert checked.check(lr, np.repeat(np.repeat(lr, 2, 0), 2, 1), 255).outcome != "not tested"
+
+
+def test_too_few_patients_leave_applicability_as_it_was_t33(model, source, tmp_path):
+    done = run(model, "--output", tmp_path / "mine.tflite")
+    assert card.read(tmp_path / "mine.tflite")["applicability"] == card.read(model)["applicability"]
+    assert "stays as the card had it" in str(done) and "at least 99 patients" in str(done)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"Modality": "CT"}', '{"PatientName": ["X"]}', None])
+def test_declaration_that_is_none_is_refused_in_one_line(model, source, tmp_path, text):
+    if text is not None:
+        (tmp_path / "use.json").write_text(text)
+    with pytest.raises(InputError, match="use.json"):
+        run(model, "--output", tmp_path / "mine.tflite", "--declared", tmp_path / "use.json")
+    assert not (tmp_path / "mine.tflite").exists()
+
+
+def test_acquisition_is_not_declared_of_an_archive_that_was_not_declared():
+    card_of_model = card.read(shipped.path("fast-x2"))["applicability"]
+    use = scope.declared(None, card_of_model)
+    assert use["Modality"] == ["CR", "DX"] and not {"BitsStored", "PixelSpacing"} & use.keys()
+    assert scope.declared(None, None) == {}
 
 
 def test_groups_come_from_other_patients_and_stay_in_the_card_t13(model, source, tmp_path):
@@ -140,7 +178,7 @@ def test_folder_of_own_dicom_scans_is_one_split_t12(model, tmp_path, capsys):
         pixels = smooth(48, 40, 100, 3900 - 100 * number, np.uint16)
         folder = tmp_path / "scans" / str(number)
         folder.mkdir(parents=True)
-        dx(pixels, PatientID=f"P{number}", SOPInstanceUID=f"1.2.{number}").save_as(
+        dx(pixels, PatientID=f"PATIENT-{number}", SOPInstanceUID=f"1.2.{number}").save_as(
             folder / "a.dcm", enforce_file_format=True
         )
     flags = ["--dataset", tmp_path / "scans", "--data_dir", tmp_path / "data", "--output", tmp_path / "own.tflite"]
@@ -150,7 +188,7 @@ def test_folder_of_own_dicom_scans_is_one_split_t12(model, tmp_path, capsys):
     assert calibration["split"] == "all"
     assert calibration["dataset"] == "image_folder"
     recorded = json.dumps(card.read(tmp_path / "own.tflite"))
-    assert not any(f"P{number}" in recorded for number in range(10)) and str(tmp_path) not in recorded
+    assert not any(f"PATIENT-{number}" in recorded for number in range(10)) and str(tmp_path) not in recorded
     with pytest.raises(InputError, match="missing"):
         run(model, *flags, "--split", "validation")
 

@@ -68,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
         help="find how much more edges and letters need on this split, on other patients than those of --split, such "
         "as the training patients (default: what the model's card says, if anything)",
     )
+    parser.add_argument(
+        "--declared",
+        metavar="FILE.json",
+        help="what the images of your archive are: an object of DICOM keywords and lists of their values (default: what "
+        "the model's card declares, apart from bit depth, pixel spacing and compression)",
+    )
     parser.add_argument("--max_images", type=int, metavar="N", help="use N images, evenly spaced")
     parser.add_argument("--output", metavar="FILE", help="a new .tflite file (default: NAME-calibrated.tflite, here)")
     return parser
@@ -90,12 +96,13 @@ def run(arguments: argparse.Namespace) -> "Calibration":
     fields, head = card.read(path), _head(path)
     output = _output(arguments, path)
     from tfmisr import data, degradations
-    from tfmisr.calibration import measuring, outcome, results
+    from tfmisr.calibration import measuring, outcome, results, scope
     from tfmisr.data import pipeline
     from tfmisr.evaluation import image_scores
     from tfmisr.inference import upscalers
 
     upscaler = upscalers.load(str(path))
+    use = scope.declared(arguments.declared, fields["applicability"])
     source = data.load_for(arguments, {})
     splits = _splits(arguments, source)
     degradation = _degradation(arguments, fields, degradations)
@@ -117,7 +124,10 @@ def run(arguments: argparse.Namespace) -> "Calibration":
     plan = _plan(arguments, fields, source, splits, upscaler, head, degradation)
     scores = measuring.measure(upscaler, head, caches, indices, degradation, plan)
     field = results.fields(scores, plan, settings, present, head.card["weights_sha256"])
-    _write(path, {**fields, "uncertainty": field}, output)
+    applicability, note = scope.fit(places, upscaler, degradation, use)
+    new = {"uncertainty": field, "applicability": applicability or fields["applicability"]}
+    _write(path, {**fields, **new}, output)
+    notes.append(note)
     return outcome.Calibration(output, field, tuple(notes))
 
 

@@ -31,6 +31,7 @@ _MOST_SCORES = 1024  # more are thinned out evenly: 2 KiB of the field
 _PRINCIPAL = 10
 _LEAST_SCALE = 1e-3  # of a statistic that hardly varies in the training images
 _LEAST_SEPARATION = 1.5  # standard deviations, below which a defect is like the training images
+_LAYOUT = applicability_statistics.THUMBNAIL**2
 _INPUT = len(applicability_statistics.INPUT_NAMES)
 
 
@@ -133,7 +134,7 @@ def _measured(samples: Iterable[Sample], with_defects: bool) -> _Measured:
     count = len(statistics)
     complete = {name: np.array(each) for name, each in changes.items() if len(each) == count}
     shape = (count, len(applicability_statistics.NAMES))
-    return _Measured(np.array(statistics).reshape(shape), np.array(thumbnails).reshape(count, -1), complete)
+    return _Measured(np.array(statistics).reshape(shape), np.array(thumbnails).reshape(count, _LAYOUT), complete)
 
 
 def _plane(lr: np.ndarray) -> np.ndarray:
