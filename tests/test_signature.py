@@ -7,10 +7,12 @@ import stat
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tfmisr import card as card_command
-from tfmisr.edge import card, shipped, signature
+from tfmisr import upscale
+from tfmisr.edge import card, images, shipped, signature
 from tfmisr.edge.errors import InputError
 
 pytest.importorskip("cryptography", reason="needs the extra [sign]")
@@ -180,6 +182,23 @@ def test_wrong_kinds_of_keys_are_named(tmp_path, model, keys):
     for function, key, message in cases:
         with pytest.raises(InputError, match=message):
             function(model, key)
+
+
+def test_upscale_refuses_what_is_not_signed(tmp_path, model, keys, capsys):
+    images.write_image(tmp_path / "in.png", np.zeros((40, 40, 1), np.uint8), 255)
+    name = tmp_path / "net.tflite"
+    shutil.copy(shipped.path("fast-x2"), name)
+    flags = ["--model", str(name), "--force", "--require_signature", str(keys[1]), str(tmp_path / "in.png"), "--output"]
+    with pytest.raises(InputError, match="net.tflite is not signed"):
+        upscale.main([*flags, str(tmp_path / "out.png")])
+    assert not (tmp_path / "out.png").exists()
+    signature.sign(name, keys[0])
+    assert upscale.main([*flags, str(tmp_path / "out.png")]) == 0
+    name.write_bytes(name.read_bytes() + b" ")
+    with pytest.raises(InputError, match="was changed"):
+        upscale.main([*flags, str(tmp_path / "other.png")])
+    with pytest.raises(InputError, match="needs a .tflite file as --model. Received: bicubic"):
+        upscale.main(["--model", "bicubic", *flags[3:], str(tmp_path / "other.png")])
 
 
 def test_missing_library_is_named_and_not_imported_before(tmp_path, model, keys):

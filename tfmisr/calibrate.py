@@ -71,8 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--declared",
         metavar="FILE.json",
-        help="what the images of your archive are: an object of DICOM keywords and lists of their values (default: what "
-        "the model's card declares, apart from bit depth, pixel spacing and compression)",
+        help="what the images of your archive are: an object of DICOM keywords and lists of their values (default: "
+        "what the model's card declares, apart from bit depth, pixel spacing and compression)",
     )
     parser.add_argument("--max_images", type=int, metavar="N", help="use N images, evenly spaced")
     parser.add_argument("--output", metavar="FILE", help="a new .tflite file (default: NAME-calibrated.tflite, here)")

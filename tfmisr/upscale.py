@@ -119,6 +119,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _upscaler(arguments, model):
+    trust_flags.check_signature(model, arguments.require_signature)
     from tfmisr import models
     from tfmisr.inference import batch
 

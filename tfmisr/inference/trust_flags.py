@@ -6,7 +6,7 @@ import pathlib
 import sys
 from collections.abc import Iterable, Mapping
 
-from tfmisr.edge import half_width_files, report
+from tfmisr.edge import half_width_files, report, shipped, signature
 from tfmisr.edge.errors import InputError
 from tfmisr.inference.examination import LEVEL, NOT_TESTED, OUT_OF_SCOPE, OUTCOMES, UNUSUAL
 
@@ -42,6 +42,30 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="upscale images too that are out of the model's scope, as its model card describes the images it is made "
         "for (default: refuse them); the result and its report state it",
     )
+    parser.add_argument(
+        "--require_signature",
+        metavar="PEM",
+        help="public key (Ed25519): refuse a .tflite file, and its uncertainty head, that its owner has not signed with "
+        "python -m tfmisr.card sign",
+    )
+
+
+def check_signature(model: str, key: str | None) -> None:
+    """Checks the signatures of a model's files, where a key is given.
+
+    Args:
+        model: As `tfmisr.inference.upscalers.load` takes it.
+        key: Path of the public key.
+
+    Raises:
+        InputError: A file is not signed, or was changed, or the model is no `.tflite` file.
+    """
+    if key is None:
+        return
+    name = model.removesuffix("+")
+    if not shipped.is_name(name) and pathlib.Path(name).suffix != ".tflite":
+        raise InputError(f"--require_signature needs a .tflite file as --model. Received: {model}")
+    signature.require(shipped.path(name) if shipped.is_name(name) else pathlib.Path(name).expanduser(), key)
 
 
 def check(arguments: argparse.Namespace, several: bool) -> None:
