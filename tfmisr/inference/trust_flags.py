@@ -45,8 +45,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--require_signature",
         metavar="PEM",
-        help="public key (Ed25519): refuse a .tflite file, and its uncertainty head, that its owner has not signed with "
-        "python -m tfmisr.card sign",
+        help="public key (Ed25519): refuse a .tflite file, and its uncertainty head, that its owner has not signed "
+        "with python -m tfmisr.card sign",
     )
 
 
