@@ -23,7 +23,7 @@ from tfmisr.reader_study.answer import Answer
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Words that no page has for another reason.
-ARMS = {"armadillo": "nearest", "buffalo": "bicubic", "caracal": "truth"}
+ARMS = {"armadillo": "bilinear", "buffalo": "bicubic", "caracal": "truth"}
 ANCHORS = ["one", "two", "three", "four", "five"]
 _submissions = itertools.count()
 

@@ -230,6 +230,7 @@ def test_smooth_magnification_is_bilinear_at_full_depth_in_both_renderers(new_pa
             page = new_page()
             page.open(url, token, renderer)
             page.begin()
+            page.press("f")
             pictures.append(page.panes()[0].astype(int))
         trial = store.waiting(1)[0]
     numbers = study.pixels(trial.case, trial.arms[0]).astype(np.float64)
@@ -345,7 +346,7 @@ def test_focus_is_always_seen_and_text_has_contrast(page, tmp_path):
             const seen = [at, at.closest('label'), at.closest('fieldset')].filter(Boolean);
             return seen.some((e) => getComputedStyle(e).outlineStyle === 'solid');
         """
-        for _ in range(9):  # two questions, the button, six tools
+        for _ in range(12):  # two questions, the button, three fields of the window, six tools
             assert page.driver.execute_script(script)
             page.press(Keys.TAB)
         for name in ("#block", "#status", "#answers legend", "#answers span"):
@@ -380,6 +381,34 @@ def test_time_in_another_tab_is_idle(page, tmp_path):
         assert kept["too_fast"] == (kept["active_ms"] < 2000)
 
 
+CLOCK = """
+const done = arguments[0];
+import("/page/clock.js").then(({Clock}) => {
+  let time = 1000;
+  performance.now = () => time;
+  const clock = new Clock();
+  // 100 s without input, while the page keeps a draft every few seconds.
+  for (; time < 101000; time += 2500) clock.snapshot();
+  const kept = {...clock.snapshot()};
+  kept.elapsed_ms += 7000; // as draft.js adds the time since
+  time = 5;
+  clock.start(kept);
+  time = 3005;
+  done([clock.snapshot(), clock.read()]);
+});
+"""
+
+
+# R-14
+def test_kept_times_have_the_idle_time_of_a_page_without_input(page, tmp_path):
+    with Store(build(tmp_path)) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        snapshot, read = page.driver.execute_async_script(CLOCK)
+        # Of 100 s without input 60 s are reading; of 110 s until the answer another 3 s.
+        assert snapshot == {"elapsed_ms": 110000, "active_ms": 63000, "first_ms": None}
+        assert read == {"elapsed_ms": 110000, "first_input_ms": 110000, "idle_ms": 47000}
+
+
 # R-12
 def test_last_answer_can_be_revised_if_allowed(page, tmp_path):
     with Store(build(tmp_path, training=0, reading={"allow_back": True})) as store, served(store) as url:
@@ -392,6 +421,182 @@ def test_last_answer_can_be_revised_if_allowed(page, tmp_path):
         page.press(Keys.ENTER)
         page.until(lambda: page.text("hint") == "" and page.text("count").startswith("2 of"))
         assert store.answers(store.trials(1)[0]) == {"quality": 5, "usefulness": 5}
+
+
+# R-12
+def test_second_window_is_shown_the_stored_answer_instead_of_replacing_it(new_page, tmp_path):
+    with Store(build(tmp_path, training=0, reading={"allow_back": True})) as store, served(store) as url:
+        token, old, new = store.add_reader("anna"), new_page(), new_page()
+        for page in (old, new):
+            page.open(url, token)
+            page.begin()
+        new.answer("5", "4")
+        old.press("1", "2", Keys.ENTER)
+        old.until(lambda: old.shown("note"))
+        assert "Not saved" in old.text("note")
+        assert "How quality? 5, five" in old.text("note") and "How usefulness? 4, four" in old.text("note")
+        trial = store.trials(1)[0]
+        assert store.stored(trial) == {"version": 1, "answers": {"quality": 5, "usefulness": 4}}
+        old.press(Keys.ENTER)
+        old.until(lambda: "changing your last answer" in old.text("hint"))
+        chosen = old.driver.find_elements(By.CSS_SELECTOR, "#answers label:has(:checked)")
+        assert [option.text.split()[-1] for option in chosen] == ["five", "four"]
+        old.press("3", Keys.ENTER)
+        old.until(lambda: store.stored(trial)["version"] == 2)
+        old.until(lambda: old.text("count").startswith("2 of"))
+        new.answer("2", "2")
+        assert [found["answers"]["quality"] for _, _, found in store.commits(1)] == [3, 2]
+        assert verification.integrity_errors(store) == []
+
+
+def warns(page):
+    """Returns whether the page asks before it is left."""
+    script = "const event = new Event('beforeunload', {cancelable: true}); return !window.dispatchEvent(event)"
+    return page.driver.execute_script(script)
+
+
+# R-13, R-14
+def test_reload_keeps_answers_window_and_time_and_leaving_with_unsaved_answers_is_asked_about(page, tmp_path):
+    with Store(build(tmp_path, training=0, reading={"allow_back": True})) as store, served(store) as url:
+        begun = time.monotonic()
+        page.open(url, store.add_reader("anna"))
+        page.begin()
+        assert not warns(page)
+        page.press("w", "w", "4")
+        assert warns(page)
+        center = page.driver.find_element(By.CSS_SELECTOR, ".window input").get_attribute("value")
+        time.sleep(1.5)
+        page.driver.get("about:blank")
+        time.sleep(1.5)
+        page.driver.get(url)
+        page.until(lambda: "were kept" in page.text("hint"))
+        assert warns(page)
+        assert page.driver.find_element(By.CSS_SELECTOR, ".window input").get_attribute("value") == center
+        page.answer("3")
+        longest = 1000 * (time.monotonic() - begun)
+        assert not warns(page)
+        trial, _, kept = next(store.commits(1))
+        assert kept["answers"] == {"quality": 4, "usefulness": 3}
+        assert kept["active_ms"] >= 1500 and kept["idle_ms"] >= 1500
+        assert kept["active_ms"] + kept["idle_ms"] <= longest
+        # The time that the next image has had is not lost on the way back to the last one.
+        time.sleep(1.5)
+        page.press(Keys.BACKSPACE)
+        page.until(lambda: "changing your last answer" in page.text("hint"))
+        page.press("5")
+        assert warns(page)
+        page.driver.refresh()
+        page.until(lambda: "were kept" in page.text("hint") and page.text("count").startswith("1 of"))
+        page.press(Keys.ENTER)
+        page.until(lambda: page.text("count").startswith("2 of"))
+        assert store.stored(trial) == {"version": 2, "answers": {"quality": 5, "usefulness": 3}}
+        page.answer("1", "1")
+        assert list(store.commits(1))[1][2]["active_ms"] >= 1500
+        keys = page.driver.execute_script("return Object.keys(sessionStorage)")
+        assert sum(key.startswith("draft:") for key in keys) == 1  # of the image on the screen
+
+
+# R-06, R-08
+def test_zoom_starts_at_1_to_1_if_it_fits_and_presets_and_typed_windows_are_stored(page, tmp_path):
+    # 400 x 500 fits the pane, 300 x 2000 does not.
+    sources = [dicom_sources.smooth(height, width, -900, 1200) for height, width in ((400, 500), (300, 2000))]
+    kinds = {"WindowCenter": [40, 300], "WindowWidth": [400, 1500], "RescaleIntercept": 0}
+    study = dicom_study(tmp_path, *(dicom_sources.ct(pixels, **kinds) for pixels in sources))
+    with Store(study) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        page.begin()
+        kept = {}
+        for _ in range(6):
+            trial = store.waiting(1)[0]
+            shown = study.presentation(trial.case)
+            pane = page.driver.find_element(By.TAG_NAME, "canvas")
+            fits = shown.width == 500
+            scale = 1 if fits else int(pane.get_attribute("width")) / 2000
+            assert page.text("status").startswith("1:1" if fits else f"{100 * scale:.0f} %")
+            if fits:
+                assert found_at(page.panes()[0], expected_screen(study, trial, shown.window)) is not None
+            before = len(kept)
+            if before == 0:  # the next window: the second one of the header
+                page.press("p")
+                expected = (300, 1500)
+            elif before == 1:
+                choice = page.driver.find_element(By.CSS_SELECTOR, ".window select")
+                choice.find_elements(By.TAG_NAME, "option")[2].click()
+                expected = (-600, 1500)
+                assert choice.get_attribute("value") == "lung"
+                page.driver.find_element(By.CSS_SELECTOR, "#answers input").send_keys(Keys.NULL)
+            else:
+                center, width = page.driver.find_elements(By.CSS_SELECTOR, ".window input")
+                center.click()
+                everything = Keys.CONTROL + "a" + Keys.NULL
+                page.press(everything, "-51,5", Keys.TAB, everything, "300", Keys.ENTER)
+                expected = (-51.5, 300)
+            if before == 3:
+                width.click()
+                page.press(everything, "-7", Keys.ENTER)
+                page.until(lambda: "width above 0" in page.text("hint"))
+                assert width.get_attribute("value") == "300"
+            if before == 4:
+                page.press("o", "+")
+                scale = 1.25
+            page.answer("4", "3")
+            kept[trial.position] = list(store.commits(1))[-1][2]
+            found = kept[trial.position]
+            assert (found["window_center"], found["window_width"]) == expected
+            assert found["answers"] == {"quality": 4, "usefulness": 3}
+            assert found["zoom"] == pytest.approx(scale) and found["interpolation"] == "smooth"
+
+
+# R-11
+@pytest.mark.parametrize("width,height", [(1366, 600), (1024, 400), (700, 500), (1024, 250)])
+def test_save_is_visible_and_works_at_any_window_size(width, height, page, tmp_path):
+    with Store(build(tmp_path, training=0)) as store, served(store) as url:
+        page.size(width, height)
+        page.open(url, store.add_reader("anna"))
+        page.begin()
+        page.press("4", "3")
+        save = page.driver.find_element(By.ID, "save")
+        box = page.driver.execute_script("return arguments[0].getBoundingClientRect().toJSON()", save)
+        assert box["top"] >= 0 and box["left"] >= 0 and box["bottom"] <= height and box["right"] <= width
+        middle = (box["left"] + box["right"]) / 2, (box["top"] + box["bottom"]) / 2
+        script = "return arguments[0].contains(document.elementFromPoint(arguments[1], arguments[2]))"
+        assert page.driver.execute_script(script, save, *middle)
+        save.click()
+        page.until(lambda: page.text("count").startswith("2 of"))
+
+
+# R-11
+def test_text_is_larger_on_larger_screens(page, tmp_path):
+    with Store(build(tmp_path, training=0)) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        page.begin()
+        sizes = []
+        for size in ((1366, 768), (1920, 1080), (3840, 2160), (3440, 1440)):
+            page.size(*size)
+            text = page.driver.find_element(By.CSS_SELECTOR, "#answers span").value_of_css_property("font-size")
+            sizes.append(float(text.removesuffix("px")))
+        # A screen of twice the pixels has text of twice the pixels; a wide one is as high as one of 2560 x 1440.
+        assert sizes[0] >= 13.5 and sizes[2] == pytest.approx(2 * sizes[1], rel=0.02)
+        assert sizes[3] == pytest.approx(sizes[1] * 1440 / 1080, rel=0.06)
+
+
+# R-13
+def test_save_is_inactive_while_the_server_cannot_be_reached(page, tmp_path):
+    with Store(build(tmp_path, training=0)) as store, served(store) as url:
+        page.open(url, store.add_reader("anna"))
+        page.begin()
+        save = page.driver.find_element(By.ID, "save")
+        assert save.is_enabled()
+        page.press("4", "3")
+        page.offline(True)
+        page.until(lambda: not save.is_enabled())
+        assert "No connection" in save.text and "Your answer is not lost" in page.text("hint")
+        page.press(Keys.ENTER)
+        page.offline(False)
+        page.until(save.is_enabled)
+        assert save.text.startswith("Save") and store.last(1) is None
+        page.press(Keys.ENTER)
+        page.until(lambda: page.text("count").startswith("2 of"))
 
 
 # R-13
@@ -408,6 +613,13 @@ def test_killed_server_loses_no_answer_and_the_page_continues(page, tmp_path):
         kill(server)
         page.press("5", "4", Keys.ENTER)
         page.until(lambda: "Your answer is not lost" in page.text("hint"))
+        # Nothing can be changed while the answer is on its way: it would be on the screen, but not in what was sent.
+        assert not page.driver.find_element(By.ID, "save").is_enabled()
+        options = page.driver.find_elements(By.CSS_SELECTOR, "#answers label")
+        webdriver.ActionChains(page.driver).click(options[0]).perform()
+        page.press("2")
+        checked = page.driver.find_elements(By.CSS_SELECTOR, "#answers label:has(:checked)")
+        assert [option.text.split()[-1] for option in checked] == ["five", "four"]
     with process(study.folder, "--port", port):
         page.until(lambda: page.text("count").startswith("4 of"))
     with Store(study) as store:
@@ -497,6 +709,7 @@ import("/page/viewer.js").then(({Viewer}) => {
   const window = {center: 32768, width: 65536, function: "LINEAR"};
   const shown = {height: 512, width: 512, offset: 0, slope: 1, intercept: 0, inverted: false, padding: null, window};
   viewer.show([{role: "left", data}, {role: "right", data}], shown, true);
+  viewer.fit();
   const times = (change) => Array.from({length: 40}, (_, i) => {
     const begun = performance.now();
     change(i % 2 ? 3 : -3);

@@ -1,5 +1,6 @@
 """Frozen studies: arms resampled to a common grid, pixel files of one length, one hash, and no patient data."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from tfmisr import degradations
 from tfmisr.edge import images, resize
 from tfmisr.edge.errors import InputError
 from tfmisr.reader_study import building, cases, frozen, study_file
-from tfmisr.reader_study.windowing import LINEAR_EXACT, SIGMOID, Window
+from tfmisr.reader_study.windowing import LINEAR_EXACT, SIGMOID, Preset, Window
 
 
 def stored(study, case, arm):
@@ -60,7 +61,7 @@ def test_images_of_arms_are_those_of_their_models(tmp_path):
         known = [images.read_images(tmp_path / "source" / f"secret{i}.png")[0].pixels[..., 0] for i in (0, 1)]
         assert any(np.array_equal(truth, pixels) for pixels in known)
         lr = degradations.make(2)(truth[..., None].astype(np.float32) / np.float32(4095), 4095)
-        for arm, method in (("armadillo", "nearest"), ("buffalo", "bicubic")):
+        for arm, method in (("armadillo", "bilinear"), ("buffalo", "bicubic")):
             expected = np.rint(np.clip(resize.upscale(lr, 2, method)[..., 0], 0, 1) * 4095)
             assert np.array_equal(stored(study, case, arm), expected)
 
@@ -71,6 +72,56 @@ def test_low_resolution_pane_has_each_pixel_as_a_square(tmp_path):
     lr = np.frombuffer(study.body(digest), "<u2").reshape(32, 40)
     assert role == "lr"
     assert np.array_equal(lr, lr[::2, ::2].repeat(2, 0).repeat(2, 1))
+
+
+# R-02
+def test_pane_that_equals_an_arm_is_refused_by_the_name_of_the_arm(tmp_path):
+    arms = {"armadillo": "nearest", "caracal": "truth"}
+    with pytest.raises(InputError, match="arm armadillo looks exactly like the pane lr beside it"):
+        build(tmp_path, arms=arms, display={"panes": ["rated", "lr"]})
+    assert not (tmp_path / "study").exists()
+    (tmp_path / "alone").mkdir()
+    assert build(tmp_path / "alone", arms=arms).plan.arms == ("armadillo", "caracal")
+
+
+# R-02
+def test_pane_that_equals_a_model_of_another_name_is_refused(tmp_path, monkeypatch):
+    squares = building.upscalers.load("nearest")
+    monkeypatch.setattr(building.upscalers, "load", lambda name: dataclasses.replace(squares, name=name))
+    with pytest.raises(InputError, match="arm buffalo looks exactly like the pane lr"):
+        build(tmp_path, arms={"buffalo": "network", "caracal": "truth"}, display={"panes": ["lr", "rated"]})
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+# R-07
+def test_further_windows_of_the_header_and_the_usual_ones_of_ct_can_be_chosen(tmp_path):
+    pixels = dicom_sources.smooth(low=-900, high=1200)
+    pixels[:5, :7] = dicom_sources.PADDING
+    pixels[10, 10], pixels[11, 11] = -900, 1200
+    windows = {"WindowCenter": [40, 300, 7], "WindowWidth": [400, 1500, 0]}
+    ds = dicom_sources.ct(pixels, PixelPaddingValue=dicom_sources.PADDING, RescaleIntercept=0, **windows)
+    presets = dicom_study(tmp_path, ds).presentation("case-001").presets
+    assert presets == (
+        Preset("window 2", 300, 1500),
+        Preset("lung", -600, 1500),
+        Preset("soft tissue", 50, 400),
+        Preset("bone", 400, 1800),
+        # LINEAR: -900 is the last black value, 1200 the first white one.
+        Preset("full range", 150.5, 2101),
+    )
+    (tmp_path / "mr").mkdir()
+    ds = dicom_sources.ct(pixels[8:], Modality="MR", WindowCenter=1, WindowWidth=2)
+    names = [preset.name for preset in dicom_study(tmp_path / "mr", ds).presentation("case-001").presets]
+    assert names == ["full range"]
+
+
+def test_study_of_the_previous_release_has_no_further_windows(tmp_path):
+    study = build(tmp_path)
+    for case in study.values["cases"]:
+        del case["presets"]
+    study.values["hash"] = frozen.digest(study.values)
+    (study.folder / "study.json").write_text(json.dumps(study.values))
+    assert frozen.Study(study.folder).presentation("case-001").presets == ()
 
 
 # R-07

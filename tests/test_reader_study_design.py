@@ -29,7 +29,7 @@ def question(**changes):
 def test_example_is_a_valid_study():
     pytest.importorskip("tomllib") if __import__("sys").version_info >= (3, 11) else pytest.importorskip("tomli")
     found = study_file.read(EXAMPLE)
-    assert [arm.name for arm in found.arms] == ["nearest", "bicubic", "lanczos", "original"]
+    assert [arm.name for arm in found.arms] == ["bilinear", "bicubic", "lanczos", "original"]
     assert [q.key for q in found.questions] == ["quality", "usefulness", "lesion"]
     assert (found.reference, found.display.panes, found.folder) == ("original", ("lr", "rated"), EXAMPLE.parent)
     assert 0.1 <= found.order.repeats <= 0.2

@@ -126,6 +126,38 @@ def test_second_answer_is_a_conflict(anna):
     assert anna.get("/api/state")["done"] == 1
 
 
+#
+def test_page_that_saw_another_version_is_told_what_is_stored(tmp_path):
+    with Store(build(tmp_path, training=0, reading={"allow_back": True})) as store, served(store) as url:
+        anna = Client(url, store.add_reader("anna"))
+
+        def post(score, **changes):
+            values = {"quality": score, "usefulness": score}
+            content = {"trial": token, **vars(answer(values)), **changes}
+            status, _, body = anna.ask("POST", "/api/answer", content)
+            return status, json.loads(body).get("stored")
+
+        token = anna.get("/api/state")["trial"]["token"]
+        stored = {"version": 1, "answers": {"quality": 1, "usefulness": 1}}
+        assert post(1, version=0) == (200, None)
+        assert post(2, version=0) == (409, stored)
+        assert post(3) == (409, stored)  # a page of an earlier release: it does not say what it saw
+        assert post(4, version=1) == (200, None)
+        assert anna.get("/api/state")["previous"]["version"] == 2
+        for version in (-1, 1.0, "1", None, True, 10**400):
+            assert post(5, version=version)[0] == 400
+
+
+#
+def test_page_of_an_earlier_release_can_answer(anna, store):
+    sent = {name: value for name, value in vars(answer()).items() if name not in ("zoom", "interpolation")}
+    token = anna.get("/api/state")["trial"]["token"]
+    assert anna.ask("POST", "/api/answer", {"trial": token, **sent, "more": 1})[0] == 400
+    assert anna.ask("POST", "/api/answer", {"trial": token, **sent})[0] == 200
+    *_, kept = next(store.commits(1))
+    assert kept["zoom"] is None and kept["interpolation"] is None
+
+
 #
 def test_another_browser_resumes_where_the_first_one_stopped(anna, url):
     for _ in range(4):
@@ -230,7 +262,7 @@ def test_page_gets_what_is_listed_here_and_nothing_more(anna):
     }
     for screen in (state["trial"], state["next"]):
         assert set(screen) == {"token", "training", "preference", "panes", "shown"}
-        shown = {"height", "width", "offset", "slope", "intercept", "window", "inverted", "padding"}
+        shown = {"height", "width", "offset", "slope", "intercept", "window", "inverted", "padding", "presets"}
         assert set(screen["shown"]) == shown and set(screen["shown"]["window"]) == {"center", "width", "function"}
         assert [role for role, _ in screen["panes"]] == ["lr", "rated", "truth"]
     assert {key for question in state["questions"] for key in question} == {"key", "text", "anchors"}
@@ -252,6 +284,10 @@ def test_length_beside_chunks_does_not_pass_for_the_length(anna):
         ("/api/answer", {"submission": "\ud800 submission"}),
         ("/api/answer", {"elapsed_ms": 10**400}),
         ("/api/answer", {"window_width": -(10**400)}),
+        ("/api/answer", {"window_width": 0}),
+        ("/api/answer", {"window_width": -400}),
+        ("/api/answer", {"zoom": 10**400}),
+        ("/api/answer", {"interpolation": {}}),
         ("/api/display", {"user_agent": "\ud800"}),
         ("/api/display", {"screen_width": 10**400}),
     ],
@@ -295,6 +331,7 @@ def test_pages_ask_no_third_party(anna):
         assert b"//" not in re.sub(rb"(?m)^\s*//.*$|; //.*$|; +// .*$", b"", body).replace(b"</", b"")
         assert headers["content-security-policy"].startswith("default-src 'self'; base-uri 'none'; form-action 'none'")
         assert headers["referrer-policy"] == "no-referrer" and headers["x-frame-options"] == "DENY"
+        assert "strict-transport-security" not in headers  # plain HTTP: RFC 6797, 7.2
 
 
 #
@@ -345,6 +382,7 @@ def test_https_is_served_and_printed(study, tmp_path):
         assert url.startswith("https://")
         status, headers, body = client.ask("GET", "/api/state")
         assert status == 200 and headers["cache-control"] == "no-store"
+        assert headers["strict-transport-security"] == "max-age=2592000"
         assert client.commit(json.loads(body)["trial"]["token"]) == 200
 
 
@@ -416,9 +454,13 @@ def test_commands_end_a_study(study, tmp_path):
     added = run("readers", study.folder, "--add", "anna", "ben", "--admin", "--url", "https://reading.example")
     names = [line.split("\t")[0] for line in added.stdout.splitlines()]
     assert names == ["anna", "ben", "progress"] and "https://reading.example/#" in added.stdout
+    with process(study.folder) as (served_at, _):
+        carl = run("readers", study.folder, "--add", "carl")
+        assert carl.stdout.startswith(f"carl\t{served_at}/#") and carl.stderr == ""
+    assert run("readers", study.folder, "--reissue", "carl").stdout.startswith(f"carl\t{served_at}/#")
     assert "anna\t0 of 21\tnot started" in run("readers", study.folder).stdout
     assert run("readers", study.folder, "--add", "anna").returncode == 2
-    assert run("readers", study.folder, "--reissue", "carl").returncode == 2
+    assert run("readers", study.folder, "--reissue", "dora").returncode == 2
     assert run("verify", study.folder).returncode == 0
     assert run("export", study.folder, "--output", tmp_path / "out").returncode == 2
     assert run("close", study.folder).returncode == 0

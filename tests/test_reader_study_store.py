@@ -153,6 +153,63 @@ def test_last_answer_may_be_changed_where_the_study_allows_it_and_the_old_one_is
         assert verification.integrity_errors(store) == []
 
 
+#
+def test_older_page_does_not_replace_an_answer_that_it_has_not_seen(tmp_path):
+    with Store(build(tmp_path, training=0, reading={"allow_back": True})) as store:
+        store.add_reader("anna")
+        trial, low, high = store.trials(1)[0], {"quality": 1, "usefulness": 1}, {"quality": 5, "usefulness": 5}
+        first, second = answer(low), answer(high)
+        store.commit(1, trial.token, first, seen=0)
+        with pytest.raises(Refused, match="another version of this answer is stored") as refused:
+            store.commit(1, trial.token, second, seen=0)
+        assert refused.value.stored == {"version": 1, "answers": low}
+        assert screens.state(store, 1)["previous"]["version"] == 1
+        store.commit(1, trial.token, first, seen=0)  # sent again: its receipt was lost
+        store.commit(1, trial.token, second, seen=1)
+        store.commit(1, trial.token, second, seen=1)
+        for late in (first, answer(low)):  # the receipt was lost, and another page has replaced the answer since
+            with pytest.raises(Refused, match="another version"):
+                store.commit(1, trial.token, late, seen=0)
+        with pytest.raises(Refused, match="another version"):
+            store.commit(1, store.trials(1)[1].token, answer(), seen=1)
+        assert store.stored(trial) == {"version": 2, "answers": high}
+        assert store.database.rows("SELECT version FROM commits") == [(1,), (2,)]
+        refusals = store.database.rows("SELECT details FROM audit WHERE event = 'refused'")
+        assert [json.loads(row[0])["seen"] for row in refusals] == [0, 0, 0, 1]
+        assert verification.integrity_errors(store) == []
+
+
+#
+def test_zoom_and_interpolation_are_stored_logged_and_exported(store, reader, tmp_path):
+    views = ({"zoom": 1.5, "interpolation": "nearest"}, {"zoom": 1, "interpolation": None}, {})
+    for number, changes in enumerate(views):
+        store.commit(reader, store.trials(reader)[number].token, answer(**changes))
+    assert verification.integrity_errors(store) == []
+    logged = [json.loads(row[0]) for row in store.database.rows("SELECT details FROM audit WHERE event = 'answer'")]
+    found = [(row.get("zoom"), row.get("interpolation")) for row in logged]
+    assert found == [(1.5, "nearest"), (1, None), (None, None)]
+    exporting.export(store, tmp_path / "out", force=True)
+    with open(tmp_path / "out" / "ratings.csv", newline="") as file:
+        found = [(row["zoom"], row["interpolation"]) for row in csv.DictReader(file)]
+    assert found == [("1.5", "nearest")] * 2 + [("1.0", "")] * 2 + [("", "")] * 2
+
+
+#
+@pytest.mark.parametrize("trial,value", [(1, "2"), (1, "NULL"), (2, "1")])
+def test_edited_zoom_is_found(store, reader, trial, value):
+    for number, changes in enumerate(({"zoom": 1.5}, {})):
+        store.commit(reader, store.trials(reader)[number].token, answer(**changes))
+    edit(store, f"UPDATE commits SET zoom = {value} WHERE trial = {trial}")
+    assert verification.integrity_errors(store) == [f"the answer of anna to trial {trial} was changed"]
+
+
+#
+def test_address_of_the_server_is_kept(store):
+    assert store.url() is None
+    store.record_url("https://reading.example:8765")
+    assert store.url() == "https://reading.example:8765" and verification.integrity_errors(store) == []
+
+
 #
 def test_times_are_the_servers_and_idle_time_is_apart(store, reader, clock):
     store.commit(
@@ -180,6 +237,15 @@ def test_times_are_the_servers_and_idle_time_is_apart(store, reader, clock):
         {"elapsed_ms": 1e12},
         {"elapsed_ms": "1"},
         {"window_width": float("inf")},
+        {"window_width": 0},
+        {"window_width": -400.0},
+        {"zoom": 0},
+        {"zoom": -1.0},
+        {"zoom": float("nan")},
+        {"zoom": "1"},
+        {"zoom": True},
+        {"interpolation": "bicubic"},
+        {"interpolation": ["smooth"]},
         {"submission": "short"},
         {"submission": None},
     ],

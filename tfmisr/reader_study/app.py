@@ -23,6 +23,10 @@ _ANSWER_FIELDS = (
     *("values", "submission", "elapsed_ms", "first_input_ms", "idle_ms"),
     *("window_center", "window_width"),
 )
+# Pages of earlier releases do not send these. Without `version` the page counts as one that saw no answer: it can store
+# the first one, and is refused where it would replace one.
+_OPTIONAL_FIELDS = ("zoom", "interpolation")
+_MAX_VERSION = 1_000_000
 
 
 def create(store: Store, hosts: tuple[str, ...], secure: bool = False) -> Guard:
@@ -108,11 +112,15 @@ async def _answer(request: Request) -> Response:
 
 def _store_answer(request: Request, content: typing.Any) -> Response:
     reader = _reader(request)
-    fields = ("trial", *_ANSWER_FIELDS)
-    if not isinstance(content, dict) or set(content) != set(fields) or not isinstance(content["trial"], str):
-        raise InputError(f"expected {', '.join(fields)}")
-    answer = Answer(**{name: content[name] for name in _ANSWER_FIELDS})
-    request.app.state.store.commit(reader, content["trial"], answer)
+    required, optional = ("trial", *_ANSWER_FIELDS), ("version", *_OPTIONAL_FIELDS)
+    names = set(content) if isinstance(content, dict) else set()
+    if names - set(optional) != set(required) or not isinstance(content["trial"], str):
+        raise InputError(f"expected {', '.join(required)}; optional: {', '.join(optional)}")
+    seen = content.get("version", 0)
+    if type(seen) is not int or not 0 <= seen < _MAX_VERSION:
+        raise InputError("version must be the number of the answer that the page shows, 0 before the first")
+    answer = Answer(**{name: content[name] for name in (*_ANSWER_FIELDS, *_OPTIONAL_FIELDS) if name in content})
+    request.app.state.store.commit(reader, content["trial"], answer, seen)
     return JSONResponse({})
 
 
@@ -153,4 +161,4 @@ def _mistake(request: Request, error: InputError) -> Response:
 
 
 def _refused(request: Request, error: Refused) -> Response:
-    return JSONResponse({"error": str(error)}, 409)
+    return JSONResponse({"error": str(error), "stored": error.stored}, 409)

@@ -20,7 +20,7 @@ from tfmisr.edge.files import atomic_write, remove_stale_temporaries, temporary_
 from tfmisr.edge.upscaler import Upscaler
 from tfmisr.inference import upscalers
 from tfmisr.progress import bar
-from tfmisr.reader_study import cases, frozen, ordering
+from tfmisr.reader_study import cases, frozen, ordering, rules
 from tfmisr.reader_study.case import Case
 from tfmisr.reader_study.design import Arm, Design
 from tfmisr.reader_study.rules import STORED_REFERENCE
@@ -37,7 +37,8 @@ def build(design: Design, folder: str | os.PathLike) -> frozen.Study:
         folder: A new folder: a frozen study is never changed.
 
     Raises:
-        InputError: The folder exists; a model or a case does not fit the design; or no order satisfies its constraints.
+        InputError: The folder exists; a model or a case does not fit the design; an arm equals the low-resolution pane;
+            or no order satisfies its constraints.
     """
     folder = pathlib.Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -53,6 +54,7 @@ def build(design: Design, folder: str | os.PathLike) -> frozen.Study:
         values = _description(design, upscalers_of_arms)
         collected, values["patients"] = cases.collect(design.cases, design.scale, design.seed, design.folder)
         values["cases"] = list(_cases(design, upscalers_of_arms, collected, temporary / frozen.PIXELS))
+        _check_pane(values["cases"])
         values["hash"] = frozen.digest(values)
         write_text(temporary / frozen.FILE, json.dumps(values, indent=1) + "\n")
         (temporary / frozen.FILE).chmod(0o600)
@@ -153,6 +155,13 @@ def _cases(
         }
 
 
+def _check_pane(entries: list[dict]) -> None:
+    """Raises `InputError` if a model of any name gives the pixels of the low-resolution pane in all cases."""
+    for arm in entries[0]["images"]:
+        if all(entry["images"][arm] == entry["references"].get("lr") for entry in entries):
+            raise InputError(rules.same_as_pane(arm))
+
+
 def _images(
     design: Design, upscalers_of_arms: dict[str, Upscaler | None], case: Case, number: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -183,6 +192,7 @@ def _presentation(case: Case) -> dict:
         case.window,
         case.inverted,
         case.padding and tuple(int(np.clip(limit - low, 0, 65535)) for limit in case.padding),
+        case.presets,
     )
     return dataclasses.asdict(presentation)
 

@@ -15,7 +15,7 @@ from tfmisr.edge.derived import padding, ranges
 from tfmisr.edge.derived.ranges import Range
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.levels import Frames, IntensityScale
-from tfmisr.reader_study.windowing import FUNCTIONS, LINEAR, Window
+from tfmisr.reader_study.windowing import CT_PRESETS, FUNCTIONS, LINEAR, Preset, Window
 
 # Percentiles that the initial window spans for an image without a window in its header.
 _WINDOW_PERCENTILES = (0.1, 99.9)
@@ -36,6 +36,7 @@ class Case:
         padding: Lowest and highest stored value that are Pixel Padding, or `None`.
         levels: Low-resolution images are rounded to multiples of 1 / `levels`.
         source: SHA-256 of the file, or of the dataset's name, split and image id.
+        presets: Further windows to choose from, the same for all arms.
     """
 
     pixels: np.ndarray
@@ -48,6 +49,7 @@ class Case:
     padding: tuple[int, int] | None
     levels: int
     source: str
+    presets: tuple[Preset, ...] = ()
 
     @property
     def mask(self) -> np.ndarray:
@@ -104,6 +106,7 @@ def from_array(pixels: np.ndarray, max_val: int, scale: int, source: bytes) -> C
         padding=None,
         levels=max_val,
         source=hashlib.sha256(source).hexdigest(),
+        presets=(_full_range(pixels),),
     )
 
 
@@ -141,18 +144,20 @@ def _read_dicom(path: str | os.PathLike, scale: int, content: bytes, intensities
         item = dicom.rescale_item(ds, 0)
         slope, intercept = float(item.get("RescaleSlope") or 1), float(item.get("RescaleIntercept") or 0)
         limits = _limits(ds)
-        values = pixels if mask is None else pixels[~crop_to_multiple(mask, scale)]
+        values = (pixels if mask is None else pixels[~crop_to_multiple(mask, scale)]) * slope + intercept
+        windows = _header_windows(ds, item)
         return Case(
             pixels=pixels,
             limits=limits,
             range=intensity_range,
-            window=_header_window(ds, item) or _percentile_window(values * slope + intercept),
+            window=windows[0] if windows else _percentile_window(values),
             slope=slope,
             intercept=intercept,
             inverted=ds.PhotometricInterpretation == "MONOCHROME1",
             padding=dicom.padding_range(ds),
             levels=max(1, round(abs(intensity_range.span))),
             source=hashlib.sha256(content).hexdigest(),
+            presets=_presets(ds, item, windows, values),
         )
 
 
@@ -178,18 +183,44 @@ def _limits(ds: pydicom.Dataset) -> tuple[int, int]:
     return low, low + (1 << ds.BitsStored) - 1
 
 
-def _header_window(ds: pydicom.Dataset, item: pydicom.Dataset) -> Window | None:
-    """Returns the first window of the header, or `None` if it has none or an invalid one."""
+def _header_windows(ds: pydicom.Dataset, item: pydicom.Dataset) -> list[Window]:
+    """Returns the valid windows of the header, the first one first; none if the first is missing or invalid."""
     for holder in (*_functional_group(ds), ds):
-        center, width = holder.get("WindowCenter"), holder.get("WindowWidth")
-        if center is None or width is None or not str(center).strip() or not str(width).strip():
-            continue
-        first = [float(value if isinstance(value, (int, float, str)) else value[0]) for value in (center, width)]
+        centers, widths = (_numbers(holder.get(name)) for name in ("WindowCenter", "WindowWidth"))
         function = str(holder.get("VOILUTFunction") or LINEAR)
         function = function if function in FUNCTIONS else LINEAR
-        if first[1] > 0 and (function != LINEAR or first[1] >= 1) and np.isfinite(first).all():
-            return Window(*first, function)
-    return None
+        windows = [Window(center, width, function) for center, width in zip(centers, widths, strict=False)]
+        if windows and _is_valid(windows[0]):
+            return list(filter(_is_valid, windows))
+    return []
+
+
+def _numbers(value: object) -> list[float]:
+    if value is None or not str(value).strip():
+        return []
+    return [float(number) for number in ([value] if isinstance(value, (int, float, str)) else value)]
+
+
+def _is_valid(window: Window) -> bool:
+    smallest = window.width >= 1 if window.function == LINEAR else window.width > 0
+    return bool(smallest and np.isfinite((window.center, window.width)).all())
+
+
+def _presets(
+    ds: pydicom.Dataset, item: pydicom.Dataset, windows: list[Window], values: np.ndarray
+) -> tuple[Preset, ...]:
+    """Returns the header's further windows, the usual ones of CT, and the full range of the image.
+
+    Window Explanation (0028,1055) is free text, in which a name may stand, and is left out.
+    """
+    named = [Preset(f"window {n}", window.center, window.width) for n, window in enumerate(windows[1:], 2)]
+    is_ct = ds.get("Modality") == "CT" and str(item.get("RescaleType") or ds.get("RescaleType") or "HU") == "HU"
+    return (*named, *(CT_PRESETS if is_ct else ()), _full_range(values))
+
+
+def _full_range(values: np.ndarray) -> Preset:
+    window = _percentile_window(values, (0, 100))
+    return Preset("full range", window.center, window.width)
 
 
 def _functional_group(ds: pydicom.Dataset) -> Iterator[pydicom.Dataset]:
@@ -199,9 +230,9 @@ def _functional_group(ds: pydicom.Dataset) -> Iterator[pydicom.Dataset]:
             yield from (group.get("FrameVOILUTSequence") or [])[:1]
 
 
-def _percentile_window(values: np.ndarray) -> Window:
+def _percentile_window(values: np.ndarray, percentiles: tuple[float, float] = _WINDOW_PERCENTILES) -> Window:
     """Returns the window between two percentiles of the full-resolution image."""
-    low, high = (float(v) for v in np.percentile(values, _WINDOW_PERCENTILES)) if values.size else (0.0, 1.0)
+    low, high = (float(v) for v in np.percentile(values, percentiles)) if values.size else (0.0, 1.0)
     low, high = np.floor(low), np.ceil(high)
     # The LINEAR function maps `low` to the lowest and `high` to the highest display value.
     return Window((low + high + 1) / 2, max(high - low + 1, 2.0))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 _WHERE = ("study_hash", "reader", "session", "position", "case")
 _WHEN = (
     *("repeat", "training", "shown_at", "first_input_at", "committed_at", "idle_ms", "active_ms", "too_fast"),
-    *("window_center", "window_width", "software_version"),
+    *("window_center", "window_width", "software_version", "zoom", "interpolation"),
 )
 RATING_COLUMNS = (*_WHERE, "arm", "question", "score", *_WHEN)
 PREFERENCE_COLUMNS = (*_WHERE, "arm_left", "arm_right", "question", "choice", *_WHEN)

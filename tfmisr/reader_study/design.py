@@ -120,8 +120,9 @@ class Display:
     """`[display]`: layout of the reading page.
 
     Attributes:
-        panes: Images side by side: `rated`, and beside it `lr` (low-resolution source, pixels as squares) and
-            `reference` (before: `truth`, which still works and which is stored; the full-resolution image).
+        panes: Images side by side: `rated`, and beside it `lr` (low-resolution source, pixels as squares; not with an
+            arm `nearest`, which looks exactly like it) and `reference` (before: `truth`, which still works and which is
+            stored; the full-resolution image).
         interpolation: `smooth` (bilinear) or `nearest` between pixels, the same for all readers.
     """
 

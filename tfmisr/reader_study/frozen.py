@@ -11,7 +11,7 @@ import numpy as np
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.reader_study import ordering
-from tfmisr.reader_study.windowing import Window
+from tfmisr.reader_study.windowing import Preset, Window
 
 FORMAT = 1
 FILE = "study.json"
@@ -31,6 +31,7 @@ class Presentation:
         window: Initial window, in units after rescale.
         inverted: Whether low values are displayed bright: MONOCHROME1.
         padding: Lowest and highest 16-bit number that are Pixel Padding, or `None`.
+        presets: Further windows to choose from; none in studies of earlier releases.
     """
 
     height: int
@@ -41,6 +42,7 @@ class Presentation:
     window: Window
     inverted: bool
     padding: tuple[int, int] | None
+    presets: tuple[Preset, ...] = ()
 
 
 class Study:
@@ -89,9 +91,11 @@ class Study:
 
     def presentation(self, case: str) -> Presentation:
         """Returns how the images of a case are displayed."""
-        values = {field.name: self._cases[case][field.name] for field in dataclasses.fields(Presentation)}
-        padding = tuple(values["padding"]) if values["padding"] else None
-        return Presentation(**{**values, "window": Window(**values["window"]), "padding": padding})
+        entry = self._cases[case]
+        values = {field.name: entry[field.name] for field in dataclasses.fields(Presentation) if field.name in entry}
+        values["padding"] = tuple(values["padding"]) if values["padding"] else None
+        values["presets"] = tuple(Preset(**preset) for preset in values.get("presets", ()))
+        return Presentation(**{**values, "window": Window(**values["window"])})
 
     def panes(self, case: str, arms: tuple[str, ...]) -> list[tuple[str, str]]:
         """Returns the images of a trial from left to right.

@@ -159,6 +159,15 @@ class Registry:
         with self.database.write(actor) as log:
             log(event, details)
 
+    def record_url(self, url: str) -> None:
+        """Stores the address at which the server of this study was started last."""
+        with self.database.write(COMMAND_LINE):
+            self.database.set("url", url)
+
+    def url(self) -> str | None:
+        """Returns the address at which the server of this study was started last, or `None` before it ever was."""
+        return self.database.meta("url")
+
     def closed_at(self) -> str | None:
         """Returns when the study was closed, or `None` while it is open."""
         return self.database.meta("closed_at")

@@ -15,6 +15,8 @@ if typing.TYPE_CHECKING:
 REFERENCE, STORED_REFERENCE = "reference", "truth"
 PANES = ("lr", "rated", STORED_REFERENCE)
 INTERPOLATIONS = ("smooth", "nearest")
+# The interpolation whose images equal the pane `lr`, which has pixels as squares.
+_AS_SQUARES = "nearest"
 PREFERENCE = "preference"
 CATEGORIES = 5
 
@@ -128,7 +130,10 @@ def _check_arms(design: "Design") -> None:
 
 
 def _check_blinding(design: "Design") -> None:
-    """Raises `InputError` if a text for readers contains an arm's name, which would end the blinding (R-02)."""
+    """Raises `InputError` if readers could recognize an arm: by its name in a text, or beside the pane `lr` (R-02)."""
+    for arm in design.arms:
+        if "lr" in design.display.panes and arm.model == _AS_SQUARES:
+            raise InputError(same_as_pane(arm.name))
     texts = [design.title, design.instructions, *(q.text for q in design.questions)]
     texts += [question.key for question in design.questions]  # visible in the page's source
     texts += [anchor for question in design.questions for anchor in question.anchors]
@@ -138,6 +143,14 @@ def _check_blinding(design: "Design") -> None:
         for text in texts:
             if re.search(pattern, text, re.IGNORECASE):
                 raise InputError(f"readers would see the arm's name {arm.name} in {text[:60]!r}; rename the arm")
+
+
+def same_as_pane(arm: str) -> str:
+    """Returns why a study with an arm that equals the low-resolution pane is refused."""
+    return (
+        f"arm {arm} looks exactly like the pane lr beside it (pixels as squares), so readers would recognize it; "
+        "leave lr out of [display] panes, or leave the arm out"
+    )
 
 
 __getattr__ = renamed(__name__, TRUTH="STORED_REFERENCE")

@@ -71,7 +71,7 @@ def _previous(store: Store, last: Trial | None, screens: list[Trial]) -> dict | 
     """Returns the last answered trial with its answers, if the study lets readers revise it."""
     if not screens or not last or not store.study.values["reading"]["allow_back"] or last.session != screens[0].session:
         return None
-    return {**_screen(store, last), "answers": store.answers(last)}
+    return {**_screen(store, last), **store.stored(last)}
 
 
 def display_check(content: typing.Any) -> dict:

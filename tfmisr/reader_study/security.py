@@ -20,10 +20,14 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+# 30 days: longer than the washout between two sessions. A browser then refuses plain HTTP to this host name (RFC 6797).
+STRICT_TRANSPORT_SECURITY = "max-age=2592000"
 
 
 class Guard:
     """ASGI middleware that rejects requests for other hosts, from other origins or with large bodies; adds `HEADERS`.
+
+    Under HTTPS it also adds Strict-Transport-Security (HSTS).
 
     Args:
         app: An ASGI application.
@@ -33,7 +37,8 @@ class Guard:
 
     def __init__(self, app: ASGIApplication, hosts: tuple[str, ...], secure: bool = False):
         self.app, self.hosts, self.secure = app, {host.lower() for host in hosts}, secure
-        self.headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+        headers = {**HEADERS, **({"Strict-Transport-Security": STRICT_TRANSPORT_SECURITY} if secure else {})}
+        self.headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Handles one request; see the ASGI specification, https://asgi.readthedocs.io."""

@@ -11,13 +11,17 @@ from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.reader_study import ordering
 from tfmisr.reader_study.answer import Answer, Refused, check_values
+from tfmisr.reader_study.database import COMMAND_LINE
+from tfmisr.reader_study.frozen import Study
 from tfmisr.reader_study.registry import SIMULATED, Registry
 
 # Columns of an answer that the audit log has, too.
 LOGGED_COLUMNS = (
     *("answers", "shown_at", "first_input_at", "committed_at", "idle_ms", "active_ms", "too_fast"),
-    *("window_center", "window_width", "software_version"),
+    *("window_center", "window_width", "software_version", "zoom", "interpolation"),
 )
+# Columns that databases of earlier releases lack, and their types; NULL in the rows of those releases.
+_ADDED_COLUMNS = {"zoom": "REAL", "interpolation": "TEXT"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,17 @@ class Trial(ordering.Trial):
 
 class Store(Registry):
     """Readers, trials and answers of a study; arguments, attributes and errors as of `Registry`."""
+
+    def __init__(self, study: Study, now: Callable[[], datetime.datetime] | None = None):
+        super().__init__(study, now)
+        if self._lacking():
+            with self.database.write(COMMAND_LINE):
+                for name in self._lacking():  # again: another process may have added them meanwhile
+                    self.database.execute(f"ALTER TABLE commits ADD COLUMN {name} {_ADDED_COLUMNS[name]}")
+
+    def _lacking(self) -> list[str]:
+        present = {row[1] for row in self.database.rows("PRAGMA table_info(commits)")}
+        return [name for name in _ADDED_COLUMNS if name not in present]
 
     @property
     def keys(self) -> list[str]:
@@ -76,8 +91,13 @@ class Store(Registry):
 
     def answers(self, trial: Trial) -> dict[str, int | str]:
         """Returns the current version of the answers to a trial; see `Answer.values`."""
-        query = "SELECT answers FROM commits WHERE trial = ? ORDER BY version DESC LIMIT 1"
-        return json.loads(self.database.rows(query, trial.id)[0][0])
+        return self.stored(trial)["answers"]
+
+    def stored(self, trial: Trial) -> dict | None:
+        """Returns `version`, from 1, and `answers` of what is stored for a trial now, or `None` before an answer."""
+        query = "SELECT version, answers FROM commits WHERE trial = ? ORDER BY version DESC LIMIT 1"
+        rows = self.database.rows(query, trial.id)
+        return {"version": rows[0][0], "answers": json.loads(rows[0][1])} if rows else None
 
     def panes(self, trial: Trial) -> list[tuple[str, str]]:
         """Returns the role and the token of each image of a trial, from left to right."""
@@ -99,21 +119,22 @@ class Store(Registry):
         due = datetime.datetime.fromisoformat(ended) + datetime.timedelta(days=days)
         return due if self.database.now() < due else None
 
-    def commit(self, reader: int, token: str, answer: Answer) -> None:
+    def commit(self, reader: int, token: str, answer: Answer, seen: int | None = None) -> None:
         """Stores an answer; when this returns, it is durable on disk.
 
         Args:
             reader: Number of the reader.
             token: Token of the trial.
             answer: The answer; a retransmission of the stored one is accepted without effect.
+            seen: Version of the answer that the page showed, 0 before an answer; `None`: replace any version.
 
         Raises:
-            Refused: The trial is already answered or not the next one, or the study is closed. The audit log records
-                the refusal.
+            Refused: The trial is already answered or not the next one, another version than `seen` is stored, or the
+                study is closed. The audit log records the refusal.
             InputError: The reader has no such trial, or the values do not answer its questions.
         """
         label = self.label(reader)
-        refusal = None
+        refusal = stored = None
         with self.database.write(label) as log:
             matching = self._trials("reader = ? AND token = ?", reader, token)
             if not matching:
@@ -125,21 +146,26 @@ class Store(Registry):
             )
             if versions and versions[-1][1] == answer.submission:
                 return  # a retransmission: the page did not receive the acknowledgement
-            refusal = self._refusal(reader, trial, bool(versions))
+            stored = self.stored(trial)
+            refusal = self._refusal(reader, trial, len(versions), seen)
             if refusal:
-                log("refused", {"position": trial.position, "why": refusal, "answers": answer.values})
+                log("refused", {"position": trial.position, "why": refusal, "answers": answer.values, "seen": seen})
             else:
                 self._insert(log, label, trial, len(versions) + 1, answer)
         if refusal:
-            raise Refused(refusal)
+            raise Refused(refusal, stored)
 
-    def _refusal(self, reader: int, trial: Trial, answered: bool) -> str | None:
+    def _refusal(self, reader: int, trial: Trial, version: int, seen: int | None) -> str | None:
         if self.closed_at():
             return "the study is closed"
-        if answered:
+        if version:
             last = self.last(reader)
-            may_revise = self.study.values["reading"]["allow_back"] and last.id == trial.id
-            return None if may_revise else "this trial has been answered"
+            if not self.study.values["reading"]["allow_back"] or last.id != trial.id:
+                return "this trial has been answered"
+        if seen not in (None, version):
+            return "another version of this answer is stored than the page shows; reload the page to see it"
+        if version:
+            return None
         if self.waiting(reader)[0].id != trial.id:
             return "another trial comes first"
         return "the next session has not begun" if self.not_before(reader) else None
@@ -158,7 +184,10 @@ class Store(Registry):
             "window_center": float(answer.window_center),
             "window_width": float(answer.window_width),
             "software_version": software,
+            "zoom": answer.zoom and float(answer.zoom),
+            "interpolation": answer.interpolation,
         }
+        values = {name: value for name, value in values.items() if value is not None}
         columns, marks = ", ".join(values), ", ".join("?" * (3 + len(values)))
         self.database.execute(
             f"INSERT INTO commits (trial, version, submission, {columns}) VALUES ({marks})",

@@ -68,7 +68,11 @@ def _answers(store: Store, rows: list[dict]) -> list[str]:
         logged[row["actor"], details.pop("position"), details.pop("version")] = details
     query = f"SELECT label, position, version, {', '.join(LOGGED_COLUMNS)} FROM commits "
     query += "JOIN trials ON trials.id = trial JOIN readers ON readers.id = reader"
-    stored = {row[:3]: dict(zip(LOGGED_COLUMNS, row[3:], strict=True)) for row in store.database.rows(query)}
+    stored = {}
+    for row in store.database.rows(query):
+        # Neither a log nor a row of an earlier release has the columns that were added later: NULL.
+        columns = dict(zip(LOGGED_COLUMNS, row[3:], strict=True))
+        stored[row[:3]] = {name: value for name, value in columns.items() if value is not None}
     different = sorted(key for key in logged.keys() | stored.keys() if logged.get(key) != stored.get(key))
     return [f"the answer of {label} to trial {position} was changed" for label, position, _ in different]
 

@@ -27,6 +27,25 @@ class Window:
     function: str = LINEAR
 
 
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A window that readers can choose; the VOI LUT function is that of the initial window.
+
+    Attributes:
+        name: Label on the page, the same for all arms of a case.
+        center: As `Window.center`.
+        width: As `Window.width`.
+    """
+
+    name: str
+    center: float
+    width: float
+
+
+# Usual windows of CT in Hounsfield units: https://radiopaedia.org/articles/windowing-ct.
+CT_PRESETS = (Preset("lung", -600.0, 1500.0), Preset("soft tissue", 50.0, 400.0), Preset("bone", 400.0, 1800.0))
+
+
 def apply(values: np.ndarray, window: Window, y_max: float = 255.0) -> np.ndarray:
     """Applies a VOI LUT function.
 

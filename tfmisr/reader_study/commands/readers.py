@@ -1,9 +1,12 @@
 """The sub-command `readers`: adds readers and makes their personal links."""
 
 import argparse
+import sys
 
 from tfmisr.edge.errors import InputError
 from tfmisr.reader_study.commands.serve import PORT
+
+_DEFAULT_URL = f"http://127.0.0.1:{PORT}"  # of `serve` without options
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -23,9 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="make a new link to the study coordinator's admin page, invalidate the old",
     )
     parser.add_argument(
-        "--url",
-        default=f"http://127.0.0.1:{PORT}",
-        help=f"where readers reach the server (default: http://127.0.0.1:{PORT})",
+        "--url", help=f"where readers reach the server (default: as `serve` printed it last, else {_DEFAULT_URL})"
     )
     return parser
 
@@ -35,10 +36,13 @@ def run(arguments: argparse.Namespace) -> int:
     from tfmisr.reader_study.frozen import Study
     from tfmisr.reader_study.store import Store
 
-    url = arguments.url.rstrip("/")
-    if not url.startswith(("http://", "https://")):
+    if arguments.url is not None and not arguments.url.startswith(("http://", "https://")):
         raise InputError(f"--url must begin with http:// or https://. Received: {arguments.url}")
     with Store(Study(arguments.folder)) as store:
+        known = arguments.url or store.url()
+        url = (known or _DEFAULT_URL).rstrip("/")
+        if not known and (arguments.add or arguments.reissue or arguments.admin):
+            print(f"not served yet: links for {url}; another address: --url, or run serve first", file=sys.stderr)
         for name in arguments.add:
             print(f"{name}\t{url}/#{store.add_reader(name)}")
         for name in arguments.reissue:

@@ -72,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         port = listener.getsockname()[1]
         scheme = "https" if secure else "http"
         url = f"{scheme}://{_url_host(hosts[0])}:{port}"
+        store.record_url(url)
         print(f"serving study {study.hash[:12]} at {url}; Ctrl+C stops it", flush=True)
         if not store.labels():
             print(f"no readers yet: python -m tfmisr.reader_study readers {arguments.folder} --add NAME...", flush=True)

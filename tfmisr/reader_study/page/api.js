@@ -14,9 +14,10 @@ export function enter() {
 }
 
 export class Failure extends Error {
-  constructor(status, text) {
+  // `stored` is what the server has in place of a refused answer.
+  constructor(status, text, stored = null) {
     super(text);
-    this.status = status;
+    Object.assign(this, {status, stored});
   }
 }
 
@@ -30,7 +31,7 @@ async function call(path, options = {}) {
   }
   if (response.ok) return response;
   const content = await response.json().catch(() => ({}));
-  throw new Failure(response.status, content.error ?? "The server reported an error.");
+  throw new Failure(response.status, content.error ?? "The server reported an error.", content.stored);
 }
 
 export async function get(path) {

@@ -13,10 +13,12 @@ export class Clock {
     this.start();
   }
 
-  start() {
-    this.startedAt = this.last = performance.now();
-    this.active = 0;
-    this.first = null;
+  // Starts at zero, or continues the times that `snapshot` returned, whose elapsed time may include an absence since.
+  start(kept = null) {
+    this.last = performance.now();
+    this.startedAt = this.last - (kept?.elapsed_ms ?? 0);
+    this.active = kept?.active_ms ?? 0;
+    this.first = typeof kept?.first_ms === "number" ? this.startedAt + kept.first_ms : null;
     this.present = !document.hidden && document.hasFocus();
   }
 
@@ -26,6 +28,14 @@ export class Clock {
     this.last = now;
     if (input) this.first ??= now;
     this.present = !document.hidden && document.hasFocus();
+  }
+
+  // Returns the times up to now. Not by `touch`: the reader has done nothing, and the minute without input goes on.
+  snapshot() {
+    const now = performance.now();
+    const active = this.active + (this.present ? Math.min(now - this.last, IDLE_AFTER) : 0);
+    const first = this.first === null ? null : this.first - this.startedAt;
+    return {elapsed_ms: now - this.startedAt, active_ms: active, first_ms: first};
   }
 
   read() {

@@ -7,20 +7,27 @@ const CHOICES = [
 ];
 
 export class Questions {
-  constructor(form) {
-    this.form = form;
+  constructor(form, onchange) {
+    Object.assign(this, {form, onchange, sets: []});
     form.addEventListener("submit", (event) => event.preventDefault());
+    window.addEventListener("resize", () => this.sets.length && this.current.scrollIntoView({block: "nearest"}));
     form.addEventListener("focusin", () => this.mark());
-    form.addEventListener("change", () => this.mark());
+    form.addEventListener("change", () => this.changed());
   }
 
   ask(questions, given = {}) {
     this.sets = questions.map((question) => fieldset(question, given[question.key]));
     this.form.replaceChildren(...this.sets);
-    this.focus(this.sets[0]);
+    this.focus(this.missing ?? this.sets[0]);
+  }
+
+  changed() {
+    this.mark();
+    this.onchange();
   }
 
   focus(set) {
+    set.scrollIntoView({block: "nearest"});
     (set.querySelector("input:checked") ?? set.querySelector("input")).focus({focusVisible: true});
     this.mark();
   }
@@ -49,6 +56,7 @@ export class Questions {
     if (!input) return false;
     input.checked = true;
     this.focus(this.sets[this.sets.indexOf(set) + 1] ?? this.missing ?? set);
+    this.changed();
     return true;
   }
 
@@ -59,6 +67,7 @@ export class Questions {
     if (!set) return false;
     set.querySelector("input:checked").checked = false;
     this.focus(set);
+    this.changed();
     return true;
   }
 }

@@ -107,21 +107,36 @@ export class Viewer {
   resized() {
     if (!this.shown || this.holder.getBoundingClientRect().width === 0) return;
     for (const pane of this.panes) this.fitCanvas(pane);
-    if (this.fitted) this.fit();
+    if (this.mode) this[this.mode]();
     this.drawNow();
   }
 
   reset() {
     this.window = {...this.shown.window};
     this.changeWindow(0, 0);
-    this.fit();
+    this.start();
+  }
+
+  get fittingScale() {
+    const {width, height} = this.panes[0].canvas;
+    return Math.min(width / this.shown.width, height / this.shown.height);
+  }
+
+  // One image pixel per screen pixel where the image fits, so that nothing is interpolated; else the full image.
+  start() {
+    this.center(Math.min(1, this.fittingScale), "start");
   }
 
   fit() {
+    this.center(this.fittingScale, "fit");
+  }
+
+  // `mode` is what to do again when the size of the panes changes: "start" or "fit".
+  center(scale, mode) {
     const {width, height} = this.panes[0].canvas;
-    this.scale = Math.min(width / this.shown.width, height / this.shown.height);
+    this.scale = scale;
     this.place(width / 2, height / 2, this.shown.width / 2, this.shown.height / 2);
-    this.fitted = true;
+    this.mode = mode;
     this.redraw();
   }
 
@@ -138,14 +153,14 @@ export class Viewer {
     const smallest = Math.min(1, width / this.shown.width, height / this.shown.height) / 2;
     this.scale = Math.min(MAX_SCALE, Math.max(smallest, scale));
     this.place(atX, atY, x, y);
-    this.fitted = false;
+    this.mode = null;
     this.keepVisible();
   }
 
   move(x, y) {
     this.x += Math.round(x);
     this.y += Math.round(y);
-    this.fitted = false;
+    this.mode = null;
     this.keepVisible();
   }
 
@@ -161,9 +176,13 @@ export class Viewer {
   changeWindow(brighter, softer) {
     const {window, shown} = this;
     const step = shown.window.width / 100;
-    const smallest = smallestWidth(window.function, shown.slope);
-    window.center += (shown.inverted ? 1 : -1) * brighter * step;
-    window.width = Math.max(smallest, window.width + softer * step);
+    this.setWindow(window.center + (shown.inverted ? 1 : -1) * brighter * step, window.width + softer * step);
+  }
+
+  setWindow(center, width) {
+    const {window, shown} = this;
+    window.center = center;
+    window.width = Math.max(smallestWidth(window.function, shown.slope), width);
     this.table = lookup(shown, window);
     this.redraw();
   }
@@ -214,7 +233,7 @@ export class Viewer {
   }
 
   toggle(event) {
-    if (this.fitted) this.zoomTo(1, ...this.point(event));
+    if (this.scale === this.fittingScale) this.zoomTo(1, ...this.point(event));
     else this.fit();
   }
 
