@@ -98,6 +98,7 @@ def served(store, listener=None, **kwargs):
 
     application = app.create(store, ("127.0.0.1", "localhost"), **kwargs)
     flags = {"access_log": False, "log_level": "warning", "server_header": False, "lifespan": "off"}
+    flags["log_config"] = None  # uvicorn's would close absl's handler, and with it pytest's stderr
     server = uvicorn.Server(uvicorn.Config(application, loop="asyncio", http=connections.Protocol, **flags))
     listener = listener or connections.Listener(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
