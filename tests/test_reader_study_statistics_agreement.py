@@ -66,11 +66,11 @@ def test_intervals_hold_the_value_and_stay_on_the_scale():
         assert -1 <= found.low < found.value < found.high <= 1
 
 
-def test_images_of_one_case_are_redrawn_together():
+def test_images_of_one_case_are_one_cluster():
     alone = agreement.krippendorff_alpha(RATINGS, 5, range(8))
     copied = agreement.krippendorff_alpha(np.repeat(RATINGS, 6, axis=0), 5, np.repeat(np.arange(8), 6))
-    # Copies of a case's image are no further cases; alpha itself changes by its correction for few answers only.
-    assert copied.high - copied.low == pytest.approx(alone.high - alone.low, rel=0.05)
+    # Copies of a case's image are no further cases: 48 independent images would make the interval 60 % narrower.
+    assert copied.high - copied.low == pytest.approx(alone.high - alone.low, rel=0.1)
 
 
 def test_same_seed_gives_the_same_interval_and_another_seed_another():
