@@ -4,7 +4,7 @@ Scores on 1 to 5 come from the ordinal mixed model of the reader study: arms are
 case x arm are random. The agreement in the population of readers and cases, ICC(2,1), ICC(3,1) and Krippendorff's
 ordinal alpha, is an integral over these (Gauss-Hermite quadrature), computed independently of the analysis. The table
 has the fraction of nominal 95 % intervals that contain it: with images of one case as a cluster and the arms as fixed,
-and as if all images were independent (alpha: a bootstrap over cases with the readers fixed), as up to release 1.
+and, in brackets, as if all images were independent (alpha: a bootstrap over cases with the readers fixed), as in 0.1.0.
 
     nice python benchmarks/agreement_coverage.py --studies 2000
 """
@@ -16,6 +16,7 @@ import time
 import numpy as np
 from scipy.special import expit
 
+from tfmisr.reader_study.statistics import agreement
 from tfmisr.reader_study.statistics.agreement import krippendorff_alpha
 from tfmisr.reader_study.statistics.icc import intraclass
 from tfmisr.reader_study.statistics.ordinal import TERMS
@@ -93,8 +94,6 @@ def intervals(scores: np.ndarray, missing: float, rng: np.random.Generator) -> l
 
 def _bootstrap_alpha(images: np.ndarray, case: np.ndarray, rng: np.random.Generator, resamples: int = 300):
     """Returns alpha with the percentile interval of a bootstrap over cases, the readers fixed."""
-    from tfmisr.reader_study.statistics import agreement
-
     counts = agreement._counts(images, 5)
     several = counts.sum(axis=1) >= 2
     counts, case = counts[several], case[several]

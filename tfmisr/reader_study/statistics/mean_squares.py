@@ -122,7 +122,8 @@ def _split(values: np.ndarray, cases: np.ndarray, arms: np.ndarray, residual_fre
     rank = int(np.linalg.matrix_rank(normal, tol=1e-9 * len(values)))
     total = float((values**2).sum())
     of_arm = float(((arm.T @ values) ** 2 / arm.sum(axis=0)[:, None]).sum())
-    of_both = float((case.sum(axis=0)[:, None] * by_case**2).sum() + (moment * (np.linalg.pinv(normal, 1e-9, hermitian=True) @ moment)).sum())
+    of_both = float((case.sum(axis=0)[:, None] * by_case**2).sum())
+    of_both += float((moment * (np.linalg.pinv(normal, 1e-9, hermitian=True) @ moment)).sum())
     columns = 1 if residual_freedom is None else values.shape[1] - 1
     freedom = [(arm.shape[1] - 1) * columns, (case.shape[1] + rank - arm.shape[1]) * columns]
     freedom.append((len(values) - 1 if residual_freedom is None else residual_freedom) - sum(freedom))
