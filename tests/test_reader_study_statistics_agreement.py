@@ -260,8 +260,8 @@ def test_copies_of_an_image_add_no_degrees_of_freedom():
     found = mean_squares.mean_squares(
         np.repeat(RATINGS, 6, axis=0).astype(float), np.repeat(np.arange(8), 6), np.zeros(48)
     )
-    # 7 of eight cases and 14 of cases x readers, both divided by one design effect.
-    assert found.bms_freedom <= 7 and found.ems_freedom == pytest.approx(2 * found.bms_freedom)
+    # Of eight cases 7, and of cases x three readers 14, as without the copies.
+    np.testing.assert_allclose((found.bms_freedom, found.jms_freedom, found.ems_freedom), (7, 2, 14))
 
 
 def test_r22_one_case_or_readers_apart_have_no_interval():
@@ -276,3 +276,12 @@ def test_r22_one_case_or_readers_apart_have_no_interval():
 def test_r22_alpha_of_images_with_equal_means_has_no_interval(level):
     found = agreement.krippendorff_alpha(np.array([[1, 5], [5, 1], [1, 5]]), 5, range(3), level)
     assert found.value < 0 and found.low is None and "no interval" in found.note
+
+
+def test_r22_arms_of_one_image_each_leave_an_interval_around_the_value():
+    # Two images of two arms: the arms explain all variance between images.
+    for found in icc.intraclass(np.array([[3, 5, 1, 4], [3, 1, 5, 5]]), cases=[0, 1], arms=[0, 1]).values():
+        assert -1 <= found.low <= found.value <= found.high <= 1 and found.high - found.low < 2
+    few = np.array([[N, 1, 5, 1], [1, N, N, 4], [5, N, 2, 1]])
+    found = agreement.krippendorff_alpha(few, 5, range(3))
+    assert -1 <= found.low <= found.value <= found.high <= 1

@@ -145,7 +145,8 @@ class _ShroutFleiss:
         k, n, bms, jms, ems = self.k, self.n, self.bms, self.jms, self.ems
         a, b = k * value / (n * (1 - value)), 1 + k * value * (n - 1) / (n * (1 - value))
         of_images, of_readers, of_residual = self.freedom
-        degrees = (a * jms + b * ems) ** 2 / ((a * jms) ** 2 / of_readers + (b * ems) ** 2 / of_residual)
+        # With a negative coefficient the degrees of freedom can tend to 0, where F has no quantiles.
+        degrees = max((a * jms + b * ems) ** 2 / ((a * jms) ** 2 / of_readers + (b * ems) ** 2 / of_residual), 1.0)
         low = scipy.stats.f.isf(self.tail, of_images, degrees)
         high = scipy.stats.f.isf(self.tail, degrees, of_images)
         readers = k * jms + (k * n - k - n) * ems

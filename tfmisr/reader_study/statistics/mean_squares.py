@@ -115,26 +115,32 @@ def _split(values: np.ndarray, cases: np.ndarray, arms: np.ndarray, residual_fre
         arms: Index of the arm of each image.
         residual_freedom: Degrees of freedom of residuals; without it, `values` is one column of image means.
     """
-    case, arm = _indicator(cases), _indicator(arms)
-    by_case = case.T @ values / case.sum(axis=0)[:, None]
-    reduced = arm - case @ (case.T @ arm / case.sum(axis=0)[:, None])
+    case, arm = (np.unique(index, return_inverse=True)[1].ravel() for index in (cases, arms))
+    in_arm = np.eye(arm.max() + 1)[arm]
+    of_case, of_arm = _between(values, case), _between(values, arm)
+    # Arms within cases: least squares of what the cases leave of the arms' indicators.
+    reduced = in_arm - _means(in_arm, case)[case]
     normal, moment = reduced.T @ reduced, reduced.T @ values
     rank = int(np.linalg.matrix_rank(normal, tol=1e-9 * len(values)))
+    of_both = of_case + float((moment * (np.linalg.pinv(normal, 1e-9, hermitian=True) @ moment)).sum())
     total = float((values**2).sum())
-    of_arm = float(((arm.T @ values) ** 2 / arm.sum(axis=0)[:, None]).sum())
-    of_both = float((case.sum(axis=0)[:, None] * by_case**2).sum())
-    of_both += float((moment * (np.linalg.pinv(normal, 1e-9, hermitian=True) @ moment)).sum())
     columns = 1 if residual_freedom is None else values.shape[1] - 1
-    freedom = [(arm.shape[1] - 1) * columns, (case.shape[1] + rank - arm.shape[1]) * columns]
+    freedom = [arm.max() * columns, (case.max() + rank - arm.max()) * columns]
     freedom.append((len(values) - 1 if residual_freedom is None else residual_freedom) - sum(freedom))
     parts = (part if part > _TINY * total else 0.0 for part in (of_arm, of_both - of_arm, total - of_both))
-    return _Part(*parts, tuple(max(degrees, 0) for degrees in freedom))
+    return _Part(*parts, tuple(max(int(degrees), 0) for degrees in freedom))
 
 
-def _indicator(index: np.ndarray) -> np.ndarray:
-    """Returns the indicator matrix of an index: (len(index), number of its values)."""
-    values, place = np.unique(index, return_inverse=True)
-    return np.eye(len(values))[place.ravel()]
+def _means(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Returns the mean of the rows (n, columns) of each group: (groups, columns)."""
+    sums = np.zeros((group.max() + 1, values.shape[1]))
+    np.add.at(sums, group, values)
+    return sums / np.bincount(group)[:, None]
+
+
+def _between(values: np.ndarray, group: np.ndarray) -> float:
+    """Returns the sum of squares of the groups' means, each counted once for every row."""
+    return float((np.bincount(group)[:, None] * _means(values, group) ** 2).sum())
 
 
 class _Clusters:
@@ -158,9 +164,13 @@ class _Clusters:
 
     def freedom(self) -> tuple[float, float]:
         """Returns the degrees of freedom of the mean square of images and of the residual mean square."""
-        effect = self._design_effect()
-        residual = self.within**2 / _satterthwaite(self.residuals, "arm", "case", "rest")
-        return 2 * self.between**2 / self._variance() / effect, residual / effect
+        effect, of_residual = self._design_effect(), _satterthwaite(self.residuals, "arm", "case", "rest")
+        variance = self._variance()
+        # Arms that explain everything leave no variance to estimate from: as if images were independent.
+        images = 2 * self.between**2 / variance if variance else float(sum(self.images.freedom))
+        residual = self.within**2 / of_residual if of_residual else float(sum(self.residuals.freedom))
+        # Below 1 a quantile of F tends to 0 in both tails.
+        return max(images / effect, 1.0), max(residual / effect, 1.0)
 
     def _variance(self) -> float:
         """Variance of the images' sum of squares, with readers and cases as random and arms as fixed."""
