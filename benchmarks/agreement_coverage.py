@@ -18,7 +18,7 @@ from scipy.special import expit
 
 from tfmisr.reader_study.statistics import agreement
 from tfmisr.reader_study.statistics.agreement import krippendorff_alpha
-from tfmisr.reader_study.statistics.icc import intraclass
+from tfmisr.reader_study.statistics.icc import Coefficient, intraclass
 from tfmisr.reader_study.statistics.ordinal import TERMS
 from tfmisr.reader_study.statistics.simulation import Assumptions
 
@@ -92,19 +92,24 @@ def intervals(scores: np.ndarray, missing: float, rng: np.random.Generator) -> l
     return [[*(clustered[n] for n in names), alphas[0]], [*(independent[n] for n in names), alphas[1]]]
 
 
-def _bootstrap_alpha(images: np.ndarray, case: np.ndarray, rng: np.random.Generator, resamples: int = 300):
+def _bootstrap_alpha(
+    images: np.ndarray, case: np.ndarray, rng: np.random.Generator, resamples: int = 300
+) -> Coefficient:
     """Returns alpha with the percentile interval of a bootstrap over cases, the readers fixed."""
     counts = agreement._counts(images, 5)
     several = counts.sum(axis=1) >= 2
     counts, case = counts[several], case[several]
     pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(5)
     pairs /= counts.sum(axis=1)[:, None, None] - 1
-    before, agreement.RESAMPLES = agreement.RESAMPLES, resamples
-    try:
-        measure = lambda tables: agreement._alpha(tables, "ordinal")  # noqa: E731
-        return agreement._coefficient(pairs, case, measure, "", int(rng.integers(2**31)))
-    finally:
-        agreement.RESAMPLES = before
+    names, index = np.unique(case, return_inverse=True)
+    by_case = np.zeros((len(names), 5, 5))
+    np.add.at(by_case, index, pairs)
+    draw = np.random.default_rng(int(rng.integers(2**31))).multinomial
+    drawn = draw(len(names), np.full(len(names), 1 / len(names)), resamples).astype(np.float64)
+    values = agreement._alpha(np.tensordot(drawn, by_case, axes=1), "ordinal")
+    low, high = np.nanquantile(values, (0.025, 0.975))
+    value = float(agreement._alpha(by_case.sum(axis=0, keepdims=True), "ordinal")[0])
+    return Coefficient(value, min(low, value), max(high, value), len(counts))
 
 
 def coverage(assumptions: Assumptions, readers: int, cases: int, studies: int, missing: float, seed: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Expected numbers: the cited tables, and tests/oracles/agreement.py."""
 
+import itertools
 import pathlib
 
 import numpy as np
@@ -285,3 +286,14 @@ def test_r22_arms_of_one_image_each_leave_an_interval_around_the_value():
     few = np.array([[N, 1, 5, 1], [1, N, N, 4], [5, N, 2, 1]])
     found = agreement.krippendorff_alpha(few, 5, range(3))
     assert -1 <= found.low <= found.value <= found.high <= 1
+
+
+def test_bootstrap_interval_of_few_cases_is_as_wide_as_a_t_interval():
+    # Plain percentiles are 9 % narrower with 20 cases: sqrt(19 / 20) * 1.96 / 2.09.
+    rng = np.random.default_rng(0)
+    images = np.clip(rng.integers(2, 5, (20, 1)) + rng.integers(-1, 2, (20, 7)), 1, 5)
+    shares = [np.mean([a == b for a, b in itertools.combinations(row, 2)]) for row in images]
+    low, high = scipy.stats.t.interval(0.95, 19, np.mean(shares), scipy.stats.sem(shares))
+    found = agreement.raw_agreement(images, 5, range(20))
+    assert found.value == pytest.approx(np.mean(shares))
+    assert found.high - found.low == pytest.approx(high - low, rel=0.05)

@@ -1,15 +1,17 @@
 """Inter-reader agreement on an ordinal scale: weighted kappa, Krippendorff's alpha, Gwet's AC2, raw agreement.
 
-Each measure is a function of sums over images. So the intervals are percentile intervals of a cluster bootstrap over
-cases, each with all of its images, computed with multinomial weights; they hold for the readers of the study. The
-interval of alpha on an ordered scale is one over readers and cases: alpha of many readers and cases is the intraclass
-correlation of the scores, or of their mean ranks, and has its F interval.
+Each measure is a function of sums over images. So the intervals are expanded percentile intervals of a cluster
+bootstrap over cases, each with all of its images, computed with multinomial weights; they hold for the readers of the
+study. The interval of alpha on an ordered scale is one over readers and cases: alpha of many readers and cases is the
+intraclass correlation of the scores, or of their mean ranks, and has its F interval.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import scipy.special
 
 from tfmisr.reader_study.statistics.icc import Coefficient, agreement_limits
 from tfmisr.reader_study.statistics.mean_squares import mean_squares
@@ -184,7 +186,7 @@ def _coefficient(
     undefined: str,
     seed: int,
 ) -> Coefficient:
-    """Returns a measure of the sum of `parts`, and its percentile interval of a bootstrap over cases.
+    """Returns a measure of the sum of `parts`, and its expanded percentile interval of a bootstrap over cases.
 
     Args:
         parts: Array (images, ...): what each image contributes to the sums.
@@ -211,8 +213,19 @@ def _coefficient(
         return Coefficient(value, None, None, images, "too little variation for an interval")
     if np.ptp(values) <= 1e-12:  # such as 0 of 7 or 7 of 7: an interval of width 0 would look like certainty
         return Coefficient(value, None, None, images, "all cases give the same value: no interval by resampling")
-    low, high = np.quantile(values, (0.025, 0.975))
+    low, high = np.quantile(values, _tails(len(names)))
     return Coefficient(value, float(min(low, value)), float(max(high, value)), images)
+
+
+def _tails(cases: int) -> tuple[float, float]:
+    """Returns the quantiles of a 95 % expanded percentile interval, as wide as a t interval over so many cases.
+
+    Reference:
+        Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 2015,
+        https://doi.org/10.1080/00031305.2015.1089789
+    """
+    low = scipy.special.ndtr(math.sqrt(cases / (cases - 1)) * scipy.special.stdtrit(cases - 1, 0.025))
+    return float(low), float(1 - low)
 
 
 def _counts(ratings: npt.ArrayLike, scale: int) -> np.ndarray:

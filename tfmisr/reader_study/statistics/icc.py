@@ -41,8 +41,8 @@ def intraclass(
     ICC(2, .) treats readers as a random sample and counts their systematic differences as disagreement; ICC(3, .)
     treats them as fixed and does not. ICC(., 1) is for the score of one reader, ICC(., k) for the mean of all. Images
     that not all readers rated are left out. The intervals come from the F distribution; where images share a case or
-    are of several arms, with effective degrees of freedom (see `mean_squares`). Nominal 95 % intervals then covered 92
-    to 98 % in simulations, those for independent images 83 to 97 % (benchmarks/agreement_coverage.py).
+    are of several arms, with effective degrees of freedom (see `mean_squares`). Nominal 95 % intervals then covered 93
+    to 98 % in simulations, those for independent images 85 to 97 % (benchmarks/agreement_coverage.py).
 
     Args:
         ratings: Array (images, readers), nan without an answer.
