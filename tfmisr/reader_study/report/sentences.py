@@ -172,8 +172,8 @@ _AGREEMENT = (
     "are not independent, so over all images the degrees of freedom are effective ones (Satterthwaite), divided by "
     "the design effect of the cases; alpha's interval is that of the correlation of mean ranks, which it estimates. "
     "The intervals of AC2, of equal answers, of those within 1 and of kappa are bootstrap intervals over cases (2000 "
-    "resamples, expanded percentiles) and hold for these readers. Over all images, differences between arms make agreement higher than "
-    "within an arm."
+    "resamples, expanded percentiles) and hold for these readers. Over all images, differences between arms make "
+    "agreement higher than within an arm."
 )
 _NONINFERIORITY = (
     "Non-inferior: the whole 95 % interval of the difference lies above minus the margin; inferior: the whole interval "
