@@ -14,7 +14,7 @@ import reader_study_helpers
 
 from tfmisr.edge.errors import InputError
 from tfmisr.reader_study import __main__ as study
-from tfmisr.reader_study.report import formats, page, sentences, table, tables
+from tfmisr.reader_study.report import formats, page, pair_sentences, sentences, table, tables
 from tfmisr.reader_study.statistics import agreement, ratings, summary
 
 STAMP = "SIMULATED READERS"
@@ -315,25 +315,83 @@ def test_r20_reference_and_margin_come_from_the_study_file(exported, found, tmp_
     [
         # The planned interval shows a difference and the adjusted test none, the other way round, and both agree.
         ((-2.6, -1.2), 0.086, None, "shows no difference, p 0.086"),
-        ((-1.0, 0.2), 0.03, "Scored higher, after Holm's adjustment: truth over low.", "shows truth over low, p 0.030"),
-        ((-2.6, -1.2), 0.03, "Scored higher, after Holm's adjustment: truth over low.", None),
-        ((-1.0, 0.2), 0.086, "No significant difference, which does not show equivalence: low and truth.", None),
+        (
+            (-1.0, 0.2),
+            0.03,
+            "truth over low: difference +1.50, odds ratio 5, higher score in 75%, p 0.030",
+            "shows truth over low, p 0.030",
+        ),
+        ((-2.6, -1.2), 0.03, "truth over low: difference +1.50, odds ratio 5, higher score in 75%, p 0.030", None),
+        ((-1.0, 0.2), 0.086, "low and truth: difference −1.50, odds ratio 0.2, higher score in 25%, p 0.086", None),
     ],
 )
 def test_verdict_and_test_of_one_pair_are_one_statement(found, ends, p_holm, listed, beside):
     found = copy.deepcopy(found)
     question, pair = found["questions"]["quality"], {"first": "low", "second": "truth", "p_holm": p_holm}
-    question["pairs"] = [pair | {"p_value": 0.01, "odds_ratio": 0.2, "note": ""}]
+    effects = {"difference": {"mean": -1.5, "low": None, "high": None}, "common_language": {"mean": 0.25}}
+    question["pairs"] = [pair | effects | {"p_value": 0.01, "odds_ratio": 0.2, "note": ""}]
     question["noninferiority"] = [row for row in question["noninferiority"] if row["arm"] == "low"]
     question["noninferiority"][0]["difference"] |= dict(zip(("low", "high"), ends, strict=True))
     texts = next(iter(sentences.findings(found).values()))
-    assert [text for text in texts if text.startswith(("Scored higher", "No significant"))] == (
-        [listed] if listed else []
-    )
+    headings = "Scored higher (p adj", "No significant difference, which does not show equivalence (p adj"
+    items = [item for text in texts if text.startswith(headings) for item in text.split("\n")[1:]]
+    assert items == ([listed] if listed else [])
     reason = tables.noninferiority(found).rows[0][-1]
     assert any(reason in text for text in texts)
     # Three pairs of the other question and this one.
     assert reason.partition("which unlike the interval is adjusted for 4 tests, ")[2] == (beside or "")
+
+
+def pair_of(first, second, mean, half, ratio, p_value, p_holm, answers=60):
+    """A pair of results.json, as far as a sentence reads it."""
+    difference = {"mean": mean, "low": mean - half, "high": mean + half, "answers": answers}
+    tested = {"odds_ratio": ratio, "p_value": p_value, "p_holm": p_holm, "note": ""}
+    return {"first": first, "second": second, "difference": difference, "common_language": {"mean": 0.6}, **tested}
+
+
+@pytest.mark.parametrize(
+    "second, said",
+    [
+        # An interval of other width, fewer answers, smaller odds, the adjustment alone, and nothing of these.
+        (pair_of("c", "d", 0.3, 0.5, 2.0, 0.3, 0.6), "more in the second (95 % interval ± 0.50 against ± 0.20)."),
+        (pair_of("c", "d", 0.3, 0.5, 2.0, 0.3, 0.6, 30), "± 0.20) from 30 answers against 60."),
+        (
+            pair_of("c", "d", -0.3, 0.2, 0.7, 0.3, 0.6),
+            "because the test is of odds, and the odds ratio of the second is 1.43 against 2.",
+        ),
+        (
+            pair_of("c", "d", 0.3, 0.2, 2.0, 0.02, 0.08),
+            "because its p of 0.020 is significant alone but not after adjustment for 7 tests.",
+        ),
+        (
+            pair_of("c", "d", 0.3, 0.2, 2.0, 0.051, 0.051),
+            "because the two p values (0.003 and 0.051) lie close together.",
+        ),
+        (pair_of("c", "d", 0.3, 0.2, None, 0.3, 0.6), "lie close together."),
+    ],
+)
+def test_an_equal_difference_that_is_not_significant_has_its_reason(second, said):
+    question = {"pairs": [pair_of("a", "b", 0.3, 0.2, 2.0, 0.003, 0.02), second]}
+    (sentence,) = pair_sentences.equal_differences(question, 7)
+    start = "The difference of 0.30 between a and b is significant (adjusted p 0.020) and the same one of 0.30 between"
+    assert sentence.startswith(f"{start} c and d is not (adjusted p {second['p_holm']:.3f}), because ")
+    assert sentence.endswith(said)
+
+
+@pytest.mark.parametrize("mean, words", [(0.34, "a similar one of 0.34"), (0.6, "a larger one of 0.60"), (0.2, None)])
+def test_a_smaller_difference_needs_no_reason_and_a_larger_one_does(mean, words):
+    pairs = [pair_of("a", "b", 0.3, 0.2, 2.0, 0.003, 0.02), pair_of("c", "d", mean, 0.9, 2.0, 0.3, 0.6)]
+    found = list(pair_sentences.equal_differences({"pairs": pairs}, 2))
+    assert [words in sentence for sentence in found] == ([True] if words else [])
+
+
+def test_r19_summary_has_effect_sizes_and_adjusted_p_of_every_pair(found, report):
+    text = (report / "report.html").read_text(encoding="utf-8").partition("Mean scores</h2>")[0]
+    for question in found["questions"].values():
+        for pair in question["pairs"]:
+            assert f"p {html.escape(formats.p_text(pair['p_holm']))}" in text
+    assert "(p adjusted by Holm&#x27;s method for 6 tests)" in text and "<li><ul>" not in text
+    assert text.count("<ul>") == text.count("</ul></li>")
 
 
 def test_report_is_one_file_that_loads_nothing(report):

@@ -22,7 +22,8 @@ def agreement(results: dict) -> Table:
     caption = (
         "Inter-reader agreement with 95 % intervals. ICC(2, .): readers as a random sample; ICC(3, .): readers as "
         "fixed; (., 1): the score of one reader; (., k): the mean of all readers. Equal and within 1: share of pairs "
-        "of answers."
+        "of answers. Intervals of ICC and alpha: over readers and cases; of AC2, equal and within 1: over cases, for "
+        "these readers."
     )
     return Table("agreement", caption, header, rows, records, notes(r["note"] for r in records))
 

@@ -125,9 +125,15 @@ def _sections(results: dict, tables_by_name: dict[str, Table]) -> Iterator[tuple
 def _findings(results: dict) -> str:
     parts = []
     for title, texts in sentences.findings(results).items():
-        points = "".join(f"<li>{_escaped(text)}</li>" for text in texts)
+        points = "".join(map(_finding, texts))
         parts.append(f'<h3>{html.escape(title)}</h3><ul class="findings">{points}</ul>')
     return "".join(parts)
+
+
+def _finding(text: str) -> str:
+    sentence, *items = text.split("\n")
+    points = "".join(f"<li>{_escaped(item)}</li>" for item in items)
+    return f"<li>{_escaped(sentence)}{f'<ul>{points}</ul>' if points else ''}</li>"
 
 
 def _facts(results: dict) -> str:

@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 
 from tfmisr.edge.deprecation import renamed
-from tfmisr.reader_study.report.formats import NONE, interval, number, p_text, percent
+from tfmisr.reader_study.report.formats import NONE, coefficient, interval, number, p_text, percent
+from tfmisr.reader_study.report.pair_sentences import LEVEL, described, equal_differences, order
 from tfmisr.reader_study.statistics.noninferiority import VERDICTS
 from tfmisr.reader_study.statistics.primary import LINEAR, ORDINAL
-
-_LEVEL = 0.05
 
 
 def findings(results: dict) -> dict[str, list[str]]:
     """Returns a summary of the results: title of a question to sentences, the primary question first.
+
+    The lines after the first one of a sentence are the items of a list.
 
     Args:
         results: Content of results.json.
@@ -38,10 +39,13 @@ def number_of_tests(results: dict) -> int:
 def _of_question(question: dict, tests: int) -> Iterator[str]:
     yield f"Mean scores: {'; '.join(f'{arm} {interval(mean)}' for arm, mean in question['arms'].items())}."
     higher, not_significant, untested = _split(question)
+    adjusted = f"adjusted by Holm's method for {tests} tests" if tests > 1 else "of the only test"
     if higher:
-        yield f"Scored higher, after Holm's adjustment: {', '.join(higher)}."
+        yield "\n".join([f"Scored higher (p {adjusted}):", *higher])
     if not_significant:
-        yield f"No significant difference, which does not show equivalence: {', '.join(not_significant)}."
+        heading = f"No significant difference, which does not show equivalence (p {adjusted}):"
+        yield "\n".join([heading, *not_significant])
+    yield from equal_differences(question, tests)
     if untested:
         yield f"Not tested: {', '.join(untested)}."
     for verdict in VERDICTS[::-1]:
@@ -53,8 +57,8 @@ def _of_question(question: dict, tests: int) -> Iterator[str]:
     agreement = question["agreement"]["all images"]
     icc, within_1 = agreement["ICC(2,1)"], agreement["within 1"]
     if icc["value"] is not None:
-        text = f"{number(icc['value'])} ({number(icc['low'])} to {number(icc['high'])})"
-        yield f"Agreement: ICC(2,1) {text}; two readers differ by at most one point in {percent(within_1['value'])}."
+        share = percent(within_1["value"])
+        yield f"Agreement: ICC(2,1) {coefficient(icc)}; two readers differ by at most one point in {share}."
     else:
         yield f"Inter-reader agreement is not defined: {icc['note']}."
     yield from (f"{warning}." for warning in question["warnings"])
@@ -72,9 +76,9 @@ def because(row: dict, question: dict, tests: int) -> str:
         tests: Number of tests for which p values are adjusted.
     """
     pair = _pair_of(row, question)
-    if pair is None or pair["p_holm"] is None or _differs(row) == (pair["p_holm"] < _LEVEL):
+    if pair is None or pair["p_holm"] is None or _differs(row) == (pair["p_holm"] < LEVEL):
         return row["reason"]
-    outcome = "no difference" if _differs(row) else _order(pair)
+    outcome = "no difference" if _differs(row) else order(pair)
     test = f"the test of this pair, which unlike the interval is adjusted for {tests} tests, shows {outcome}"
     return f"{row['reason']}; {test}, p {p_text(pair['p_holm'])}"
 
@@ -90,12 +94,6 @@ def _differs(row: dict) -> bool:
     return low is not None and (low > 0 or high < 0)
 
 
-def _order(pair: dict) -> str:
-    first, second = pair["first"], pair["second"]
-    up = pair["odds_ratio"] > 1 if pair["odds_ratio"] is not None else (pair["difference"]["mean"] or 0) > 0
-    return f"{first} over {second}" if up else f"{second} over {first}"
-
-
 def _split(question: dict) -> tuple[list[str], list[str], list[str]]:
     """Returns the pairs with a significant difference, without one, and without a test."""
     higher, not_significant, untested = [], [], []
@@ -105,10 +103,10 @@ def _split(question: dict) -> tuple[list[str], list[str], list[str]]:
         first, second = pair["first"], pair["second"]
         if pair["p_holm"] is None:
             untested.append(f"{first} and {second}" + (f" ({pair['note']})" if pair["note"] else ""))
-        elif pair["p_holm"] < _LEVEL:
-            higher.append(_order(pair))
+        elif pair["p_holm"] < LEVEL:
+            higher.append(f"{order(pair)}: {described(pair)}")
         elif pair not in covered:
-            not_significant.append(f"{first} and {second}")
+            not_significant.append(f"{first} and {second}: {described(pair, higher_first=False)}")
     return higher, not_significant, untested
 
 
@@ -168,10 +166,14 @@ def methods(results: dict) -> list[tuple[str, str]]:
 
 
 _AGREEMENT = (
-    "Intraclass correlation coefficients (Shrout and Fleiss) with McGraw and Wong's intervals, from images that all "
-    "readers rated; Krippendorff's ordinal alpha and Gwet's AC2 (quadratic weights) from all answers; the intervals of "
-    "these and of kappa are bootstrap intervals over cases (2000 resamples). Over all images, differences between arms "
-    "make agreement higher than within an arm."
+    "Intraclass correlation coefficients (Shrout and Fleiss) from images that all readers rated; Krippendorff's "
+    "ordinal alpha and Gwet's AC2 (quadratic weights) from all answers. The intervals of ICC and alpha are over "
+    "readers and cases: McGraw and Wong's F intervals. The images of one case, and one reader's answers to one arm, "
+    "are not independent, so over all images the degrees of freedom are effective ones (Satterthwaite), divided by "
+    "the design effect of the cases; alpha's interval is that of the correlation of mean ranks, which it estimates. "
+    "The intervals of AC2, of equal answers, of those within 1 and of kappa are bootstrap intervals over cases (2000 "
+    "resamples, expanded percentiles) and hold for these readers. Over all images, differences between arms make "
+    "agreement higher than within an arm."
 )
 _NONINFERIORITY = (
     "Non-inferior: the whole 95 % interval of the difference lies above minus the margin; inferior: the whole interval "

@@ -1,15 +1,20 @@
 """Inter-reader agreement on an ordinal scale: weighted kappa, Krippendorff's alpha, Gwet's AC2, raw agreement.
 
-Each measure is a function of sums over images. So the intervals are percentile intervals of a cluster bootstrap over
-cases, each with all of its images, computed with multinomial weights.
+Each measure is a function of sums over images. So the intervals are expanded percentile intervals of a cluster
+bootstrap over cases, each with all of its images, computed with multinomial weights; they hold for the readers of the
+study. The interval of alpha on an ordered scale is one over readers and cases: alpha of many readers and cases is the
+intraclass correlation of the scores, or of their mean ranks, and has its F interval.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import scipy.special
 
-from tfmisr.reader_study.statistics.icc import Coefficient
+from tfmisr.reader_study.statistics.icc import Coefficient, agreement_limits
+from tfmisr.reader_study.statistics.mean_squares import mean_squares
 
 RESAMPLES = 2000
 # Minimum share of resamples for which the measure must be defined; below it there is no interval.
@@ -38,32 +43,68 @@ def weighted_kappa(
 
 
 def krippendorff_alpha(
-    ratings: npt.ArrayLike, scale: int, cases: npt.ArrayLike, level: str = "ordinal", seed: int = 0
+    ratings: npt.ArrayLike,
+    scale: int,
+    cases: npt.ArrayLike,
+    level: str = "ordinal",
+    seed: int = 0,
+    arms: npt.ArrayLike | None = None,
 ) -> Coefficient:
     """Returns Krippendorff's alpha; answers may be missing.
+
+    On an ordered scale, alpha of many readers and cases is the intraclass correlation ICC(2,1) of the scores or, for
+    the ordinal level, of their mean ranks (Krippendorff 1970). Its interval over readers and cases is that of this
+    correlation, as in `tfmisr.reader_study.statistics.icc.intraclass`, widened to hold alpha itself. For the nominal
+    level it is a bootstrap interval over cases, which holds for the readers of the study.
 
     Args:
         ratings: Array (images, readers) of 1 to `scale`, nan without an answer.
         scale: Number of categories.
         cases: The case of each image (images,), the unit of resampling.
         level: Level of measurement: `nominal`, `ordinal` or `interval`.
-        seed: Seed of the bootstrap.
+        seed: Seed of the bootstrap of the nominal level.
+        arms: The arm of each image (images,), a fixed effect; without it, all images are of one arm.
 
     Reference:
         Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011, https://repository.upenn.edu/asc_papers/43
+        Krippendorff, Bivariate Agreement Coefficients for Reliability of Data, Sociological Methodology 1970,
+        https://doi.org/10.2307/270787
     """
+    ratings, cases = np.asarray(ratings, np.float64), np.asarray(cases)
     counts = _counts(ratings, scale)
     several = counts.sum(axis=1) >= 2
     counts = counts[several]
     pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(scale)
     pairs /= np.maximum(counts.sum(axis=1) - 1, 1)[:, None, None]
-    return _coefficient(
-        pairs,
-        np.asarray(cases)[several],
-        lambda tables: _alpha(tables, level),
-        "all answers are equal: the readers agree, but the images do not differ",
-        seed,
-    )
+    undefined = "all answers are equal: the readers agree, but the images do not differ"
+    if level == "nominal":
+        return _coefficient(pairs, cases[several], lambda tables: _alpha(tables, level), undefined, seed)
+    if not len(counts):
+        return Coefficient(None, None, None, 0, "no image with two answers")
+    value = float(_alpha(pairs.sum(axis=0, keepdims=True), level)[0])
+    if np.isnan(value):
+        return Coefficient(None, None, None, len(counts), undefined)
+    place = _places(counts.sum(axis=0)[None], level)[0]
+    answered = ~np.isnan(ratings[several])
+    scores = np.where(answered, place[np.where(answered, ratings[several], 1).astype(np.int64) - 1], np.nan)
+    arms = np.zeros(len(ratings), np.int64) if arms is None else np.asarray(arms)
+    return _with_limits(value, scores, cases[several], arms[several])
+
+
+def _with_limits(value: float, scores: np.ndarray, cases: np.ndarray, arms: np.ndarray) -> Coefficient:
+    """Returns alpha with the interval of the intraclass correlation of the scores, or why there is none."""
+    images = len(scores)
+    if len(np.unique(cases)) == 1:
+        return Coefficient(value, None, None, images, "one case: no interval")
+    scores = scores[:, ~np.isnan(scores).all(axis=0)]
+    squares = mean_squares(scores, cases, arms)
+    if squares is None:
+        return Coefficient(value, None, None, images, "too few answers in common: no interval")
+    smallest = 1e-12 * (squares.bms + squares.jms + squares.ems)
+    if squares.bms <= smallest or max(squares.jms, squares.ems) <= smallest:
+        return Coefficient(value, None, None, images, "all cases give the same value: no interval")
+    low, high = agreement_limits(squares)
+    return Coefficient(value, min(low, value), max(high, value), images)
 
 
 def gwet_ac2(ratings: npt.ArrayLike, scale: int, cases: npt.ArrayLike, seed: int = 0) -> Coefficient:
@@ -145,7 +186,7 @@ def _coefficient(
     undefined: str,
     seed: int,
 ) -> Coefficient:
-    """Returns a measure of the sum of `parts`, and its percentile interval of a bootstrap over cases.
+    """Returns a measure of the sum of `parts`, and its expanded percentile interval of a bootstrap over cases.
 
     Args:
         parts: Array (images, ...): what each image contributes to the sums.
@@ -172,8 +213,19 @@ def _coefficient(
         return Coefficient(value, None, None, images, "too little variation for an interval")
     if np.ptp(values) <= 1e-12:  # such as 0 of 7 or 7 of 7: an interval of width 0 would look like certainty
         return Coefficient(value, None, None, images, "all cases give the same value: no interval by resampling")
-    low, high = np.quantile(values, (0.025, 0.975))
+    low, high = np.quantile(values, _tails(len(names)))
     return Coefficient(value, float(min(low, value)), float(max(high, value)), images)
+
+
+def _tails(cases: int) -> tuple[float, float]:
+    """Returns the quantiles of a 95 % expanded percentile interval, as wide as a t interval over so many cases.
+
+    Reference:
+        Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 2015,
+        https://doi.org/10.1080/00031305.2015.1089789
+    """
+    low = scipy.special.ndtr(math.sqrt(cases / (cases - 1)) * scipy.special.stdtrit(cases - 1, 0.025))
+    return float(low), float(1 - low)
 
 
 def _counts(ratings: npt.ArrayLike, scale: int) -> np.ndarray:
@@ -207,14 +259,18 @@ def _alpha(tables: np.ndarray, level: str) -> np.ndarray:
     if level == "nominal":
         distance = np.broadcast_to(1 - np.eye(tables.shape[1]), tables.shape)
     else:
-        # The ordinal value of a category is the mean rank of its answers.
-        ranks = np.cumsum(totals, axis=1) - totals / 2
-        if level == "interval":
-            ranks = np.broadcast_to(np.arange(tables.shape[1], dtype=np.float64), totals.shape)
-        distance = (ranks[:, :, None] - ranks[:, None, :]) ** 2
+        places = _places(totals, level)
+        distance = (places[:, :, None] - places[:, None, :]) ** 2
     observed = (tables * distance).sum(axis=(1, 2))
     expected = (totals[:, :, None] * totals[:, None, :] * distance).sum(axis=(1, 2))
     return 1 - (totals.sum(axis=1) - 1) * _ratio(observed, expected)
+
+
+def _places(totals: np.ndarray, level: str) -> np.ndarray:
+    """Returns the place of each category (n, scale) on an axis: itself, or the mean rank of its answers if ordinal."""
+    if level == "interval":
+        return np.broadcast_to(np.arange(totals.shape[1], dtype=np.float64), totals.shape)
+    return np.cumsum(totals, axis=1) - totals / 2
 
 
 def _ac2(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:

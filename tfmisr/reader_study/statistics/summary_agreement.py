@@ -25,13 +25,14 @@ def agreement_results(study: Study, ratings: Ratings, scale: int, selected: Sele
     """
     arms, readers, cases = selected.scores.shape
     images = selected.scores.transpose(0, 2, 1).reshape(arms * cases, readers)
-    case = np.tile(np.arange(cases), arms)
+    case, arm = np.tile(np.arange(cases), arms), np.repeat(np.arange(arms), cases)
     by_arm = {
-        name: _measures(selected.scores[i].T, scale, np.arange(cases), study.seed) for i, name in enumerate(study.arms)
+        name: _measures(images[arm == i], scale, case[arm == i], arm[arm == i], study.seed)
+        for i, name in enumerate(study.arms)
     }
     pairs = itertools.combinations(range(readers), 2)
     return {
-        "all images": _measures(images, scale, case, study.seed),
+        "all images": _measures(images, scale, case, arm, study.seed),
         "by arm": by_arm,
         "reader pairs": [
             {
@@ -45,10 +46,10 @@ def agreement_results(study: Study, ratings: Ratings, scale: int, selected: Sele
     }
 
 
-def _measures(images: np.ndarray, scale: int, case: np.ndarray, seed: int) -> dict:
+def _measures(images: np.ndarray, scale: int, case: np.ndarray, arm: np.ndarray, seed: int) -> dict:
     coefficients = {
-        **intraclass(images),
-        "alpha": agreement.krippendorff_alpha(images, scale, case, seed=seed),
+        **intraclass(images, cases=case, arms=arm),
+        "alpha": agreement.krippendorff_alpha(images, scale, case, arms=arm),
         "AC2": agreement.gwet_ac2(images, scale, case, seed=seed),
         "exact": agreement.raw_agreement(images, scale, case, seed=seed),
         "within 1": agreement.raw_agreement(images, scale, case, within=1, seed=seed),
