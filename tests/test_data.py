@@ -1,7 +1,10 @@
 """Datasets by name or folder, and one view on all of them."""
 
 import os
+import pathlib
 import shutil
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -11,6 +14,8 @@ from etils import epath
 from tfmisr import data
 from tfmisr.data import preparation
 from tfmisr.edge.errors import InputError
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def test_split_is_a_function_of_the_key_alone_with_the_shares_asked_for():
@@ -63,6 +68,24 @@ def test_leftovers_of_a_killed_preparation_go_after_a_day(tmp_path):
     preparation.remove_incomplete(tmp_path / "1.0.0")
     assert not old.exists()
     assert new.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_leftovers_of_a_killed_preparation_go_at_the_next_unless_one_is_under_way(tmp_path):
+    left = tmp_path / "incomplete.ABCDEF_1.0.0"
+    left.mkdir()
+    with preparation._under_way(tmp_path / "1.0.0"):
+        assert not left.exists()
+        left.mkdir()  # its own
+        script = (
+            "import pathlib, sys; from tfmisr.data import preparation\n"
+            "with preparation._under_way(pathlib.Path(sys.argv[1])): pass"
+        )
+        command = [sys.executable, "-c", script, str(tmp_path / "1.0.0")]
+        subprocess.run(command, check=True, cwd=ROOT)
+        assert left.exists()
+    subprocess.run(command, check=True, cwd=ROOT)
+    assert not left.exists()
 
 
 @pytest.fixture

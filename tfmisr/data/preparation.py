@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
@@ -16,6 +16,11 @@ from tfmisr.data.dataset_builder import parts_folder
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import remove_stale_temporaries
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def prepare(builder: tfds.core.DatasetBuilder, quiet: bool = False) -> None:
@@ -30,7 +35,8 @@ def prepare(builder: tfds.core.DatasetBuilder, quiet: bool = False) -> None:
         OSError: The disk is full.
     """
     try:
-        with _without_tfds_bars() if quiet else contextlib.nullcontext():
+        quietly = _without_tfds_bars() if quiet else contextlib.nullcontext()
+        with quietly, _under_way(pathlib.Path(builder.data_path)):
             builder.download_and_prepare()
         remove_incomplete(pathlib.Path(builder.data_path))
     except InputError:
@@ -48,6 +54,31 @@ def prepare(builder: tfds.core.DatasetBuilder, quiet: bool = False) -> None:
                 f"Received: {type(error).__name__}"
             ) from error
         raise
+
+
+@contextlib.contextmanager
+def _under_way(prepared: pathlib.Path) -> Iterator[None]:
+    """Removes what killed preparations left, unless another one is under way, and tells others of this one.
+
+    Processes that prepare one dataset share a lock, which the system takes from those that end, however they end. Where
+    there are no locks, what is a day old is removed.
+    """
+    if fcntl is None or (prepared / "dataset_info.json").is_file():
+        yield
+        return
+    prepared.parent.mkdir(parents=True, exist_ok=True)
+    with open(prepared.parent / f".{prepared.name}.lock", "a", encoding="ascii") as file:
+        with contextlib.suppress(OSError):  # another process holds it, or the file system has no locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for folder in _incomplete(prepared):
+                shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+def _incomplete(prepared: pathlib.Path) -> list[pathlib.Path]:
+    return list(prepared.parent.glob(f"incomplete.*_{prepared.name}"))
 
 
 @contextlib.contextmanager
@@ -70,11 +101,11 @@ def _prepared_meanwhile(builder) -> bool:
 
 
 def remove_incomplete(prepared: pathlib.Path) -> None:
-    """Removes the files of preparations that were killed more than a day ago, which may be tens of GB.
+    """Removes the files of preparations that were killed more than a day ago; `prepare` removes later ones.
 
     Parts of a dataset that is not prepared yet are kept: the next preparation resumes with them.
     """
-    remove_stale_temporaries(prepared.parent.glob(f"incomplete.*_{prepared.name}"))
+    remove_stale_temporaries(_incomplete(prepared))
     if (prepared / "dataset_info.json").is_file():
         shutil.rmtree(parts_folder(prepared), ignore_errors=True)
 
