@@ -8,8 +8,8 @@ from tfmisr import metrics
 
 GRAY, ODD, RGB = (176, 208, 1, 0), (177, 163, 1, 1), (192, 176, 3, 2)
 CASES = pytest.mark.parametrize("case", [GRAY, ODD, RGB], ids=["gray", "odd", "rgb"])
-# Those of full images of any range, without a network.
-PLAIN = [m.name for m in metrics.rows() if not m.per_set and not m.weights and "window" not in m.column]
+# Those of full images of any range, without a network or a half-width (test_metrics_half_width.py).
+PLAIN = [m.name for m in metrics.rows() if not (m.per_set or m.weights or m.half_width) and "window" not in m.column]
 NAMES = pytest.mark.parametrize("name", PLAIN)
 
 

@@ -87,3 +87,11 @@ def test_evaluate_without_any_half_width_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"coverage needs a model with a calibrated half-width. Received: bicubic"):
         evaluate.run(evaluate._parser().parse_args(flags))
     assert not (tmp_path / "out").exists()
+
+
+def test_call_without_a_half_width_is_refused_by_name():
+    flat = np.zeros((4, 4, 1))
+    with pytest.raises(ValueError, match="coverage needs `half_width`"):
+        metrics.get("coverage")(flat, flat, 255)
+    with pytest.raises(ValueError, match="psnr takes no `half_width`"):
+        metrics.get("psnr")(flat, flat, 255, flat)

@@ -90,7 +90,12 @@ class Metric:
             y_pred: The restored image, of the same shape.
             max_val: Value of a full-scale pixel.
             half_width: For a metric with `half_width`, of the shape of the images.
+
+        Raises:
+            ValueError: The metric needs `half_width`, or takes none.
         """
+        if self.half_width != (half_width is not None):
+            raise ValueError(f"{self.name} {'needs' if self.half_width else 'takes no'} `half_width`")
         more = (half_width,) if self.half_width else ()
         return self.load()(y_true, y_pred, max_val, *more)
 
