@@ -228,7 +228,7 @@ class Run:
         return feed.validation(self.crops)
 
     def _image_crops(self):
-        """Returns the pairs of images that TensorBoard shows."""
+        """Returns the pairs of images that TensorBoard shows, and bicubic interpolation is measured on."""
         return self.crops
 
     def feed(self, start: int, stop: int) -> contextlib.AbstractContextManager:
@@ -246,7 +246,7 @@ class Run:
         return [
             counter,
             *(self.device_data.callbacks if self.device_data else []),
-            callbacks.DivergenceCheck(counter, self.crops, scale),
+            callbacks.DivergenceCheck(counter, self._image_crops(), scale),
             # Before the average, which restores the trained weights when the validation ends.
             callbacks.TensorBoard(self.folder / "tensorboard", counter, self.network, self._image_crops(), scale),
             *([self.average] if self.average else []),
