@@ -9,7 +9,7 @@ import tensorflow as tf
 from tiny_network import picture, tiny_network, write_tflite
 
 from tfmisr import layers
-from tfmisr.edge import images, runtime
+from tfmisr.edge import images, litert, runtime
 from tfmisr.edge.errors import InputError
 
 
@@ -88,10 +88,12 @@ def fitted(folder, network):
 def test_windows_chosen_for_an_image_leave_no_seam_and_allocate_once(network, fitted, size, monkeypatch):
     lr = picture(*size)
     for flavour, tolerance in (("float32", 1e-5), ("int8", 0.0)):
-        model = runtime.Model(fitted[flavour])
-        shapes = []
-        monkeypatch.setattr(model, "_allocate", lambda s, own=model._allocate, to=shapes: (to.append(s), own(s)))
-        sr = model(lr)
+        shapes, resize = [], litert.resize_input
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                litert, "resize_input", lambda *args, to=shapes, own=resize: (to.append(args[2]), own(*args))[1]
+            )
+            sr = runtime.Model(fitted[flavour])(lr)
         assert len(set(shapes)) == 1 and np.prod(shapes[0]) <= 40 * 40
         assert (len(shapes) == 1) == (size[0] * size[1] <= 40 * 40)
         # The kernels of 8 bits count in whole numbers, so places of a window do not matter.

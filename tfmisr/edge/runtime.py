@@ -4,7 +4,6 @@ The network of a file with `skip: bicubic` outputs the residual to bicubic inter
 quantized to 8 bits. The interpolation is computed here in full precision and added, which preserves 12 and 16 bits.
 """
 
-import contextlib
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -14,35 +13,17 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tfmisr.edge import card as model_card
-from tfmisr.edge import dihedral, interpolation, stderr_filter, tensors, tiling
+from tfmisr.edge import dihedral, interpolation, litert, tensors, tiling
 from tfmisr.edge.consistency import Consistency, Operator
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import printable
 from tfmisr.edge.interpolation import bicubic as bicubic
 from tfmisr.edge.interpolation import low_contrast_gate as low_contrast_gate
+from tfmisr.edge.litert import interpreter_class as interpreter_class
 from tfmisr.edge.tensors import depth_to_space as depth_to_space
 
 TILE = 256  # side of a window for files whose card has no tile; larger where the receptive field needs it
-
-
-def interpreter_class() -> type:
-    """Returns LiteRT's interpreter class, or that of the older `tflite_runtime`.
-
-    Raises:
-        InputError: Neither package is installed.
-    """
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ModuleNotFoundError:
-        try:
-            from tflite_runtime.interpreter import Interpreter
-        except ModuleNotFoundError as error:
-            raise InputError(
-                "a .tflite file needs LiteRT. Run: pip install ai-edge-litert "
-                "(or tflite-runtime on a machine without a wheel of it, such as 32-bit ARM)"
-            ) from error
-    return Interpreter
 
 
 class Model:
@@ -115,8 +96,8 @@ class Model:
                 details()[0] for details in (self._interpreter.get_input_details, self._interpreter.get_output_details)
             )
         except (ValueError, RuntimeError) as error:
-            raise self._failed(error) from error
-        self._shape: tuple[int, ...] | None = None
+            raise litert.failed(self.path, error) from error
+        self._shape: tuple | None = None
 
     def __call__(
         self,
@@ -234,12 +215,13 @@ class Model:
 
     def residual(self, lr: np.ndarray) -> np.ndarray:
         """Returns the output of the network for a float32 window (height, width, channels), as float32."""
+        shape = (1, *lr.shape)
         try:
-            self._allocate((1, *lr.shape))
+            self._shape = litert.resize_input(self._interpreter, self._input, shape, self._shape)
             self._interpreter.set_tensor(self._input["index"], tensors.quantized(lr[None], self._input))
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
-            raise self._failed(error) from error
+            raise litert.failed(self.path, error) from error
         # A view into the interpreter's memory, not a copy: it must be released before the next window.
         out = self._interpreter.tensor(self._output["index"])()[0]
         image = depth_to_space(self._values(out), self.card["shuffle"])
@@ -272,20 +254,6 @@ class Model:
         low, high = np.clip(ends, -1.0, 1.0) + np.array([step, -step], np.float32)
         inside = (fine > low) & (fine < high)
         return np.where(inside, fine / np.float32(self.card["fine_scale"]), values[..., :half])
-
-    def _failed(self, error: Exception) -> InputError:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return InputError(f"LiteRT cannot run {self.path}: {first}; a newer ai-edge-litert may")
-
-    def _allocate(self, shape: tuple[int, ...]) -> None:
-        if shape == self._shape:
-            return
-        # An image smaller than the tile is not padded: the network has not seen padding in training.
-        if self._shape is not None or tuple(self._input["shape"]) != shape:
-            self._interpreter.resize_tensor_input(self._input["index"], shape, strict=False)
-        with stderr_filter.filter_stderr() if self._shape is None else contextlib.nullcontext():
-            self._interpreter.allocate_tensors()
-        self._shape = shape
 
 
 __getattr__ = renamed(__name__, gate="low_contrast_gate", shuffled="depth_to_space")

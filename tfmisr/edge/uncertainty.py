@@ -13,7 +13,6 @@ Reference:
     Distribution-Free Uncertainty Quantification and Applications in Imaging, ICML 2022
 """
 
-import contextlib
 import os
 import pathlib
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfmisr.edge import card as model_card
-from tfmisr.edge import head_card, stderr_filter, tensors, tiling
+from tfmisr.edge import head_card, litert, tensors, tiling
 from tfmisr.edge import uncertainty_inputs as inputs
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import printable
@@ -80,6 +79,8 @@ class Head:
     Raises:
         InputError: The file does not exist, is no head, has a card of other weights, or LiteRT is not installed.
     """
+
+    _shape: tuple | None
 
     def __init__(self, path: str | os.PathLike, threads: int = 1, max_tile: int = _MAX_TILE) -> None:
         self.path = pathlib.Path(path)
@@ -150,42 +151,28 @@ class Head:
     def _window(self, lr: np.ndarray, residual: np.ndarray, context: np.ndarray) -> np.ndarray:
         """Returns the map of one window; its outermost `overlap` pixels are valid only at the image's borders."""
         codes = inputs.quantized_input(lr, residual, self.scale, self._input)
+        shape = (1, *codes.shape)
         try:
-            self._allocate((1, *codes.shape))
+            self._shape = litert.resize_input(self._interpreter, self._input, shape, self._shape)
             self._interpreter.set_tensor(self._input["index"], codes[None])
             quantized = tensors.quantized(context[None, None, None], self._context)
             self._interpreter.set_tensor(self._context["index"], quantized)
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
-            raise self._failed(error) from error
+            raise litert.failed(self.path, error) from error
         codes = self._interpreter.get_tensor(self._output["index"])[0]
         # One of 256 values for each code: exp of the float32 map would take longer than the network.
         return self._scales[np.ascontiguousarray(tensors.depth_to_space(codes, self.scale)).view(np.uint8)]
 
     def _open(self, threads: int) -> None:
-        from tfmisr.edge.runtime import interpreter_class
-
         try:
-            self._interpreter = interpreter_class()(model_content=self.path.read_bytes(), num_threads=threads)
+            self._interpreter = litert.interpreter_class()(model_content=self.path.read_bytes(), num_threads=threads)
             details = self._interpreter.get_input_details()
             self._output = self._interpreter.get_output_details()[0]
         except (ValueError, RuntimeError) as error:
-            raise self._failed(error) from error
+            raise litert.failed(self.path, error) from error
         named = {CONTEXT in tensor["name"]: tensor for tensor in details}
         if len(details) != 2 or len(named) != 2 or self._output["dtype"] != np.int8:
             raise InputError(f"{self.path} is no int8 head of two inputs; export it again")
         self._input, self._context = named[False], named[True]
-        self._shape: tuple[int, ...] | None = None
-
-    def _failed(self, error: Exception) -> InputError:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return InputError(f"LiteRT cannot run {self.path}: {first}; a newer ai-edge-litert may")
-
-    def _allocate(self, shape: tuple[int, ...]) -> None:
-        if shape == self._shape:
-            return
-        if self._shape is not None or tuple(self._input["shape"]) != shape:
-            self._interpreter.resize_tensor_input(self._input["index"], shape, strict=False)
-        with stderr_filter.filter_stderr() if self._shape is None else contextlib.nullcontext():
-            self._interpreter.allocate_tensors()
-        self._shape = shape
+        self._shape = None
