@@ -12,10 +12,10 @@ import warnings
 from collections.abc import Iterator
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import incoming, monitoring, schema
+from tfmisr.gateway import backoff, incoming, monitoring, schema, upkeep
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.metrics import Metrics, QueueMetrics
-from tfmisr.gateway.processor import Processor
+from tfmisr.gateway.processor import PROCESSING_CAP, Processor
 from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.receiver import Receiver
 from tfmisr.gateway.sender import Sender
@@ -156,13 +156,19 @@ class Node:
             try:
                 incoming.discard_abandoned()
                 if rounds % _ROUNDS_BETWEEN_REMOVALS == 1:
+                    upkeep.correct_times(self._queue, self._longest_delay())
                     self.remove_done()
             except (OSError, sqlite3.Error) as error:
                 _LOG.error("removing files: %s", type(error).__name__)
 
+    def _longest_delay(self) -> float:
+        targets = self._settings.destinations
+        delays = [backoff.longest(each.retry_seconds, each.retry_cap_seconds) for each in targets]
+        return max(*delays, backoff.longest(0.0, PROCESSING_CAP))
+
     def remove_done(self) -> None:
         """Removes objects that every destination has had for `keep_hours` (G-15); never one that is unsent."""
-        while files := self._queue.remove_done(self._settings.node.keep_hours * 3600):
+        while files := upkeep.remove_done(self._queue, self._settings.node.keep_hours * 3600):
             for name in files:
                 (self._spool.folder / name).unlink(missing_ok=True)
             _LOG.info("%d files removed, which every destination has", len(files))
