@@ -39,7 +39,13 @@ def test_g17_monitoring_counts_and_names_no_patient(tmp_path):
         archive.wait(2)
         wait_for(lambda: get(node, "readyz")[0] == 200, "the readiness")
         conditions = json.loads(get(node, "readyz")[1])
-        assert set(conditions) == {"queue_writable", "disk_has_space", "models_loaded", "senders_alive"}
+        assert set(conditions) == {
+            "queue_writable",
+            "disk_has_space",
+            "models_loaded",
+            "senders_alive",
+            "destinations_known",
+        }
         name = 'tfmisr_gateway_sent_total{destination="archive",kind="%s"}'
         wait_for(lambda: name % "result" in get(node, "metrics")[1], "the count")
         metrics = get(node, "metrics")[1]

@@ -10,7 +10,7 @@ import gateway_helpers
 import pytest
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import backoff, incoming, metrics, operating, processor, queue, schema, upkeep, validation
+from tfmisr.gateway import backoff, incoming, metrics, operating, processor, queue, schema, upkeep, validation, work
 from tfmisr.gateway.schema import Arrival
 from tfmisr.gateway.spool import Spool
 
@@ -270,3 +270,21 @@ def test_g11_an_end_that_could_not_be_recorded_is_tried_again(tmp_path, monkeypa
     worker._next()
     assert entries.rows("SELECT state FROM instances")[0][0] == schema.PROCESSED
     entries.close()
+
+
+@pytest.mark.skipif(os.name == "nt" or not os.geteuid(), reason="root may write everywhere")
+def test_g11_a_folder_that_cannot_be_written_is_no_refusal_of_the_image(tmp_path):
+    """As the next test, for the folder of the results."""
+    source = gateway_helpers.image(tmp_path, 1)
+    folder = tmp_path / "results"
+    folder.mkdir(mode=0o500)
+    payload = {"model": "bicubic", "scale": 2, "threads": 1, "source": str(source), "target": str(folder / "1.dcm")}
+    with pytest.raises(PermissionError):
+        work.upscale(payload)
+
+
+def test_g11_a_missing_file_is_no_refusal_of_the_image(tmp_path):
+    """`refused` would say for ever that the image is not to be upscaled; the spool may be mounted again."""
+    payload = {"model": "bicubic", "scale": 2, "threads": 1}
+    with pytest.raises(FileNotFoundError):
+        work.upscale({**payload, "source": str(tmp_path / "gone.dcm"), "target": str(tmp_path / "1.dcm")})

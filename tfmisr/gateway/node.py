@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import backoff, incoming, monitoring, schema, upkeep
+from tfmisr.gateway import backoff, incoming, monitoring, operating, schema, upkeep
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.metrics import Metrics, QueueMetrics
 from tfmisr.gateway.processor import PROCESSING_CAP, Processor
@@ -110,12 +110,8 @@ class Node:
         # The result of an object that was being processed may be complete, and is then used.
         known += [f"results/{number}.dcm" for (number,) in self._queue.rows("SELECT id FROM instances")]
         swept = self._spool.sweep(known)
-        names = {destination.name for destination in self._settings.destinations}
-        for name, count in self._queue.rows(
-            "SELECT destination, COUNT(*) FROM deliveries WHERE state <> 'sent' GROUP BY 1"
-        ):
-            if name not in names:
-                _LOG.error("%d deliveries wait for destination %s, which the configuration lacks", count, name)
+        for name, count in operating.waiting_for_nobody(self._queue, self._settings).items():
+            _LOG.error("%d deliveries wait for destination %s, which the configuration lacks", count, name)
         _LOG.info("queue opened: %d objects to process again, %d unfinished files removed", again, swept)
 
     def start(self) -> None:
@@ -138,6 +134,7 @@ class Node:
             "disk_has_space": self._spool.has_space,
             "models_loaded": all(processor.ready for processor in self._processors),
             "senders_alive": all(sender.is_alive() for sender in self._senders),
+            "destinations_known": not operating.waiting_for_nobody(self._queue, self._settings),
         }
 
     def _is_writable(self) -> bool:

@@ -5,7 +5,27 @@ import socket
 import ssl
 import typing
 
+from pynetdicom import evt
 from pynetdicom.transport import ThreadedAssociationServer
+
+LONGEST_PDU = 2**20  # bytes; 128 presentation contexts of 50 Transfer Syntaxes are 0.2 MB, and data PDUs are MAX_PDU
+
+
+def bound_pdus(event: evt.Event) -> None:
+    """Closes a connection that announces a longer PDU: pynetdicom would hold all of it, up to 4 GB, of any caller.
+
+    Args:
+        event: `EVT_CONN_OPEN` of the receiver.
+    """
+    connection = event.assoc.dul.socket
+    receive = connection.recv
+
+    def bounded(count: int) -> bytearray:
+        if count > LONGEST_PDU:
+            raise OSError("a PDU is too long")
+        return receive(count)
+
+    connection.recv = bounded
 
 
 class Server(ThreadedAssociationServer):
