@@ -236,6 +236,17 @@ def test_g09_a_data_set_that_inflates_to_a_thousand_times_its_size(node, tmp_pat
     assert peak(node) < before + 60
 
 
+@pytest.mark.parametrize("data", [b"", b"\x01\x00\x00", b"GET / HTTP/1.0\r\n\r\n"])
+def test_g07_probes_that_connect_and_close_take_no_slot(node, data):
+    """A load balancer or a port scanner: its connections end before an association is requested."""
+    for _ in range(6):
+        with socket.create_connection(("127.0.0.1", node.port)) as probe:
+            probe.sendall(data)
+    start = time.monotonic()
+    wait_for(lambda: associated(node), "a free slot", 10)
+    assert time.monotonic() - start < 1.5  # acse_timeout is 3
+
+
 def test_g07_a_caller_that_announces_gigabytes_is_cut_off(node):
     before = peak(node)
     with socket.create_connection(("127.0.0.1", node.port)) as hostile, pytest.raises(OSError, match=r"pipe|reset"):

@@ -18,7 +18,7 @@ from tfmisr.gateway import header, incoming, queue, rules, services, spool, tls
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.metrics import Metrics
 from tfmisr.gateway.schema import Arrival
-from tfmisr.gateway.server import Server, bound_pdus
+from tfmisr.gateway.server import Server, guard
 
 _LOG = logging.getLogger("tfmisr.gateway")
 MAX_PDU = 131_072  # bytes; pynetdicom's 16 KiB cost a turn of its state machine each
@@ -63,7 +63,7 @@ class Receiver:
         """
         node = self._settings.node
         handlers = [
-            (evt.EVT_CONN_OPEN, bound_pdus),
+            (evt.EVT_CONN_OPEN, guard),
             (evt.EVT_REQUESTED, self._admit),
             (evt.EVT_C_ECHO, lambda event: 0x0000),
             (evt.EVT_C_STORE, self._answer),
