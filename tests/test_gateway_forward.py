@@ -120,6 +120,23 @@ def test_g11_what_cannot_be_upscaled_passes_alone_and_the_reason_is_recorded(tmp
         assert "\tprocessing: passed\t" in node.command("audit")
 
 
+def test_g11_an_image_out_of_the_models_scope_passes_alone(tmp_path, archive):
+    """A smooth pattern is no chest radiograph (T-33): its original passes unchanged, and the reason is recorded."""
+    path = image(tmp_path, 1)
+    rule = BICUBIC.format('"archive"').replace("bicubic", "fast-x2").replace("scale = 2\n", "")
+    with running(tmp_path, configuration({"archive": archive.port}, rules=rule)) as node:
+        assert node.send(path) == [0x0000]
+        wait_for(lambda: node.rows("SELECT state FROM instances") == [("passed",)], "the check")
+        assert archive.wait(1) == [uid_of(path)]
+        assert archive.arrived[0][1] == sha256(data_set(path))
+        trail = node.command("audit")
+        assert "\tprocessing: passed\t" in trail
+        assert "out of scope for fast-x2" in trail
+        for text in (trail, node.text()):
+            assert "--force" not in text  # no option of the gateway
+            assert str(tmp_path / "spool") not in text.partition("not upscaled")[2]
+
+
 @pytest.mark.large
 def test_g11_an_image_that_takes_too_long_is_quarantined_and_its_original_is_not(tmp_path, archive):
     more = "[processing]\ntimeout = 0.1\nattempts = 2\nretry_seconds = 0.1"

@@ -31,8 +31,9 @@ def value(metrics: str, name: str) -> float:
 def test_g17_monitoring_counts_and_names_no_patient(tmp_path):
     archive = Archive()
     path = image(tmp_path, 1)
-    rule = BICUBIC.format('"archive"').replace("bicubic", "fast-x2").replace("scale = 2\n", "")
-    with running(tmp_path, configuration({"archive": archive.port}, rules=rule)) as node:
+    rule = BICUBIC.format('"archive"')
+    network = rule.replace("bicubic", "fast-x2").replace("scale = 2\n", "").replace("CR", "MG")  # loaded, not used
+    with running(tmp_path, configuration({"archive": archive.port}, rules=rule + network)) as node:
         assert get(node, "healthz") == (200, "ok\n")
         assert get(node, "other")[0] == 404
         assert node.send(path, path, image(tmp_path, 2, Modality="DX")) == [0x0000, 0x0000, 0x0124]

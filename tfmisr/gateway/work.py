@@ -61,8 +61,14 @@ def upscale(payload: dict) -> dict:
         try:
             batch(source, target)
         except InputError as error:
-            return {"refused": str(error).replace(f"{source}: ", "")}
+            return {"refused": _reason(error, source)}
     return _described(target)
+
+
+def _reason(error: InputError, source: pathlib.Path) -> str:
+    """Returns why an image is refused, without the name of its file and the advice for the command line."""
+    text = str(error).replace(f"{source}: ", "").replace(str(source), "the image")
+    return text.partition(": choose another model, or add --force")[0]
 
 
 def _check_files(source: pathlib.Path, target: pathlib.Path) -> None:
