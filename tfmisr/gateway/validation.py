@@ -103,7 +103,7 @@ def _peer_problems(settings: Config) -> Iterator[Problem]:
 
 
 def _is_here(destination: config.Destination, node: config.Node) -> bool:
-    """Whether a destination has an address of the node, as far as the configuration tells."""
+    """Whether a destination has an address of the node, as far as the configuration says."""
     return destination.address in (node.address, "localhost", "127.0.0.1", "::1")
 
 
