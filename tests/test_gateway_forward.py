@@ -1,10 +1,13 @@
 """The sending side of the gateway: order, retries, destinations that fail, quarantine, and results."""
 
 import hashlib
+import queue
 import re
 import shutil
 import socket
+import threading
 import time
+import types
 
 import pydicom
 import pytest
@@ -12,6 +15,7 @@ from gateway_helpers import BICUBIC, Archive, configuration, data_set, free_port
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
 from tfmisr import dicom_check
+from tfmisr.gateway import outgoing
 
 
 def states(node) -> list:
@@ -57,6 +61,45 @@ def test_g12_peers_that_stop_in_the_middle_of_an_object(tmp_path):
             assert {digest for _, digest in peer.arrived} == {sha256(data_set(path)) for path in paths}
     for peer in peers:
         peer.close()
+
+
+class Reactor(threading.Thread):
+    """The loop of pynetdicom's association: what it does behind `wait` may take the response of the sender."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.dul = types.SimpleNamespace(to_provider_queue=queue.Queue())
+        self._reactor_checkpoint, self._is_paused = threading.Event(), False
+        self._reactor_checkpoint.set()
+        self.turns, self.ended = 0, False
+
+    def run(self) -> None:
+        while not self.ended:
+            self._is_paused = True
+            self._reactor_checkpoint.wait()
+            time.sleep(0.001)  # another thread has the turn here, on a busy machine
+            self._is_paused = False
+            self.turns += 1
+
+
+def test_a_response_is_not_taken_by_the_thread_of_the_association():
+    """As `send_c_store` does it: without a sure pause, one response of thousands was lost, and a minute waited for."""
+    reactor = Reactor()
+    outgoing.tune(reactor, 1.0)
+    reactor.start()
+    for _ in range(100):
+        reactor._reactor_checkpoint.clear()
+        while not reactor._is_paused:
+            time.sleep(0.0001)
+        before = reactor.turns
+        time.sleep(0.003)
+        assert reactor.turns == before
+        reactor._reactor_checkpoint.set()
+        time.sleep(0.0005)
+    reactor.ended = True
+    reactor.join()
+    with pytest.raises(outgoing.BrokenConnection):
+        reactor._reactor_checkpoint.clear()
 
 
 @pytest.fixture
