@@ -5,6 +5,7 @@ import queue
 import re
 import shutil
 import socket
+import sqlite3
 import threading
 import time
 import types
@@ -15,7 +16,8 @@ from gateway_helpers import BICUBIC, Archive, configuration, data_set, free_port
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
 from tfmisr import dicom_check
-from tfmisr.gateway import outgoing
+from tfmisr.gateway import metrics, outgoing, sender, validation
+from tfmisr.gateway.spool import Spool
 
 
 def states(node) -> list:
@@ -100,6 +102,28 @@ def test_a_response_is_not_taken_by_the_thread_of_the_association():
     reactor.join()
     with pytest.raises(outgoing.BrokenConnection):
         reactor._reactor_checkpoint.clear()
+
+
+def test_g12_a_queue_that_records_nothing_does_not_flood_the_destination(tmp_path, monkeypatch):
+    """The disk is full: what was sent is sent again, after longer and longer times."""
+    (tmp_path / "gateway.toml").write_text(configuration({"archive": 9}), encoding="utf-8")
+    settings = validation.read(tmp_path / "gateway.toml")
+    entries = types.SimpleNamespace(version=0, wait=lambda *_: None, notify=lambda: None)
+    sending = sender.Sender(settings, settings.destinations[0], Spool(tmp_path), entries, metrics.Metrics())
+    waited = []
+
+    def fail():
+        raise sqlite3.OperationalError("database or disk is full")
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 8:
+            sending.stop()
+
+    monkeypatch.setattr(sending, "_send_due", fail)
+    monkeypatch.setattr(sending._stopping, "wait", wait)
+    sending.run()
+    assert waited == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
 @pytest.fixture

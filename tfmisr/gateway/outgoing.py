@@ -36,7 +36,7 @@ class Checkpoint:
         self._is_open, self._waits = True, False
 
     def set(self) -> None:
-        """Lets the thread go on."""
+        """Lets the thread continue."""
         with self._condition:
             self._is_open = True
             self._condition.notify_all()
