@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pydicom
@@ -144,9 +145,15 @@ BICUBIC = (
 
 
 class Node:
-    """A node in a process of its own; a second one with the same folder resumes the queue of the first."""
+    """A node in a process of its own; a second one with the same folder resumes the queue of the first.
 
-    def __init__(self, folder: pathlib.Path, text: str) -> None:
+    Args:
+        folder: For its files.
+        text: Its configuration.
+        prefix: Words of a command that runs it.
+    """
+
+    def __init__(self, folder: pathlib.Path, text: str, prefix: Sequence[str] = ()) -> None:
         self.folder = folder
         self.config = folder / "gateway.toml"
         self.config.write_text(text, encoding="utf-8")
@@ -154,7 +161,7 @@ class Node:
         self.log = folder / "log"
         with open(self.log, "a", encoding="utf-8") as log:
             position = log.tell()
-            command = [sys.executable, "-m", "tfmisr.gateway", "run", str(self.config)]
+            command = [*prefix, sys.executable, "-m", "tfmisr.gateway", "run", str(self.config)]
             self.process = subprocess.Popen(command, stderr=log)
         wait_for(lambda: "monitoring listens" in self.text(position) or self.process.poll() is not None, "the node")
         assert self.process.poll() is None, self.text(position)

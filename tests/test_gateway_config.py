@@ -9,8 +9,9 @@ import pytest
 from gateway_helpers import configuration, free_port
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import backoff, checking, conformance, rules, services, tls, validation
+from tfmisr.gateway import backoff, checking, conformance, queue, rules, services, tls, validation
 from tfmisr.gateway.__main__ import main
+from tfmisr.gateway.schema import Arrival
 
 VALID = """\
 [node]
@@ -63,6 +64,12 @@ def read(tmp_path, text: str):
         ('"NODE"', '" NODE"', 2, "AE title"),
         ('"10.0.0.5"', '"scanner"', 8, "expected an IP address. Received: scanner"),
         ("port = 104", "port = 0", 14, "expected port of at least 1. Received: 0"),
+        (
+            '"PACS"\naddress = "10.0.0.9"\nport = 104',
+            '"NODE"\naddress = "localhost"\nport = 11112',
+            13,
+            "is this node itself",
+        ),
         ("port = 104", "port = 104\nattempts = 0", 15, "expected attempts of at least 1. Received: 0"),
         ("port = 104", "port = 104\ntls = true", 15, "needs a table [tls]"),
         ('calling_ae = ["CT1"]', 'calling_ae = ["CT2"]', 17, "CT2 is not among the sources; did you mean CT1?"),
@@ -122,6 +129,19 @@ def header(**values) -> pydicom.Dataset:
     for keyword, value in {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "Modality": "CT", **values}.items():
         setattr(ds, keyword, value)
     return ds
+
+
+def test_g19_check_warns_of_rules_that_never_apply_and_of_deliveries_for_nobody(tmp_path):
+    """A destination was renamed while objects waited for it: they are not lost, and somebody must know."""
+    settings = read(tmp_path, VALID + '[[rules]]\nsend = "original only"\ndestinations = ["archive"]\n')
+    assert "warning: rule 3 never applies: rule 2 has no conditions" in checking.report(settings)
+    settings.node.spool.mkdir()
+    entries = queue.Queue(settings.node.spool / "queue.db")
+    entries.add(Arrival("1.2", "1.3", "1.4", "aa", 1, "objects/1.dcm", "CT1", "", 0, ("archive", "old"), (), ""))
+    assert [line for line in checking.report(settings) if "wait for" in line] == [
+        "warning: 1 deliveries wait for old, which is no destination: they stay until it is one again"
+    ]
+    entries.close()
 
 
 def test_rules_match_in_order_and_all_conditions_hold(tmp_path):

@@ -1,10 +1,14 @@
 """The sending side of the gateway: order, retries, destinations that fail, quarantine, and results."""
 
 import hashlib
+import queue
 import re
 import shutil
 import socket
+import sqlite3
+import threading
 import time
+import types
 
 import pydicom
 import pytest
@@ -12,6 +16,8 @@ from gateway_helpers import BICUBIC, Archive, configuration, data_set, free_port
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
 from tfmisr import dicom_check
+from tfmisr.gateway import metrics, outgoing, sender, validation
+from tfmisr.gateway.spool import Spool
 
 
 def states(node) -> list:
@@ -57,6 +63,67 @@ def test_g12_peers_that_stop_in_the_middle_of_an_object(tmp_path):
             assert {digest for _, digest in peer.arrived} == {sha256(data_set(path)) for path in paths}
     for peer in peers:
         peer.close()
+
+
+class Reactor(threading.Thread):
+    """The loop of pynetdicom's association: what it does behind `wait` may take the response of the sender."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.dul = types.SimpleNamespace(to_provider_queue=queue.Queue())
+        self._reactor_checkpoint, self._is_paused = threading.Event(), False
+        self._reactor_checkpoint.set()
+        self.turns, self.ended = 0, False
+
+    def run(self) -> None:
+        while not self.ended:
+            self._is_paused = True
+            self._reactor_checkpoint.wait()
+            time.sleep(0.001)  # another thread has the turn here, on a busy machine
+            self._is_paused = False
+            self.turns += 1
+
+
+def test_a_response_is_not_taken_by_the_thread_of_the_association():
+    """As `send_c_store` does it: without a sure pause, one response of thousands was lost, and a minute waited for."""
+    reactor = Reactor()
+    outgoing.tune(reactor, 1.0)
+    reactor.start()
+    for _ in range(100):
+        reactor._reactor_checkpoint.clear()
+        while not reactor._is_paused:
+            time.sleep(0.0001)
+        before = reactor.turns
+        time.sleep(0.003)
+        assert reactor.turns == before
+        reactor._reactor_checkpoint.set()
+        time.sleep(0.0005)
+    reactor.ended = True
+    reactor.join()
+    with pytest.raises(outgoing.BrokenConnection):
+        reactor._reactor_checkpoint.clear()
+
+
+def test_g12_a_queue_that_records_nothing_does_not_flood_the_destination(tmp_path, monkeypatch):
+    """The disk is full: what was sent is sent again, after longer and longer times."""
+    (tmp_path / "gateway.toml").write_text(configuration({"archive": 9}), encoding="utf-8")
+    settings = validation.read(tmp_path / "gateway.toml")
+    entries = types.SimpleNamespace(version=0, wait=lambda *_: None, notify=lambda: None)
+    sending = sender.Sender(settings, settings.destinations[0], Spool(tmp_path), entries, metrics.Metrics())
+    waited = []
+
+    def fail():
+        raise sqlite3.OperationalError("database or disk is full")
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 8:
+            sending.stop()
+
+    monkeypatch.setattr(sending, "_send_due", fail)
+    monkeypatch.setattr(sending._stopping, "wait", wait)
+    sending.run()
+    assert waited == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
 @pytest.fixture
@@ -118,6 +185,23 @@ def test_g11_what_cannot_be_upscaled_passes_alone_and_the_reason_is_recorded(tmp
         assert "Pixel Data" in reason
         assert "object 1 is not upscaled" in node.text()
         assert "\tprocessing: passed\t" in node.command("audit")
+
+
+def test_g11_an_image_out_of_the_models_scope_passes_alone(tmp_path, archive):
+    """A smooth pattern is no chest radiograph (T-33): its original passes unchanged, and the reason is recorded."""
+    path = image(tmp_path, 1)
+    rule = BICUBIC.format('"archive"').replace("bicubic", "fast-x2").replace("scale = 2\n", "")
+    with running(tmp_path, configuration({"archive": archive.port}, rules=rule)) as node:
+        assert node.send(path) == [0x0000]
+        wait_for(lambda: node.rows("SELECT state FROM instances") == [("passed",)], "the check")
+        assert archive.wait(1) == [uid_of(path)]
+        assert archive.arrived[0][1] == sha256(data_set(path))
+        trail = node.command("audit")
+        assert "\tprocessing: passed\t" in trail
+        assert "out of scope for fast-x2" in trail
+        for text in (trail, node.text()):
+            assert "--force" not in text  # no option of the gateway
+            assert str(tmp_path / "spool") not in text.partition("not upscaled")[2]
 
 
 @pytest.mark.large

@@ -31,15 +31,22 @@ def value(metrics: str, name: str) -> float:
 def test_g17_monitoring_counts_and_names_no_patient(tmp_path):
     archive = Archive()
     path = image(tmp_path, 1)
-    rule = BICUBIC.format('"archive"').replace("bicubic", "fast-x2").replace("scale = 2\n", "")
-    with running(tmp_path, configuration({"archive": archive.port}, rules=rule)) as node:
+    rule = BICUBIC.format('"archive"')
+    network = rule.replace("bicubic", "fast-x2").replace("scale = 2\n", "").replace("CR", "MG")  # loaded, not used
+    with running(tmp_path, configuration({"archive": archive.port}, rules=rule + network)) as node:
         assert get(node, "healthz") == (200, "ok\n")
         assert get(node, "other")[0] == 404
         assert node.send(path, path, image(tmp_path, 2, Modality="DX")) == [0x0000, 0x0000, 0x0124]
         archive.wait(2)
         wait_for(lambda: get(node, "readyz")[0] == 200, "the readiness")
         conditions = json.loads(get(node, "readyz")[1])
-        assert set(conditions) == {"queue_writable", "disk_has_space", "models_loaded", "senders_alive"}
+        assert set(conditions) == {
+            "queue_writable",
+            "disk_has_space",
+            "models_loaded",
+            "senders_alive",
+            "destinations_known",
+        }
         name = 'tfmisr_gateway_sent_total{destination="archive",kind="%s"}'
         wait_for(lambda: name % "result" in get(node, "metrics")[1], "the count")
         metrics = get(node, "metrics")[1]

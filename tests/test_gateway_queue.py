@@ -4,12 +4,13 @@ import dataclasses
 import errno
 import os
 import sqlite3
+import time
 
 import gateway_helpers
 import pytest
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import backoff, incoming, operating, queue, schema
+from tfmisr.gateway import backoff, incoming, metrics, operating, processor, queue, schema, upkeep, validation, work
 from tfmisr.gateway.schema import Arrival
 from tfmisr.gateway.spool import Spool
 
@@ -104,15 +105,15 @@ def test_g15_only_what_is_sent_everywhere_and_processed_is_removed(entries):
     entries.add(OBJECT)
     (first,), (second,) = entries.due("a", 10), entries.due("b", 10)
     entries.sent(first, "a", "")
-    assert entries.remove_done(-1) == []  # b lacks it, and it is not processed
+    assert upkeep.remove_done(entries, -1) == []  # b lacks it, and it is not processed
     entries.sent(second, "b", "")
-    assert entries.remove_done(-1) == []  # its result is to come
+    assert upkeep.remove_done(entries, -1) == []  # its result is to come
     task = entries.claim()
     entries.processed(task, "results/1.dcm", "2.25.1", "1.2.1", "cc")
-    assert entries.remove_done(-1) == []
+    assert upkeep.remove_done(entries, -1) == []
     entries.sent(entries.due("a", 10)[0], "a", "")
-    assert entries.remove_done(3600) == []  # not old enough
-    assert entries.remove_done(-1) == ["objects/1.dcm", "results/1.dcm"]
+    assert upkeep.remove_done(entries, 3600) == []  # not old enough
+    assert upkeep.remove_done(entries, -1) == ["objects/1.dcm", "results/1.dcm"]
     assert not entries.rows("SELECT 1 FROM instances UNION SELECT 1 FROM deliveries")
     assert entries.add(OBJECT) == queue.NEW
     assert entries.rows("SELECT id FROM instances")[0][0] == 2  # numbers name results, and never come again
@@ -122,7 +123,7 @@ def test_g15_what_is_quarantined_is_kept(entries):
     entries.add(dataclasses.replace(OBJECT, original_to=("a",), result_to=()))
     entries.sent(entries.due("a", 10)[0], "a", "")
     entries.finish(entries.claim(), schema.FAILED, "took longer than the time-out")
-    assert entries.remove_done(-1) == []
+    assert upkeep.remove_done(entries, -1) == []
 
 
 def test_an_error_of_the_commit_leaves_no_row(entries):
@@ -198,3 +199,92 @@ def test_no_file_can_be_made(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError):
         file.sync()
     file.close()
+
+
+def test_an_object_that_comes_again_by_another_rule_is_sent_to_its_destinations_too(entries):
+    """It is acknowledged to both senders: the second one's destination must get it as well, and only once."""
+    entries.add(dataclasses.replace(OBJECT, model="", original_to=("a",), result_to=()))
+    again = dataclasses.replace(OBJECT, calling_ae="CT2", original_to=("a", "b"), result_to=("b",))
+    assert entries.add(again) == entries.add(again) == queue.DUPLICATE
+    assert due(entries, "a") == due(entries, "b") == [(1, "original")]
+    task = entries.claim()
+    assert (task.model, task.attempts) == ("m", 1)
+    assert entries.add(dataclasses.replace(again, result_to=("a", "b"))) == queue.DUPLICATE  # while it is processed
+    entries.processed(task, "results/1.dcm", "2.25.1", "1.2.1", "cc")
+    assert entries.add(dataclasses.replace(again, original_to=("c",), result_to=("c",))) == queue.DUPLICATE
+    for name in ("a", "b", "c"):
+        entries.sent(entries.due(name, 10)[0], name, "")
+        assert due(entries, name) == [(1, "result")]
+    assert entries.rows("SELECT COUNT(*) FROM deliveries")[0][0] == 6
+
+
+def test_g12_a_clock_that_is_set_back_delays_nothing(entries, monkeypatch):
+    """A device that starts with a wrong year: what is due in many years is due now, what was sent grows old."""
+    entries.add(dataclasses.replace(OBJECT, original_to=("a", "b"), result_to=()))
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3e8)
+    entries.not_sent(entries.due("a", 10)[0], "a", "status C000", 5.0)
+    entries.sent(entries.due("b", 10)[0], "b", "")
+    backoff.failed(entries, "a", "no association", 5, 900)
+    entries.finish(entries.claim(), schema.RECEIVED, "failed", 5.0)
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert (due(entries, "a"), entries.claim()) == ([], None)
+    upkeep.correct_times(entries, 900.0)
+    assert due(entries, "a") == [(1, "original")]
+    assert backoff.remaining(entries, "a") == 0
+    assert entries.claim().id == 1
+    assert entries.rows("SELECT sent_at FROM deliveries WHERE state = 'sent'")[0][0] == now
+    entries.not_sent(entries.due("a", 10)[0], "a", "status C000", 800.0)
+    upkeep.correct_times(entries, 900.0)
+    assert due(entries, "a") == []  # a time that the gateway may have set itself
+
+
+def test_the_audit_trail_of_an_unsent_object_is_kept(entries):
+    entries.add(OBJECT)
+    assert upkeep.remove_done(entries, -1) == []
+    assert [row[0] for row in entries.rows("SELECT event FROM events")] == ["received"]
+
+
+def test_g11_an_end_that_could_not_be_recorded_is_tried_again(tmp_path, monkeypatch):
+    """The disk is full while the result is recorded: the object does not stay in processing until the next start."""
+    text = gateway_helpers.configuration({"archive": 9}, rules=gateway_helpers.BICUBIC.format('"archive"'))
+    (tmp_path / "gateway.toml").write_text(text, encoding="utf-8")
+    settings = validation.read(tmp_path / "gateway.toml")
+    entries = queue.Queue(tmp_path / "queue.db")
+    entries.add(OBJECT)
+    worker = processor.Processor(settings, Spool(tmp_path), entries, metrics.Metrics())
+    reply = {"value": {"uid": "2.25.1", "syntax": "1.2.1", "digest": "cc"}}
+    monkeypatch.setattr(worker, "_call", lambda *_: reply)
+    record = entries.processed
+
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(entries, "processed", full)
+    with pytest.raises(sqlite3.OperationalError):
+        worker._next()
+    monkeypatch.setattr(entries, "processed", record)
+    worker._next()
+    with entries.transaction() as db:
+        db.execute("UPDATE instances SET next_attempt = 0")
+    worker._next()
+    assert entries.rows("SELECT state FROM instances")[0][0] == schema.PROCESSED
+    entries.close()
+
+
+@pytest.mark.skipif(os.name == "nt" or not os.geteuid(), reason="root may write everywhere")
+def test_g11_a_folder_that_cannot_be_written_is_no_refusal_of_the_image(tmp_path):
+    """As the next test, for the folder of the results."""
+    source = gateway_helpers.image(tmp_path, 1)
+    folder = tmp_path / "results"
+    folder.mkdir(mode=0o500)
+    payload = {"model": "bicubic", "scale": 2, "threads": 1, "source": str(source), "target": str(folder / "1.dcm")}
+    with pytest.raises(PermissionError):
+        work.upscale(payload)
+
+
+def test_g11_a_missing_file_is_no_refusal_of_the_image(tmp_path):
+    """`refused` would say for ever that the image is not to be upscaled; the spool may be mounted again."""
+    payload = {"model": "bicubic", "scale": 2, "threads": 1}
+    with pytest.raises(FileNotFoundError):
+        work.upscale({**payload, "source": str(tmp_path / "gone.dcm"), "target": str(tmp_path / "1.dcm")})

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pathlib
 import socket
 import subprocess
 import time
@@ -10,7 +11,7 @@ import types
 import pydicom
 import pytest
 from gateway_helpers import Archive, Node, configuration, data_set, dcmtk, image, running, uid_of, wait_for
-from pydicom.uid import CTImageStorage, JPEGLSLossless, generate_uid
+from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, JPEGLSLossless, generate_uid
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.sop_class import ComputedRadiographyImageStorage
 
@@ -207,6 +208,63 @@ def test_g08_compressed_objects_are_kept_as_they_are(node, tmp_path):
     assert kept(node, path) == data_set(path)
     ((syntax,),) = node.rows("SELECT transfer_syntax FROM instances WHERE sop_instance_uid = ?", uid_of(path))
     assert syntax == JPEGLSLossless
+
+
+def peak(node: Node) -> float:
+    """The largest resident memory of the node in MB."""
+    try:
+        lines = pathlib.Path(f"/proc/{node.process.pid}/status").read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        pytest.skip("finds the memory of another process in /proc")
+    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM"))
+
+
+@pytest.mark.parametrize("position", [0x00091001, 0x00191001])
+def test_g09_a_data_set_that_inflates_to_a_thousand_times_its_size(node, tmp_path, position):
+    """100 kB become 100 MB (PS3.5 A.5): stored behind the Attributes that rules need, refused before them."""
+    path = image(tmp_path, position)
+    ds = pydicom.dcmread(path)
+    ds.private_block(position >> 16, "X", create=True)
+    ds.add_new(position, "OB", b"")
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    stream = io.BytesIO()
+    ds[position].value = b"\0" * 100_000_000
+    ds.save_as(stream, enforce_file_format=True)
+    path.write_bytes(stream.getvalue())
+    before = peak(node)
+    assert node.send(path) == [0x0000 if position > 0x00180015 else 0xC000]
+    assert peak(node) < before + 60
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01\x00\x00", b"GET / HTTP/1.0\r\n\r\n"])
+def test_g07_probes_that_connect_and_close_take_no_slot(node, data):
+    """A load balancer or a port scanner: its connections end before an association is requested."""
+    for _ in range(6):
+        with socket.create_connection(("127.0.0.1", node.port)) as probe:
+            probe.sendall(data)
+    start = time.monotonic()
+    wait_for(lambda: associated(node), "a free slot", 10)
+    assert time.monotonic() - start < 1.5  # acse_timeout is 3
+
+
+def test_g07_a_caller_that_announces_gigabytes_is_cut_off(node):
+    before = peak(node)
+    with socket.create_connection(("127.0.0.1", node.port)) as hostile, pytest.raises(OSError, match=r"pipe|reset"):
+        hostile.sendall(b"\x01\x00\xff\xff\xff\xf0")
+        for _ in range(200):
+            hostile.sendall(bytes(1_000_000))
+    assert peak(node) < before + 50
+    wait_for(lambda: associated(node), "a free slot", 15)
+
+
+def test_an_object_that_would_only_go_back_to_its_sender_is_refused(tmp_path):
+    """Two nodes that have each other as only destination: neither acknowledges what it would send nowhere."""
+    path = image(tmp_path, 1)
+    more = '[[sources]]\nae_title = "ARCHIVE"'
+    with running(tmp_path, configuration({"archive": 9}, more=more)) as node:
+        assert node.send(path, calling="ARCHIVE") == [0x0124]
+        assert node.send(path) == [0x0000]
+        assert node.send(path, calling="ARCHIVE") == [0x0000]  # it is kept for the archive
 
 
 def test_dcmtk_echoes_and_stores(node, tmp_path):

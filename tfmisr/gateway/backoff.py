@@ -19,6 +19,11 @@ def delay(failures: int, first: float, cap: float) -> float:
     return min(first * 2.0 ** min(failures - 1, 40), cap) * random.uniform(1 - JITTER, 1 + JITTER)
 
 
+def longest(first: float, cap: float) -> float:
+    """Returns the longest delay of an object, with the addition for the one that a destination did not take."""
+    return cap * (1 + JITTER) + first
+
+
 def remaining(queue: Queue, destination: str) -> float:
     """Returns the seconds until a destination is tried again; 0 or less for now."""
     found = queue.rows("SELECT next_attempt FROM destinations WHERE name = ?", destination)

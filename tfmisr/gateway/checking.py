@@ -1,8 +1,9 @@
 """`python -m tfmisr.gateway check`: prints what the node would do with a configuration (G-19)."""
 
+import contextlib
 import datetime
 
-from tfmisr.gateway import tls
+from tfmisr.gateway import operating, tls
 from tfmisr.gateway.config import Config, Rule
 from tfmisr.gateway.spool import Spool
 
@@ -45,16 +46,33 @@ def _rule(rule: Rule) -> str:
 
 
 def _has_catch_all(settings: Config) -> bool:
-    return any(
-        not (rule.calling_ae or rule.modality or rule.body_part or rule.sop_class or rule.image_type)
-        for rule in settings.rules
-    )
+    return any(not _conditions(rule) for rule in settings.rules)
+
+
+def _conditions(rule: Rule) -> tuple[str, ...]:
+    return rule.calling_ae + rule.modality + rule.body_part + rule.sop_class + rule.image_type
+
+
+def _waiting(settings: Config) -> list[str]:
+    """Returns a warning for each destination that objects of the queue wait for and that the configuration lacks."""
+    if not Spool(settings.node.spool).database.is_file():
+        return []
+    with contextlib.closing(operating.open_queue(settings)) as queue:
+        counts = operating.waiting_for_nobody(queue, settings)
+    return [
+        f"warning: {count} deliveries wait for {name}, which is no destination: they stay until it is one again"
+        for name, count in counts.items()
+    ]
 
 
 def _warnings(settings: Config) -> list[str]:
     lines = []
     used = {name for rule in settings.rules for name in rule.destinations}
     lines += [f"warning: no rule sends to {each.name}" for each in settings.destinations if each.name not in used]
+    open_rules = [number for number, rule in enumerate(settings.rules, 1) if not _conditions(rule)]
+    for number in range(min(open_rules, default=len(settings.rules)) + 1, len(settings.rules) + 1):
+        lines.append(f"warning: rule {number} never applies: rule {open_rules[0]} has no conditions")
+    lines += _waiting(settings)
     spool = Spool(settings.node.spool, settings.node.reserve_mb * 1e6)
     if spool.folder.is_dir() and not spool.has_space:
         lines.append(f"warning: only {spool.free / 1e6:,.0f} MB are free: nothing would be accepted now")

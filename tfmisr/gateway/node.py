@@ -12,10 +12,10 @@ import warnings
 from collections.abc import Iterator
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import incoming, monitoring, schema
+from tfmisr.gateway import backoff, incoming, monitoring, operating, schema, upkeep
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.metrics import Metrics, QueueMetrics
-from tfmisr.gateway.processor import Processor
+from tfmisr.gateway.processor import PROCESSING_CAP, Processor
 from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.receiver import Receiver
 from tfmisr.gateway.sender import Sender
@@ -110,12 +110,8 @@ class Node:
         # The result of an object that was being processed may be complete, and is then used.
         known += [f"results/{number}.dcm" for (number,) in self._queue.rows("SELECT id FROM instances")]
         swept = self._spool.sweep(known)
-        names = {destination.name for destination in self._settings.destinations}
-        for name, count in self._queue.rows(
-            "SELECT destination, COUNT(*) FROM deliveries WHERE state <> 'sent' GROUP BY 1"
-        ):
-            if name not in names:
-                _LOG.error("%d deliveries wait for destination %s, which the configuration lacks", count, name)
+        for name, count in operating.waiting_for_nobody(self._queue, self._settings).items():
+            _LOG.error("%d deliveries wait for destination %s, which the configuration lacks", count, name)
         _LOG.info("queue opened: %d objects to process again, %d unfinished files removed", again, swept)
 
     def start(self) -> None:
@@ -138,6 +134,7 @@ class Node:
             "disk_has_space": self._spool.has_space,
             "models_loaded": all(processor.ready for processor in self._processors),
             "senders_alive": all(sender.is_alive() for sender in self._senders),
+            "destinations_known": not operating.waiting_for_nobody(self._queue, self._settings),
         }
 
     def _is_writable(self) -> bool:
@@ -156,13 +153,19 @@ class Node:
             try:
                 incoming.discard_abandoned()
                 if rounds % _ROUNDS_BETWEEN_REMOVALS == 1:
+                    upkeep.correct_times(self._queue, self._longest_delay())
                     self.remove_done()
             except (OSError, sqlite3.Error) as error:
                 _LOG.error("removing files: %s", type(error).__name__)
 
+    def _longest_delay(self) -> float:
+        targets = self._settings.destinations
+        delays = [backoff.longest(each.retry_seconds, each.retry_cap_seconds) for each in targets]
+        return max(*delays, backoff.longest(0.0, PROCESSING_CAP))
+
     def remove_done(self) -> None:
         """Removes objects that every destination has had for `keep_hours` (G-15); never one that is unsent."""
-        while files := self._queue.remove_done(self._settings.node.keep_hours * 3600):
+        while files := upkeep.remove_done(self._queue, self._settings.node.keep_hours * 3600):
             for name in files:
                 (self._spool.folder / name).unlink(missing_ok=True)
             _LOG.info("%d files removed, which every destination has", len(files))

@@ -49,6 +49,13 @@ def _of_destination(queue: Queue, name: str) -> str:
     return line
 
 
+def waiting_for_nobody(queue: Queue, settings: Config) -> dict[str, int]:
+    """Returns the number of unsent deliveries by destination, of those that the configuration lacks."""
+    names = [destination.name for destination in settings.destinations]
+    rows = queue.rows(f"SELECT destination, COUNT(*) FROM deliveries WHERE state <> '{SENT}' GROUP BY 1")
+    return {name: count for name, count in rows if name not in names}
+
+
 def retry(queue: Queue) -> int:
     """Makes everything that waits for a further attempt due now, and returns its number."""
     with queue.transaction() as db:

@@ -19,6 +19,7 @@ from tfmisr.gateway.spool import Spool
 
 _LOG = logging.getLogger("tfmisr.gateway")
 _IDLE_SECONDS = 0.5
+PROCESSING_CAP = 3600.0  # seconds between attempts
 
 
 class Processor(threading.Thread):
@@ -38,6 +39,7 @@ class Processor(threading.Thread):
         self._child: Child | None = None
         self._lock = threading.Lock()
         self._loaded = False
+        self._unfinished: Task | None = None
 
     @property
     def ready(self) -> bool:
@@ -94,7 +96,9 @@ class Processor(threading.Thread):
 
     def _next(self) -> bool:
         """Processes one object; false if there is none."""
-        task = self._queue.claim()
+        if self._unfinished:  # its end could not be recorded; a result that is complete is used
+            self._failed(self._unfinished, "its end could not be recorded")
+        self._unfinished = task = self._queue.claim()
         if task is None:
             return False
         start = time.monotonic()
@@ -104,6 +108,7 @@ class Processor(threading.Thread):
         payload = work.request(task.model, task.scale, settings.threads, **paths)
         reply = self._call(work.UPSCALE, payload, settings.timeout)
         self._conclude(task, reply)
+        self._unfinished = None
         self._metrics.process_seconds.observe(time.monotonic() - start)
         return True
 
@@ -128,7 +133,7 @@ class Processor(threading.Thread):
             self._queue.finish(task, FAILED, reason)
             self._count("quarantined", f"object {task.id} quarantined after {task.attempts} attempts: {reason}")
             return
-        seconds = backoff.delay(task.attempts, settings.retry_seconds, 3600.0)
+        seconds = backoff.delay(task.attempts, settings.retry_seconds, PROCESSING_CAP)
         self._queue.finish(task, RECEIVED, reason, seconds)
         self._count("failed", f"object {task.id}: {reason}; next attempt in {seconds:.0f} s")
 

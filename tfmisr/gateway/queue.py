@@ -12,9 +12,8 @@ import time
 from collections.abc import Iterator
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import schema
+from tfmisr.gateway import routes, schema
 from tfmisr.gateway.schema import (
-    DONE,
     DUE,
     FAILED,
     ORIGINAL,
@@ -141,7 +140,7 @@ class Queue:
         return bool(self.rows("SELECT 1 FROM instances WHERE file = ?", file))
 
     def add(self, arrival: Arrival) -> str:
-        """Adds an object.
+        """Adds an object, or to one that came before the destinations that it was not for until now.
 
         Returns:
             `NEW` if it was added, `DUPLICATE` if the same bytes are in the queue, `CONFLICT` if other bytes are.
@@ -153,6 +152,7 @@ class Queue:
             if known := self.known(arrival.sop_instance_uid):
                 if known == arrival.digest:
                     schema.insert_event(db, "duplicate", 0, arrival.digest, arrival.calling_ae, "")
+                    routes.extend(db, arrival)
                 return DUPLICATE if known == arrival.digest else CONFLICT
             now = time.time()
             state = RECEIVED if arrival.model else PASSED
@@ -185,7 +185,7 @@ class Queue:
         """Returns the next object to process and counts the attempt; `None` if there is none."""
         with self.transaction() as db:
             row = db.execute(
-                "SELECT id, file, model, scale, attempts + 1 AS attempts, result_to FROM instances "
+                "SELECT id, file, model, scale, attempts + 1 AS attempts FROM instances "
                 f"WHERE state = '{RECEIVED}' AND next_attempt <= ? ORDER BY id LIMIT 1",
                 (time.time(),),
             ).fetchone()
@@ -204,7 +204,8 @@ class Queue:
                 "result_digest = ?, changed_at = ? WHERE id = ?",
                 (file, uid, syntax, digest, time.time(), task.id),
             )
-            schema.insert_deliveries(db, task.id, RESULT, task.result_to.split("\t") if task.result_to else ())
+            ((names,),) = db.execute("SELECT result_to FROM instances WHERE id = ?", (task.id,))
+            schema.insert_deliveries(db, task.id, RESULT, filter(None, names.split("\t")))
             schema.insert_event(db, "processed", task.id, digest, "", task.model)
         self.notify()
 
@@ -279,17 +280,3 @@ class Queue:
                 f"UPDATE deliveries SET state = '{RETRY}', reason = ?, next_attempt = ? WHERE id = ?",
                 (reason, time.time() + delay, delivery.id),
             )
-
-    def remove_done(self, age: float) -> list[str]:
-        """Forgets objects that every destination has had for `age` seconds, and returns the names of their files."""
-        limit = time.time() - age
-        with self.transaction() as db:
-            ids = [row["id"] for row in db.execute(DONE, (limit, limit))]
-            files = []
-            for number in ids:
-                row = db.execute("SELECT file, result_file FROM instances WHERE id = ?", (number,)).fetchone()
-                files += [name for name in row if name]
-                db.execute("DELETE FROM deliveries WHERE instance = ?", (number,))
-                db.execute("DELETE FROM instances WHERE id = ?", (number,))
-            db.execute("DELETE FROM events WHERE at < ?", (limit,))
-        return files

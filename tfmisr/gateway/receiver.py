@@ -14,14 +14,13 @@ from pynetdicom import AE, evt
 from pynetdicom.dsutils import split_dataset
 
 from tfmisr.edge.files import DISK_FULL
-from tfmisr.gateway import incoming, queue, rules, services, spool, tls
+from tfmisr.gateway import header, incoming, queue, rules, services, spool, tls
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.metrics import Metrics
 from tfmisr.gateway.schema import Arrival
-from tfmisr.gateway.server import Server
+from tfmisr.gateway.server import Server, guard
 
 _LOG = logging.getLogger("tfmisr.gateway")
-_TAGS = ("SOPClassUID", "SOPInstanceUID", "Modality", "BodyPartExamined", "ImageType")
 MAX_PDU = 131_072  # bytes; pynetdicom's 16 KiB cost a turn of its state machine each
 
 
@@ -64,6 +63,7 @@ class Receiver:
         """
         node = self._settings.node
         handlers = [
+            (evt.EVT_CONN_OPEN, guard),
             (evt.EVT_REQUESTED, self._admit),
             (evt.EVT_C_ECHO, lambda event: 0x0000),
             (evt.EVT_C_STORE, self._answer),
@@ -186,12 +186,13 @@ class Receiver:
         request, calling = event.request, event.assoc.requestor.ae_title.strip()
         if request.AffectedSOPClassUID not in services.STORAGE_CLASSES:
             raise _Refused(services.NOT_ACCEPTED)
-        header = _header(path)
+        syntax = str(event.context.transfer_syntax)
+        found = _header(path, syntax)
         named = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
         abstract_syntax = str(event.context.abstract_syntax)
-        if (str(header.SOPClassUID), str(header.SOPInstanceUID)) != named or named[0] != abstract_syntax:
+        if (str(found.SOPClassUID), str(found.SOPInstanceUID)) != named or named[0] != abstract_syntax:
             raise _Refused(services.MISMATCH)
-        rule = rules.select(self._settings, header, calling)
+        rule = rules.select(self._settings, found, calling)
         if rule is None:
             raise _Refused(services.NO_RULE)
         original, result = rules.destinations(self._settings, rule, calling)
@@ -199,7 +200,6 @@ class Receiver:
             file.seek(split_dataset(path)[1])
             digest = spool.digest(file)
         reason = "" if rule.model else "by rule"
-        syntax = str(event.context.transfer_syntax)
         return Arrival(
             *(named[1], named[0], syntax, digest, path.stat().st_size, "", calling),
             *(rule.model, rule.scale, original, result, reason),
@@ -209,6 +209,8 @@ class Receiver:
         known = self._queue.known(arrival.sop_instance_uid)
         if known and known != arrival.digest:
             return self._refuse_conflict(arrival, file)
+        if not known and not arrival.original_to and not arrival.model:
+            return services.NOWHERE
         target = self._spool.keep(file, self._spool.objects)
         arrival = dataclasses.replace(arrival, file=self._spool.relative(target))
         keep = False
@@ -265,16 +267,14 @@ def _same_address(first: str, second: str) -> bool:
     return one in (other, getattr(other, "ipv4_mapped", None))
 
 
-def _header(path: pathlib.Path) -> pydicom.Dataset:
-    """Returns the Attributes that rules need; what follows them is not decoded."""
+def _header(path: pathlib.Path, syntax: str) -> pydicom.Dataset:
+    """Returns the Attributes that rules need."""
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-        for keyword in _TAGS:
-            header.get(keyword)
+        found = header.read(path, syntax)
     except MemoryError:
         raise
     except Exception as error:
         raise _Refused(services.UNPARSABLE) from error
-    if not header.get("SOPClassUID") or not header.get("SOPInstanceUID"):
+    if not found.get("SOPClassUID") or not found.get("SOPInstanceUID"):
         raise _Refused(services.UNPARSABLE)
-    return header
+    return found

@@ -171,7 +171,6 @@ class Task:
         model: Model that processes it.
         scale: Upsampling factor of an interpolation, else 0.
         attempts: This attempt, from 1.
-        result_to: Destinations of the result, separated by tabs.
     """
 
     id: int
@@ -179,7 +178,6 @@ class Task:
     model: str
     scale: int
     attempts: int
-    result_to: str
 
 
 def insert_event(db: sqlite3.Connection, event: str, instance: int | None, digest: str, peer: str, detail: str) -> None:
@@ -189,9 +187,9 @@ def insert_event(db: sqlite3.Connection, event: str, instance: int | None, diges
 
 
 def insert_deliveries(db: sqlite3.Connection, instance: int | None, kind: str, destinations: Iterable[str]) -> None:
-    """Queues an object or its result for destinations."""
+    """Queues an object or its result for destinations, once for each."""
     for name in destinations:
         db.execute(
-            f"INSERT INTO deliveries (instance, kind, destination, state) VALUES (?, ?, ?, '{QUEUED}')",
+            f"INSERT OR IGNORE INTO deliveries (instance, kind, destination, state) VALUES (?, ?, ?, '{QUEUED}')",
             (instance, kind, name),
         )

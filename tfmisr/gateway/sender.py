@@ -21,6 +21,7 @@ _LOG = logging.getLogger("tfmisr.gateway")
 BATCH = 64  # deliveries for one association
 _NOT_ACCEPTED = "its SOP Class or Transfer Syntax is not accepted"
 _IDLE_SECONDS, _LINGER_SECONDS = 0.5, 0.2
+_LONGEST_FAULT_SECONDS = 30.0
 
 
 class _Unreachable(Exception):
@@ -66,15 +67,17 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         """Sends what is due; waits while there is nothing or the destination cannot be reached."""
+        faults = 0
         while not self._stopping.is_set():
             version = self._queue.version
             try:
-                done = self._send_due()
+                done, faults = self._send_due(), 0
             except Exception as error:  # noqa: BLE001
                 fault = "the disk or queue reports" if isinstance(error, OSError | sqlite3.Error) else "failed with"
                 _LOG.error("%s: sending: %s %s", self._destination.name, fault, type(error).__name__)
-                done = False
-                self._stopping.wait(_IDLE_SECONDS)  # a fault that repeats at once would use a whole core
+                done, faults = False, faults + 1
+                # What was sent and could not be recorded, as on a full disk, is sent again: not twice a second.
+                self._stopping.wait(min(_IDLE_SECONDS * 2.0**faults, _LONGEST_FAULT_SECONDS))
             if not done and not self._stopping.is_set():
                 self._queue.wait(version, _IDLE_SECONDS)
 

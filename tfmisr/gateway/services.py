@@ -47,7 +47,10 @@ UNPARSABLE = Status(0xC000, "Cannot understand: not a readable data set", "the d
 CONFLICT = Status(0xC001, "Another instance with this UID was received", "the UID came before with other bytes")
 NOT_ACCEPTED = Status(0x0122, "SOP Class not accepted here", "the command set names a class that is not accepted")
 NO_RULE = Status(0x0124, "Not authorized: no routing rule applies", "no rule of the configuration applies")
-STATUSES = (STORED, NO_SPACE, NOT_WRITTEN, STOPPING, MISMATCH, UNPARSABLE, CONFLICT, NOT_ACCEPTED, NO_RULE)
+NOWHERE = Status(
+    0x0124, "Not authorized: its only destination is its sender", "the object came from the only AE it would be sent to"
+)
+STATUSES = (STORED, NO_SPACE, NOT_WRITTEN, STOPPING, MISMATCH, UNPARSABLE, CONFLICT, NOT_ACCEPTED, NO_RULE, NOWHERE)
 
 
 @dataclasses.dataclass(frozen=True)

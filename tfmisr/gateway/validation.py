@@ -94,9 +94,17 @@ def _peer_problems(settings: Config) -> Iterator[Problem]:
             yield Problem(
                 "destinations", index, "name", f"expected another name for each destination. Received: {name}"
             )
+    for index, each in enumerate(settings.destinations):
+        if (each.ae_title, each.port) == (settings.node.ae_title, settings.node.port) and _is_here(each, settings.node):
+            yield Problem("destinations", index, "address", f"{each.name} is this node itself")
     for table, index, each in (holders[0], *holders[1 + len(settings.sources) :]):
         if not each.address:
             yield Problem(table, index, "address", "expected an address. Received: an empty string")
+
+
+def _is_here(destination: config.Destination, node: config.Node) -> bool:
+    """Whether a destination has an address of the node, as far as the configuration says."""
+    return destination.address in (node.address, "localhost", "127.0.0.1", "::1")
 
 
 def ae_title_problem(title: str) -> str:

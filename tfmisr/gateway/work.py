@@ -1,5 +1,6 @@
 """What a worker process does: upscales one object into a derived DICOM file; see `tfmisr.cluster.child`."""
 
+import errno
 import functools
 import json
 import os
@@ -56,11 +57,26 @@ def upscale(payload: dict) -> dict:
     batch = _upscaler(payload["model"], payload["scale"], payload["threads"])
     _ = batch.upscaler  # an error of the model is none of the image
     if not target.is_file():
+        _check_files(source, target)
         try:
             batch(source, target)
         except InputError as error:
-            return {"refused": str(error).replace(f"{source}: ", "")}
+            return {"refused": _reason(error, source)}
     return _described(target)
+
+
+def _reason(error: InputError, source: pathlib.Path) -> str:
+    """Returns why an image is refused, without the name of its file and the advice for the command line."""
+    text = str(error).replace(f"{source}: ", "").replace(str(source), "the image")
+    return text.partition(": choose another model, or add --force")[0]
+
+
+def _check_files(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Raises `OSError` for a fault of the spool, which says nothing about the image: it is tried again."""
+    with open(source, "rb"):
+        pass
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "the folder of the results cannot be written")
 
 
 def _described(path: pathlib.Path) -> dict:
