@@ -146,7 +146,7 @@ BICUBIC = (
 class Node:
     """A node in a process of its own; a second one with the same folder resumes the queue of the first."""
 
-    def __init__(self, folder: pathlib.Path, text: str) -> None:
+    def __init__(self, folder: pathlib.Path, text: str, *flags: str) -> None:
         self.folder = folder
         self.config = folder / "gateway.toml"
         self.config.write_text(text, encoding="utf-8")
@@ -154,7 +154,7 @@ class Node:
         self.log = folder / "log"
         with open(self.log, "a", encoding="utf-8") as log:
             position = log.tell()
-            command = [sys.executable, "-m", "tfmisr.gateway", "run", str(self.config)]
+            command = [sys.executable, "-m", "tfmisr.gateway", "run", str(self.config), *flags]
             self.process = subprocess.Popen(command, stderr=log)
         wait_for(lambda: "monitoring listens" in self.text(position) or self.process.poll() is not None, "the node")
         assert self.process.poll() is None, self.text(position)
@@ -222,9 +222,9 @@ class Node:
 
 
 @contextlib.contextmanager
-def running(folder: pathlib.Path, text: str):
+def running(folder: pathlib.Path, text: str, *flags: str):
     """A node that is ended with the block, whatever happens; it must not have shown a traceback."""
-    node = Node(folder, text)
+    node = Node(folder, text, *flags)
     try:
         yield node
     finally:

@@ -20,6 +20,8 @@ def report(settings: Config) -> list[str]:
         f"is accepted with less than {node.reserve_mb:g} MB free",
     ]
     lines += [f"accepts {each.ae_title} from {each.address or 'any address'}" for each in settings.sources]
+    if settings.signed_by:
+        lines.append(f"configuration and models are signed with the key {settings.signed_by}")
     lines += [_destination(each) for each in settings.destinations]
     lines += [f"rule {number}: {_rule(rule)}" for number, rule in enumerate(settings.rules, 1)]
     lines += ["any other object is refused with status 0124"] if not _has_catch_all(settings) else []

@@ -161,6 +161,7 @@ class Config:
         monitoring: Table `monitoring`; `None` for no HTTP server.
         tls: Table `tls`; `None` for plain TCP.
         path: The file.
+        signed_by: PEM file of the public key with which the models must be signed; `None` for no signatures.
     """
 
     node: Node
@@ -171,3 +172,4 @@ class Config:
     monitoring: Monitoring | None = None
     tls: Tls | None = None
     path: pathlib.Path = pathlib.Path()
+    signed_by: pathlib.Path | None = None
