@@ -29,7 +29,8 @@ def report(settings: Config) -> list[str]:
 
 
 def _destination(each) -> str:
-    return f"sends to {each.name}: {each.ae_title} at {each.address} port {each.port}{', TLS' if each.tls else ''}"
+    line = f"sends to {each.name}: {each.ae_title} at {each.address} port {each.port}{', TLS' if each.tls else ''}"
+    return line + (", objects are kept until it has committed them" if each.storage_commitment else "")
 
 
 def _rule(rule: Rule) -> str:

@@ -109,6 +109,8 @@ class Destination:
         retry_cap_seconds: Largest number of seconds between attempts.
         attempts: Attempts at an object that the destination refuses, before it is quarantined. While the destination
             cannot be reached or is out of resources, objects wait without limit.
+        storage_commitment: Ask the destination to commit what it has stored, and keep each object until it has.
+        commitment_seconds: Seconds without a report of it, after which the destination is asked again.
     """
 
     name: str
@@ -119,6 +121,8 @@ class Destination:
     retry_seconds: float = 5.0
     retry_cap_seconds: float = 900.0
     attempts: int = 3
+    storage_commitment: bool = False
+    commitment_seconds: float = 3600.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from tfmisr.gateway.incoming import SUFFIX
 _OVERVIEW = """\
 The node receives composite objects with the Storage Service Class, keeps them on its disk, and sends them on unchanged.
 For images that a rule names it makes a derived image of higher resolution and sends it after the original. It offers no
-query, no retrieval, no storage commitment, no modality worklist, no media and no printing."""
+query, no retrieval, no modality worklist, no media and no printing."""
 
 
 def statement() -> str:
@@ -44,7 +44,7 @@ def _grid(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _services() -> str:
-    rows = [("Storage", "yes", "yes"), ("Verification", "no", "yes")]
+    rows = [("Storage", "yes", "yes"), ("Verification", "no", "yes"), ("Storage Commitment Push Model", "yes", "no")]
     return _grid(("Service", "SCU", "SCP"), rows)
 
 
@@ -53,7 +53,10 @@ def _model() -> str:
         "One Application Entity is SCP of Storage and Verification, and SCU of Storage. An object is acknowledged when "
         f"its data (first a file `*{SUFFIX}`) and its entry in the queue are flushed to the disk. It is sent to "
         "each destination of its rule, not to the AE that sent it; a derived image follows once its source was stored "
-        "there. A response that is lost leads to a second C-STORE of the same instance: delivery is at least once."
+        "there. A response that is lost leads to a second C-STORE of the same instance: delivery is at least once. "
+        "Where a destination is configured so, N-ACTION asks it to commit what it has stored, again after "
+        f"{config.Destination.commitment_seconds:g} s (configured) without a report; N-EVENT-REPORT is accepted on "
+        "that association and on one that the destination requests. Until the commitment the object is kept."
     )
 
 
@@ -73,6 +76,7 @@ def _policies() -> str:
 
 def _classes() -> str:
     rows = [(UID(each).name, str(each), "SCU and SCP") for each in services.STORAGE_CLASSES]
+    rows.append((UID(services.COMMITMENT).name, str(services.COMMITMENT), "SCU"))
     rows.append((UID(services.VERIFICATION).name, str(services.VERIFICATION), "SCP"))
     return _grid(("SOP Class", "UID", "Role"), rows)
 

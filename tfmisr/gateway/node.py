@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Iterator
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import incoming, monitoring, schema
+from tfmisr.gateway import commitments, incoming, monitoring, schema
+from tfmisr.gateway.committer import Committer
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.metrics import Metrics, QueueMetrics
 from tfmisr.gateway.processor import Processor
@@ -94,6 +95,9 @@ class Node:
         parts = (spool, self._queue, self._metrics)
         self._receiver = Receiver(settings, *parts)
         self._senders = [Sender(settings, destination, *parts) for destination in settings.destinations]
+        committing = [each for each in settings.destinations if each.storage_commitment]
+        commitments.begin(self._queue, [each.name for each in committing])
+        self._senders += [Committer(settings, each, self._queue) for each in committing]
         waiting = self._queue.rows(f"SELECT 1 FROM instances WHERE state = '{schema.RECEIVED}' LIMIT 1")
         count = settings.processing.processes if waiting or any(rule.model for rule in settings.rules) else 0
         self._processors = [Processor(settings, *parts) for _ in range(count)]

@@ -24,7 +24,8 @@ _LEAST = {
     | {"reserve_mb": 0, "keep_hours": 0},
     "processing": {"processes": 1, "threads": 1, "timeout": 0.1, "attempts": 1, "retry_seconds": 0.01},
     "monitoring": {"port": 0},
-    "destinations": {"port": 1, "retry_seconds": 0.01, "retry_cap_seconds": 0.01, "attempts": 1},
+    "destinations": {"port": 1, "retry_seconds": 0.01, "retry_cap_seconds": 0.01, "attempts": 1}
+    | {"commitment_seconds": 1},
 }
 
 
