@@ -30,6 +30,7 @@ def report(settings: Config) -> list[str]:
 
 def _destination(each) -> str:
     line = f"sends to {each.name}: {each.ae_title} at {each.address} port {each.port}{', TLS' if each.tls else ''}"
+    line += f", STOW-RS {each.stow_path}" if each.stow_path else ""
     return line + (", objects are kept until it has committed them" if each.storage_commitment else "")
 
 

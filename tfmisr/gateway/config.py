@@ -110,6 +110,8 @@ class Destination:
         attempts: Attempts at an object that the destination refuses, before it is quarantined. While the destination
             cannot be reached or is out of resources, objects wait without limit.
         storage_commitment: Ask the destination to commit what it has stored, and keep each object until it has.
+        stow_path: Path of a STOW-RS service, such as `/dicom-web/studies`: objects are then sent over HTTP, with `tls`
+            over HTTPS, and not by C-STORE; empty for C-STORE.
         commitment_seconds: Seconds without a report of it, after which the destination is asked again.
     """
 
@@ -123,6 +125,7 @@ class Destination:
     attempts: int = 3
     storage_commitment: bool = False
     commitment_seconds: float = 3600.0
+    stow_path: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,6 +45,7 @@ def _grid(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def _services() -> str:
     rows = [("Storage", "yes", "yes"), ("Verification", "no", "yes"), ("Storage Commitment Push Model", "yes", "no")]
+    rows.append(("DICOMweb Studies Service, Store transaction (STOW-RS)", "user agent", "no"))
     return _grid(("Service", "SCU", "SCP"), rows)
 
 
@@ -56,7 +57,11 @@ def _model() -> str:
         "there. A response that is lost leads to a second C-STORE of the same instance: delivery is at least once. "
         "Where a destination is configured so, N-ACTION asks it to commit what it has stored, again after "
         f"{config.Destination.commitment_seconds:g} s (configured) without a report; N-EVENT-REPORT is accepted on "
-        "that association and on one that the destination requests. Until the commitment the object is kept."
+        "that association and on one that the destination requests. Until the commitment the object is kept. "
+        "A destination may take objects by STOW-RS (PS3.18 10.5) instead of C-STORE: one in each request, as "
+        "application/dicom; the response is asked for as application/dicom+json. It has stored an object which the "
+        "response names so; failure and warning reasons are treated as the statuses below, HTTP status 408, 425, 429 "
+        "and 5xx as out of resources, any other as refused."
     )
 
 

@@ -21,6 +21,7 @@ from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.receiver import Receiver
 from tfmisr.gateway.sender import Sender
 from tfmisr.gateway.spool import Spool
+from tfmisr.gateway.stow import StowSender
 
 _LOG = logging.getLogger("tfmisr.gateway")
 SECONDS_TO_FINISH, SECONDS_TO_JOIN = 5.0, 3.0  # for objects that are arriving, and for those being sent
@@ -94,7 +95,9 @@ class Node:
         incoming.install(spool.incoming)
         parts = (spool, self._queue, self._metrics)
         self._receiver = Receiver(settings, *parts)
-        self._senders = [Sender(settings, destination, *parts) for destination in settings.destinations]
+        self._senders = [
+            (StowSender if each.stow_path else Sender)(settings, each, *parts) for each in settings.destinations
+        ]
         committing = [each for each in settings.destinations if each.storage_commitment]
         commitments.begin(self._queue, [each.name for each in committing])
         self._senders += [Committer(settings, each, self._queue) for each in committing]

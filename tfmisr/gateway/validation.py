@@ -7,6 +7,7 @@ import ipaddress
 import math
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 
 from pydicom import uid
@@ -113,6 +114,13 @@ def _peer_problems(settings: Config) -> Iterator[Problem]:
             yield Problem(
                 "destinations", index, "name", f"expected another name for each destination. Received: {name}"
             )
+    for index, each in enumerate(settings.destinations):
+        if each.stow_path and not re.fullmatch(r"/[!-~]*", each.stow_path):
+            yield Problem(
+                "destinations", index, "stow_path", f"expected a path as /studies. Received: {each.stow_path}"
+            )
+        if each.stow_path and each.storage_commitment:
+            yield Problem("destinations", index, "storage_commitment", "not offered with stow_path")
     for table, index, each in (holders[0], *holders[1 + len(settings.sources) :]):
         if not each.address:
             yield Problem(table, index, "address", "expected an address. Received: an empty string")
