@@ -19,6 +19,7 @@ from pynetdicom.sop_class import (
 from tfmisr.gateway import commitments as commitments_of
 from tfmisr.gateway.__main__ import main
 from tfmisr.gateway.queue import Queue
+from tfmisr.gateway.schema import DONE, Arrival
 
 NODE = "keep_hours = 0\n"
 DESTINATION = "storage_commitment = true\ncommitment_seconds = 1"
@@ -199,6 +200,29 @@ def test_g15_a_request_that_is_refused_is_sent_again(tmp_path, archive):
         assert "status 0110" in node.command("status")
         archive.mode = "same"
         wait_for(lambda: commitments(node) == ["committed"], "the commitment")
+
+
+def test_g15_original_and_result_are_committed_each_for_itself(tmp_path):
+    """The object is done only once both are; a late report of a failure does not undo a commitment."""
+    queue = Queue(tmp_path / "queue.db")
+    commitments_of.begin(queue, ["archive"])
+    queue.add(Arrival("1.2.3", "1.2", "", "d", 1, "f", "A", "bicubic", 2, ("archive",), ("archive",), ""))
+    queue.processed(queue.claim(), "r", "1.2.4", "", "e")
+    for _ in range(2):
+        (delivery,) = queue.due("archive", 1)
+        queue.sent(delivery, "archive", "")
+    found = commitments_of.due(queue, "archive", 9)
+    original, result = ("1.2", "1.2.3"), ("1.2", "1.2.4")
+    assert list(found.values()) == [original, result]
+    commitments_of.request(queue, "archive", "9.9", found, 3600)
+    assert commitments_of.due(queue, "archive", 9) == {}
+    done = [(original, {}), (result, {original: "late"})]
+    for stored, failed in done:
+        assert not queue.rows(DONE, 1e12, 1e12)
+        assert commitments_of.report(queue, ["other"], "9.9", [stored], failed) == ""
+        assert commitments_of.report(queue, ["archive"], "9.9", [stored], failed) == "archive"
+    assert len(queue.rows(DONE, 1e12, 1e12)) == 1
+    queue.close()
 
 
 def test_g15_a_queue_of_an_earlier_release_gets_the_tables(tmp_path):
