@@ -175,6 +175,7 @@ def test_g15_a_report_on_an_association_of_the_destination(tmp_path, archive):
     assert set(archive.statuses) == {0x0000}
 
 
+@pytest.mark.large
 def test_g15_a_destination_that_lacks_an_object_gets_it_again_on_release(tmp_path, archive):
     archive.mode = "failed"
     path = image(tmp_path, 1)
