@@ -150,10 +150,11 @@ class Node:
     Args:
         folder: For its files.
         text: Its configuration.
+        flags: More flags of `run`.
         prefix: Words of a command that runs it.
     """
 
-    def __init__(self, folder: pathlib.Path, text: str, prefix: Sequence[str] = ()) -> None:
+    def __init__(self, folder: pathlib.Path, text: str, *flags: str, prefix: Sequence[str] = ()) -> None:
         self.folder = folder
         self.config = folder / "gateway.toml"
         self.config.write_text(text, encoding="utf-8")
@@ -161,7 +162,7 @@ class Node:
         self.log = folder / "log"
         with open(self.log, "a", encoding="utf-8") as log:
             position = log.tell()
-            command = [*prefix, sys.executable, "-m", "tfmisr.gateway", "run", str(self.config)]
+            command = [*prefix, sys.executable, "-m", "tfmisr.gateway", "run", str(self.config), *flags]
             self.process = subprocess.Popen(command, stderr=log)
         wait_for(lambda: "monitoring listens" in self.text(position) or self.process.poll() is not None, "the node")
         assert self.process.poll() is None, self.text(position)
@@ -229,9 +230,9 @@ class Node:
 
 
 @contextlib.contextmanager
-def running(folder: pathlib.Path, text: str):
+def running(folder: pathlib.Path, text: str, *flags: str):
     """A node that is ended with the block, whatever happens; it must not have shown a traceback."""
-    node = Node(folder, text)
+    node = Node(folder, text, *flags)
     try:
         yield node
     finally:

@@ -101,7 +101,7 @@ class Orthanc:
 @contextlib.contextmanager
 def gateway(folder: pathlib.Path, archive: Orthanc, **more: str):
     text = configuration({"archive": DICOM}, rules=RULES, **more).replace("port = 0", f"port = {NODE}", 1)
-    node = Node(folder, text, archive.inside)
+    node = Node(folder, text, prefix=archive.inside)
     try:
         yield node
     finally:

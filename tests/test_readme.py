@@ -42,6 +42,8 @@ NOT_RUN = {
     r"make -C examples/cpp$": "tests/test_cpp_example.py",
     r"examples/cpp/enlarge ": "tests/test_cpp_example.py",
     r"(dciodvfy|dcentvfy) ": "programs of dicom3tools; tests/test_derived_*.py run them where they are installed",
+    r"(install|systemctl|pip wheel|(sh|python) examples/gateway/\S+) ": "install a service; "
+    "tests/test_gateway_packaging.py",
     r"python -m tfmisr\.gateway ": "a node and its peers; tests/test_gateway_*.py",
     r"python -m tfmisr\.reader_study serve ": "serves until Ctrl-C; tests/test_study_server.py",
 }

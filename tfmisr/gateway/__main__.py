@@ -17,8 +17,15 @@ def _parser() -> argparse.ArgumentParser:
         "higher resolution. What it has acknowledged is on its disk until every destination has it.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    _add(commands, "run", "runs the node until SIGTERM or Ctrl-C")
-    _add(commands, "check", "checks a configuration and prints what the node would do")
+    run = _add(commands, "run", "runs the node until SIGTERM or Ctrl-C")
+    check = _add(commands, "check", "checks a configuration and prints what the node would do")
+    for command in (run, check):
+        command.add_argument(
+            "--require_signature",
+            metavar="PEM",
+            help="public key (Ed25519): refuse a configuration, and .tflite files it names, that its owner has not "
+            "signed with python -m tfmisr.card sign",
+        )
     _add(commands, "status", "prints what is in the queue")
     _add(commands, "retry", "makes everything that waits for a further attempt due now")
     _add(commands, "audit", "prints who sent what to whom, by digest")
@@ -71,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _with_configuration(arguments: argparse.Namespace) -> int:
     from tfmisr.gateway import checking, node, validation
 
-    settings = validation.read(arguments.config)
+    settings = validation.read(arguments.config, getattr(arguments, "require_signature", None))
     if arguments.command == "run":
         return node.run(settings)
     if arguments.command == "check":

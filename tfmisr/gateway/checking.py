@@ -21,6 +21,8 @@ def report(settings: Config) -> list[str]:
         f"is accepted with less than {node.reserve_mb:g} MB free",
     ]
     lines += [f"accepts {each.ae_title} from {each.address or 'any address'}" for each in settings.sources]
+    if settings.signed_by:
+        lines.append(f"configuration and models are signed with the key {settings.signed_by}")
     lines += [_destination(each) for each in settings.destinations]
     lines += [f"rule {number}: {_rule(rule)}" for number, rule in enumerate(settings.rules, 1)]
     lines += ["any other object is refused with status 0124"] if not _has_catch_all(settings) else []
@@ -28,7 +30,9 @@ def report(settings: Config) -> list[str]:
 
 
 def _destination(each) -> str:
-    return f"sends to {each.name}: {each.ae_title} at {each.address} port {each.port}{', TLS' if each.tls else ''}"
+    line = f"sends to {each.name}: {each.ae_title} at {each.address} port {each.port}{', TLS' if each.tls else ''}"
+    line += f", STOW-RS {each.stow_path}" if each.stow_path else ""
+    return line + (", objects are kept until it has committed them" if each.storage_commitment else "")
 
 
 def _rule(rule: Rule) -> str:

@@ -109,6 +109,10 @@ class Destination:
         retry_cap_seconds: Largest number of seconds between attempts.
         attempts: Attempts at an object that the destination refuses, before it is quarantined. While the destination
             cannot be reached or is out of resources, objects wait without limit.
+        storage_commitment: Ask the destination to commit what it has stored, and keep each object until it has.
+        stow_path: Path of a STOW-RS service, such as `/dicom-web/studies`: objects are then sent over HTTP, with `tls`
+            over HTTPS, and not by C-STORE; empty for C-STORE.
+        commitment_seconds: Seconds without a report of it, after which the destination is asked again.
     """
 
     name: str
@@ -119,6 +123,9 @@ class Destination:
     retry_seconds: float = 5.0
     retry_cap_seconds: float = 900.0
     attempts: int = 3
+    storage_commitment: bool = False
+    commitment_seconds: float = 3600.0
+    stow_path: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +168,7 @@ class Config:
         monitoring: Table `monitoring`; `None` for no HTTP server.
         tls: Table `tls`; `None` for plain TCP.
         path: The file.
+        signed_by: PEM file of the public key with which the models must be signed; `None` for no signatures.
     """
 
     node: Node
@@ -171,3 +179,4 @@ class Config:
     monitoring: Monitoring | None = None
     tls: Tls | None = None
     path: pathlib.Path = pathlib.Path()
+    signed_by: pathlib.Path | None = None

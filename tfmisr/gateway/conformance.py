@@ -10,7 +10,7 @@ from tfmisr.gateway.incoming import SUFFIX
 _OVERVIEW = """\
 The node receives composite objects with the Storage Service Class, keeps them on its disk, and sends them on unchanged.
 For images that a rule names it makes a derived image of higher resolution and sends it after the original. It offers no
-query, no retrieval, no storage commitment, no modality worklist, no media and no printing."""
+query, no retrieval, no modality worklist, no media and no printing."""
 
 
 def statement() -> str:
@@ -44,7 +44,8 @@ def _grid(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _services() -> str:
-    rows = [("Storage", "yes", "yes"), ("Verification", "no", "yes")]
+    rows = [("Storage", "yes", "yes"), ("Verification", "no", "yes"), ("Storage Commitment Push Model", "yes", "no")]
+    rows.append(("DICOMweb Studies Service, Store transaction (STOW-RS)", "user agent", "no"))
     return _grid(("Service", "SCU", "SCP"), rows)
 
 
@@ -53,7 +54,14 @@ def _model() -> str:
         "One Application Entity is SCP of Storage and Verification, and SCU of Storage. An object is acknowledged when "
         f"its data (first a file `*{SUFFIX}`) and its entry in the queue are flushed to the disk. It is sent to "
         "each destination of its rule, not to the AE that sent it; a derived image follows once its source was stored "
-        "there. A response that is lost leads to a second C-STORE of the same instance: delivery is at least once."
+        "there. A response that is lost leads to a second C-STORE of the same instance: delivery is at least once. "
+        "Where a destination is configured so, N-ACTION asks it to commit what it has stored, again after "
+        f"{config.Destination.commitment_seconds:g} s (configured) without a report; N-EVENT-REPORT is accepted on "
+        "that association and on one that the destination requests. Until the commitment the object is kept. "
+        "A destination may take objects by STOW-RS (PS3.18 10.5) instead of C-STORE: one in each request, as "
+        "application/dicom; the response is asked for as application/dicom+json. It has stored an object which the "
+        "response names so; failure and warning reasons are treated as the statuses below, HTTP status 408, 425, 429 "
+        "and 5xx as out of resources, any other as refused."
     )
 
 
@@ -73,6 +81,7 @@ def _policies() -> str:
 
 def _classes() -> str:
     rows = [(UID(each).name, str(each), "SCU and SCP") for each in services.STORAGE_CLASSES]
+    rows.append((UID(services.COMMITMENT).name, str(services.COMMITMENT), "SCU"))
     rows.append((UID(services.VERIFICATION).name, str(services.VERIFICATION), "SCP"))
     return _grid(("SOP Class", "UID", "Role"), rows)
 

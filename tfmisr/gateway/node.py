@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Iterator
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import backoff, incoming, monitoring, operating, schema, upkeep
+from tfmisr.gateway import backoff, commitments, incoming, monitoring, operating, schema, upkeep
+from tfmisr.gateway.committer import Committer
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.metrics import Metrics, QueueMetrics
 from tfmisr.gateway.processor import PROCESSING_CAP, Processor
@@ -20,6 +21,7 @@ from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.receiver import Receiver
 from tfmisr.gateway.sender import Sender
 from tfmisr.gateway.spool import Spool
+from tfmisr.gateway.stow import StowSender
 
 _LOG = logging.getLogger("tfmisr.gateway")
 SECONDS_TO_FINISH, SECONDS_TO_JOIN = 5.0, 3.0  # for objects that are arriving, and for those being sent
@@ -93,7 +95,12 @@ class Node:
         incoming.install(spool.incoming)
         parts = (spool, self._queue, self._metrics)
         self._receiver = Receiver(settings, *parts)
-        self._senders = [Sender(settings, destination, *parts) for destination in settings.destinations]
+        self._senders = [
+            (StowSender if each.stow_path else Sender)(settings, each, *parts) for each in settings.destinations
+        ]
+        committing = [each for each in settings.destinations if each.storage_commitment]
+        commitments.begin(self._queue, [each.name for each in committing])
+        self._senders += [Committer(settings, each, self._queue) for each in committing]
         waiting = self._queue.rows(f"SELECT 1 FROM instances WHERE state = '{schema.RECEIVED}' LIMIT 1")
         count = settings.processing.processes if waiting or any(rule.model for rule in settings.rules) else 0
         self._processors = [Processor(settings, *parts) for _ in range(count)]

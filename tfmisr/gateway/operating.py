@@ -3,10 +3,11 @@
 import time
 
 from tfmisr.edge.errors import InputError
+from tfmisr.gateway import commitments
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.metrics import oldest
 from tfmisr.gateway.queue import Queue
-from tfmisr.gateway.schema import FAILED, PASSED, PROCESSING, QUEUED, RECEIVED, RETRY, SENT
+from tfmisr.gateway.schema import FAILED, PASSED, PROCESSING, QUEUED, RECEIVED, REQUESTED, RETRY, SENT
 from tfmisr.gateway.spool import Spool
 
 
@@ -46,7 +47,7 @@ def _of_destination(queue: Queue, name: str) -> str:
     for row in queue.rows("SELECT failures, next_attempt, reason FROM destinations WHERE name = ?", name):
         seconds = max(row["next_attempt"] - time.time(), 0)
         line += f"; {row['reason']}, {row['failures']} failures in a row, next attempt in {seconds:.0f} s"
-    return line
+    return line + commitments.status(queue, name)
 
 
 def waiting_for_nobody(queue: Queue, settings: Config) -> dict[str, int]:
@@ -64,6 +65,9 @@ def retry(queue: Queue) -> int:
         count += db.execute(
             f"UPDATE instances SET next_attempt = 0 WHERE state = '{RECEIVED}' AND next_attempt > 0"
         ).rowcount
+        count += db.execute(
+            f"UPDATE commitments SET next_attempt = 0 WHERE state = '{REQUESTED}' AND reason <> ''"
+        ).rowcount
     return count
 
 
@@ -77,6 +81,7 @@ def quarantine(queue: Queue) -> list[str]:
         f"processing:{row['id']}  object {row['id']}, {row['attempts']} attempts: {row['reason']}"
         for row in queue.rows(f"SELECT * FROM instances WHERE state = '{FAILED}' ORDER BY id")
     ]
+    lines += commitments.quarantine(queue)
     for row in queue.rows("SELECT * FROM conflicts ORDER BY id"):
         text = f"sha256 {row['digest'][:12]}, not {row['kept_digest'][:12]}, from {row['calling_ae']}"
         lines.append(f"conflict:{row['id']}  same UID with other bytes ({text}): {row['file']}")
@@ -100,7 +105,7 @@ def release(queue: Queue, names: list[str]) -> int:
             table, state = {"delivery": ("deliveries", QUEUED), "processing": ("instances", RECEIVED)}.get(
                 kind, ("", "")
             )
-            changed = (
+            changed = (kind == "commitment" and commitments.release(db, number)) or (
                 table
                 and db.execute(
                     f"UPDATE {table} SET state = ?, attempts = 0, next_attempt = 0 WHERE id = ? AND state = '{FAILED}'",

@@ -85,7 +85,7 @@ class Processor(threading.Thread):
         threads = self._settings.processing.threads
         models = dict.fromkeys((rule.model, rule.scale) for rule in self._settings.rules if rule.model)
         for model, scale in models:
-            reply = self._call(work.LOAD, work.request(model, scale, threads))
+            reply = self._call(work.LOAD, work.request(model, scale, threads, key=self._settings.signed_by))
             if "error" in reply:
                 if not self._stopping.is_set():
                     _LOG.error("model %s not loaded: %s; trying again", model, reply["error"])
@@ -103,7 +103,7 @@ class Processor(threading.Thread):
             return False
         start = time.monotonic()
         target = self._spool.results / f"{task.id}.dcm"
-        paths = {"source": self._spool.folder / task.file, "target": target}
+        paths = {"source": self._spool.folder / task.file, "target": target, "key": self._settings.signed_by}
         settings = self._settings.processing
         payload = work.request(task.model, task.scale, settings.threads, **paths)
         reply = self._call(work.UPSCALE, payload, settings.timeout)

@@ -66,7 +66,7 @@ class Queue:
             ) from error
         if version not in (0, schema.VERSION):
             raise InputError(f"expected a queue of version {schema.VERSION} at {path}, found {version}")
-        if version == 0:
+        if not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'commitments'"):  # new, or of an earlier release
             self._connection.executescript(f"BEGIN; {schema.TABLES} PRAGMA user_version={schema.VERSION}; COMMIT;")
 
     def close(self) -> None:

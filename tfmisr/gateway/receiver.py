@@ -14,7 +14,7 @@ from pynetdicom import AE, evt
 from pynetdicom.dsutils import split_dataset
 
 from tfmisr.edge.files import DISK_FULL
-from tfmisr.gateway import header, incoming, queue, rules, services, spool, tls
+from tfmisr.gateway import committer, header, incoming, queue, rules, services, spool, tls
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.metrics import Metrics
 from tfmisr.gateway.schema import Arrival
@@ -67,6 +67,7 @@ class Receiver:
             (evt.EVT_REQUESTED, self._admit),
             (evt.EVT_C_ECHO, lambda event: 0x0000),
             (evt.EVT_C_STORE, self._answer),
+            (evt.EVT_N_EVENT_REPORT, self._report),
         ]
         context = tls.server_context(self._settings.tls) if self._settings.tls else None
         self._server = self._entity.make_server(
@@ -121,7 +122,10 @@ class Receiver:
         request = event.assoc.requestor.primitive
         if str(request.called_ae_title).strip() != self._settings.node.ae_title:
             return services.CALLED_AE
-        if not self._is_source(str(request.calling_ae_title).strip(), event.assoc.requestor.address_info.address):
+        calling = str(request.calling_ae_title).strip()
+        if _only_reports(request) and committer.destinations_of(self._settings, calling):
+            return services.LOCAL_LIMIT if self._stopping.is_set() else None
+        if not self._is_source(calling, event.assoc.requestor.address_info.address):
             return services.CALLING_AE
         if self._stopping.is_set() or (_stores(request) and not self._spool.has_space):
             return services.LOCAL_LIMIT
@@ -132,6 +136,10 @@ class Receiver:
             source.ae_title == calling and (not source.address or _same_address(source.address, address))
             for source in self._settings.sources
         )
+
+    def _report(self, event: evt.Event) -> tuple[int, None]:
+        names = committer.destinations_of(self._settings, event.assoc.requestor.ae_title.strip())
+        return committer.answer(self._queue, names, event)
 
     def _answer(self, event: evt.Event) -> pydicom.Dataset | int:
         with self._lock:
@@ -253,12 +261,20 @@ def _entity(settings: Config) -> AE:
     entity.add_supported_context(services.VERIFICATION)
     for sop_class in services.STORAGE_CLASSES:
         entity.add_supported_context(sop_class, list(services.TRANSFER_SYNTAXES))
+    if any(destination.storage_commitment for destination in settings.destinations):
+        entity.add_supported_context(services.COMMITMENT, scu_role=False, scp_role=True)  # the caller's roles
     return entity
 
 
 def _stores(request) -> bool:
     syntaxes = [context.abstract_syntax for context in request.presentation_context_definition_list]
     return any(syntax != services.VERIFICATION for syntax in syntaxes)
+
+
+def _only_reports(request) -> bool:
+    """Whether a caller offers storage commitment, and beside it at most C-ECHO."""
+    syntaxes = {context.abstract_syntax for context in request.presentation_context_definition_list}
+    return services.COMMITMENT in syntaxes and syntaxes <= {services.COMMITMENT, services.VERIFICATION}
 
 
 def _same_address(first: str, second: str) -> bool:

@@ -13,6 +13,8 @@ RECEIVED, PROCESSING, PROCESSED, PASSED = "received", "processing", "processed",
 QUEUED, RETRY, SENT = "queued", "retry", "sent"
 # Of both: quarantined after a number of attempts.
 FAILED = "failed"
+# States of a storage commitment, beside FAILED.
+REQUESTED, COMMITTED = "requested", "committed"
 
 ORIGINAL, RESULT = "original", "result"
 
@@ -82,6 +84,19 @@ CREATE TABLE IF NOT EXISTS events (
     detail TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_at ON events (at);
+CREATE TABLE IF NOT EXISTS commitment_destinations (name TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS commitment_requests (
+    uid TEXT PRIMARY KEY,
+    destination TEXT NOT NULL,
+    at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS commitments (
+    delivery INTEGER PRIMARY KEY REFERENCES deliveries (id) ON DELETE CASCADE,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    next_attempt REAL NOT NULL,
+    reason TEXT NOT NULL DEFAULT ''
+);
 """
 # What can be sent to a destination now: the object, and its result once the object is there (G-14).
 DUE = f"""
@@ -95,10 +110,14 @@ WHERE d.destination = ? AND d.state IN ('{QUEUED}', '{RETRY}') AND d.next_attemp
        AND o.kind = '{ORIGINAL}' AND o.state <> '{SENT}'))
 ORDER BY d.id LIMIT ?
 """
-# What every destination has had for a time.
+# What every destination has had for a time, and has committed where it must (G-15).
 DONE = f"""
 SELECT id FROM instances i WHERE state IN ('{PROCESSED}', '{PASSED}') AND changed_at < ?
   AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.instance = i.id AND (d.state <> '{SENT}' OR d.sent_at >= ?))
+  AND NOT EXISTS (
+       SELECT 1 FROM deliveries d JOIN commitment_destinations n ON n.name = d.destination
+       LEFT JOIN commitments c ON c.delivery = d.id
+       WHERE d.instance = i.id AND COALESCE(c.state, '') <> '{COMMITTED}')
 LIMIT 1000
 """
 

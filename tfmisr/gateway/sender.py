@@ -24,7 +24,7 @@ _IDLE_SECONDS, _LINGER_SECONDS = 0.5, 0.2
 _LONGEST_FAULT_SECONDS = 30.0
 
 
-class _Unreachable(Exception):
+class Unreachable(Exception):
     """No association, no response or no resources: the object waits without limit, and all others with it.
 
     Attributes:
@@ -103,7 +103,7 @@ class Sender(threading.Thread):
                     if not batch:  # what follows within a moment takes the same association
                         self._queue.wait(version, _LINGER_SECONDS)
                         batch = self._due()
-        except _Unreachable as error:
+        except Unreachable as error:
             self._back_off(str(error), error.delivery)
         except _NotAccepted as error:
             for delivery in batch:
@@ -132,11 +132,11 @@ class Sender(threading.Thread):
                 evt_handlers=[(evt.EVT_CONN_OPEN, _tune, [node.network_timeout])],
             )  # fmt: skip
         except (OSError, ValueError) as error:  # InputError of the certificates is a ValueError
-            raise _Unreachable(f"no association ({type(error).__name__})") from error
+            raise Unreachable(f"no association ({type(error).__name__})") from error
         if not association.is_established and association.rejected_contexts and not association.accepted_contexts:
             raise _NotAccepted(_NOT_ACCEPTED)
         if not association.is_established:
-            raise _Unreachable("association rejected" if association.is_rejected else "no association")
+            raise Unreachable("association rejected" if association.is_rejected else "no association")
         outgoing.tune(association, node.network_timeout)
         broken = True
         try:
@@ -149,7 +149,7 @@ class Sender(threading.Thread):
         """Sends one object and records what came of it.
 
         Raises:
-            _Unreachable: The connection is broken or the destination is out of resources.
+            Unreachable: The connection is broken or the destination is out of resources.
         """
         path = self._spool.folder / delivery.file
         if not path.is_file():
@@ -162,20 +162,20 @@ class Sender(threading.Thread):
             self._refused(delivery, _NOT_ACCEPTED)
             return
         except outgoing.BrokenConnection as error:
-            raise _Unreachable(str(error), delivery) from error
+            raise Unreachable(str(error), delivery) from error
         except RuntimeError as error:
-            raise _Unreachable("the association ended", delivery) from error
+            raise Unreachable("the association ended", delivery) from error
         except Exception as error:  # noqa: BLE001
             self._refused(delivery, f"sending failed with {type(error).__name__}")
             return
         if "Status" not in status:
-            raise _Unreachable("no response", delivery)
+            raise Unreachable("no response", delivery)
         self._conclude(delivery, path.stat().st_size, int(status.Status))
 
     def _conclude(self, delivery: Delivery, size: int, code: int) -> None:
         target, outcome = self._destination.name, services.outcome(code)
         if outcome == services.RETRY:
-            raise _Unreachable(f"status {code:04X}, out of resources", delivery)
+            raise Unreachable(f"status {code:04X}, out of resources", delivery)
         if outcome == services.REFUSED:
             self._refused(delivery, f"status {code:04X}")
             return

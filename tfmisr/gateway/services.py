@@ -7,12 +7,13 @@ import dataclasses
 
 from pydicom import uid
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance, Verification
 
 import tfmisr
 from tfmisr.edge.derived.product import IMPLEMENTATION_CLASS_UID
 
 VERIFICATION = Verification
+COMMITMENT, COMMITMENT_INSTANCE = StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 STORAGE_CLASSES = tuple(context.abstract_syntax for context in AllStoragePresentationContexts)
 # Objects are kept and sent on as they came, so every encoding is accepted; none is converted. Of those that a
 # presentation context offers, the first of this order is taken: explicit value representations keep most.

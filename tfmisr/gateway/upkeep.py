@@ -34,7 +34,7 @@ def correct_times(queue: Queue, longest: float) -> None:
     latest = now + longest
     with queue.transaction() as db:
         count = 0
-        for table in ("deliveries", "instances", "destinations"):
+        for table in ("deliveries", "instances", "destinations", "commitments"):
             count += db.execute(f"UPDATE {table} SET next_attempt = ? WHERE next_attempt > ?", (now, latest)).rowcount
         db.execute("UPDATE deliveries SET sent_at = ? WHERE sent_at > ?", (now, now))
         db.execute("UPDATE instances SET changed_at = ? WHERE changed_at > ?", (now, now))

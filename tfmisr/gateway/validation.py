@@ -7,6 +7,7 @@ import ipaddress
 import math
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 
 from pydicom import uid
@@ -14,7 +15,7 @@ from pydicom import uid
 from tfmisr import classical
 from tfmisr.edge import card, resize, shipped
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.gateway import config, config_file, services, tls
+from tfmisr.gateway import authenticity, config, config_file, services, tls
 from tfmisr.gateway.config import Config, Rule
 from tfmisr.gateway.config_file import Problem
 from tfmisr.gateway.toml_lines import Lines
@@ -24,20 +25,29 @@ _LEAST = {
     | {"reserve_mb": 0, "keep_hours": 0},
     "processing": {"processes": 1, "threads": 1, "timeout": 0.1, "attempts": 1, "retry_seconds": 0.01},
     "monitoring": {"port": 0},
-    "destinations": {"port": 1, "retry_seconds": 0.01, "retry_cap_seconds": 0.01, "attempts": 1},
+    "destinations": {"port": 1, "retry_seconds": 0.01, "retry_cap_seconds": 0.01, "attempts": 1}
+    | {"commitment_seconds": 1},
 }
 
 
-def read(path: str | os.PathLike) -> Config:
+def read(path: str | os.PathLike, key: str | os.PathLike | None = None) -> Config:
     """Reads and checks a configuration.
 
+    Args:
+        path: The TOML file.
+        key: PEM file of the public key with which the file and its models must be signed; `None` for no signatures.
+
     Raises:
-        InputError: It is wrong; the message names the line.
+        InputError: It is wrong, and the message names the line; or it is not signed.
     """
     path = pathlib.Path(path)
+    if key is not None:
+        key = pathlib.Path(key).expanduser().absolute()
+        authenticity.require_configuration(path, key)
     values, text = config_file.parse_toml(path)
     settings = config_file.build(path, values, text)
     settings = dataclasses.replace(settings, rules=tuple(_resolved(rule, path.parent) for rule in settings.rules))
+    settings = dataclasses.replace(settings, signed_by=key)
     for problem in _problems(settings):
         raise config_file.located(path, Lines(text), problem)
     return settings
@@ -57,6 +67,7 @@ def _is_name(model: str) -> bool:
 
 
 def _problems(settings: Config) -> Iterator[Problem]:
+    yield from _signature_problems(settings)  # first: the card of an unsigned model is not read
     yield from _number_problems(settings)
     yield from _peer_problems(settings)
     for index, rule in enumerate(settings.rules):
@@ -64,6 +75,15 @@ def _problems(settings: Config) -> Iterator[Problem]:
             yield Problem("rules", index, key, text)
     yield from _spool_problems(settings)
     yield from _tls_problems(settings)
+
+
+def _signature_problems(settings: Config) -> Iterator[Problem]:
+    for index, rule in enumerate(settings.rules):
+        if rule.model and settings.signed_by:
+            try:
+                authenticity.require_model(rule.model, settings.signed_by)
+            except InputError as error:
+                yield Problem("rules", index, "model", str(error))
 
 
 def _number_problems(settings: Config) -> Iterator[Problem]:
@@ -97,6 +117,12 @@ def _peer_problems(settings: Config) -> Iterator[Problem]:
     for index, each in enumerate(settings.destinations):
         if (each.ae_title, each.port) == (settings.node.ae_title, settings.node.port) and _is_here(each, settings.node):
             yield Problem("destinations", index, "address", f"{each.name} is this node itself")
+        if each.stow_path and not re.fullmatch(r"/[!-~]*", each.stow_path):
+            yield Problem(
+                "destinations", index, "stow_path", f"expected a path as /studies. Received: {each.stow_path}"
+            )
+        if each.stow_path and each.storage_commitment:
+            yield Problem("destinations", index, "storage_commitment", "not offered with stow_path")
     for table, index, each in (holders[0], *holders[1 + len(settings.sources) :]):
         if not each.address:
             yield Problem(table, index, "address", "expected an address. Received: an empty string")

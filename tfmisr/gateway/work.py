@@ -10,14 +10,16 @@ import pydicom
 
 from tfmisr.edge.dicom_file import suppress_pydicom_messages
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import spool
+from tfmisr.gateway import authenticity, spool
 from tfmisr.inference.batch import BatchUpscaler
 
 LOAD, UPSCALE = (f"tfmisr.gateway.work:{name}" for name in ("load", "upscale"))
 
 
 @functools.lru_cache(maxsize=8)
-def _upscaler(model: str, scale: int, threads: int) -> BatchUpscaler:
+def _upscaler(model: str, scale: int, threads: int, key: str = "") -> BatchUpscaler:
+    if key:
+        authenticity.require_model(model, key)
     batch = BatchUpscaler(model, scale, threads=threads)
     return BatchUpscaler(model, batch.upscaler.scale or scale, threads=threads)
 
@@ -26,7 +28,8 @@ def load(payload: dict) -> dict:
     """Loads a model.
 
     Args:
-        payload: `model`, `scale` (0 for the model's own) and `threads`.
+        payload: `model`, `scale` (0 for the model's own), `threads`, and `key`, the public key of whoever must have
+            signed the model, where signatures are required.
 
     Returns:
         `sha256` of its weights, empty for an interpolation.
@@ -34,7 +37,7 @@ def load(payload: dict) -> dict:
     Raises:
         InputError: There is no such model.
     """
-    batch = _upscaler(payload["model"], payload["scale"], payload["threads"])
+    batch = _upscaler(payload["model"], payload["scale"], payload["threads"], payload.get("key", ""))
     return {"sha256": batch.upscaler.weights_sha256}
 
 
@@ -54,7 +57,7 @@ def upscale(payload: dict) -> dict:
         InputError: There is no such model.
     """
     source, target = pathlib.Path(payload["source"]), pathlib.Path(payload["target"])
-    batch = _upscaler(payload["model"], payload["scale"], payload["threads"])
+    batch = _upscaler(payload["model"], payload["scale"], payload["threads"], payload.get("key", ""))
     _ = batch.upscaler  # an error of the model is none of the image
     if not target.is_file():
         _check_files(source, target)
@@ -89,6 +92,7 @@ def _described(path: pathlib.Path) -> dict:
     return {"uid": str(header.SOPInstanceUID), "syntax": str(header.file_meta.TransferSyntaxUID), "digest": digest}
 
 
-def request(model: str, scale: int, threads: int, **paths: os.PathLike) -> str:
+def request(model: str, scale: int, threads: int, **paths: os.PathLike | None) -> str:
     """Returns the payload of `load` or `upscale` as JSON."""
-    return json.dumps({"model": model, "scale": scale, "threads": threads, **{k: str(v) for k, v in paths.items()}})
+    given = {name: str(path) for name, path in paths.items() if path is not None}
+    return json.dumps({"model": model, "scale": scale, "threads": threads, **given})
