@@ -22,9 +22,9 @@ from trust_doubles import IN_SCOPE, OUT_OF_SCOPE, UNUSUAL, ConstantHead, calibra
 import tfmisr
 from tfmisr import upscale
 from tfmisr.cluster import stores
-from tfmisr.edge import card, half_width_files, images, report_measures
+from tfmisr.edge import card, half_width_files, image_writing, images, report_measures
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.report import Table
+from tfmisr.edge.report import Report, Table
 from tfmisr.inference import archive, batch, cluster_jobs, trust_flags
 
 SIZE = (40, 44)
@@ -99,6 +99,20 @@ def test_pages_of_a_tiff_have_pages_of_half_widths(tmp_path, monkeypatch):
     assert [page.pixels[20, 20, 0] for page in found] == [784] * 3
 
 
+def test_array_takes_no_more_of_the_disk_than_is_written(tmp_path):
+    # A file of its full length from the start has holes; written to by a mapping on a full disk, they end the process.
+    sizes = []
+
+    def frames():
+        for value in range(3):
+            sizes.append(sum(path.stat().st_size for path in tmp_path.iterdir()))
+            yield np.full((64, 64, 1), value, np.float32)
+
+    half_width_files.write(tmp_path / "w.npy", frames(), 3, 255, "gray levels", "")
+    assert sizes[0] == 0 and sizes[2] <= 128 + 2 * 64 * 64 * 4
+    assert (np.load(tmp_path / "w.npy") == np.arange(3, dtype=np.float32)[:, None, None]).all()
+
+
 def test_level_that_is_not_calibrated_is_refused_and_nothing_is_written(tmp_path, monkeypatch):
     # T-15
     model, source = calibrated(tmp_path, monkeypatch), write_png(tmp_path / "in.png")
@@ -151,6 +165,58 @@ def test_map_that_cannot_be_written_leaves_no_result(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         run(model, source, "--output", tmp_path / "out.png", "--uncertainty", tmp_path / "w.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "model.tflite"]
+
+
+def test_report_that_cannot_be_written_leaves_no_result_and_no_map(tmp_path, monkeypatch):
+    model, source = calibrated(tmp_path, monkeypatch), write_png(tmp_path / "in.png")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Report, "write", full)
+    flags = ("--output", tmp_path / "out.png", "--uncertainty", tmp_path / "w.png", "--report", tmp_path / "r.html")
+    with pytest.raises(OSError, match="No space left"):
+        run(model, source, *flags)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "model.tflite"]
+
+
+@pytest.mark.parametrize("name", ["out.png", "w.png"])
+def test_error_of_a_full_disk_names_the_file_and_not_its_temporary_one(tmp_path, monkeypatch, name):
+    model, source = calibrated(tmp_path, monkeypatch), write_png(tmp_path / "in.png")
+    write_images = image_writing.write_images
+
+    def full(path, *arguments):
+        write_images(path, *arguments)
+        if len(written) == ["out.png", "w.png"].index(name):
+            raise OSError(28, "No space left on device", str(path))
+        written.append(path)
+
+    written = []
+    monkeypatch.setattr(image_writing, "write_images", full)
+    monkeypatch.setattr(images, "write_images", full)
+    flags = ("--output", tmp_path / "out.png", "--uncertainty", tmp_path / "w.png", "--report", tmp_path / "r.html")
+    with pytest.raises(OSError, match="No space left") as error:
+        run(model, source, *flags)
+    assert error.value.filename == str(tmp_path / name)
+
+
+def test_map_over_the_input_is_refused_by_its_own_name(tmp_path, monkeypatch):
+    model, source = calibrated(tmp_path, monkeypatch), write_png(tmp_path / "in.png")
+    with pytest.raises(InputError, match="--uncertainty would overwrite the input"):
+        run(model, source, "--output", tmp_path / "out.png", "--uncertainty", source)
+
+
+def test_report_of_a_color_image_needs_no_half_width(tmp_path, monkeypatch):
+    # Without --uncertainty there is nothing to refuse: the report says that there is no half-width.
+    model = calibrated(tmp_path, monkeypatch)
+    pixels = np.stack([np.rint(255 * picture(*SIZE, seed=seed))[..., 0] for seed in (0, 1, 2)], axis=-1)
+    images.write_image(tmp_path / "in.png", pixels.astype(np.uint8), 255)
+    flags = (tmp_path / "in.png", "--output", tmp_path / "out.png", "--color", "luma")
+    run(model, *flags, "--report", tmp_path / "r.json")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["half_width"] is None and report["guarantee"] == {"state": "none", "statement": None}
+    with pytest.raises(InputError, match="a half-width is for gray images"):
+        run(model, *flags, "--uncertainty", tmp_path / "w.png")
 
 
 @pytest.mark.parametrize("kind", ["cr", "ct"])

@@ -24,7 +24,7 @@ def guarantee(examination: Examination) -> str:
     It is a statement on images like those of the calibration: not applicable where a verdict says otherwise, not
     verified where none was reached, and none where there is no half-width.
     """
-    if examination.checks.half_width is None:
+    if not examination.half_widths:
         return NONE
     if examination.outcome in ("", NOT_TESTED):
         return NOT_VERIFIED
@@ -77,8 +77,7 @@ def make(
 
 def statement(examination: Examination) -> str | None:
     """Returns what the half-widths promise, in a sentence; `None` without."""
-    half_width = examination.checks.half_width
-    return half_width and half_width.statement
+    return examination.checks.half_width.statement if examination.half_widths else None
 
 
 def dicom_statement(checks: Checks) -> "HalfWidthStatement":
@@ -111,7 +110,7 @@ def warning(examination: Examination) -> str:
     if outcome == NOT_TESTED:
         reason = examination.checks.untested or "images in color and below 32 x 32 pixels are not"
         return f"{examination.source}: whether {name} is made for it was not tested ({reason})"
-    void = " the guarantee of its half-widths is not applicable" if examination.checks.half_width else ""
+    void = " the guarantee of its half-widths is not applicable" if examination.half_widths else ""
     text = f"{examination.source} is {outcome} for {name} ({describe(examination.verdict)})"
     return text + (f";{void}" if void else "")
 
