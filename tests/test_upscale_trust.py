@@ -6,7 +6,9 @@ import dataclasses
 import hashlib
 import json
 import math
+import pathlib
 import shutil
+import tempfile
 import tracemalloc
 
 import numpy as np
@@ -26,6 +28,7 @@ from tfmisr.edge import card, half_width_files, image_writing, images, report_me
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.report import Report, Table
 from tfmisr.inference import archive, batch, cluster_jobs, trust_flags
+from tfmisr.inference.half_width_frames import HalfWidthFrames
 
 SIZE = (40, 44)
 
@@ -198,6 +201,18 @@ def test_error_of_a_full_disk_names_the_file_and_not_its_temporary_one(tmp_path,
     with pytest.raises(OSError, match="No space left") as error:
         run(model, source, *flags)
     assert error.value.filename == str(tmp_path / name)
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no /dev/full")
+def test_full_temporary_folder_is_named(monkeypatch):
+    # Of several frames the half-widths are kept in a temporary file.
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "wb"))  # noqa: SIM115
+    frames = HalfWidthFrames()
+    frames.append(np.ones((256, 256, 1), np.float32), 255, 1)
+    with pytest.raises(OSError, match="No space left") as error:
+        frames.append(np.ones((256, 256, 1), np.float32), 255, 1)
+    assert error.value.filename == tempfile.gettempdir()
+    frames.close()
 
 
 def test_map_over_the_input_is_refused_by_its_own_name(tmp_path, monkeypatch):
