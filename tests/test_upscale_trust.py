@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import pathlib
+import re
 import shutil
 import tempfile
 import tracemalloc
@@ -24,7 +25,7 @@ from trust_doubles import IN_SCOPE, OUT_OF_SCOPE, UNUSUAL, ConstantHead, calibra
 import tfmisr
 from tfmisr import upscale
 from tfmisr.cluster import stores
-from tfmisr.edge import card, half_width_files, image_writing, images, report_measures
+from tfmisr.edge import card, half_width_files, image_writing, images, report_measures, text
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.report import Report, Table
 from tfmisr.inference import archive, batch, cluster_jobs, trust_flags
@@ -201,6 +202,24 @@ def test_error_of_a_full_disk_names_the_file_and_not_its_temporary_one(tmp_path,
     with pytest.raises(OSError, match="No space left") as error:
         run(model, source, *flags)
     assert error.value.filename == str(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "value,shown",
+    [(4.334, "4.33"), (40.0, "40"), (1234.5, "1,234"), (65535.0, "65,535"), (0.00123, "0.00123"), (0, "0")],
+)
+def test_numbers_for_readers_have_no_exponent(value, shown):
+    assert text.three_digits(value) == shown
+
+
+def test_report_of_sixteen_bits_has_no_exponent(tmp_path, monkeypatch, capsys):
+    # 0.012 of 65535 is 786 levels, 0.024 is 1,573.
+    model, source = calibrated(tmp_path, monkeypatch), write_png(tmp_path / "in.png", full=65535)
+    flags = ("--output", tmp_path / "out.png", "--uncertainty", tmp_path / "w.png", "--report", tmp_path / "r.html")
+    run(model, source, *flags)
+    page = (tmp_path / "r.html").read_text()
+    assert "1,573" in page and not re.search(r"\de\+\d", re.sub(r"base64,[^']*", "", page))
+    assert "e+" not in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no /dev/full")

@@ -10,6 +10,8 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
+from tfmisr.edge.text import three_digits
+
 if typing.TYPE_CHECKING:
     from tfmisr.edge.report import Report
 
@@ -174,19 +176,20 @@ def _half_width(content: dict) -> str:
         return ""
     unit = found["unit"]
     quantiles = _rows(
-        (name, _text(f"{found[key]:.3g} {unit}"))
+        (name, _text(f"{three_digits(found[key])} {unit}"))
         for name, key in (("mean", "mean"), ("median", "median"), ("95 % of pixels below", "p95"), ("99 %", "p99"))
     )
     shares = "".join(
-        f"<tr><td>up to {each['at_most']:.3g} {_text(unit)}</td>"
+        f"<tr><td>up to {three_digits(each['at_most'])} {_text(unit)}</td>"
         f"<td style='width:50%'><div class=bar><i style='width:{100 * each['share']:.1f}%'></i></div></td>"
         f"<td class=number>{_percent(each['share'])}</td></tr>"
         for each in found["shares"]
     )
     regions = "".join(
         f"<tr><td>{number}</td><td>rows {each['row']} to {each['row'] + each['height'] - 1}, "
-        f"columns {each['column']} to {each['column'] + each['width'] - 1}</td><td class=number>{each['mean']:.3g}</td>"
-        f"<td class=number>{each['maximum']:.3g}</td></tr>"
+        f"columns {each['column']} to {each['column'] + each['width'] - 1}</td>"
+        f"<td class=number>{three_digits(each['mean'])}</td>"
+        f"<td class=number>{three_digits(each['maximum'])}</td></tr>"
         for number, each in enumerate(found["regions"], start=1)
     )
     head = f"<tr><th>box</th><th>place</th><th class=number>mean</th><th class=number>largest, {_text(unit)}</th></tr>"

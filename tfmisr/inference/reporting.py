@@ -9,6 +9,7 @@ import typing
 import tfmisr
 from tfmisr.cluster import stores
 from tfmisr.edge import report as reports
+from tfmisr.edge.text import three_digits
 from tfmisr.inference.examination import IN_SCOPE, NOT_TESTED, Checks, Examination, describe
 
 if typing.TYPE_CHECKING:
@@ -98,7 +99,7 @@ def summary(examination: Examination) -> str:
         tested = "" if verdict is None or verdict.p_value is None else f" (p {verdict.p_value:.2g})"
         parts.append(examination.outcome + tested if verdict else f"applicability {NOT_TESTED}")
     if half_widths := examination.half_widths:
-        parts.append(f"half-width {half_widths.mean:.3g} {examination.unit} on average")
+        parts.append(f"half-width {three_digits(half_widths.mean)} {examination.unit} on average")
     return "".join(f"; {part}" for part in parts)
 
 
