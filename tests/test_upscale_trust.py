@@ -26,6 +26,7 @@ import tfmisr
 from tfmisr import upscale
 from tfmisr.cluster import stores
 from tfmisr.edge import card, half_width_files, image_writing, images, report_measures, text
+from tfmisr.edge.applicability import Verdict
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.report import Report, Table
 from tfmisr.inference import archive, batch, cluster_jobs, trust_flags
@@ -232,6 +233,41 @@ def test_full_temporary_folder_is_named(monkeypatch):
         frames.append(np.ones((256, 256, 1), np.float32), 255, 1)
     assert error.value.filename == tempfile.gettempdir()
     frames.close()
+
+
+@pytest.mark.parametrize(
+    "verdict,words",
+    [
+        (IN_SCOPE, "The statement applies to this image."),
+        (UNUSUAL, "The statement is not applicable to this image."),
+        (Verdict("not tested", None), "Whether the statement applies to this image was not verified."),
+    ],
+)
+def test_map_of_pixels_says_whether_its_statement_applies(tmp_path, monkeypatch, verdict, words):
+    # T-31
+    model, source = calibrated(tmp_path, monkeypatch, verdict), write_png(tmp_path / "in.png")
+    run(model, source, "--output", tmp_path / "out.png", "--uncertainty", tmp_path / "w.png")
+    assert text_chunks(tmp_path / "w.png")[b"unit"].decode().endswith(f"multiplier 1.2). {words}")
+
+
+def test_dicom_of_an_untested_image_says_that_nothing_was_verified(tmp_path, monkeypatch):
+    # T-31, T-22
+    model = calibrated(tmp_path, monkeypatch, Verdict("not tested", None))
+    source = write_dicom(tmp_path / "in.dcm", cr())
+    run(model, source, "--output", tmp_path / "out.dcm", "--uncertainty", tmp_path / "w.dcm")
+    for name in ("out.dcm", "w.dcm"):
+        stated = pydicom.dcmread(tmp_path / name).DerivationDescription
+        assert stated.endswith("Applicability not tested: whether the guarantee of the half-widths holds is not known.")
+
+
+def test_long_reasons_end_at_a_whole_one(tmp_path, monkeypatch):
+    # "p 0.031" and nine times 21 characters are 196 of the 200.
+    reasons = tuple(f"deviation number {number:02}" for number in range(20))
+    model = calibrated(tmp_path, monkeypatch, Verdict("unusual", 0.031, reasons))
+    source = write_dicom(tmp_path / "in.dcm", cr())
+    run(model, source, "--output", tmp_path / "out.dcm")
+    stated = pydicom.dcmread(tmp_path / "out.dcm").DerivationDescription
+    assert "deviation number 08; and more)" in stated and "number 09" not in stated
 
 
 def test_map_over_the_input_is_refused_by_its_own_name(tmp_path, monkeypatch):

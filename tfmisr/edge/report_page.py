@@ -53,7 +53,7 @@ _VERDICT = {
     "out of scope": "Out of scope: the model is not made for this image, which was upscaled at the user's request.",
     "not tested": "Not tested: whether the model is made for this image was not checked.",
 }
-_GUARANTEE = {
+GUARANTEE = {
     "applies": "The statement applies to this image.",
     "not applicable": "The statement is not applicable to this image.",
     "not verified": "Whether the statement applies to this image was not verified.",
@@ -122,9 +122,9 @@ def _verdict(content: dict) -> str:
         lines.append(f"Reason: {_text(checks['untested'])}.")
     guarantee = content["guarantee"]
     if guarantee["statement"]:
-        lines.append(f"Half-width: {_text(guarantee['statement'])} <b>{_text(_GUARANTEE[guarantee['state']])}</b>")
+        lines.append(f"Half-width: {_text(guarantee['statement'])} <b>{_text(GUARANTEE[guarantee['state']])}</b>")
     else:
-        lines.append(_text(_GUARANTEE[guarantee["state"]]))
+        lines.append(_text(GUARANTEE[guarantee["state"]]))
     return f"<div class='verdict {_KIND[outcome]}'>" + "".join(f"<p>{line}</p>" for line in lines) + "</div>"
 
 

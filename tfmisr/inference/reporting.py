@@ -117,12 +117,14 @@ def warning(examination: Examination) -> str:
 
 
 def described(examination: Examination) -> str:
-    """Returns `Product.applicability`: why no guarantee applies to the image; empty for one in scope."""
+    """Returns `Product.applicability`: why no guarantee is known to apply to the image; empty for one in scope."""
     if examination.outcome in ("", IN_SCOPE, NOT_TESTED):
-        return ""
+        return NOT_TESTED if guarantee(examination) == NOT_VERIFIED else ""
     forced = ", forced" if examination.is_forced else ""
     reasons = re.sub(r"[^ -\[\]-}]", "_", describe(examination.verdict))
-    return f"{examination.outcome}{forced} ({reasons[:_LONGEST]})"
+    if len(reasons) > _LONGEST:
+        reasons = reasons[:_LONGEST].rpartition("; ")[0] + "; and more"
+    return f"{examination.outcome}{forced} ({reasons})"
 
 
 def _applicability(examination) -> dict:
