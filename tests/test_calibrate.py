@@ -84,6 +84,7 @@ def test_applicability_is_of_the_archive_that_was_calibrated_t33(model, tmp_path
     assert new["declared"] == {"Modality": ["CT"], "BitsStored": [12]} and new["statistics"] != old["statistics"]
     assert len(base64.b64decode(new["scores"])) == 2 * 99  # float16
     assert "images unlike these 99 patients' are out of scope from now on" in str(done)
+    assert "--declared" not in str(done)
     checked = Applicability.of(card.read(tmp_path / "mine.tflite"))
     lr = images["validation"][5][::2, ::2]
     assert checked.check(lr, np.repeat(np.repeat(lr, 2, 0), 2, 1), 255).outcome != "not tested"
@@ -93,6 +94,16 @@ def test_too_few_patients_leave_applicability_as_it_was_t33(model, source, tmp_p
     done = run(model, "--output", tmp_path / "mine.tflite")
     assert card.read(tmp_path / "mine.tflite")["applicability"] == card.read(model)["applicability"]
     assert "stays as the card had it" in str(done) and "at least 99 patients" in str(done)
+    # Images of another kind stay refused, also those that were just calibrated on.
+    assert "Modality CR, DX; BodyPartExamined CHEST, THORAX, LUNG" in str(done) and "--declared" in str(done)
+
+
+def test_declaration_that_is_not_used_is_said_t33():
+    assert scope.header_note({"Modality": ["CT"]}, is_given=True, is_used=False).startswith(
+        "Note: --declared is not used"
+    )
+    assert scope.header_note({"Modality": ["CT"]}, is_given=True, is_used=True) == ""
+    assert scope.header_note({}, is_given=False, is_used=True) == ""
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"Modality": "CT"}', '{"PatientName": ["X"]}', None])

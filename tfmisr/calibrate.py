@@ -128,6 +128,7 @@ def run(arguments: argparse.Namespace) -> "Calibration":
     new = {"uncertainty": field, "applicability": applicability or fields["applicability"]}
     _write(path, {**fields, **new}, output)
     notes.append(note)
+    notes += filter(None, [scope.header_note(use, arguments.declared is not None, applicability is not None)])
     return outcome.Calibration(output, field, tuple(notes))
 
 
