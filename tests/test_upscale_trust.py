@@ -270,6 +270,18 @@ def test_long_reasons_end_at_a_whole_one(tmp_path, monkeypatch):
     assert "deviation number 08; and more)" in stated and "number 09" not in stated
 
 
+@pytest.mark.parametrize("flags", [("--uncertainty", "plain/maps"), ("--report", "plain/t.csv")])
+def test_folder_that_cannot_be_written_is_refused_before_the_first_image(tmp_path, monkeypatch, flags):
+    model = calibrated(tmp_path, monkeypatch)
+    (tmp_path / "in").mkdir()
+    write_png(tmp_path / "in" / "a.png")
+    (tmp_path / "plain").write_text("no folder")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="expected a writable folder at plain"):
+        run(model, "in", "--output", "out", *flags)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "model.tflite", "plain"]
+
+
 def test_map_over_the_input_is_refused_by_its_own_name(tmp_path, monkeypatch):
     model, source = calibrated(tmp_path, monkeypatch), write_png(tmp_path / "in.png")
     with pytest.raises(InputError, match="--uncertainty would overwrite the input"):
@@ -285,6 +297,7 @@ def test_report_of_a_color_image_needs_no_half_width(tmp_path, monkeypatch):
     run(model, *flags, "--report", tmp_path / "r.json")
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["half_width"] is None and report["guarantee"] == {"state": "none", "statement": None}
+    assert report["applicability"]["untested"] == "the model has no description of the images that it is made for"
     with pytest.raises(InputError, match="a half-width is for gray images"):
         run(model, *flags, "--uncertainty", tmp_path / "w.png")
 

@@ -204,7 +204,8 @@ def _consistency(content: dict) -> str:
     found = content["consistency"]
     beyond = ("contrast (energy) beyond the input's Nyquist frequency", _energy(content["energy_beyond_nyquist"]))
     if found is None:
-        pairs = [("agreement", "not measured: how the training images were reduced is not known"), beyond]
+        needed = "a gray image, and a model whose card says how its training images were reduced"
+        pairs = [("agreement", f"not measured: it needs {needed}"), beyond]
         return _section("Agreement with the input", _rows(pairs))
     row, column = found["place"]
     pairs = [

@@ -109,8 +109,7 @@ def warning(examination: Examination) -> str:
         return ""
     name = examination.checks.upscaler.name
     if outcome == NOT_TESTED:
-        reason = examination.checks.untested or "images in color and below 32 x 32 pixels are not"
-        return f"{examination.source}: whether {name} is made for it was not tested ({reason})"
+        return f"{examination.source}: whether {name} is made for it was not tested ({_untested(examination)})"
     void = " the guarantee of its half-widths is not applicable" if examination.half_widths else ""
     text = f"{examination.source} is {outcome} for {name} ({describe(examination.verdict)})"
     return text + (f";{void}" if void else "")
@@ -136,8 +135,15 @@ def _applicability(examination) -> dict:
         "header_mismatches": list(verdict.header_mismatches) if verdict else [],
         "not_stated": list(verdict.not_stated) if verdict else [],
         "forced": examination.is_forced,
-        "untested": examination.checks.untested if examination.outcome == NOT_TESTED else "",
+        "untested": _untested(examination),
     }
+
+
+def _untested(examination) -> str:
+    """Returns why there is no verdict; empty where there is one."""
+    if examination.outcome == NOT_TESTED:
+        return examination.checks.untested or "images in color and below 32 x 32 pixels are not"
+    return "" if examination.outcome else "the model has no description of the images that it is made for"
 
 
 def _half_width(examination) -> dict | None:
