@@ -59,7 +59,7 @@ def run(model, *flags):
 
 def test_new_file_has_the_same_weights_another_card_and_the_head_beside_it_t12(model, source, tmp_path):
     before = model.read_bytes()
-    done = run(model, "--output", tmp_path / "out" / "mine.tflite") if (tmp_path / "out").mkdir() is None else None
+    done = run(model, "--output", tmp_path / "out" / "mine.tflite")  # the folder is made
     old, new = card.read(model), card.read(tmp_path / "out" / "mine.tflite")
     assert model.read_bytes() == before
     assert new["weights_sha256"] == old["weights_sha256"] and old["uncertainty"] is None
@@ -167,6 +167,14 @@ def test_what_cannot_be_calibrated_is_refused_in_one_line(model, source, tmp_pat
     with pytest.raises(InputError, match=message):
         run(model, *flags, *output)
     assert not (tmp_path / "out.tflite").exists()
+
+
+def test_output_is_not_the_head_of_a_model(model):
+    head = model.with_name(f"{model.stem}.uncertainty.tflite")
+    before = head.read_bytes()
+    with pytest.raises(InputError, match=r"another name than that of an uncertainty head, NAME\.uncertainty\.tflite"):
+        run(model, "--output", head)
+    assert head.read_bytes() == before
 
 
 def test_output_is_not_the_model_itself(model):
