@@ -59,7 +59,7 @@ def run(model, *flags):
 
 def test_new_file_has_the_same_weights_another_card_and_the_head_beside_it_t12(model, source, tmp_path):
     before = model.read_bytes()
-    done = run(model, "--output", tmp_path / "out" / "mine.tflite") if (tmp_path / "out").mkdir() is None else None
+    done = run(model, "--output", tmp_path / "out" / "mine.tflite")  # the folder is made
     old, new = card.read(model), card.read(tmp_path / "out" / "mine.tflite")
     assert model.read_bytes() == before
     assert new["weights_sha256"] == old["weights_sha256"] and old["uncertainty"] is None
@@ -84,6 +84,7 @@ def test_applicability_is_of_the_archive_that_was_calibrated_t33(model, tmp_path
     assert new["declared"] == {"Modality": ["CT"], "BitsStored": [12]} and new["statistics"] != old["statistics"]
     assert len(base64.b64decode(new["scores"])) == 2 * 99  # float16
     assert "images unlike these 99 patients' are out of scope from now on" in str(done)
+    assert "--declared" not in str(done)
     checked = Applicability.of(card.read(tmp_path / "mine.tflite"))
     lr = images["validation"][5][::2, ::2]
     assert checked.check(lr, np.repeat(np.repeat(lr, 2, 0), 2, 1), 255).outcome != "not tested"
@@ -93,6 +94,16 @@ def test_too_few_patients_leave_applicability_as_it_was_t33(model, source, tmp_p
     done = run(model, "--output", tmp_path / "mine.tflite")
     assert card.read(tmp_path / "mine.tflite")["applicability"] == card.read(model)["applicability"]
     assert "stays as the card had it" in str(done) and "at least 99 patients" in str(done)
+    # Images of another kind stay refused, also those that were just calibrated on.
+    assert "Modality CR, DX; BodyPartExamined CHEST, THORAX, LUNG" in str(done) and "--declared" in str(done)
+
+
+def test_declaration_that_is_not_used_is_said_t33():
+    assert scope.header_note({"Modality": ["CT"]}, is_given=True, is_used=False).startswith(
+        "Note: --declared is not used"
+    )
+    assert scope.header_note({"Modality": ["CT"]}, is_given=True, is_used=True) == ""
+    assert scope.header_note({}, is_given=False, is_used=True) == ""
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"Modality": "CT"}', '{"PatientName": ["X"]}', None])
@@ -156,6 +167,14 @@ def test_what_cannot_be_calibrated_is_refused_in_one_line(model, source, tmp_pat
     with pytest.raises(InputError, match=message):
         run(model, *flags, *output)
     assert not (tmp_path / "out.tflite").exists()
+
+
+def test_output_is_not_the_head_of_a_model(model):
+    head = model.with_name(f"{model.stem}.uncertainty.tflite")
+    before = head.read_bytes()
+    with pytest.raises(InputError, match=r"another name than that of an uncertainty head, NAME\.uncertainty\.tflite"):
+        run(model, "--output", head)
+    assert head.read_bytes() == before
 
 
 def test_output_is_not_the_model_itself(model):

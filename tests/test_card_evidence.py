@@ -90,6 +90,9 @@ def test_flags_that_do_not_fit_are_refused(tmp_path):
         card_command.main(["fast-x2", "--task", str(observation)])
     with pytest.raises(InputError, match="another .tflite file than the model"):
         card_command.main(["fast-x2", "--task", str(observation), "--output", str(shipped.path("fast-x2"))])
+    with pytest.raises(InputError, match="no uncertainty head"):
+        card_command.main(["fast-x2", "--task", str(observation), "--output", str(tmp_path / "a.uncertainty.tflite")])
+    assert not list(tmp_path.glob("*.tflite"))
     with pytest.raises(InputError, match="cannot be read as JSON"):
         card_command.main(["fast-x2", "--task", str(tmp_path), "--output", str(tmp_path / "a.tflite")])
 

@@ -308,7 +308,7 @@ def test_wrong_manifest_leaves_no_files(tmp_path, manifest, message):
         (("absent", "--output", "out", "--timeout", "9"), "expected an image or a folder"),
         (("absent*.png", "--output", "out"), "expected images"),
         (("absent.csv", "--output", "out"), "absent.csv cannot be read"),
-        (("in", "--output", "in/0.png/out", "--timeout", "9"), "Not a directory"),
+        (("in", "--output", "in/0.png/out", "--timeout", "9"), "expected a writable folder at"),
     ],
 )
 def test_wrong_inputs_leave_no_files(tmp_path, monkeypatch, arguments, message):

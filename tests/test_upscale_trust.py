@@ -6,7 +6,10 @@ import dataclasses
 import hashlib
 import json
 import math
+import pathlib
+import re
 import shutil
+import tempfile
 import tracemalloc
 
 import numpy as np
@@ -22,10 +25,12 @@ from trust_doubles import IN_SCOPE, OUT_OF_SCOPE, UNUSUAL, ConstantHead, calibra
 import tfmisr
 from tfmisr import upscale
 from tfmisr.cluster import stores
-from tfmisr.edge import card, half_width_files, images, report_measures
+from tfmisr.edge import card, half_width_files, image_writing, images, report_measures, text
+from tfmisr.edge.applicability import Verdict
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.report import Table
+from tfmisr.edge.report import Report, Table
 from tfmisr.inference import archive, batch, cluster_jobs, trust_flags
+from tfmisr.inference.half_width_frames import HalfWidthFrames
 
 SIZE = (40, 44)
 
@@ -99,6 +104,20 @@ def test_pages_of_a_tiff_have_pages_of_half_widths(tmp_path, monkeypatch):
     assert [page.pixels[20, 20, 0] for page in found] == [784] * 3
 
 
+def test_array_takes_no_more_of_the_disk_than_is_written(tmp_path):
+    # A file of its full length from the start has holes; written to by a mapping on a full disk, they end the process.
+    sizes = []
+
+    def frames():
+        for value in range(3):
+            sizes.append(sum(path.stat().st_size for path in tmp_path.iterdir()))
+            yield np.full((64, 64, 1), value, np.float32)
+
+    half_width_files.write(tmp_path / "w.npy", frames(), 3, 255, "gray levels", "")
+    assert sizes[0] == 0 and sizes[2] <= 128 + 2 * 64 * 64 * 4
+    assert (np.load(tmp_path / "w.npy") == np.arange(3, dtype=np.float32)[:, None, None]).all()
+
+
 def test_level_that_is_not_calibrated_is_refused_and_nothing_is_written(tmp_path, monkeypatch):
     # T-15
     model, source = calibrated(tmp_path, monkeypatch), write_png(tmp_path / "in.png")
@@ -151,6 +170,136 @@ def test_map_that_cannot_be_written_leaves_no_result(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         run(model, source, "--output", tmp_path / "out.png", "--uncertainty", tmp_path / "w.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "model.tflite"]
+
+
+def test_report_that_cannot_be_written_leaves_no_result_and_no_map(tmp_path, monkeypatch):
+    model, source = calibrated(tmp_path, monkeypatch), write_png(tmp_path / "in.png")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Report, "write", full)
+    flags = ("--output", tmp_path / "out.png", "--uncertainty", tmp_path / "w.png", "--report", tmp_path / "r.html")
+    with pytest.raises(OSError, match="No space left"):
+        run(model, source, *flags)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "model.tflite"]
+
+
+@pytest.mark.parametrize("name", ["out.png", "w.png"])
+def test_error_of_a_full_disk_names_the_file_and_not_its_temporary_one(tmp_path, monkeypatch, name):
+    model, source = calibrated(tmp_path, monkeypatch), write_png(tmp_path / "in.png")
+    write_images = image_writing.write_images
+
+    def full(path, *arguments):
+        write_images(path, *arguments)
+        if len(written) == ["out.png", "w.png"].index(name):
+            raise OSError(28, "No space left on device", str(path))
+        written.append(path)
+
+    written = []
+    monkeypatch.setattr(image_writing, "write_images", full)
+    monkeypatch.setattr(images, "write_images", full)
+    flags = ("--output", tmp_path / "out.png", "--uncertainty", tmp_path / "w.png", "--report", tmp_path / "r.html")
+    with pytest.raises(OSError, match="No space left") as error:
+        run(model, source, *flags)
+    assert error.value.filename == str(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "value,shown",
+    [(4.334, "4.33"), (40.0, "40"), (1234.5, "1,234"), (65535.0, "65,535"), (0.00123, "0.00123"), (0, "0")],
+)
+def test_numbers_for_readers_have_no_exponent(value, shown):
+    assert text.three_digits(value) == shown
+
+
+def test_report_of_sixteen_bits_has_no_exponent(tmp_path, monkeypatch, capsys):
+    # 0.012 of 65535 is 786 levels, 0.024 is 1,573.
+    model, source = calibrated(tmp_path, monkeypatch), write_png(tmp_path / "in.png", full=65535)
+    flags = ("--output", tmp_path / "out.png", "--uncertainty", tmp_path / "w.png", "--report", tmp_path / "r.html")
+    run(model, source, *flags)
+    page = (tmp_path / "r.html").read_text()
+    assert "1,573" in page and not re.search(r"\de\+\d", re.sub(r"base64,[^']*", "", page))
+    assert "e+" not in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no /dev/full")
+def test_full_temporary_folder_is_named(monkeypatch):
+    # Of several frames the half-widths are kept in a temporary file.
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "wb"))  # noqa: SIM115
+    frames = HalfWidthFrames()
+    frames.append(np.ones((256, 256, 1), np.float32), 255, 1)
+    with pytest.raises(OSError, match="No space left") as error:
+        frames.append(np.ones((256, 256, 1), np.float32), 255, 1)
+    assert error.value.filename == tempfile.gettempdir()
+    frames.close()
+
+
+@pytest.mark.parametrize(
+    "verdict,words",
+    [
+        (IN_SCOPE, "The statement applies to this image."),
+        (UNUSUAL, "The statement is not applicable to this image."),
+        (Verdict("not tested", None), "Whether the statement applies to this image was not verified."),
+    ],
+)
+def test_map_of_pixels_says_whether_its_statement_applies(tmp_path, monkeypatch, verdict, words):
+    # T-31
+    model, source = calibrated(tmp_path, monkeypatch, verdict), write_png(tmp_path / "in.png")
+    run(model, source, "--output", tmp_path / "out.png", "--uncertainty", tmp_path / "w.png")
+    assert text_chunks(tmp_path / "w.png")[b"unit"].decode().endswith(f"multiplier 1.2). {words}")
+
+
+def test_dicom_of_an_untested_image_says_that_nothing_was_verified(tmp_path, monkeypatch):
+    # T-31, T-22
+    model = calibrated(tmp_path, monkeypatch, Verdict("not tested", None))
+    source = write_dicom(tmp_path / "in.dcm", cr())
+    run(model, source, "--output", tmp_path / "out.dcm", "--uncertainty", tmp_path / "w.dcm")
+    for name in ("out.dcm", "w.dcm"):
+        stated = pydicom.dcmread(tmp_path / name).DerivationDescription
+        assert stated.endswith("Applicability not tested: whether the guarantee of the half-widths holds is not known.")
+
+
+def test_long_reasons_end_at_a_whole_one(tmp_path, monkeypatch):
+    # "p 0.031" and nine times 21 characters are 196 of the 200.
+    reasons = tuple(f"deviation number {number:02}" for number in range(20))
+    model = calibrated(tmp_path, monkeypatch, Verdict("unusual", 0.031, reasons))
+    source = write_dicom(tmp_path / "in.dcm", cr())
+    run(model, source, "--output", tmp_path / "out.dcm")
+    stated = pydicom.dcmread(tmp_path / "out.dcm").DerivationDescription
+    assert "deviation number 08; and more)" in stated and "number 09" not in stated
+
+
+@pytest.mark.parametrize("flags", [("--uncertainty", "plain/maps"), ("--report", "plain/t.csv")])
+def test_folder_that_cannot_be_written_is_refused_before_the_first_image(tmp_path, monkeypatch, flags):
+    model = calibrated(tmp_path, monkeypatch)
+    (tmp_path / "in").mkdir()
+    write_png(tmp_path / "in" / "a.png")
+    (tmp_path / "plain").write_text("no folder")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="expected a writable folder at plain"):
+        run(model, "in", "--output", "out", *flags)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "model.tflite", "plain"]
+
+
+def test_map_over_the_input_is_refused_by_its_own_name(tmp_path, monkeypatch):
+    model, source = calibrated(tmp_path, monkeypatch), write_png(tmp_path / "in.png")
+    with pytest.raises(InputError, match="--uncertainty would overwrite the input"):
+        run(model, source, "--output", tmp_path / "out.png", "--uncertainty", source)
+
+
+def test_report_of_a_color_image_needs_no_half_width(tmp_path, monkeypatch):
+    # Without --uncertainty there is nothing to refuse: the report says that there is no half-width.
+    model = calibrated(tmp_path, monkeypatch)
+    pixels = np.stack([np.rint(255 * picture(*SIZE, seed=seed))[..., 0] for seed in (0, 1, 2)], axis=-1)
+    images.write_image(tmp_path / "in.png", pixels.astype(np.uint8), 255)
+    flags = (tmp_path / "in.png", "--output", tmp_path / "out.png", "--color", "luma")
+    run(model, *flags, "--report", tmp_path / "r.json")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["half_width"] is None and report["guarantee"] == {"state": "none", "statement": None}
+    assert report["applicability"]["untested"] == "the model has no description of the images that it is made for"
+    with pytest.raises(InputError, match="a half-width is for gray images"):
+        run(model, *flags, "--uncertainty", tmp_path / "w.png")
 
 
 @pytest.mark.parametrize("kind", ["cr", "ct"])

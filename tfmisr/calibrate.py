@@ -128,6 +128,7 @@ def run(arguments: argparse.Namespace) -> "Calibration":
     new = {"uncertainty": field, "applicability": applicability or fields["applicability"]}
     _write(path, {**fields, **new}, output)
     notes.append(note)
+    notes += filter(None, [scope.header_note(use, arguments.declared is not None, applicability is not None)])
     return outcome.Calibration(output, field, tuple(notes))
 
 
@@ -167,6 +168,10 @@ def _output(arguments, path) -> pathlib.Path:
     output = pathlib.Path(arguments.output or f"{path.stem}-calibrated.tflite").expanduser()
     if output.suffix != ".tflite":
         raise InputError(f"output must be a .tflite file. Received: {output}")
+    if output.name.endswith(uncertainty.SUFFIX):
+        raise InputError(
+            f"output needs another name than that of an uncertainty head, NAME{uncertainty.SUFFIX}. Received: {output}"
+        )
     if output.absolute() == path.absolute() or (output.exists() and output.samefile(path)):
         raise InputError(f"output must be another file than the model, which stays as it is. Received: {output}")
     cli.check_writable(output.parent)
@@ -258,6 +263,7 @@ def _plan_of_card(alphas, fields):
 
 def _write(path, fields, output):
     """Writes the head first: a calibrated model without its head would be refused."""
+    output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(uncertainty.beside(output)) as temporary:
         shutil.copyfile(uncertainty.beside(path), temporary)
     with atomic_write(output) as temporary:

@@ -89,6 +89,8 @@ def _write(arguments: argparse.Namespace, path: pathlib.Path, fields: dict) -> d
     output = pathlib.Path(arguments.output).expanduser()
     if output.suffix != ".tflite" or (output.exists() and output.samefile(path)):
         raise InputError(f"--output must be another .tflite file than the model. Received: {output}")
+    if output.name.endswith(uncertainty.SUFFIX):
+        raise InputError(f"--output must be named as a model and no uncertainty head. Received: {output}")
     cli.check_writable(output.parent)
     names = list(dict.fromkeys([path.stem, str(fields.get("name"))]))
     if arguments.task:

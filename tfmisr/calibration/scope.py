@@ -45,6 +45,25 @@ def declared(path: str | os.PathLike | None, present: dict | None) -> dict:
     return read
 
 
+def header_note(use: dict, is_given: bool, is_used: bool) -> str:
+    """Returns a note on the header, with which images of the archive itself may be refused; empty where none is needed.
+
+    Args:
+        use: What `declared` returned.
+        is_given: Whether it was read from a file.
+        is_used: Whether there were enough patients to write it.
+    """
+    if is_given:
+        return "" if is_used else "Note: --declared is not used, for want of patients."
+    stated = "; ".join(
+        f"{keyword} {', '.join(map(str, values))}" for keyword, values in use.items() if isinstance(values, list)
+    )
+    return stated and (
+        f"Note: the header of an image is still compared with what the model's card declares ({stated}), your own "
+        "images included; --declared FILE.json says what they are."
+    )
+
+
 def fit(
     places: list[tuple[PixelCache, int]], upscaler: Upscaler, degradation: Degradation, use: dict
 ) -> tuple[dict | None, str]:

@@ -71,11 +71,12 @@ def write(path: pathlib.Path, frames: Iterable[np.ndarray], count: int, full: fl
 
 
 def _write_array(path: pathlib.Path, frames: Iterable[np.ndarray], count: int) -> None:
-    with atomic_write(path) as temporary:
-        array = None
+    # Not mapped into memory: on a full disk, writing to a mapping ends the process (SIGBUS) in place of an error.
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
         for index, frame in enumerate(frames):
-            if array is None:
-                shape = frame.shape[:2] if count == 1 else (count, *frame.shape[:2])
-                array = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-            array[... if count == 1 else index] = frame[..., 0]
-        del array
+            values = np.ascontiguousarray(frame[..., 0], np.float32)
+            if index == 0:
+                shape = values.shape if count == 1 else (count, *values.shape)
+                header = {"descr": values.dtype.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(values.data)

@@ -10,6 +10,8 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
+from tfmisr.edge.text import three_digits
+
 if typing.TYPE_CHECKING:
     from tfmisr.edge.report import Report
 
@@ -51,7 +53,7 @@ _VERDICT = {
     "out of scope": "Out of scope: the model is not made for this image, which was upscaled at the user's request.",
     "not tested": "Not tested: whether the model is made for this image was not checked.",
 }
-_GUARANTEE = {
+GUARANTEE = {
     "applies": "The statement applies to this image.",
     "not applicable": "The statement is not applicable to this image.",
     "not verified": "Whether the statement applies to this image was not verified.",
@@ -120,9 +122,9 @@ def _verdict(content: dict) -> str:
         lines.append(f"Reason: {_text(checks['untested'])}.")
     guarantee = content["guarantee"]
     if guarantee["statement"]:
-        lines.append(f"Half-width: {_text(guarantee['statement'])} <b>{_text(_GUARANTEE[guarantee['state']])}</b>")
+        lines.append(f"Half-width: {_text(guarantee['statement'])} <b>{_text(GUARANTEE[guarantee['state']])}</b>")
     else:
-        lines.append(_text(_GUARANTEE[guarantee["state"]]))
+        lines.append(_text(GUARANTEE[guarantee["state"]]))
     return f"<div class='verdict {_KIND[outcome]}'>" + "".join(f"<p>{line}</p>" for line in lines) + "</div>"
 
 
@@ -174,19 +176,20 @@ def _half_width(content: dict) -> str:
         return ""
     unit = found["unit"]
     quantiles = _rows(
-        (name, _text(f"{found[key]:.3g} {unit}"))
+        (name, _text(f"{three_digits(found[key])} {unit}"))
         for name, key in (("mean", "mean"), ("median", "median"), ("95 % of pixels below", "p95"), ("99 %", "p99"))
     )
     shares = "".join(
-        f"<tr><td>up to {each['at_most']:.3g} {_text(unit)}</td>"
+        f"<tr><td>up to {three_digits(each['at_most'])} {_text(unit)}</td>"
         f"<td style='width:50%'><div class=bar><i style='width:{100 * each['share']:.1f}%'></i></div></td>"
         f"<td class=number>{_percent(each['share'])}</td></tr>"
         for each in found["shares"]
     )
     regions = "".join(
         f"<tr><td>{number}</td><td>rows {each['row']} to {each['row'] + each['height'] - 1}, "
-        f"columns {each['column']} to {each['column'] + each['width'] - 1}</td><td class=number>{each['mean']:.3g}</td>"
-        f"<td class=number>{each['maximum']:.3g}</td></tr>"
+        f"columns {each['column']} to {each['column'] + each['width'] - 1}</td>"
+        f"<td class=number>{three_digits(each['mean'])}</td>"
+        f"<td class=number>{three_digits(each['maximum'])}</td></tr>"
         for number, each in enumerate(found["regions"], start=1)
     )
     head = f"<tr><th>box</th><th>place</th><th class=number>mean</th><th class=number>largest, {_text(unit)}</th></tr>"
@@ -201,7 +204,8 @@ def _consistency(content: dict) -> str:
     found = content["consistency"]
     beyond = ("contrast (energy) beyond the input's Nyquist frequency", _energy(content["energy_beyond_nyquist"]))
     if found is None:
-        pairs = [("agreement", "not measured: how the training images were reduced is not known"), beyond]
+        needed = "a gray image, and a model whose card says how its training images were reduced"
+        pairs = [("agreement", f"not measured: it needs {needed}"), beyond]
         return _section("Agreement with the input", _rows(pairs))
     row, column = found["place"]
     pairs = [

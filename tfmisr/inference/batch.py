@@ -81,18 +81,16 @@ class BatchUpscaler:
             OutOfScope: The model is not made for the image, and `force` is not set.
             InputError: The image cannot be read, upscaled or written.
         """
-        for path in filter(None, (target, half_width, report)):
-            cli.check_writable(path.parent)
-            if path.exists() and path.samefile(source):
-                raise InputError(f"--output would overwrite the input {source}")
+        _check_targets(source, {"output": target, "uncertainty": half_width, "report": report})
         survey = series.Survey()
         with contextlib.closing(self._examination(source, target)) as examination:
-            with _complete(target, bool(half_width or self.report)) as result:
+            staged = _complete(target, bool(half_width or self.report)), _complete(half_width, self.report)
+            with staged[0] as result, staged[1] as width_file:
                 write = self._write_derived_dicom if target.suffix.lower() == ".dcm" else self._write_image
                 summary = write(source, result, scale or survey, examination)
                 if half_width:
-                    half_widths.write(half_width, examination)
-                found = reporting.make(examination, source, result, half_width) if self.report else None
+                    half_widths.write(width_file, examination)
+                found = reporting.make(examination, source, result, width_file) if self.report else None
                 if found and report:
                     cli.require_writable(report.parent)
                     found.write(report)
@@ -218,10 +216,19 @@ class BatchUpscaler:
         )
 
 
+def _check_targets(source: pathlib.Path, targets: dict[str, pathlib.Path | None]) -> None:
+    for flag, path in targets.items():
+        if path is None:
+            continue
+        cli.check_writable(path.parent)
+        if path.exists() and path.samefile(source):
+            raise InputError(f"--{flag} would overwrite the input {source}")
+
+
 @contextlib.contextmanager
-def _complete(target: pathlib.Path, staged: bool) -> Iterator[pathlib.Path]:
+def _complete(target: pathlib.Path | None, staged: bool) -> Iterator[pathlib.Path | None]:
     """Yields the path to write a result to; staged, it appears once what comes with it is written too."""
-    if not staged:
+    if not staged or target is None:
         yield target
         return
     with atomic_write(target) as temporary:
@@ -229,6 +236,10 @@ def _complete(target: pathlib.Path, staged: bool) -> Iterator[pathlib.Path]:
             yield temporary
         except InputError as error:
             raise type(error)(str(error).replace(str(temporary), str(target))) from error
+        except OSError as error:
+            if error.filename == str(temporary):
+                error.filename = str(target)
+            raise
 
 
 def agreement_of_frames(agreements: list[consistency_measures.Agreement]) -> str:

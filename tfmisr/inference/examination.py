@@ -39,12 +39,14 @@ class Checks:
         applicability: Whether an image is like those of its calibration; `None` where the card has no such field.
         half_width: Half-width of the interval of each pixel; `None` where it is not asked for or not calibrated.
         untested: Why applicability cannot be tested with the options that were chosen; empty where it can.
+        required: Refuse images that cannot have a half-width, those in color.
     """
 
     upscaler: Upscaler
     applicability: "Applicability | None" = None
     half_width: "HalfWidth | None" = None
     untested: str = ""
+    required: bool = False
 
     @classmethod
     def of(cls, upscaler: Upscaler, level: float | None = None, threads: int = 1, required: bool = False) -> "Checks":
@@ -66,7 +68,7 @@ class Checks:
         half_width = None
         if required or (level is not None and card.get("uncertainty")):
             half_width = _half_width(upscaler, level or LEVEL, threads, required, altered)
-        return cls(upscaler, None if altered else _applicability(card), half_width, altered)
+        return cls(upscaler, None if altered else _applicability(card), half_width, altered, required)
 
 
 def _applicability(card) -> "Applicability | None":
@@ -167,6 +169,8 @@ class Examination:
         if self.checks.half_width is None:
             return None
         if stored.shape[-1] != 1:
+            if not self.checks.required:
+                return None
             raise InputError("a half-width is for gray images, this one is in color; leave --uncertainty out")
         half_width = self.checks.half_width(stored, sr, levels)
         half_width *= np.float32(levels)

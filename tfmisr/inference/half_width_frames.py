@@ -1,10 +1,13 @@
 """Holds the half-widths of the frames of one file until they are written."""
 
+import contextlib
 import tempfile
 import typing
 from collections.abc import Iterator
 
 import numpy as np
+
+from tfmisr.edge.files import add_path_to_errors
 
 
 class HalfWidthFrames:
@@ -37,13 +40,18 @@ class HalfWidthFrames:
         """
         if self._first is not None and self._file is None:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115
-            self._first.tofile(self._file)
+            self._write(self._first)
         if self._file is None:
             self._first = half_width
         else:
-            half_width.tofile(self._file)
+            self._write(half_width)
         self._count, self.full = self._count + 1, max(full, self.full)
         self._total += slope * float(half_width.mean(dtype=np.float64))
+
+    def _write(self, half_width):
+        # `ndarray.tofile` does not say why it fails, so that a full disk would not be told from a fault of code.
+        with add_path_to_errors(tempfile.gettempdir()):
+            self._file.write(np.ascontiguousarray(half_width).data)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return iter(self.array()[..., np.newaxis])
@@ -53,10 +61,12 @@ class HalfWidthFrames:
         shape = (self._count, *self._first.shape[:2])
         if self._file is None:
             return self._first[np.newaxis, ..., 0]
-        self._file.flush()
+        with add_path_to_errors(tempfile.gettempdir()):
+            self._file.flush()
         return np.memmap(self._file, np.float32, "r", shape=shape)
 
     def close(self) -> None:
         """Removes the temporary file."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # writes what is left, which nothing needs; the disk may be full
+                self._file.close()

@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 
 from tfmisr import cli
-from tfmisr.edge import half_width_files
+from tfmisr.edge import half_width_files, report_page
 from tfmisr.edge.errors import InputError
 from tfmisr.inference import reporting
 from tfmisr.inference.examination import Examination
@@ -31,7 +31,7 @@ def write(path: pathlib.Path, examination: Examination) -> None:
     cli.require_writable(path.parent)
     if path.suffix.lower() != ".dcm":
         frames = (frame * np.float32(examination.slope(index)) for index, frame in enumerate(half_widths))
-        text = reporting.statement(examination)
+        text = f"{reporting.statement(examination)} {report_page.GUARANTEE[reporting.guarantee(examination)]}"
         half_width_files.write(path, frames, len(half_widths), half_widths.full, examination.unit, text)
         return
     from tfmisr.edge import derived

@@ -9,6 +9,7 @@ import typing
 import tfmisr
 from tfmisr.cluster import stores
 from tfmisr.edge import report as reports
+from tfmisr.edge.text import three_digits
 from tfmisr.inference.examination import IN_SCOPE, NOT_TESTED, Checks, Examination, describe
 
 if typing.TYPE_CHECKING:
@@ -24,7 +25,7 @@ def guarantee(examination: Examination) -> str:
     It is a statement on images like those of the calibration: not applicable where a verdict says otherwise, not
     verified where none was reached, and none where there is no half-width.
     """
-    if examination.checks.half_width is None:
+    if not examination.half_widths:
         return NONE
     if examination.outcome in ("", NOT_TESTED):
         return NOT_VERIFIED
@@ -77,8 +78,7 @@ def make(
 
 def statement(examination: Examination) -> str | None:
     """Returns what the half-widths promise, in a sentence; `None` without."""
-    half_width = examination.checks.half_width
-    return half_width and half_width.statement
+    return examination.checks.half_width.statement if examination.half_widths else None
 
 
 def dicom_statement(checks: Checks) -> "HalfWidthStatement":
@@ -99,7 +99,7 @@ def summary(examination: Examination) -> str:
         tested = "" if verdict is None or verdict.p_value is None else f" (p {verdict.p_value:.2g})"
         parts.append(examination.outcome + tested if verdict else f"applicability {NOT_TESTED}")
     if half_widths := examination.half_widths:
-        parts.append(f"half-width {half_widths.mean:.3g} {examination.unit} on average")
+        parts.append(f"half-width {three_digits(half_widths.mean)} {examination.unit} on average")
     return "".join(f"; {part}" for part in parts)
 
 
@@ -109,20 +109,21 @@ def warning(examination: Examination) -> str:
         return ""
     name = examination.checks.upscaler.name
     if outcome == NOT_TESTED:
-        reason = examination.checks.untested or "images in color and below 32 x 32 pixels are not"
-        return f"{examination.source}: whether {name} is made for it was not tested ({reason})"
-    void = " the guarantee of its half-widths is not applicable" if examination.checks.half_width else ""
+        return f"{examination.source}: whether {name} is made for it was not tested ({_untested(examination)})"
+    void = " the guarantee of its half-widths is not applicable" if examination.half_widths else ""
     text = f"{examination.source} is {outcome} for {name} ({describe(examination.verdict)})"
     return text + (f";{void}" if void else "")
 
 
 def described(examination: Examination) -> str:
-    """Returns `Product.applicability`: why no guarantee applies to the image; empty for one in scope."""
+    """Returns `Product.applicability`: why no guarantee is known to apply to the image; empty for one in scope."""
     if examination.outcome in ("", IN_SCOPE, NOT_TESTED):
-        return ""
+        return NOT_TESTED if guarantee(examination) == NOT_VERIFIED else ""
     forced = ", forced" if examination.is_forced else ""
     reasons = re.sub(r"[^ -\[\]-}]", "_", describe(examination.verdict))
-    return f"{examination.outcome}{forced} ({reasons[:_LONGEST]})"
+    if len(reasons) > _LONGEST:
+        reasons = reasons[:_LONGEST].rpartition("; ")[0] + "; and more"
+    return f"{examination.outcome}{forced} ({reasons})"
 
 
 def _applicability(examination) -> dict:
@@ -134,8 +135,15 @@ def _applicability(examination) -> dict:
         "header_mismatches": list(verdict.header_mismatches) if verdict else [],
         "not_stated": list(verdict.not_stated) if verdict else [],
         "forced": examination.is_forced,
-        "untested": examination.checks.untested if examination.outcome == NOT_TESTED else "",
+        "untested": _untested(examination),
     }
+
+
+def _untested(examination) -> str:
+    """Returns why there is no verdict; empty where there is one."""
+    if examination.outcome == NOT_TESTED:
+        return examination.checks.untested or "images in color and below 32 x 32 pixels are not"
+    return "" if examination.outcome else "the model has no description of the images that it is made for"
 
 
 def _half_width(examination) -> dict | None:

@@ -6,6 +6,8 @@ import pathlib
 import sys
 from collections.abc import Iterable, Mapping
 
+from tfmisr import cli
+from tfmisr.cluster import stores
 from tfmisr.edge import half_width_files, report, shipped, signature
 from tfmisr.edge.errors import InputError
 from tfmisr.inference.examination import LEVEL, NOT_TESTED, OUT_OF_SCOPE, OUTCOMES, UNUSUAL
@@ -76,7 +78,8 @@ def check(arguments: argparse.Namespace, several: bool) -> None:
         several: Whether `--output` is a folder.
 
     Raises:
-        InputError: A suffix does not fit, or two outputs are the same.
+        InputError: A suffix does not fit, two outputs are the same, or the folder for those of several images cannot
+            be written.
     """
     if not 0 < arguments.uncertainty_level < 1:
         raise InputError(f"uncertainty_level must be between 0 and 1. Received: {arguments.uncertainty_level}")
@@ -91,6 +94,10 @@ def check(arguments: argparse.Namespace, several: bool) -> None:
         raise InputError(f"several images need a folder as --uncertainty. Received: {uncertainty}")
     if arguments.report:
         report.check_path(pathlib.Path(arguments.report), several)
+    if several:
+        for folder in (uncertainty, arguments.report and path_of(arguments.report).parent):
+            if folder and not stores.is_url(arguments.output):
+                cli.check_writable(folder)
 
 
 def check_maps(folder: str | None, sources: Iterable[pathlib.Path]) -> None:

@@ -21,7 +21,7 @@ from tfmisr.edge.derived import encoding, half_width_values, parametric_map, rem
 from tfmisr.edge.derived.eligibility import ALLOWED
 from tfmisr.edge.derived.half_width_attributes import Map
 from tfmisr.edge.derived.half_width_values import Quantized
-from tfmisr.edge.derived.product import Product
+from tfmisr.edge.derived.product import NOT_TESTED, UNKNOWN, Product
 from tfmisr.edge.errors import InputError
 
 
@@ -173,6 +173,7 @@ def _text(statement: HalfWidthStatement, product: Product) -> str:
     head = f", uncertainty head sha256 {statement.head_sha256[:12]}" if statement.head_sha256 else ""
     weights = f", weights sha256 {product.weights_sha256[:12]}" if product.weights_sha256 else ""
     outside = f" Not applicable to this image: {product.applicability}." if product.applicability else ""
+    outside = UNKNOWN if product.applicability == NOT_TESTED else outside
     return (
         f"Half-widths w of intervals around super-resolution x{product.scale} by {product.name} {product.version}, "
         f"model {product.model}{weights}{head}: {statement.text}. Rounded up; estimated, not acquired.{outside}"

@@ -21,6 +21,9 @@ LOSSLESS = {
     "jpeg_2000": uid.JPEG2000Lossless,
 }
 
+NOT_TESTED = "not tested"  # value of `Product.applicability`
+UNKNOWN = " Applicability not tested: whether the guarantee of the half-widths holds is not known."
+
 # Options that change neither pixels nor Attributes are not part of the identity of an instance, nor are the
 # intensities and the applicability of one slice part of the identity of its series.
 _NOT_IN_KEY = ("intensities", "applicability", "lossless", "burned_in", "force", "mean_limit", "p99_limit")
@@ -65,7 +68,8 @@ class Product:
         uncertainty: What the half-widths of the result's intervals guarantee, such as `HalfWidthStatement.text`; empty
             without (T-22). Derivation Description states it, and so it is part of the identity (D-02).
         applicability: Why these statements do not apply to the image, such as "unusual: JPEG blocks" or "out of scope,
-            forced"; empty for an image in scope (T-31). Part of the identity of the instance only (D-02, D-04).
+            forced", or `NOT_TESTED`; empty for an image in scope (T-31). Part of the identity of the instance only
+            (D-02, D-04).
     """
 
     name: str
@@ -135,12 +139,17 @@ class Product:
         corrected = f" Corrected to agree with the source ({self.consistency})." if self.consistency else ""
         series = f" Intensity scale of the series: {self.intensities}." if self.intensities else ""
         uncertain = f" Half-widths: {self.uncertainty}." if self.uncertainty else ""
-        void = " The guarantee of the half-widths is not applicable." if self.uncertainty else ""
-        applicable = f" Applicability: {self.applicability}.{void}" if self.applicability else ""
         return (
             f"Super-resolution x{self.scale} by {self.name} {self.version}, model {self.model}{weights}; "
-            f"pixels are estimated, not acquired.{corrected}{series}{uncertain}{applicable}"
+            f"pixels are estimated, not acquired.{corrected}{series}{uncertain}{self._applicable}"
         )
+
+    @property
+    def _applicable(self) -> str:
+        if self.applicability == NOT_TESTED:
+            return UNKNOWN if self.uncertainty else ""
+        void = " The guarantee of the half-widths is not applicable." if self.uncertainty else ""
+        return f" Applicability: {self.applicability}.{void}" if self.applicability else ""
 
 
 def _check_text(field: str, value: str, limit: int) -> None:
