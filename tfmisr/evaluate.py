@@ -146,12 +146,12 @@ def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
 
 
 def _measures(arguments) -> list[str]:
-    """Returns the names given as `psnr ssim` or as `psnr,ssim`, each once."""
+    """Returns the names given as `psnr ssim` or as `psnr,ssim`, each once, after PSNR, which the verdict needs."""
     names = [name for text in arguments.measures for name in text.split(",") if name]
     for name in names:
         check_name("measure", name, metrics.names())
     if "psnr" not in names:
-        raise InputError(f"--measures must include psnr. Received: {' '.join(names)}")
+        names.insert(0, "psnr")
     per_set = [metric.name for metric in metrics.rows() if metric.per_set]
     if arguments.features and not set(names) & set(per_set):
         raise InputError(f"--features is the network of {' and '.join(per_set)}; add one of them to --measures")
