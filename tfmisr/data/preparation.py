@@ -67,7 +67,8 @@ def _under_way(prepared: pathlib.Path) -> Iterator[None]:
         yield
         return
     prepared.parent.mkdir(parents=True, exist_ok=True)
-    with open(prepared.parent / f".{prepared.name}.lock", "a", encoding="ascii") as file:
+    lock = prepared.parent / f".{prepared.name}.lock"
+    with open(lock, "a", encoding="ascii") as file:
         with contextlib.suppress(OSError):  # another process holds it, or the file system has no locks
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for folder in _incomplete(prepared):
@@ -75,6 +76,8 @@ def _under_way(prepared: pathlib.Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_SH)
         yield
+    if (prepared / "dataset_info.json").is_file():  # nobody prepares it any more
+        lock.unlink(missing_ok=True)
 
 
 def _incomplete(prepared: pathlib.Path) -> list[pathlib.Path]:
