@@ -302,13 +302,13 @@ class Cache(list):
     ids, patients, max_vals = ("a", "b"), np.array([7, 9]), np.array([255, 255])
 
 
-def test_samples_are_inputs_and_results_as_they_are_stored(monkeypatch):
+def test_samples_are_inputs_and_results_as_they_are_stored():
     images_of = {"train": Cache([s.hr for s in samples(0, 2)]), "validation": Cache([s.hr for s in samples(2, 4)])}
-    monkeypatch.setattr(fitting.pipeline, "cache_of", lambda source, split: images_of[split])
     upscaler = Upscaler("bicubic", lambda lr, scale, *parts: parts[0](resize.upscale(lr, scale)))
     upscaler = dataclasses.replace(upscaler, scale=SCALE)
     degradation = degradations.make(scale=SCALE)
-    found = list(fitting.samples(None, ["train", "validation"], upscaler, degradation))
+    places = [(images_of[split], index) for split in ("train", "validation") for index in range(2)]
+    found = list(fitting.samples(places, upscaler, degradation))
     assert [sample.patient for sample in found] == [7, 9, 7, 9]
     for sample, hr in zip(found, images_of["train"] + images_of["validation"], strict=True):
         np.testing.assert_array_equal(sample.hr, hr)

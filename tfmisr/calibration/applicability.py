@@ -23,7 +23,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.upscaler import Upscaler, to_levels
 
 if typing.TYPE_CHECKING:
-    from tfmisr.data.sources import Source
+    from tfmisr.data.pixel_cache import PixelCache
 
 FOLDS = 8
 LEAST_PATIENTS = applicability_field.LEAST_SCORES
@@ -85,11 +85,7 @@ def fit(training: Iterable[Sample], held_out: Iterable[Sample] = (), declared: M
     patients: set[Hashable] = set()
     train = _measured(_first_of_each(training, patients), with_defects=True)
     other = _measured(_first_of_each(held_out, patients), with_defects=False)
-    if len(patients) < LEAST_PATIENTS:
-        raise InputError(
-            f"expected images of at least {LEAST_PATIENTS} patients to tell which images are out of scope. Received: "
-            f"{len(patients)}; {LEAST_PATIENTS - len(patients)} more are needed"
-        )
+    require_enough(len(patients))
     reference = _stored(_reference(train))
     scores = np.concatenate([_cross_fitted(train), _scores(reference, other)])
     field = {"declared": dict(declared or {}), "statistics": reference.to_card(), "scores": _thinned(scores)}
@@ -98,19 +94,31 @@ def fit(training: Iterable[Sample], held_out: Iterable[Sample] = (), declared: M
     return field
 
 
-def samples(source: "Source", splits: Iterable[str], upscaler: Upscaler, degradation: Degradation) -> Iterator[Sample]:
-    """Yields the images of splits with their results, one at a time, in the order of the dataset.
+def require_enough(patients: int) -> None:
+    """Checks the number of patients.
+
+    Raises:
+        InputError: It is below 99; the message says how many are missing.
+    """
+    if patients < LEAST_PATIENTS:
+        raise InputError(
+            f"expected images of at least {LEAST_PATIENTS} patients to tell which images are out of scope. Received: "
+            f"{patients}; {LEAST_PATIENTS - patients} more are needed"
+        )
+
+
+def samples(
+    places: Iterable[tuple["PixelCache", int]], upscaler: Upscaler, degradation: Degradation
+) -> Iterator[Sample]:
+    """Yields images with their results, one at a time.
 
     Args:
-        source: The images.
-        splits: Names of its splits.
+        places: Pairs of a cache and an index in it.
         upscaler: The model.
         degradation: Degradation model that makes LR.
     """
-    for split in splits:
-        for _, patient, max_val, lr, hr in pipeline.pairs(
-            pipeline.cache_of(source, split), upscaler.scale, degradation
-        ):
+    for cache, index in places:
+        for _, patient, max_val, lr, hr in pipeline.pairs(cache, upscaler.scale, degradation, [index]):
             stored = to_levels(lr, max_val) if degradation.quantize else lr * np.float32(max_val)
             yield Sample(patient, stored, upscaler(lr, upscaler.scale, max_val), hr, max_val)
 

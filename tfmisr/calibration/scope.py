@@ -2,17 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator
-
-import numpy as np
 
 from tfmisr.calibration import applicability
-from tfmisr.data import pipeline
 from tfmisr.data.pixel_cache import PixelCache
 from tfmisr.degradations import Degradation
 from tfmisr.edge import declared_use
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.upscaler import Upscaler, to_levels
+from tfmisr.edge.upscaler import Upscaler
 
 # What the pixels of an archive say better than the declaration of the images that a model was trained on.
 _OF_ACQUISITION = ("BitsStored", "PixelSpacing", "LossyImageCompression")
@@ -75,16 +71,12 @@ def fit(
         degradation: Degradation model that makes LR.
         use: The declared use.
     """
+    firsts: dict[int, tuple[PixelCache, int]] = {}  # one image of each patient counts
+    for cache, index in places:
+        firsts.setdefault(int(cache.patients[index]), (cache, index))
     try:
-        field = applicability.fit(_samples(places, upscaler, degradation), declared=use)
+        applicability.require_enough(len(firsts))  # before every image is upscaled
+        field = applicability.fit(applicability.samples(firsts.values(), upscaler, degradation), declared=use)
     except InputError as error:
         return None, f"Note: which images are out of scope stays as the card had it: {error}."
-    patients = len({int(cache.patients[index]) for cache, index in places})
-    return field, f"Note: images unlike these {patients:,} patients' are out of scope from now on."
-
-
-def _samples(places, upscaler, degradation) -> Iterator[applicability.Sample]:
-    for cache, index in places:
-        for _, patient, max_val, lr, hr in pipeline.pairs(cache, upscaler.scale, degradation, [index]):
-            stored = to_levels(lr, max_val) if degradation.quantize else lr * np.float32(max_val)
-            yield applicability.Sample(patient, stored, upscaler(lr, upscaler.scale, max_val), hr, max_val)
+    return field, f"Note: images unlike these {len(firsts):,} patients' are out of scope from now on."
