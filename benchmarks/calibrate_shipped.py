@@ -7,14 +7,15 @@ patients, the multipliers from validation patients; the test list is not read. W
 """
 
 import argparse
-import hashlib
 import pathlib
 import tempfile
+
+from fit_applicability import refresh_sums
 
 from tfmisr import calibrate, data
 from tfmisr.calibration import patients
 from tfmisr.edge import card, shipped, uncertainty
-from tfmisr.edge.files import atomic_write, write_text
+from tfmisr.edge.files import atomic_write
 
 
 def with_training_patients(content: bytes, source: data.Source) -> bytes:
@@ -57,9 +58,7 @@ def main() -> None:
     for name in given.models:
         if uncertainty.find(shipped.FOLDER / f"{name}.tflite"):
             print(f"## {name}\n\n{replace(name, source, flags)}\n", flush=True)
-            files = sorted(shipped.FOLDER.glob("*.tflite"))
-            lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-            write_text(shipped.FOLDER / "SHA256SUMS", "".join(lines))
+            refresh_sums()
 
 
 if __name__ == "__main__":
