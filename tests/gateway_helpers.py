@@ -230,9 +230,9 @@ class Node:
 
 
 @contextlib.contextmanager
-def running(folder: pathlib.Path, text: str, *flags: str):
+def running(folder: pathlib.Path, text: str, *flags: str, prefix: Sequence[str] = ()):
     """A node that is ended with the block, whatever happens; it must not have shown a traceback."""
-    node = Node(folder, text, *flags)
+    node = Node(folder, text, *flags, prefix=prefix)
     try:
         yield node
     finally:

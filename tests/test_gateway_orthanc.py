@@ -15,7 +15,7 @@ import time
 
 import pydicom
 import pytest
-from gateway_helpers import BICUBIC, Node, configuration, data_set, dcmtk, image, uid_of, wait_for
+from gateway_helpers import BICUBIC, configuration, data_set, dcmtk, image, running, uid_of, wait_for
 from pydicom import uid
 
 pytestmark = pytest.mark.large
@@ -101,13 +101,8 @@ class Orthanc:
 @contextlib.contextmanager
 def gateway(folder: pathlib.Path, archive: Orthanc, **more: str):
     text = configuration({"archive": DICOM}, rules=RULES, **more).replace("port = 0", f"port = {NODE}", 1)
-    node = Node(folder, text, prefix=archive.inside)
-    try:
+    with running(folder, text, prefix=archive.inside) as node:
         yield node
-    finally:
-        if node.process.poll() is None:
-            node.kill()
-    assert "Traceback" not in node.text()
 
 
 @pytest.fixture(scope="module")
