@@ -77,6 +77,8 @@ def mirror(published, tmp_path, monkeypatch):
         (folder / name).write_bytes(content)
     files = tuple(downloads.File(n, f"http://nowhere/{n}", len(c), md5(c)) for n, c in published.items())
     monkeypatch.setattr(downloads, "FILES", files)
+    enough = types.SimpleNamespace(total=200 * 10**9, used=100 * 10**9, free=100 * 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: enough)  # the real dataset's space is asked for
     handler = functools.partial(Handler, directory=folder)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.paths, server.url = [], f"http://127.0.0.1:{server.server_address[1]}"
