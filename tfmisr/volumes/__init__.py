@@ -1,0 +1,1 @@
+"""Through-plane super-resolution of volumes: networks that are trained on a volume's own slices."""
