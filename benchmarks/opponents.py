@@ -9,9 +9,8 @@ Run the other system on `opponents/x4/lr` so that `00000.png` of LR becomes `000
 Then score that folder, or let a command fill it; {lr} and {sr} in the command are the two folders:
 
     python benchmarks/opponents.py score --scale 4 --output opponents \
-        --images VapSR=vapsr/results --command "waifu=waifu2x -i {lr} -o {sr} -s 4"
-
-Models of tfmisr and interpolations follow `score`: `score fast-x4 best-x4 lanczos --scale 4 ...`.
+        --images VapSR=vapsr/results --command "waifu=waifu2x -i {lr} -o {sr} -s 4" \
+        fast-x4 best-x4 lanczos
 
 LR has the bit depth of the source. SR has it too, and `scale` times the height and width; an RGB image of a gray one is
 converted to gray (luma of BT.601, rounded). The numbers go to `opponents/x4`, as `metrics.json`, `table.md`,
@@ -171,7 +170,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one step."""
-    arguments = make_parser().parse_args(argv)
+    arguments = make_parser().parse_intermixed_args(argv)
     return {"prepare": prepare, "score": score}[arguments.step](arguments)
 
 
