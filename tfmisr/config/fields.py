@@ -81,7 +81,7 @@ class Config:
         None, "start from the weights of a run, a .keras or .tflite file or a model that comes with tfmisr"
     )
     quantization_aware: bool = _option(
-        False, "quantization-aware training for an int8 file; fine-tuning of plain networks, such as plain, only"
+        False, "quantization-aware training for an int8 file, as a fine-tuning stage (docs/training.md)"
     )
     uncertainty: str | None = _option(
         None,
