@@ -34,8 +34,8 @@ def random_network(name):
         # Half of the initial weights: features that grow from block to block would amplify single rounded ties.
         layer.set_weights([w / 2 + rng.normal(0, spread, w.shape) if w.ndim > 1 else w for w in layer.get_weights()])
         if isinstance(layer, keras.layers.BatchNormalization):
-            gamma, beta, mean, variance = layer.get_weights()
-            draws = rng.uniform(0.8, 1.2, (4, *gamma.shape))
+            shape = layer.gamma.shape
+            draws = rng.uniform(0.8, 1.2, (4, *shape))
             layer.set_weights([draws[0] / 4, draws[1] - 1, draws[2] - 1, draws[3]])
     if (residual := graph.residual(network)) is not None:  # as large as a trained one
         largest = float(np.abs(keras.Model(network.input, residual)(IMAGES)).max())

@@ -1,14 +1,14 @@
 """Quantization-aware training of networks beyond chains: residual blocks, attention, anchors, collapsible blocks.
 
 Weights have one symmetric scale for each filter, activations one range for each tensor, as LiteRT's int8
-(https://ai.google.dev/edge/litert/models/quantization_spec). The limits of the ranges are trained with the weights: Esser
-et al., Learned Step Size Quantization, ICLR 2020, https://arxiv.org/abs/1902.08153, and Jain et al., Trained
+(https://ai.google.dev/edge/litert/models/quantization_spec). The limits of the ranges are trained with the weights:
+Esser et al., Learned Step Size Quantization, ICLR 2020, https://arxiv.org/abs/1902.08153, and Jain et al., Trained
 Quantization Thresholds, MLSys 2020, https://arxiv.org/abs/1903.08066. Batch normalization is folded, and collapsible
 blocks are collapsed, before the training: Jacob et al., Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference, CVPR 2018, https://arxiv.org/abs/1712.05877.
 
-The network of a run has an `ActivationRange` behind each tensor that is quantized, which clips in `model.keras`; training
-also rounds, and `tfmisr.export` gives TensorFlow's converter the limits.
+The network of a run has an `ActivationRange` behind each tensor that is quantized, which clips in `model.keras`;
+training also rounds, and `tfmisr.export` gives TensorFlow's converter the limits.
 """
 
 import keras
