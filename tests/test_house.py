@@ -39,8 +39,8 @@ MISSING_HINTS = {}
 ROOMS = (
     "_moved edge progress cli options _lazy _rows cluster presets degradations layers models losses quantization "
     "config data metrics datasets classical training inference evaluation calibration export tuning volumes "
-    "reader_study observers prepare dicom_check signing card upscale volume gateway evaluate calibrate observe fit tune "
-    "api tfmisr __main__"
+    "reader_study observers prepare dicom_check signing card upscale volume gateway evaluate calibrate observe fit "
+    "tune api tfmisr __main__"
 ).split()
 # (room, room it imports upwards) to the reason.
 UPWARD_IMPORTS = {}
