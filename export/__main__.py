@@ -155,6 +155,7 @@ class Export:
 
     def _integer(self, subgraph, flavor, tile, described):
         """Returns the file calibrated on the largest fraction of the crops that is precise enough, and its card."""
+        from tfmisr import quantization
         from tfmisr.export import convert, ranges
         from tfmisr.quantization import equalization, plain_network
 
@@ -163,7 +164,7 @@ class Export:
             equalized = equalization.equalize(self.single, crops)
             merged = plain_network.merge_self_ensemble(equalized, self.arguments.orientations)
             subgraph = convert.exported_subgraph(merged, flavor)
-        else:
+        elif not quantization.has_ranges(subgraph.network):  # else the ranges were trained
             subgraph = dataclasses.replace(subgraph, network=equalization.equalize(subgraph.network, crops))
 
         def attempt(fraction):

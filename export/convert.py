@@ -20,9 +20,10 @@ from tfmisr import layers, quantization
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import temporary_name
-from tfmisr.export import zero_range
+from tfmisr.export import fake_quant, zero_range
 from tfmisr.layers import collapsible
-from tfmisr.quantization import tflite_schema
+from tfmisr.layers.activation_range import ActivationRange
+from tfmisr.quantization import graph, tflite_schema
 
 FLAVORS = ("float32", "float16", "dynamic", "int8", "int16x8")
 INTEGER = ("int8", "int16x8")
@@ -71,16 +72,18 @@ def exported_subgraph(network: keras.Model, flavor: str) -> ExportedSubgraph:
         flavor: One of `FLAVORS`.
     """
     network = collapsible.collapsed(network)
-    residual = _residual(network)
+    residual = graph.residual(network)
     if residual is None:
         return ExportedSubgraph(network, "none")
-    last, inputs = _made_by(residual)
+    last, inputs = graph.made_by(residual)
     if flavor in _WITHOUT_PIXEL_SHUFFLE and isinstance(last, layers.DepthToSpace):
         return ExportedSubgraph(keras.Model(network.input, inputs[0]), "bicubic", last.scale)
     if flavor == "int8" and isinstance(last, layers.DepthToSpace):
-        conv, features = _made_by(inputs[0])
-        if type(conv) is keras.layers.Conv2D and conv.groups == 1 and conv.activation is keras.activations.linear:
+        _, features = graph.made_by(inputs[0])
+        if conv := graph.dual_range_conv(network):
             both = _dual_range_conv(conv, last.scale)(features[0])
+            if quantization.has_ranges(network):
+                both = ActivationRange(-1.0, 1.0, fixed=True)(both)
             dual = keras.Model(network.input, last(both))
             return ExportedSubgraph(dual, "bicubic", fine_scale=quantization.FINE_SCALE)
     return ExportedSubgraph(keras.Model(network.input, residual), "bicubic")
@@ -103,23 +106,6 @@ def _dual_range_conv(conv, scale: int) -> keras.layers.Layer:
     dual.build((None, None, None, kernel.shape[2]))
     dual.set_weights([both(kernel), both(bias)])
     return dual
-
-
-def _made_by(tensor):
-    """Returns the layer that makes a symbolic tensor, and the tensors it makes it from."""
-    history = tensor._keras_history
-    return history.operation, history.operation._inbound_nodes[history.node_index].input_tensors
-
-
-def _residual(network):
-    last, inputs = _made_by(network.output)
-    if not isinstance(last, keras.layers.Add) or len(inputs) != 2:
-        return None
-    for upsampled, residual in (inputs, inputs[::-1]):
-        layer, source = _made_by(upsampled)
-        if isinstance(layer, layers.BicubicUpsampling) and source[0] is network.input:
-            return residual
-    return None
 
 
 def concrete(network: keras.Model, tile: int | None) -> Callable:
@@ -161,8 +147,9 @@ def to_tflite(subgraph: ExportedSubgraph, flavor: str, tile: int | None, samples
     Raises:
         InputError: An operation that LiteRT has no kernel for.
     """
+    network = fake_quant.for_converter(subgraph.network) if flavor == "int8" else subgraph.network
     with _silent():
-        function = concrete(subgraph.network, tile)
+        function = concrete(network, tile)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if flavor != "float32":

@@ -55,6 +55,11 @@ class Config:
         "hard-example mining: fraction of the patches whose position is sampled in proportion to the bicubic "
         "interpolation error, not uniformly",
     )
+    burned_in: float = _option(
+        0.0,
+        "fraction of the patches into which text, markers, rulers, collimation edges and lines are drawn, as "
+        "radiographs have them",
+    )
     steps: int | None = _option(None, "training steps (default: 1500 without --epochs)")
     epochs: float | None = _option(None, "passes over the training images, one patch of each image per pass")
     loss: str = _option(
@@ -81,7 +86,7 @@ class Config:
         None, "start from the weights of a run, a .keras or .tflite file or a model that comes with tfmisr"
     )
     quantization_aware: bool = _option(
-        False, "quantization-aware training for an int8 file; fine-tuning of plain networks, such as plain, only"
+        False, "quantization-aware training for an int8 file, as a fine-tuning stage (docs/training.md)"
     )
     uncertainty: str | None = _option(
         None,

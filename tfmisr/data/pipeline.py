@@ -6,12 +6,12 @@ The order of the images and the position, dihedral transform and noise of each p
 
 import dataclasses
 import functools
-import hashlib
 import typing
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from tfmisr.data import burned_in
+from tfmisr.data.full_images import image_key, pairs, validation_crops, whole_images
 from tfmisr.data.hard_examples import cumulative_error
 from tfmisr.data.pixel_cache import PixelCache, Planes, as_float, cache_of, low_resolution
 from tfmisr.degradations import Degradation, crop_to_multiple
@@ -26,12 +26,15 @@ __all__ = [
     "PixelCache",
     "Planes",
     "cache_of",
+    "image_key",
     "low_resolution",
     "pairs",
     "training_data",
     "validation_crops",
     "whole_images",
 ]
+
+_ANNOTATION_MARGIN = 8  # low-resolution pixels; filters of fixed degradations are narrower
 
 
 @dataclasses.dataclass
@@ -48,6 +51,7 @@ class PatchSampler:
         augment: Apply a random dihedral transform (flip, rotation by multiples of 90 degrees) to each patch.
         hard_patches: Hard-example mining: fraction of the patches whose position is sampled in proportion to the
             bicubic interpolation error (`tfmisr.data.hard_examples`), not uniformly.
+        burned_in: Fraction of the patches with burned-in annotations (`tfmisr.data.burned_in`), in both resolutions.
 
     Raises:
         InputError: An image is smaller than a patch.
@@ -61,6 +65,7 @@ class PatchSampler:
     seed: int = 0
     augment: bool = True
     hard_patches: float = 0.0
+    burned_in: float = 0.0
 
     def __post_init__(self):
         small = np.flatnonzero((self.cache.shapes // self.scale).min(1) < self.patch_size)
@@ -100,7 +105,7 @@ class PatchSampler:
         """
         images = self._images(step)
         max_vals = self.cache.max_vals[images].astype(np.float32)[:, None, None, None]
-        if self.degradation.fixed:
+        if self.degradation.fixed and not self.burned_in:
             draws = self.draws(step)
             lr, hr = _crops(self.lr, draws, self.patch_size, 1), _crops(self.cache, draws, self.patch_size, self.scale)
         else:
@@ -118,8 +123,9 @@ class PatchSampler:
         Raises:
             InputError: The degradation has random steps, whose draws depend on the pixels.
         """
-        if not self.degradation.fixed:
-            raise InputError(f"expected a degradation without random steps. Received: {self.degradation.describe()}")
+        if not self.degradation.fixed or self.burned_in:
+            described = "burned-in annotations" if self.degradation.fixed else self.degradation.describe()
+            raise InputError(f"expected a degradation without random steps. Received: {described}")
         rng, images = self._rng(step), self._images(step)
         if self.hard_patches:
             drawn = [(*self._position(i, rng), self._transform(rng)) for i in images.tolist()]
@@ -146,15 +152,18 @@ class PatchSampler:
         return int(rng.integers(8)) if self.augment else 0
 
     def _pair(self, i, rng):
-        """Returns a patch of image `i` whose low resolution has random noise or a random kernel."""
+        """Returns a patch of image `i` with random noise, a random kernel or annotations."""
         size, s, max_val = self.patch_size, self.scale, int(self.cache.max_vals[i])
         y, x = self._position(i, rng)
         transform_index = self._transform(rng)
         hr = self.cache[i][y * s : (y + size) * s, x * s : (x + size) * s]
-        if self.degradation.reduces_at_random:
+        if self.burned_in and rng.random() < self.burned_in:
+            lr, hr = self._annotated(i, y, x, rng)
+        elif self.degradation.reduces_at_random:
             lr = self._reduced(i, y, x, rng)
         else:
-            lr = self.random_part(as_float(self.lr[i][y : y + size, x : x + size], max_val), max_val, rng)
+            lr = as_float(self.lr[i][y : y + size, x : x + size], max_val)
+            lr = self.random_part(lr, max_val, rng) if self.random_part else lr
         return apply_dihedral(lr, transform_index), apply_dihedral(hr, transform_index)
 
     def _position(self, i, rng):
@@ -176,14 +185,26 @@ class PatchSampler:
 
     def _reduced(self, i, y, x, rng):
         """Returns a low-resolution patch computed from high-resolution pixels, with the degradation's margin."""
+        size, max_val = self.patch_size, int(self.cache.max_vals[i])
+        context, y, x = self._context(i, y, x, -(-self.degradation.margin // self.scale))
+        return self.degradation(as_float(context, max_val), max_val, rng)[y : y + size, x : x + size]
+
+    def _annotated(self, i, y, x, rng):
+        """Returns a patch in both resolutions with burned-in annotations."""
         size, s, max_val = self.patch_size, self.scale, int(self.cache.max_vals[i])
-        margin = -(-self.degradation.margin // s)
+        margin = _ANNOTATION_MARGIN - (-self.degradation.margin // s)
+        context, y, x = self._context(i, y, x, margin)
+        burned = np.rint(burned_in.burn_in(as_float(context, max_val), rng) * max_val).astype(context.dtype)
+        lr = self.degradation(as_float(burned, max_val), max_val, rng)[y : y + size, x : x + size]
+        return lr, burned[y * s : (y + size) * s, x * s : (x + size) * s]
+
+    def _context(self, i, y, x, margin):
+        """Returns the high-resolution pixels of a patch with a margin of low-resolution pixels, and its place there."""
+        size, s = self.patch_size, self.scale
         top, left = max(y - margin, 0), max(x - margin, 0)
         ends = (min(start + size + margin, side // s) for start, side in zip((y, x), self.cache.shapes[i], strict=True))
         bottom, right = ends
-        context = as_float(self.cache[i][top * s : bottom * s, left * s : right * s], max_val)
-        lr = self.degradation(context, max_val, rng)
-        return lr[y - top : y - top + size, x - left : x - left + size]
+        return self.cache[i][top * s : bottom * s, left * s : right * s], y - top, x - left
 
 
 def _crops(planes, draws, side, scale):
@@ -217,75 +238,3 @@ def training_data(sampler: PatchSampler, start: int, stop: int | None) -> "tf.da
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     steps = tf.data.Dataset.counter(start) if stop is None else tf.data.Dataset.range(start, stop)
     return steps.map(batch, num_parallel_calls=2).prefetch(4).with_options(options)
-
-
-def image_key(name: str) -> int:
-    """Returns a number for the id of an image, for seeds of draws that depend on the image alone."""
-    return int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)
-
-
-def pairs(
-    cache: PixelCache, scale: int, degradation: Degradation, indices: Iterable[int] | None = None, seed: int = 0
-) -> Iterator[tuple]:
-    """Yields full images for evaluation: (id, patient, max_val, LR, HR).
-
-    The noise of a random degradation depends only on the seed and the image's id. HR, of 8 or 16 bits, is cropped to
-    a multiple of the scale; LR is float32 in [0, 1].
-
-    Args:
-        cache: The images.
-        scale: Upsampling factor.
-        degradation: Degradation model that generates LR.
-        indices: Indices of the images; all by default.
-        seed: Seed of the degradation's random draws.
-    """
-    for i in range(len(cache)) if indices is None else indices:
-        name = cache.ids[i]
-        key = image_key(name)
-        max_val = int(cache.max_vals[i])
-        hr = crop_to_multiple(cache[i], scale)
-        lr = degradation(hr.astype(np.float32) / max_val, max_val, np.random.default_rng([seed, 2, key]))
-        yield name, int(cache.patients[i]), max_val, lr, hr
-
-
-def whole_images(cache: PixelCache, scale: int, degradation: Degradation, seed: int = 0) -> "tf.data.Dataset":
-    """Returns a `tf.data.Dataset` of the pairs (LR, HR) of all full images, each a float32 batch of one in [0, 1]."""
-    import tensorflow as tf
-
-    def batches():
-        for _, _, max_val, lr, hr in pairs(cache, scale, degradation, seed=seed):
-            yield lr[None], hr[None].astype(np.float32) / np.float32(max_val)
-
-    signature = tf.TensorSpec((1, None, None, cache.channels), tf.float32)
-    images = tf.data.Dataset.from_generator(batches, output_signature=(signature, signature))
-    return images.apply(tf.data.experimental.assert_cardinality(len(cache))).prefetch(2)
-
-
-def validation_crops(
-    cache: PixelCache, scale: int, degradation: Degradation, count: int, side: int, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns central crops for the validation of a run, the same in every call.
-
-    Args:
-        cache: Images of the validation split.
-        scale: Upsampling factor.
-        degradation: Degradation model that generates the low-resolution image.
-        count: Maximum number of images, evenly spaced in the split.
-        side: Maximum side of the high-resolution crop; smaller if an image is smaller.
-        seed: Seed of the degradation's random draws.
-
-    Returns:
-        float32 arrays in [0, 1], low and high resolution, as `PatchSampler.batch` returns.
-    """
-    indices = np.unique(np.linspace(0, len(cache) - 1, count).astype(int))
-    side = min(side, int(cache.shapes[indices].min())) // scale
-    crops = []
-    for i in indices:
-        max_val = int(cache.max_vals[i])
-        hr = crop_to_multiple(cache[i], scale).astype(np.float32) / max_val
-        lr = degradation(hr, max_val, np.random.default_rng([seed, 3, i]))
-        y, x = ((length - side) // 2 for length in lr.shape[:2])
-        big = slice(y * scale, (y + side) * scale), slice(x * scale, (x + side) * scale)
-        crops.append((lr[y : y + side, x : x + side], hr[big]))
-    lr, hr = zip(*crops, strict=True)
-    return np.stack(lr), np.stack(hr)

@@ -9,7 +9,12 @@ hook, as in PEP 369).
 import importlib
 import sys
 
-MODULES = ("tfmisr.layers.upsampling", "tfmisr.layers.attention", "tfmisr.layers.collapsible")
+MODULES = (
+    "tfmisr.layers.upsampling",
+    "tfmisr.layers.attention",
+    "tfmisr.layers.collapsible",
+    "tfmisr.layers.activation_range",
+)
 _MODULES: list[str] = []  # of higher rooms
 
 

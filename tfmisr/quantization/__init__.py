@@ -1,4 +1,4 @@
-"""Quantization-aware training and cross-layer equalization of plain networks; imported when used."""
+"""Quantization-aware training, and cross-layer equalization of plain networks; imported when used."""
 
 from tfmisr import _lazy
 
@@ -22,4 +22,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "fake_quantize",
         "FakeQuantConv2D",
     ),
+    graph_training=("insert_ranges", "calibrate", "has_ranges"),
+    preparation=("prepare",),
 )

@@ -84,9 +84,17 @@ def _plain_convolutions(network):
     return convolutions
 
 
-def _straight_through_round(values):
+def straight_through_round(values: keras.KerasTensor) -> keras.KerasTensor:
     """Returns the nearest integers, with the gradient of the values themselves (straight-through estimator)."""
     return values + ops.stop_gradient(ops.round(values) - values)
+
+
+def fake_quantized_kernel(kernel: keras.Variable) -> tuple:
+    """Returns a kernel on its 255 integer levels, and the step of each filter, as LiteRT quantizes weights."""
+    kernel = ops.convert_to_tensor(kernel)
+    largest = ops.maximum(ops.max(ops.abs(kernel), axis=(0, 1, 2)), 1e-9)
+    step = ops.stop_gradient(largest) / _WEIGHT_LEVELS
+    return straight_through_round(kernel / step), step
 
 
 class FakeQuantConv2D(keras.layers.Layer):
@@ -109,16 +117,14 @@ class FakeQuantConv2D(keras.layers.Layer):
         self.conv, self.step, self.levels = conv, step, levels
 
     def call(self, inputs):
-        dtype, kernel = self.conv.compute_dtype, ops.convert_to_tensor(self.conv.kernel)
-        largest = ops.maximum(ops.max(ops.abs(kernel), axis=(0, 1, 2)), 1e-9)
-        weight_step = ops.stop_gradient(largest) / _WEIGHT_LEVELS
-        rounded = _straight_through_round(kernel / weight_step)
+        dtype = self.conv.compute_dtype
+        rounded, weight_step = fake_quantized_kernel(self.conv.kernel)
         x = ops.conv(ops.cast(inputs, dtype), ops.cast(rounded, dtype), padding="same")
         unit = ACTIVATION_CLIP / _LEVELS if self.levels else 1.0
         x = x * ops.cast(weight_step * (self.step / unit), dtype) + ops.cast(self.conv.bias / unit, dtype)
         if self.levels:
-            return _straight_through_round(ops.clip(x, 0, _LEVELS))
-        return _dual_range(ops.cast(x, "float32"))
+            return straight_through_round(ops.clip(x, 0, _LEVELS))
+        return dual_range(ops.cast(x, "float32"))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:3], self.conv.filters)
@@ -128,14 +134,14 @@ class FakeQuantConv2D(keras.layers.Layer):
         return inputs.grow(max(self.conv.kernel_size) // 2)
 
 
-def _dual_range(values):
+def dual_range(values: keras.KerasTensor) -> keras.KerasTensor:
     """Returns values rounded to 255 levels from -1 to 1, and those below 1 / `FINE_SCALE` to levels as much finer."""
     half = _LEVELS / 2
     fine = ops.abs(values) < (half - 1) / half / FINE_SCALE
     return ops.where(
         fine,
-        _straight_through_round(values * half * FINE_SCALE) / (half * FINE_SCALE),
-        _straight_through_round(values * half) / half,
+        straight_through_round(values * half * FINE_SCALE) / (half * FINE_SCALE),
+        straight_through_round(values * half) / half,
     )
 
 

@@ -141,7 +141,8 @@ class Run:
             return unpaired.sampler(config, source, lr_source, self.degradation)
         cache = pipeline.cache_of(source, "train")
         sizes = (config.patch_size, config.batch_size, config.seed)
-        return pipeline.PatchSampler(cache, config.scale, self.degradation, *sizes, hard_patches=config.hard_patches)
+        shares = {"hard_patches": config.hard_patches, "burned_in": config.burned_in}
+        return pipeline.PatchSampler(cache, config.scale, self.degradation, *sizes, **shares)
 
     def _network(self, channels):
         return trainers.network(self.config, channels, self._patches)

@@ -9,6 +9,7 @@ from tfmisr.config import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
 from tfmisr.models import discriminators
+from tfmisr.quantization import preparation
 from tfmisr.training import cycle, image_pool, initial, metrics, optimizers, spectral
 from tfmisr.training.gan import GAN
 
@@ -28,17 +29,13 @@ def network(config: Config, channels: int, images: Callable) -> keras.Model:
     created = models.create(config.model, config.scale, channels)
     if config.initial_weights:
         initial.load(created, config.initial_weights)
-    if not config.quantization_aware:
-        return created
-    clipped = quantization.clip_activations(created)
-    clipped.set_weights(quantization.scale_to_clip_range(created, images()))
-    return clipped
+    return quantization.prepare(created, images()) if config.quantization_aware else created
 
 
 def untrained(config: Config, channels: int) -> keras.Model:
     """Returns an untrained network with the layers and weight shapes of the run's network."""
     created = models.create(config.model, config.scale, channels)
-    return quantization.clip_activations(created) if config.quantization_aware else created
+    return quantization.prepare(created) if config.quantization_aware else created
 
 
 def compiled(config: Config, network: keras.Model, channels: int, total_steps: int) -> keras.Model:
@@ -56,7 +53,7 @@ def compiled(config: Config, network: keras.Model, channels: int, total_steps: i
     jit_compile = config.jit_compile or keras.backend.backend() == "jax"
     if not config.discriminator:
         loss = losses.get(config.loss)
-        trained = quantization.fake_quantize(network) if config.quantization_aware else network
+        trained = preparation.fake_quantize(network) if config.quantization_aware else network
         trained.compile(optimizer, loss, metrics=[metrics.psnr()], jit_compile=jit_compile)
         trained.optimizer.build(network.trainable_variables)
         return trained

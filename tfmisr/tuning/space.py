@@ -40,6 +40,7 @@ FIELDS = (
     "gradient_accumulation_steps",
     "ema_decay",
     "hard_patches",
+    "burned_in",
     "seed",
     "discriminator",
     "adversarial_loss",

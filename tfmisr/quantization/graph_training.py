@@ -1,0 +1,170 @@
+"""Quantization-aware training of networks beyond chains: residual blocks, attention, anchors, collapsible blocks.
+
+Weights have one symmetric scale for each filter, activations one range for each tensor, as LiteRT's int8
+(https://ai.google.dev/edge/litert/models/quantization_spec). The limits of the ranges are trained with the weights:
+Esser et al., Learned Step Size Quantization, ICLR 2020, https://arxiv.org/abs/1902.08153, and Jain et al., Trained
+Quantization Thresholds, MLSys 2020, https://arxiv.org/abs/1903.08066. Batch normalization is folded, and collapsible
+blocks are collapsed, before the training: Jacob et al., Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference, CVPR 2018, https://arxiv.org/abs/1712.05877.
+
+The network of a run has an `ActivationRange` behind each tensor that is quantized, which clips in `model.keras`;
+training also rounds, and `tfmisr.export` gives TensorFlow's converter the limits.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfmisr.edge.errors import InputError
+from tfmisr.layers.activation_range import LEVELS, ActivationRange
+from tfmisr.layers.receptive_field import ReceptiveField
+from tfmisr.quantization import graph
+from tfmisr.quantization.aware_training import dual_range, fake_quantized_kernel, straight_through_round
+
+_SUFFIX = "_range"
+_QUANTILE = 1e-4  # of the values behind a layer that lie beyond its limits at first, on each side
+
+
+def has_ranges(network: keras.Model) -> bool:
+    """Returns whether a network was made by `insert_ranges`."""
+    return any(isinstance(layer, ActivationRange) for layer in network.layers)
+
+
+def insert_ranges(network: keras.Model) -> keras.Model:
+    """Returns a folded copy of a network, with its own weights and an `ActivationRange` behind each quantized tensor.
+
+    Args:
+        network: A network of float32, as `models.create` returns it.
+
+    Raises:
+        InputError: It has a layer that cannot be trained so, or computes in mixed precision.
+    """
+    if keras.mixed_precision.dtype_policy().compute_dtype != "float32":
+        raise InputError(
+            "quantization_aware needs --mixed_precision float32 for networks other than plain. Received: "
+            f"{keras.mixed_precision.dtype_policy().name}"
+        )
+    source = graph.folded(network)
+    limits = graph.limits(source)
+
+    def copied(layer):
+        return type(layer).from_config(layer.get_config())
+
+    inputs = {}
+
+    def called(layer, *args, **kwargs):
+        if limits[layer.name] is None and type(layer).__name__ == "BicubicUpsampling":
+            return layer(*args, **kwargs)
+        args = [_ranged_inputs(argument, inputs) for argument in args]
+        return _ranged(layer(*args, **kwargs), layer.name, limits[layer.name])
+
+    clone = keras.models.clone_model(source, clone_function=copied, call_function=called)
+    for layer in source.layers:
+        clone.get_layer(layer.name).set_weights(layer.get_weights())
+    return clone
+
+
+def _ranged(tensor, name, limits):
+    if limits is None or limits == graph.DUAL_RANGE:
+        return tensor
+    fixed = limits != graph.LEARNED
+    low, high = limits if fixed else (-1.0, 1.0)
+    return ActivationRange(low, high, fixed, name=f"{name}{_SUFFIX}")(tensor)
+
+
+def _ranged_inputs(argument, inputs):
+    """Returns tensors with the network's input, once, behind an `ActivationRange`."""
+    if isinstance(argument, (list, tuple)):
+        return [_ranged_inputs(tensor, inputs) for tensor in argument]
+    if not isinstance(argument._keras_history.operation, keras.layers.InputLayer):
+        return argument
+    name = argument._keras_history.operation.name
+    if name not in inputs:
+        inputs[name] = _ranged(argument, name, graph.IMAGE)
+    return inputs[name]
+
+
+def calibrate(network: keras.Model, images: np.ndarray) -> None:
+    """Initializes the limits that are trained with those of the values on images, but for 1 in 10,000 on each side.
+
+    Args:
+        network: What `insert_ranges` returns.
+        images: float32 (batch, height, width, channels) in [0, 1].
+    """
+    ranges = [layer for layer in network.layers if isinstance(layer, ActivationRange) and not layer.fixed]
+    for layer in ranges:
+        layer.limits.assign([-1e9, 1e9])  # clips nothing behind it
+    for layer in ranges:
+        values = np.asarray(keras.Model(network.input, layer.input)(images, training=False))
+        low, high = np.quantile(values, [_QUANTILE, 1 - _QUANTILE])
+        layer.limits.assign([min(low, 0.0), max(high, 1e-3, low + 1e-3)])
+
+
+def fake_quantize(network: keras.Model) -> keras.Model:
+    """Returns a model on the variables of a network that computes with the rounding of its int8 file.
+
+    Args:
+        network: What `insert_ranges` returns.
+    """
+    dual = graph.dual_range_conv(network)
+
+    def quantized(layer):
+        if type(layer) is keras.layers.Conv2D:
+            return FakeQuantKernel(layer, layer is dual, name=f"rounded_{layer.name}")
+        if isinstance(layer, ActivationRange):
+            return FakeQuantRange(layer, name=f"rounded_{layer.name}")
+        return layer
+
+    return keras.models.clone_model(network, clone_function=quantized)
+
+
+class FakeQuantKernel(keras.layers.Layer):
+    """A convolution with fake-quantized 8-bit weights.
+
+    Args:
+        conv: `keras.layers.Conv2D` whose variables it uses.
+        dual_range: Its output is quantized in two ranges, coarse and fine.
+    """
+
+    def __init__(self, conv: keras.layers.Conv2D, dual_range: bool, **kwargs):
+        super().__init__(**kwargs)
+        self.conv, self.dual_range = conv, dual_range
+
+    def call(self, inputs):
+        conv = self.conv
+        kernel, step = fake_quantized_kernel(conv.kernel)
+        x = ops.conv(inputs, kernel * step, conv.strides, conv.padding, dilation_rate=conv.dilation_rate)
+        x = conv.activation(x + conv.bias if conv.use_bias else x)
+        return dual_range(x) if self.dual_range else x
+
+    def compute_output_shape(self, input_shape):
+        return self.conv.compute_output_shape(input_shape)
+
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
+        """Returns that of the convolution."""
+        return inputs.grow(max(self.conv.kernel_size) // 2)
+
+
+class FakeQuantRange(keras.layers.Layer):
+    """Rounds to the 256 levels of an `ActivationRange`; beyond fixed limits the gradient is passed unchanged.
+
+    Args:
+        limits: The `ActivationRange` whose variable it uses.
+    """
+
+    def __init__(self, limits: ActivationRange, **kwargs):
+        super().__init__(**kwargs)
+        self.limits = limits
+
+    def call(self, inputs):
+        step, zero_point = self.limits.grid()
+        levels = ops.clip(straight_through_round(inputs / step) + zero_point, 0, LEVELS)
+        values = (levels - zero_point) * step
+        return inputs + ops.stop_gradient(values - inputs) if self.limits.fixed else values
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
+        """Returns `inputs`: each pixel is processed alone."""
+        return inputs
