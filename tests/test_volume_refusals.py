@@ -2,6 +2,7 @@
 
 import os
 
+import dicom_bytes
 import numpy as np
 import pydicom
 import pytest
@@ -9,6 +10,7 @@ from dicom_sources import color, ct, item, mr, us
 from pydicom import uid
 from volume_sources import AXIAL, ORIGIN, SAGITTAL, decimals, enhanced, normal, numbered, save, series
 
+from tfmisr.edge import dicom_file
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import reading
 
@@ -254,6 +256,12 @@ def test_v01_a_broken_number_does_not_repeat_its_text(tmp_path):
     assert content.count(old) == 1
     path.write_bytes(content.replace(old, b"Doe^Jane"))
     assert "Pixel Spacing (0028,0030) must be 2 decimal numbers, not text" in refusal(folder)
+
+
+def test_a_deflated_header_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(dicom_file, "MAX_BYTES", 10_000)
+    (tmp_path / "a.dcm").write_bytes(dicom_bytes.file_of([(0x00204000, "LT", bytes(50_000))], "deflated"))
+    assert "a.dcm: the file inflates to more than 10000 bytes" in refusal(tmp_path)
 
 
 def test_v02_a_multi_frame_image_without_its_functional_groups_is_refused(tmp_path):

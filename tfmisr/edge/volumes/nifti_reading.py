@@ -18,7 +18,7 @@ import numpy as np
 
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import decoding, dicom_series
-from tfmisr.edge.volumes.grid import VolumeGrid
+from tfmisr.edge.volumes.grid import VolumeGrid, triple
 from tfmisr.edge.volumes.source import Source
 from tfmisr.edge.volumes.volume import Volume
 
@@ -196,13 +196,12 @@ def _axes(affine: np.ndarray, slice_axis: int | None) -> tuple[int, int, int]:
 def _grid(affine: np.ndarray, axes: tuple[int, int, int], shape: tuple[int, ...]) -> VolumeGrid:
     columns = affine[:3, list(axes)]
     spacing = np.linalg.norm(columns, axis=0)
-    size = tuple(shape[axis] for axis in axes)
-    if not dicom_series.enough(size[0]):
-        raise InputError(
-            f"expected at least {dicom_series.MIN_SLICES} slices along axis {axes[0]} of the file. Received: {size[0]}"
-        )
-    directions = tuple(tuple(map(float, axis)) for axis in (columns / spacing).T)
-    return VolumeGrid(size, tuple(map(float, spacing)), tuple(map(float, affine[:3, 3])), directions)
+    count, rows, width = (shape[axis] for axis in axes)
+    if not dicom_series.enough(count):
+        minimum = dicom_series.MIN_SLICES
+        raise InputError(f"expected at least {minimum} slices along axis {axes[0]} of the file. Received: {count}")
+    first, second, third = (triple(axis) for axis in (columns / spacing).T)
+    return VolumeGrid((count, rows, width), triple(spacing), triple(affine[:3, 3]), (first, second, third))
 
 
 def slope_of(header: Any) -> tuple[float, float]:
