@@ -42,6 +42,7 @@ def only(index, **attributes):
         ({"RescaleSlope": "1e300"}, "Rescale Slope (0028,1053) takes values beyond those of float32"),
         ({"PixelSpacing": [0.7, 0.6]}, "mixed spacings: Pixel Spacing (0028,0030) 0.7 x 0.5 and 0.7 x 0.6 mm"),
         ({"BitsStored": 12}, "mixed bit depths: Bits Stored (0028,0101) 12 and 16"),
+        ({"RescaleType": "Doe"}, "mixed rescale types: Rescale Type (0028,1054) other and HU"),
         ({"RescaleType": "US"}, "mixed rescale types: Rescale Type (0028,1054) HU and US"),
         ({"SliceThickness": 5}, "expected slices of one thickness. Received: Slice Thickness (0018,0050) 2.5 to 5 mm"),
         ({"PatientID": "ID-2"}, "expected slices of one patient and scan. Received: files of 2 patients"),
@@ -94,6 +95,20 @@ def test_v02_two_spacings_are_no_missing_slices(tmp_path):
     each = lambda i: {"ImagePositionPatient": decimals(ORIGIN + places[i] * normal())}  # noqa: E731
     message = refusal(save(tmp_path, series(8, each=each)))
     assert "mixed spacings between slices: 3 mm, but 6 mm from slice 5 to slice 8" in message
+
+
+@pytest.mark.parametrize("places", [[0, 1, 2, 4, 6, 8, 10, 12], [0, 2, 4, 6, 7, 8, 9]])
+def test_v02_half_of_a_stack_at_another_spacing_is_named(tmp_path, places):
+    each = lambda i: {"ImagePositionPatient": decimals(ORIGIN + places[i] * normal())}  # noqa: E731
+    assert "mixed spacings between slices: 1 mm, but 2 mm" in refusal(save(tmp_path, series(len(places), each=each)))
+
+
+def test_v02_tolerance_of_the_spacing_is_two_percent(tmp_path):
+    moved = lambda part: only(2, ImagePositionPatient=decimals(ORIGIN + (5 + 2.5 * part) * normal()))  # noqa: E731
+    assert reading.read(save(tmp_path / "a", series(each=moved(0.019)))).volume.grid.spacing[0] == pytest.approx(2.5)
+    assert "irregular spacing, 2.45 mm after slice 3 to 2.55 mm after slice 2" in refusal(
+        save(tmp_path / "b", series(each=moved(0.0205)))
+    )
 
 
 def test_v02_slices_shifted_within_their_plane_are_refused(tmp_path):
@@ -244,6 +259,8 @@ def test_v01_a_path_without_a_volume_is_refused(tmp_path):
     assert "expected a file or folder of a volume, found neither" in refusal(tmp_path / "missing")
     (tmp_path / "empty").mkdir()
     assert "expected DICOM images of a volume, found none" in refusal(tmp_path / "empty")
+    (tmp_path / "empty" / "a.nii").write_text("text")
+    assert "found none (skipped 1 file of another format; NIfTI is read alone: name" in refusal(tmp_path / "empty")
     (tmp_path / "a.txt").write_text("text")
     assert "expected a DICOM image, found something else" in refusal(tmp_path / "a.txt")
     os.mkfifo(tmp_path / "pipe")

@@ -17,11 +17,12 @@ import pydicom
 from tfmisr.edge import dicom, dicom_file, folders, images
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
-from tfmisr.edge.volumes import dicom_series, enhanced
+from tfmisr.edge.volumes import dicom_series, enhanced, nifti_reading
 from tfmisr.edge.volumes.slices import Slice, approximate_spacing, values_of
 
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
 _SOMETHING_ELSE = "expected a DICOM image, found something else"
+_NIFTI = "NIfTI is read alone: name the file"
 _DIRECTORY = "a DICOMDIR, whose references are not followed: name the folder with its images"
 _NO_DICOM, _NO_IMAGE = "of another format", "without an image"
 _SCOUTS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVEY")
@@ -121,12 +122,14 @@ def list_series(paths: Paths, shown: Callable = iter) -> tuple[list[SeriesEntry]
             reason, found = _slices_of(path)
         if reason and named and reason != _DIRECTORY:
             raise InputError(f"{path}: {reason}")
+        if reason == _SOMETHING_ELSE and str(path).lower().endswith(nifti_reading.SUFFIXES):
+            reason = _NIFTI
         if reason:
-            skipped[_NO_DICOM if reason == _SOMETHING_ELSE else _NO_IMAGE].append(reason)
+            skipped[_NO_DICOM if reason in (_SOMETHING_ELSE, _NIFTI) else _NO_IMAGE].append(reason)
         slices += found
     remarks += [f"skipped {counted(len(each), 'file')} {what}" for what, each in skipped.items() if each]
     if not slices:
-        reasons = sorted(set(skipped[_NO_IMAGE]))[:3]
+        reasons = sorted({*skipped[_NO_IMAGE], *skipped[_NO_DICOM]} - {_SOMETHING_ELSE})[:3]
         raise InputError(
             f"expected DICOM images of a volume, found none ({'; '.join(remarks + reasons) or 'no files'})"
         )

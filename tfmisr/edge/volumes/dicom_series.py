@@ -42,6 +42,8 @@ _USED = (
     *"PatientName SeriesInstanceUID SeriesNumber SeriesDescription SOPInstanceUID NumberOfFrames SpacingBetweenSlices "
     "SliceThickness PixelSpacing ImagePositionPatient ImageOrientationPatient RescaleSlope RescaleIntercept".split(),
 )
+# Values that may be repeated in a message, beside numbers; Rescale Type: PS3.3 C.11.1.1.2.
+_TERMS = (*GRAY, "CT", "MR", *"OD HU US MGML Z_EFF ED EDW HU_MOD PCT".split())
 _THICKNESS = 0.01  # relative difference of Slice Thickness that is rounding
 
 
@@ -114,8 +116,8 @@ def _examples(keyword: str, found: list[str]) -> str:
     """Returns values where they are numbers or registered terms: text of a broken file may identify the patient."""
     if keyword == "SOPClassUID":
         return " and ".join(uid.UID(v).name for v in found[:3] if v in uid.UID_dictionary)
-    texts = [v if v.isascii() and len(v) <= 16 else "?" for v in found]
-    return " and ".join(text or "none" for text in texts[:4]) + (" and more" if len(texts) > 4 else "")
+    texts = [(v if v.isdigit() or v in _TERMS else "other") if v else "none" for v in found]
+    return " and ".join(texts[:4]) + (" and more" if len(texts) > 4 else "")
 
 
 def _check_thickness(slices: list[Slice]) -> None:

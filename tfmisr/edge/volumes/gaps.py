@@ -5,6 +5,7 @@ import numpy as np
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted, three_digits
 
+_COMMON = 3  # one distance in so many must be the shortest, for the others to be gaps
 _SHOWN = 6  # places in a message
 
 
@@ -28,11 +29,13 @@ def _missing(steps: np.ndarray, tolerance: float) -> str | None:
     multiples = np.rint(steps / np.min(steps))
     unit = float(steps.sum() / multiples.sum())
     # Both ends of a distance may deviate by the tolerance.
-    if np.abs(steps - multiples * unit).max() > 2 * tolerance * unit or 3 * (multiples == 1).sum() < len(steps):
-        return None
     wide = np.flatnonzero(multiples > 1)
+    if not wide.size or np.abs(steps - multiples * unit).max() > 2 * tolerance * unit:
+        return None
     if len(wide) > 2 and np.ptp(wide) == len(wide) - 1 and np.ptp(multiples[wide]) == 0:
         return _two_spacings(steps, wide)
+    if _COMMON * (multiples == 1).sum() < len(steps):
+        return None
     places = ", ".join(f"after slice {i + 1} (+{int(multiples[i]) - 1})" for i in wide[:_SHOWN])
     more = f", and {len(wide) - _SHOWN} more" if len(wide) > _SHOWN else ""
     total = counted(int(multiples[wide].sum()) - len(wide), "slice")
