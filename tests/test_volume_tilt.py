@@ -62,6 +62,19 @@ def test_v02_resample_tilt_reads_the_series(tmp_path):
     np.testing.assert_allclose(source.volume.grid.position(*indices), ORIGIN + 3.5 * step + [7, 10, 0], atol=0.01)
 
 
+def test_v02_padding_moves_with_its_slice(tmp_path):
+    pixels = np.full((5, 6, 8), 100)
+    pixels[:, 0] = -2000
+    step = [0, 0.7, 3]  # one row a slice
+    tilted = series(5, step, orientation=AXIAL, pixels=pixels, PixelPaddingValue=-2000)
+    source = reading.read(save(tmp_path, tilted), resample_tilt=True)
+    assert source.volume.grid.shape == (5, 10, 8)
+    for index in range(5):
+        expected = [not index < row < index + 6 for row in range(10)]
+        assert source.padding[index].all(axis=1).tolist() == expected
+    assert (source.volume.values == 100).all()
+
+
 def test_v02_a_series_without_tilt_is_not_resampled(tmp_path):
     source = reading.read(save(tmp_path, series()), resample_tilt=True)
     assert source.volume.grid.shape == (5, 6, 8)

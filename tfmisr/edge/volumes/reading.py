@@ -115,4 +115,7 @@ def _without_tilt(stack: Stack, decoded: decoding.Decoded) -> tuple[decoding.Dec
     if np.prod(shear.grid.shape, dtype=float) > dicom_series.MAX_VOXELS:
         raise InputError(f"the grid without tilt would have more than {dicom_series.MAX_VOXELS} voxels")
     values, outside = tilt.resample(decoded.values, shear, decoded.limits[0])
+    if decoded.padding is not None:
+        outside |= tilt.resample(decoded.padding.astype(np.float32), shear, 1.0)[0] > 0.5
+        values[outside] = decoded.limits[0]
     return decoding.Decoded(values, outside, decoded.limits), shear.grid
