@@ -114,6 +114,16 @@ def test_v01_frames_of_two_echoes_are_split(tmp_path):
     np.testing.assert_array_equal(source.volume.values, numbered(10)[1::2] * 2.0 - 1000)
 
 
+def test_v01_frames_of_several_multi_frame_files_are_one_volume(tmp_path):
+    for part, order in enumerate(([3, 0, 5], [4, 1, 2])):
+        ds = enhanced(6, order=np.array(order), SOPInstanceUID=f"1.2.3.{part}", NumberOfFrames=3)
+        ds.save_as(tmp_path / f"{part}.dcm", enforce_file_format=True)
+    source = reading.read(tmp_path)
+    np.testing.assert_array_equal(source.volume.values, numbered(6) * 2.0 - 1000)
+    assert [path.name for path in source.paths] == [f"{part}.dcm" for part in (0, 1, 1, 0, 1, 0)]
+    assert source.frame_numbers == (2, 2, 3, 1, 1, 3)
+
+
 def test_v01_a_list_and_a_pattern_give_what_the_folder_gives(tmp_path):
     folder = save(tmp_path, series())
     expected = reading.read(folder).volume.values

@@ -2,9 +2,13 @@
 
 import numpy as np
 import pydicom
+import pytest
 from dicom_sources import OBLIQUE, ct, item, mr
 from pydicom import uid
 from pydicom.sequence import Sequence
+
+from tfmisr.edge.errors import InputError
+from tfmisr.edge.volumes import reading
 
 ORIGIN = np.array([-100.25, 30.5, -7.125])
 AXIAL = [1, 0, 0, 0, 1, 0]
@@ -95,3 +99,13 @@ def affine_by_pydicom(first: pydicom.Dataset, last: pydicom.Dataset, count: int)
     matrix[:3, 2] = orientation[:3] * float(first.PixelSpacing[1])
     matrix[:3, 3] = start
     return matrix
+
+
+def refusal(path, **options):
+    """The message of a refusal: one line, without patient data."""
+    with pytest.raises(InputError) as raised:
+        reading.read(path, **options)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert not any(word in message for word in ("Doe", "Jane", "ID-1", "1950", "Thorax"))
+    return message
