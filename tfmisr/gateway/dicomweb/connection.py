@@ -18,7 +18,7 @@ CHUNK = 1 << 18  # bytes
 MAX_HEADER = 16_384  # bytes of the request line and all header fields
 IDLE_SECONDS = 5.0  # between two requests of a connection
 SLOWEST = 1000  # bytes of a body in a second, on average over the time-out
-_LINGER_SECONDS, _LINGER_BYTES = 2.0, 1 << 24  # of a body that nobody reads, so that its sender sees the response
+LINGER_SECONDS, _LINGER_BYTES = 2.0, 1 << 24  # of a body that nobody reads, so that its sender sees the response
 _METHODS = ("GET", "POST")
 
 
@@ -88,6 +88,8 @@ class Connection:
             return refusal.response()
 
     def _request(self, event: h11.Request) -> Request:
+        if len(event.target) + sum(len(name) + len(value) for name, value in event.headers) > MAX_HEADER:
+            raise Refused(431, f"expected a header of at most {MAX_HEADER} bytes")  # h11 bounds what is incomplete
         method = event.method.decode("ascii")
         if method not in _METHODS:
             raise Refused(405, f"expected {' or '.join(_METHODS)}", ("Allow", ", ".join(_METHODS)))
@@ -105,7 +107,10 @@ class Connection:
         return Request(method, path, tuple(query), headers, self._peer, self._body(), base)
 
     def _body(self) -> Iterator[bytes]:
-        while not isinstance(event := self._event(), h11.EndOfMessage):
+        while self._http.their_state is h11.SEND_BODY:
+            event = self._event()
+            if isinstance(event, h11.EndOfMessage):
+                return
             if not isinstance(event, h11.Data):
                 raise ConnectionError("the connection ended in a body")
             yield bytes(event.data)
@@ -113,7 +118,7 @@ class Connection:
     def _event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             if self._http.they_are_waiting_for_100_continue:
-                self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
+                self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")))
             self._http.receive_data(self._receive())
         return event
 
@@ -140,7 +145,7 @@ class Connection:
         length = len(response.body) if isinstance(response.body, bytes) else response.length
         headers = list(response.headers)
         headers += [("Content-Type", response.content_type)] if response.content_type else []
-        headers += [] if length is None else [("Content-Length", str(length))]
+        headers += [] if length is None or response.status == 204 else [("Content-Length", str(length))]
         if self._http.their_state is not h11.DONE:
             headers.append(("Connection", "close"))
         head = h11.Response(
@@ -167,7 +172,7 @@ class Connection:
     def _linger(self) -> None:
         """Reads what the peer still sends: closing at once would reset the connection, and the response be lost."""
         self._socket.shutdown(socket.SHUT_WR)
-        end, left = time.monotonic() + _LINGER_SECONDS, _LINGER_BYTES
+        end, left = time.monotonic() + LINGER_SECONDS, _LINGER_BYTES
         while left > 0 and (seconds := end - time.monotonic()) > 0:
             self._socket.settimeout(seconds)
             data = self._socket.recv(CHUNK)

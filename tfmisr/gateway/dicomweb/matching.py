@@ -10,7 +10,7 @@ from tfmisr.gateway.dicomweb.messages import Refused
 
 _WITH_RANGES = ("DA", "TM")
 _WITH_WILDCARDS = ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT")
-_MAX_LIMIT = 1000  # results of one response
+MAX_LIMIT = 1000  # results of one response
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Query:
     not_kept: tuple[str, ...] = ()
     all_fields: bool = False
     offset: int = 0
-    limit: int = _MAX_LIMIT
+    limit: int = MAX_LIMIT
 
 
 def parse(parameters: tuple[tuple[str, str], ...], level: str) -> Query:
@@ -45,7 +45,7 @@ def parse(parameters: tuple[tuple[str, str], ...], level: str) -> Query:
     kept = offered | {name for each in levels for name in (*tables.RETURNED[each], *tables.INCLUDED[each])}
     keys: dict[str, str] = {}
     included: list[str] = []
-    numbers = {"offset": 0, "limit": _MAX_LIMIT}
+    numbers = {"offset": 0, "limit": MAX_LIMIT}
     for name, value in parameters:
         if name == "includefield":
             included += [_keyword(each) or each for each in value.split(",") if each]
@@ -62,7 +62,7 @@ def parse(parameters: tuple[tuple[str, str], ...], level: str) -> Query:
         tuple(sorted({_printable(name) for name in included if name not in kept and name != "all"})),
         "all" in included,
         numbers["offset"],
-        min(numbers["limit"], _MAX_LIMIT),
+        min(numbers["limit"], MAX_LIMIT),
     )
 
 

@@ -44,7 +44,7 @@ class Search:
         query = matching.parse(request.query, level)
         unreadable = self._catalog.synchronize()
         groups = _groups(self._catalog.entries(study, series), level)
-        found = [each for each in groups if all(_matches(each, *key) for key in query.keys.items())]
+        found = [each for each in groups if each.select(query)]
         shown = found[query.offset : query.offset + query.limit]
         levels = _levels(level, study, series)
         results = [_result(each, levels, query, studies_url) for each in shown]
@@ -55,11 +55,21 @@ class Search:
 
 
 class _Group:
-    """The files of one result: all of a study or series, or one instance; the first one stands for it."""
+    """The files of one result: all of a study or series, or one instance."""
 
     def __init__(self, level: str, entries: list[Entry], study: list[Entry], series: list[Entry]) -> None:
-        self.level, self.first = level, entries[0].attributes
-        self._study, self._series = study, series
+        self.level, self.first = level, entries[0].attributes  # of the file that stands for the result
+        self._entries, self._study, self._series = entries, study, series
+
+    def select(self, query: Query) -> bool:
+        """Takes the first file that matches; false if none does."""
+        computed = {name: value for name, value in query.keys.items() if name in tables.COUNTED["study"]}
+        if not all(matching.matches(_attribute(name, self.computed(name)), name, computed[name]) for name in computed):
+            return False
+        keys = [(name, value) for name, value in query.keys.items() if name not in computed]
+        fitting = (e.attributes for e in self._entries if all(matching.matches(e.attributes, *key) for key in keys))
+        self.first = next(fitting, None)
+        return self.first is not None
 
     def computed(self, keyword: str) -> list:
         """Values of an Attribute that describes study or series as a whole."""
@@ -91,12 +101,6 @@ def _groups(entries: list[Entry], level: str) -> list[_Group]:
         )
         for group in groups
     ]
-
-
-def _matches(group: _Group, keyword: str, wanted: str) -> bool:
-    if keyword == "ModalitiesInStudy":
-        return matching.matches(_attribute(keyword, group.computed(keyword)), keyword, wanted)
-    return matching.matches(group.first, keyword, wanted)
 
 
 def _attribute(keyword: str, values: list) -> dict:

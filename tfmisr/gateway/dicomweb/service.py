@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -118,6 +119,9 @@ class Service:
             response = refusal.response()
         except (ConnectionError, TimeoutError, RemoteProtocolError):
             raise
+        except (OSError, sqlite3.Error) as error:
+            _LOG.error("DICOMweb request failed: %s of spool or queue", type(error).__name__)
+            response = Refused(503, services.NOT_WRITTEN.comment, ("Retry-After", "30")).response()
         except Exception as error:  # noqa: BLE001
             _LOG.error("DICOMweb request failed: %s", type(error).__name__)  # its text may quote a data set
             response = Refused(500, "the request failed").response()
@@ -153,7 +157,10 @@ class Service:
                 _LOG.warning("%d objects refused with %04X: %s", count, status.code, status.cause)
         stored = sum(each.status is services.STORED for each in outcomes)
         detail = f"{stored} stored, {len(outcomes) - stored} refused"
-        self._queue.record("STOW-RS request", peer=source.ae_title, detail=detail)
+        try:
+            self._queue.record("STOW-RS request", peer=source.ae_title, detail=detail)
+        except sqlite3.Error as error:  # each object has its own event, with its row
+            _LOG.error("a summary of a request was not recorded: %s", type(error).__name__)
         return response
 
     def _read(self, request: Request, source: Source, path: str, studies_url: str) -> Response:
