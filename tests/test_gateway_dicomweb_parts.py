@@ -234,6 +234,19 @@ def test_g16_g07_a_peer_that_sends_a_byte_now_and_then_is_let_go(monkeypatch, he
     assert time.monotonic() - start < 8
 
 
+def test_g16_g07_a_peer_that_reads_nothing_is_let_go():
+    given = []
+
+    def large(request: Request) -> Response:
+        return Response(200, "text/plain", iter(lambda: given.append(1) or bytes(1 << 20), b""))
+
+    start = time.monotonic()
+    with connection(large) as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.6)
+    assert time.monotonic() - start < 8 and len(given) < 100
+
+
 def test_g16_headers_are_bounded():
     with connection(no_content) as peer:
         peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: " + b"x" * 20_000)

@@ -48,6 +48,7 @@ def client(folder: pathlib.Path, name: str) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.large
 def test_g16_g07_g18_slots_are_bounded_and_a_silent_peer_delays_no_end(tmp_path):
     more = SOURCE + TABLE + "max_connections = 2"
     with running(tmp_path, web_configuration({"archive": 9}, more=more)) as node:
@@ -72,13 +73,19 @@ def test_g16_g07_g18_slots_are_bounded_and_a_silent_peer_delays_no_end(tmp_path)
 class Uploading(Resending):
     """A DICOMweb client that posts each image, three in a request, until it is acknowledged."""
 
+    interrupted = 0  # requests
+
     def run(self) -> None:
         for start in range(0, len(self.paths), 3):
             waiting = self.paths[start : start + 3]
             while waiting:
                 stored: list[str] = []
-                with contextlib.suppress(OSError, http.client.HTTPException):
+                try:
                     stored = post(web_port(self.node), *(path.read_bytes() for path in waiting)).stored()
+                except (http.client.HTTPException, ConnectionResetError, BrokenPipeError):
+                    self.interrupted += 1
+                except OSError:  # no node listens
+                    time.sleep(0.02)
                 self.acknowledged += stored
                 waiting = [path for path in waiting if uid_of(path) not in stored]
                 time.sleep(0.01)
@@ -103,6 +110,7 @@ def survive(folder: pathlib.Path, kills: int, images: int, seed: int) -> None:
     try:
         archive.wait(images, 120)
         sender.join(60)
+        assert sender.interrupted >= kills // 2
         assert sorted(sender.acknowledged) == sorted(uid_of(path) for path in paths)
         wait_for(lambda: not node.rows("SELECT 1 FROM deliveries WHERE state <> 'sent'"), "the records")
         assert node.rows("SELECT COUNT(*) FROM instances") == [(images,)]
@@ -115,13 +123,9 @@ def survive(folder: pathlib.Path, kills: int, images: int, seed: int) -> None:
     assert "Traceback" not in node.text()
 
 
-def test_g16_g01_killed_during_stow(tmp_path):
-    survive(tmp_path, kills=1, images=30, seed=1)
-
-
 @pytest.mark.large
-def test_g16_g01_killed_twelve_times_during_stow(tmp_path):
-    survive(tmp_path, kills=12, images=600, seed=2)
+def test_g16_g01_killed_eight_times_during_stow(tmp_path):
+    survive(tmp_path, kills=8, images=300, seed=2)
 
 
 def peak(process: int) -> float:
@@ -177,7 +181,7 @@ def test_g16_g09_an_object_of_500_mb_is_in_no_memory(tmp_path):
 @pytest.mark.large
 def test_g16_g13_four_clients_at_the_same_time_lose_nothing(tmp_path):
     archive = Archive()
-    paths = [image(tmp_path, number) for number in range(80)]
+    paths = [image(tmp_path, number) for number in range(48)]
     with running(tmp_path, web_configuration({"archive": archive.port})) as node:
         senders = [Uploading(paths[start::4]) for start in range(4)]
         searching = threading.Event()
@@ -192,9 +196,9 @@ def test_g16_g13_four_clients_at_the_same_time_lose_nothing(tmp_path):
             sender.join(60)
         searching.set()
         reader.join(30)
-        archive.wait(80)
+        archive.wait(48)
         assert sorted(archive.uids()) == sorted(uid_of(path) for path in paths)
-        assert len(get(web_port(node), "/instances").json()) == 80
+        assert len(get(web_port(node), "/instances").json()) == 48
         assert node.stop() == 0
     archive.close()
     assert not [line for line in node.text().splitlines() if "ERROR" in line]
