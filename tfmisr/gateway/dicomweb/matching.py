@@ -1,6 +1,7 @@
 """Attribute matching of a search (PS3.4 C.2.2.2, PS3.18 8.3.4): single value, list of UIDs, wildcards, ranges."""
 
 import dataclasses
+import functools
 import re
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
@@ -101,6 +102,18 @@ def _printable(name: str) -> str:
     return name if re.fullmatch(r"\w{1,64}", name, re.ASCII) else "other names"
 
 
+@functools.cache
+def tag_of(keyword: str) -> str:
+    """Returns the tag of a keyword as DICOM JSON has it."""
+    return f"{tag_for_keyword(keyword):08X}"
+
+
+@functools.cache
+def vr_of(keyword: str) -> str:
+    """Returns the Value Representation of a keyword."""
+    return dictionary_VR(keyword)
+
+
 def matches(attributes: dict, keyword: str, wanted: str) -> bool:
     """Whether an Attribute of a data set has a value.
 
@@ -111,14 +124,14 @@ def matches(attributes: dict, keyword: str, wanted: str) -> bool:
     """
     if not wanted:
         return True
-    vr = dictionary_VR(keyword)
+    vr = vr_of(keyword)
     test = _test(vr, wanted)
     return any(test(value) for value in values(attributes, keyword))
 
 
 def values(attributes: dict, keyword: str) -> list[str]:
     """Returns the values of an Attribute as texts; of a person's name all its component groups."""
-    found = attributes.get(f"{tag_for_keyword(keyword):08X}", {}).get("Value", [])
+    found = attributes.get(tag_of(keyword), {}).get("Value", [])
     texts: list[str] = []
     for value in found:
         texts += [str(group) for group in value.values()] if isinstance(value, dict) else [str(value)]

@@ -3,8 +3,6 @@
 import json
 from collections.abc import Iterable
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-
 from tfmisr.gateway.dicomweb import matching, tables
 from tfmisr.gateway.dicomweb.catalog import Catalog, Entry
 from tfmisr.gateway.dicomweb.matching import Query
@@ -104,8 +102,8 @@ def _groups(entries: list[Entry], level: str) -> list[_Group]:
 
 
 def _attribute(keyword: str, values: list) -> dict:
-    vr = dictionary_VR(keyword)
-    return {f"{tag_for_keyword(keyword):08X}": {"vr": vr, "Value": values} if values else {"vr": vr}}
+    vr = matching.vr_of(keyword)
+    return {matching.tag_of(keyword): {"vr": vr, "Value": values} if values else {"vr": vr}}
 
 
 def _levels(level: str, study: str, series: str) -> tuple[str, ...]:
@@ -128,8 +126,8 @@ def _result(group: _Group, levels: tuple[str, ...], query: Query, studies_url: s
             if name in tables.COUNTED[level]:
                 found |= _attribute(name, group.computed(name))
             elif name in offered:
-                tag = f"{tag_for_keyword(name):08X}"
-                found[tag] = group.first.get(tag, {"vr": dictionary_VR(name)})
+                tag = matching.tag_of(name)
+                found[tag] = group.first.get(tag, {"vr": matching.vr_of(name)})
     return dict(sorted(found.items()))
 
 
