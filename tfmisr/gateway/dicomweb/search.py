@@ -41,7 +41,9 @@ class Search:
         kind = choose(request, JSON)
         query = matching.parse(request.query, level)
         unreadable = self._catalog.synchronize()
-        groups = _groups(self._catalog.entries(study, series), level)
+        groups = _groups(self._catalog.entries(study), level)  # all of the study, for its counts
+        if series:
+            groups = [each for each in groups if matching.matches(each.first, _UIDS["series"], series)]
         found = [each for each in groups if each.select(query)]
         shown = found[query.offset : query.offset + query.limit]
         levels = _levels(level, study, series)
@@ -55,27 +57,20 @@ class Search:
 class _Group:
     """The files of one result: all of a study or series, or one instance."""
 
-    def __init__(self, level: str, entries: list[Entry], study: list[Entry], series: list[Entry]) -> None:
+    def __init__(self, level: str, entries: list[Entry], computed: dict[str, list]) -> None:
         self.level, self.first = level, entries[0].attributes  # of the file that stands for the result
-        self._entries, self._study, self._series = entries, study, series
+        self.computed = computed  # values of the Attributes that describe study and series as a whole
+        self._entries = entries
 
     def select(self, query: Query) -> bool:
         """Takes the first file that matches; false if none does."""
         computed = {name: value for name, value in query.keys.items() if name in tables.COUNTED["study"]}
-        if not all(matching.matches(_attribute(name, self.computed(name)), name, computed[name]) for name in computed):
+        if not all(matching.matches(_attribute(name, self.computed[name]), name, computed[name]) for name in computed):
             return False
         keys = [(name, value) for name, value in query.keys.items() if name not in computed]
         fitting = (e.attributes for e in self._entries if all(matching.matches(e.attributes, *key) for key in keys))
         self.first = next(fitting, None)
         return self.first is not None
-
-    def computed(self, keyword: str) -> list:
-        """Values of an Attribute that describes study or series as a whole."""
-        if keyword == "ModalitiesInStudy":
-            return sorted({value for each in self._study for value in matching.values(each.attributes, "Modality")})
-        if keyword == "NumberOfStudyRelatedSeries":
-            return [len({_uid(each, "series") for each in self._study})]
-        return [len(self._series if keyword == "NumberOfSeriesRelatedInstances" else self._study)]
 
 
 def _uid(entry: Entry, level: str) -> str:
@@ -91,14 +86,24 @@ def _by(entries: Iterable[Entry], *levels: str) -> dict[tuple, list[Entry]]:
 
 def _groups(entries: list[Entry], level: str) -> list[_Group]:
     studies, series = _by(entries, "study"), _by(entries, "study", "series")
+    of_study = {key: _of_study(group) for key, group in studies.items()}
     groups = {"study": studies.values(), "series": series.values()}.get(level, [[each] for each in entries])
-    return [
-        _Group(
-            *(level, group, studies[(_uid(group[0], "study"),)]),
-            series[_uid(group[0], "study"), _uid(group[0], "series")],
-        )
-        for group in groups
-    ]
+    found = []
+    for group in groups:
+        key = _uid(group[0], "study"), _uid(group[0], "series")
+        counted = {"NumberOfSeriesRelatedInstances": [len(series[key])]}
+        found.append(_Group(level, group, of_study[key[:1]] | counted))
+    return found
+
+
+def _of_study(entries: list[Entry]) -> dict[str, list]:
+    return {
+        "ModalitiesInStudy": sorted(
+            {value for each in entries for value in matching.values(each.attributes, "Modality")}
+        ),
+        "NumberOfStudyRelatedSeries": [len({_uid(each, "series") for each in entries})],
+        "NumberOfStudyRelatedInstances": [len(entries)],
+    }
 
 
 def _attribute(keyword: str, values: list) -> dict:
@@ -124,7 +129,7 @@ def _result(group: _Group, levels: tuple[str, ...], query: Query, studies_url: s
         names += tables.COUNTED[level] if level in levels else ()
         for name in dict.fromkeys(names):
             if name in tables.COUNTED[level]:
-                found |= _attribute(name, group.computed(name))
+                found |= _attribute(name, group.computed[name])
             elif name in offered:
                 tag = matching.tag_of(name)
                 found[tag] = group.first.get(tag, {"vr": matching.vr_of(name)})
