@@ -3,18 +3,22 @@
 import contextlib
 import email
 import email.policy
+import pathlib
 import random
 import socket
 import threading
 import time
+import tracemalloc
 
+import pydicom
 import pytest
 from dicomweb_helpers import SOURCE, TABLE, TYPE, body, web_configuration
 from gateway_helpers import data_set, image, uid_of
+from pydicom.data import get_testdata_file
 
 from tfmisr.edge.errors import InputError
 from tfmisr.gateway import checking, conformance, incoming, peers, services, validation
-from tfmisr.gateway.dicomweb import matching, multipart, part10, report, tables
+from tfmisr.gateway.dicomweb import matching, metadata, multipart, part10, report, tables
 from tfmisr.gateway.dicomweb.catalog import Catalog
 from tfmisr.gateway.dicomweb.connection import Connection, Limits
 from tfmisr.gateway.dicomweb.messages import MediaType, Refused, Request, Response, accepted, choose, media_type
@@ -306,6 +310,48 @@ def test_g16_the_index_follows_the_queue_and_survives_its_loss(tmp_path):
         queue.close()
         if catalog:
             catalog.close()
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_bigendian.dcm", "image_dfl.dcm", "rtplan.dcm"])
+def test_g16_metadata_is_all_but_the_pixels(name):
+    """What pydicom reads without a limit of memory; Specific Character Set is that of JSON (PS3.18 F.2)."""
+    path = pathlib.Path(get_testdata_file(name))
+    ds = pydicom.dcmread(path, stop_before_pixels=True)
+    expected = ds.to_json_dict()
+    if "00080005" in expected:
+        expected["00080005"]["Value"] = ["ISO_IR 192"]
+    assert len(expected) > 10
+    assert metadata.read(path, str(ds.file_meta.TransferSyntaxUID)) == expected
+
+
+def test_g16_metadata_leaves_long_binary_values_out_and_keeps_long_sequences(tmp_path):
+    path = image(tmp_path, 1)
+    ds = pydicom.dcmread(path)
+    item = pydicom.Dataset()
+    item.TextValue = "x" * 100
+    ds.ContentSequence = [item] * 1000
+    ds.ICCProfile = b"icc " * 10
+    ds.EncapsulatedDocument = bytes(20_000_000)
+    ds.save_as(path)
+    tracemalloc.start()
+    found = metadata.read(path, "1.2.840.10008.1.2.1")
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000  # pydicom would read the document
+    tracemalloc.stop()
+    assert len(found["0040A730"]["Value"]) == 1000
+    assert "00282000" in found and "00420011" not in found and "7FE00010" not in found
+
+
+def test_g16_metadata_of_a_data_set_that_inflates_without_end_is_refused(tmp_path):
+    """PS3.5 A.5; 100 kB become 100 MB."""
+    path = image(tmp_path, 1)
+    ds = pydicom.dcmread(path)
+    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    ds.ImageComments, ds.PixelData = "", bytes(20_000_000)
+    ds.save_as(path)
+    assert path.stat().st_size < 200_000
+    with pytest.raises(Refused) as error:
+        metadata.check(path, "1.2.840.10008.1.2.1.99")
+    assert error.value.status == 406
 
 
 OTHER = SOURCE.replace("WEB", "OTHER")

@@ -42,8 +42,9 @@ def _store() -> str:
         f"disk, with at most {store.MAX_PARTS:,} instances; for each {multipart.MAX_PART_HEADER:,} bytes of header and "
         f"{part10.MAX_META:,} bytes of File Meta Information. An instance is acknowledged as by C-STORE: its data and "
         "its entry in the queue are on the disk. The data set is kept byte by byte; preamble and File Meta Information "
-        "are written again. SOP Classes and Transfer Syntaxes are those of 4.2.1 and 4.2.2. The response is "
-        "application/dicom+json or application/dicom+xml; a part that names no instance is in Other Failures Sequence "
+        "are written again; for the reasons below it takes the place of the command set. SOP Classes and Transfer "
+        "Syntaxes are those of 4.2.1 and 4.2.2. The response is application/dicom+json or application/dicom+xml; a "
+        "part that names no instance is in Other Failures Sequence "
         "(0008,119A)."
     )
     reasons = [(f"{each.code:04X}", each.cause) for each in tables.FAILURES]

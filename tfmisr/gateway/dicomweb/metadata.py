@@ -37,8 +37,8 @@ def read(path: pathlib.Path, syntax: str) -> dict:
         found = read_dataset(io.BytesIO(header.inflate(path)), False, True)
     else:
         found = pydicom.dcmread(path, stop_before_pixels=True, defer_size=LONGEST)
-    for tag in list(found.keys()):
-        if _is_left_out(found.get_item(tag)):
+    for tag, element in list(found.items()):  # `get_item` would read what is deferred
+        if _is_left_out(element):
             del found[tag]
     if "SpecificCharacterSet" in found:
         texts = found.to_json_dict(suppress_invalid_tags=True)

@@ -14,6 +14,7 @@ STORE_STATUSES = (
     ("400 Bad Request", "no multipart message, or one that ends too early: what had come in full may be stored"),
     ("403 Forbidden", "address or certificate is not that of a source with `dicomweb = true`"),
     ("409 Conflict", "none is stored; the response says why"),
+    ("413 Content Too Large", "more instances than one request may have; those before it may be stored"),
     ("415 Unsupported Media Type", "not multipart/related of application/dicom"),
     ("503 Service Unavailable", "none is stored: the disk is full or below its reserve, or the node is stopping"),
 )
