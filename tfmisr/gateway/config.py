@@ -45,6 +45,8 @@ class Processing:
         timeout: Seconds for one object, after which its process is ended.
         attempts: Attempts at an object whose process ends or fails, before it is quarantined.
         retry_seconds: Seconds before the second attempt; doubled for each further one.
+        record_times: Results state when they were made. One that is made again, by another node or after `keep_hours`,
+            then has other bytes under the same UID, which an archive may refuse.
     """
 
     processes: int = 1
@@ -52,6 +54,7 @@ class Processing:
     timeout: float = 600.0
     attempts: int = 3
     retry_seconds: float = 5.0
+    record_times: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
