@@ -30,7 +30,6 @@ _ALLOWED = {
     "EnhancedMRImageStorage",
 }
 _ACQUISITION_TIMES = ("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime")
-
 _REMOVED = (
     "DigitalSignaturesSequence MACParametersSequence DataSetTrailingPadding PixelDataProviderURL PyramidUID "
     "ConcatenationUID SOPInstanceUIDOfConcatenationSource InConcatenationNumber ConcatenationFrameOffsetNumber "
