@@ -1,10 +1,12 @@
 """The receiving side of the gateway: what is acknowledged is on the disk, and every other status is the right one."""
 
+import contextlib
 import io
 import os
 import pathlib
 import socket
 import subprocess
+import threading
 import time
 import types
 
@@ -163,15 +165,82 @@ def associated(node) -> bool:
     return established
 
 
-def test_g07_silent_peers_free_their_slots(node):
-    """Three connections that say nothing, one of them in the middle of a PDU, hold all slots, and only for a time."""
-    silent = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(3)]
-    silent[0].sendall(b"\x01\x00\x00\x00\x01\x00\x00\x01")
-    time.sleep(0.2)
-    assert not associated(node)
-    wait_for(lambda: associated(node), "a free slot", 15)
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the node has ended a connection; what it sent before is read."""
+    connection.setblocking(False)
+    try:
+        while connection.recv(4096):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def test_g07_silent_and_trickling_connections_take_no_slot_and_are_closed(node):
+    """200 that say nothing, one that stops in the middle of a PDU, and one that sends a byte now and then."""
+    silent = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(202)]
+    start = time.monotonic()
+    silent[200].sendall(b"\x01\x00\x00\x00\x01\x00\x00\x01")
+    silent[201].sendall(b"\x01\x00\x00\x00\x01\x00")
+    assert associated(node)
+    assert time.monotonic() - start < 2.5  # acse_timeout is 3
+    while not is_closed(silent[201]) and time.monotonic() - start < 10:
+        with contextlib.suppress(OSError):
+            silent[201].sendall(b"\0")
+        time.sleep(0.2)
+    assert 2.5 < time.monotonic() - start < 5
+    wait_for(lambda: all(map(is_closed, silent)), "the end of all connections", 3)
     for each in silent:
         each.close()
+
+
+@pytest.mark.large
+def test_g07_a_flood_of_silent_connections_keeps_nobody_out(node):
+    """Each is replaced by another as soon as the node closes it; senders come in all the time."""
+    ended, held = threading.Event(), []
+
+    def flood() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(OSError):
+                held.append(socket.create_connection(("127.0.0.1", node.port), timeout=1))
+            for each in [each for each in held if is_closed(each)]:
+                held.remove(each)
+                each.close()
+            time.sleep(0.002)
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    try:
+        wait_for(lambda: len(held) >= 120, "the flood", 10)
+        for _ in range(4):
+            start = time.monotonic()
+            assert associated(node)
+            assert time.monotonic() - start < 3  # acse_timeout
+    finally:
+        ended.set()
+        flooding.join()
+        for each in held:
+            each.close()
+
+
+@pytest.mark.large
+def test_g07_associations_that_say_nothing_or_trickle_free_their_slots(node):
+    """Two are silent, one sends a PDU byte by byte: pynetdicom would wait for each byte as long."""
+    opened = [node.associate() for _ in range(3)]
+    trickling = opened[0].dul.socket.socket
+    trickling.sendall(b"\x04\x00\x00\x01\x00\x00")  # P-DATA-TF of 64 KiB
+    assert node.associate().is_rejected
+    start = time.monotonic()
+    while node.associations() and time.monotonic() - start < 20:
+        with contextlib.suppress(OSError):
+            trickling.sendall(b"\0")
+        time.sleep(0.2)
+    assert time.monotonic() - start < 10  # network_timeout is 4
+    assert associated(node)
+    for each in opened:
+        each.kill()
 
 
 def test_g02_a_connection_that_breaks_leaves_no_half_object(node, tmp_path):
