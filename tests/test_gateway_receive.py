@@ -83,6 +83,26 @@ def test_g03_the_same_uid_with_other_bytes_is_refused_and_quarantined(node, tmp_
     assert f"sha256 {digest[:12]}, not {other[:12]}" in node.command("quarantine", "list")
 
 
+def test_g03_what_conflicts_fills_its_share_of_the_disk_and_no_more(tmp_path):
+    """A sender that repeats a UID with ever new bytes: A700 beyond `quarantine_mb`, until an operator discards."""
+    path = image(tmp_path, 1, side=256)  # 133 kB
+    with running(tmp_path, configuration({"archive": 9}, node="quarantine_mb = 0.3")) as node:
+        assert node.send(path) == [0x0000]
+        others = []
+        for number in range(4):
+            changed = image(tmp_path, 1, side=256, PatientID=str(number))
+            others.append(changed.rename(tmp_path / f"other{number}"))
+        assert node.send(*others) == [0xC001, 0xC001, 0xA700, 0xA700]
+        assert node.send(others[0]) == [0xC001]  # it is there already
+        assert "A700: the UID came before with other bytes; quarantine is full" in node.text()
+        assert "same UID with other bytes: 2 (0.3 of 0.3 MB)" in node.command("status")
+        assert len(list((node.spool / "quarantine").iterdir())) == 2
+        node.command("quarantine", "discard", "conflict:1", "--yes")
+        assert node.send(others[2]) == [0xC001]
+        assert node.send(image(tmp_path, 2)) == [0x0000]
+        assert not list((node.spool / "incoming").iterdir())
+
+
 def test_g03_an_acknowledged_object_whose_file_vanished_is_taken_again(node, tmp_path):
     path = image(tmp_path, 4)
     assert node.send(path) == [0x0000]

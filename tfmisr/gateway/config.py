@@ -21,6 +21,8 @@ class Node:
         network_timeout: Seconds without any data after which a connection is closed.
         reserve_mb: Free space in MB below which nothing is accepted.
         keep_hours: Hours that an object is kept after the last destination has it.
+        quarantine_mb: Disk space in MB for objects that came with the UID of another one; what exceeds it is refused
+            as out of resources, and not kept.
     """
 
     ae_title: str
@@ -33,6 +35,7 @@ class Node:
     network_timeout: float = 60.0
     reserve_mb: float = 2000.0
     keep_hours: float = 24.0
+    quarantine_mb: float = 1000.0
 
 
 @dataclasses.dataclass(frozen=True)

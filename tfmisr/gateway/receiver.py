@@ -51,7 +51,7 @@ class Receiver:
         self._admission = admission.Admission(settings, store)
         self._stopping = self._admission.stopping
         self._busy = 0
-        self._lock = threading.Lock()
+        self._lock, self._quarantine = threading.Lock(), threading.Lock()
         self._server: Server | None = None
         self._entity = _entity(settings)
 
@@ -222,8 +222,15 @@ class Receiver:
         return services.STORED
 
     def _refuse_conflict(self, arrival: Arrival, file: incoming.IncomingFile) -> services.Status:
-        """Keeps an object for a person to look at, since its UID has come with other bytes (G-03)."""
-        target = self._spool.keep(file, self._spool.quarantine)
+        """Keeps an object for a person to look at, since its UID has come with other bytes (G-03).
+
+        A sender that repeats a UID with ever new bytes fills `quarantine_mb`, not the disk.
+        """
+        with self._quarantine:
+            limit = self._settings.node.quarantine_mb * 1e6
+            if not self._queue.is_conflict(arrival) and self._spool.quarantined + arrival.size > limit:
+                return services.QUARANTINE_FULL
+            target = self._spool.keep(file, self._spool.quarantine)
         added = False
         try:
             added = self._queue.add_conflict(dataclasses.replace(arrival, file=self._spool.relative(target)))
