@@ -3,6 +3,7 @@
 import io
 import pathlib
 import zlib
+from collections.abc import Sequence
 
 import pydicom
 from pydicom import uid
@@ -10,31 +11,31 @@ from pydicom.filereader import read_dataset
 from pynetdicom.dsutils import split_dataset
 
 TAGS = ("SOPClassUID", "SOPInstanceUID", "Modality", "BodyPartExamined", "ImageType")
-_LAST = max(pydicom.tag.Tag(keyword) for keyword in TAGS)
 MAX_INFLATED = 2**24  # bytes before the last of these Attributes
 
 
-def read(path: pathlib.Path, syntax: str) -> pydicom.Dataset:
-    """Returns the Attributes `TAGS`, decoded; what follows them is not.
+def read(path: pathlib.Path, syntax: str, keywords: Sequence[str] = TAGS) -> pydicom.Dataset:
+    """Returns some Attributes, decoded; what follows them is not.
 
     Args:
         path: DICOM file.
         syntax: Its Transfer Syntax UID.
+        keywords: Their keywords.
 
     Raises:
         ValueError: They are behind more than `MAX_INFLATED` bytes of a deflated data set.
         Exception: Any other error of pydicom or zlib, for a broken file.
     """
     if syntax == uid.DeflatedExplicitVRLittleEndian:
-        header = _inflated(path)
+        header = _inflated(path, [pydicom.tag.Tag(keyword) for keyword in keywords])
     else:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
-    for keyword in TAGS:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
+    for keyword in keywords:
         header.get(keyword)
     return header
 
 
-def _inflated(path: pathlib.Path) -> pydicom.Dataset:
+def _inflated(path: pathlib.Path, tags: Sequence[int]) -> pydicom.Dataset:
     """Inflates the beginning only: pydicom inflates all, and 600 kB may become 600 MB (PS3.5 A.5)."""
     with open(path, "rb") as file:
         file.seek(split_dataset(path)[1])
@@ -43,12 +44,11 @@ def _inflated(path: pathlib.Path) -> pydicom.Dataset:
     passed = []
 
     def is_behind(tag: int, *_: object) -> bool:
-        if tag > _LAST:
+        if tag > max(tags):
             passed.append(tag)
-        return tag > _LAST
+        return tag > max(tags)
 
-    tags = [pydicom.tag.Tag(keyword) for keyword in TAGS]
-    found = read_dataset(io.BytesIO(content), False, True, stop_when=is_behind, specific_tags=tags)
+    found = read_dataset(io.BytesIO(content), False, True, stop_when=is_behind, specific_tags=list(tags))
     if not passed and not inflate.eof:
         raise ValueError("too many bytes before the Attributes that routing needs")
     return found
