@@ -177,7 +177,7 @@ def _numbers_of_series(queue: Queue, settings: Config, series: str) -> list[int]
     found = []
     for row in queue.rows("SELECT id, file, transfer_syntax FROM instances ORDER BY id"):
         try:
-            uid = header.read(settings.node.spool / row["file"], row["transfer_syntax"], _SERIES).get(_SERIES[0])
+            uid = header.parse(settings.node.spool / row["file"], row["transfer_syntax"], _SERIES).get(_SERIES[0])
         except Exception:  # noqa: BLE001
             continue  # no file, or one that cannot be read: of no series
         found += [row["id"]] if uid == series else []
