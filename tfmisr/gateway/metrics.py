@@ -21,7 +21,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = prometheus_client.CollectorRegistry()
-        self.received = self._counter("received", "C-STORE requests by status", ["status"])
+        self.received = self._counter("received", "objects by status, of C-STORE and STOW-RS", ["status"])
+        self.dicomweb = self._counter("dicomweb_requests", "by HTTP status", ["transaction", "status"])
+        self.dicomweb_instances = self._counter("dicomweb_instances", "instances of STOW-RS by status", ["status"])
         self.received_bytes = self._counter("received_bytes", "bytes of new objects")
         self.rejected = self._counter("rejected_associations", "rejected associations by reason", ["reason"])
         self.sent = self._counter("sent", "objects that a destination has stored", ["destination", "kind"])
@@ -79,7 +81,6 @@ class QueueMetrics(Collector):
         yield _gauge("disk_free_bytes", "free bytes of the spool's disk", self._spool.free)
         yield _gauge("quarantine_bytes", "disk space of objects with the UID of another one", self._spool.quarantined)
         yield _gauge("associations", "open associations of the receiver", self._associations())
-
 
     def _commitments(self) -> Iterator[GaugeMetricFamily]:
         """Yields what destinations with `storage_commitment` have committed and what not (G-15)."""
