@@ -179,8 +179,8 @@ class Server(ThreadedAssociationServer):
     def _has_data(self, request: socket.socket) -> bool:
         """Waits for the first data; false where the connection is closed before.
 
-        An association of pynetdicom looks a thousand times a second whether there are any, each time with Python's lock:
-        a hundred silent ones would take a core from those that send.
+        An association of pynetdicom looks a thousand times a second whether there are any, each time with Python's
+        lock: a hundred silent ones would take a core from those that send.
         """
         pending = isinstance(request, ssl.SSLSocket) and request.pending()
         with contextlib.suppress(OSError, ValueError), selectors.DefaultSelector() as selector:
