@@ -1,6 +1,6 @@
 """Soak of the gateway (G-20): many small images in and out, and whether memory or open files of its processes grow.
 
-    python benchmarks/gateway_soak.py --images 10000
+    MALLOC_ARENA_MAX=1 python benchmarks/gateway_soak.py --images 10000
 
 Images of 64x64 pixels go by C-STORE over the loopback interface to a node in a process of its own, which sends the
 originals and upscaled images on to a receiver in this process, both compared with what was sent. At intervals the
