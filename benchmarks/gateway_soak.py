@@ -6,7 +6,8 @@ Images of 64x64 pixels go by C-STORE over the loopback interface to a node in a 
 originals and upscaled images on to a receiver in this process, both compared with what was sent. At intervals the
 resident memory and the open descriptors of every process of the node are read. The slope of memory is that of ordinary
 least squares over the second half of the images, with its 95 % confidence interval by Student's t distribution; its
-measurements depend on each other, so that the true interval is wider.
+measurements depend on each other, so that the true interval is wider. The variable
+is that of the unit and the Dockerfile in examples/gateway.
 """
 
 import argparse
