@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Sequence
 
 import numpy as np
@@ -219,6 +220,12 @@ class Node:
         entity.add_requested_context(context, ExplicitVRLittleEndian)
         return entity.associate("127.0.0.1", self.port, ae_title=called)
 
+    def associations(self) -> int:
+        """Open associations, by its metrics."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=10) as response:
+            found = re.search(r"^tfmisr_gateway_associations (\S+)$", response.read().decode(), re.MULTILINE)
+        return int(float(found[1]))
+
     def stop(self) -> int:
         """Ends the node by SIGTERM and returns its exit status."""
         self.process.terminate()
@@ -247,3 +254,23 @@ def dcmtk(program: str) -> str:
         if found := shutil.which(program, path=folder):
             return found
     pytest.skip(f"DCMTK's {program} is not installed")
+
+
+TLS = '[tls]\ncertificate = "{0}/{1}.crt"\nkey = "{0}/{2}.key"\nca = "{0}/{3}.crt"\n'
+
+
+def certificate(folder, name: str, days: int, issuer: str = ""):
+    """Makes a certificate with openssl; `issuer` signs it, itself otherwise."""
+    key, request, found = (folder / f"{name}.{suffix}" for suffix in ("key", "csr", "crt"))
+    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subject += [] if issuer else ["-addext", "basicConstraints=critical,CA:TRUE"]
+    openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, *subject)
+    by = ["-CA", folder / f"{issuer}.crt", "-CAkey", folder / f"{issuer}.key", "-CAcreateserial"]
+    openssl("x509", "-req", "-in", request, "-days", days, "-copy_extensions", "copy", "-out", found,
+        *(by if issuer else ["-signkey", key]))  # fmt: skip
+    return found
+
+
+def openssl(*arguments) -> None:
+    program = shutil.which("openssl") or pytest.skip("openssl is not installed")
+    subprocess.run([program, *map(str, arguments)], check=True, capture_output=True)

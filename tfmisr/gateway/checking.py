@@ -29,6 +29,7 @@ def report(settings: Config) -> list[str]:
         lines.append(f"configuration and models are signed with the key {settings.signed_by}")
     lines += [_destination(each) for each in settings.destinations]
     lines += [f"rule {number}: {_rule(rule)}" for number, rule in enumerate(settings.rules, 1)]
+    lines.append(f"at most {node.quarantine_mb:g} MB of objects that come with the UID of another one are kept")
     lines += ["any other object is refused with status 0124"] if not _has_catch_all(settings) else []
     return [*lines, *_warnings(settings)]
 

@@ -21,6 +21,8 @@ class Node:
         network_timeout: Seconds without any data after which a connection is closed.
         reserve_mb: Free space in MB below which nothing is accepted.
         keep_hours: Hours that an object is kept after the last destination has it.
+        quarantine_mb: Disk space in MB for objects that came with the UID of another one; what exceeds it is refused
+            as out of resources, and not kept.
     """
 
     ae_title: str
@@ -33,6 +35,7 @@ class Node:
     network_timeout: float = 60.0
     reserve_mb: float = 2000.0
     keep_hours: float = 24.0
+    quarantine_mb: float = 1000.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Processing:
         timeout: Seconds for one object, after which its process is ended.
         attempts: Attempts at an object whose process ends or fails, before it is quarantined.
         retry_seconds: Seconds before the second attempt; doubled for each further one.
+        record_times: Results state when they were made. One that is made again, by another node or after `keep_hours`,
+            then has other bytes under the same UID, which an archive may refuse.
     """
 
     processes: int = 1
@@ -52,6 +57,7 @@ class Processing:
     timeout: float = 600.0
     attempts: int = 3
     retry_seconds: float = 5.0
+    record_times: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,12 @@ For images that a rule names it makes a derived image of higher resolution and s
 `dicomweb` it also receives over DICOMweb, and answers searches and retrievals of what its disk still holds. It has no
 query and no retrieval over DIMSE, no modality worklist, no media and no printing."""
 
+_ANNEX = """\
+Attributes of derived images: docs/conformance.md of this release. Those that the node makes state no time of
+processing, unless `record_times` is configured: Instance Creation Date and Time, Series Date and Time and Contribution
+DateTime are absent, and Content Date and Time have no value where the source has one. The same source gives the same
+bytes each time. Enhanced images are excepted: Content Date and Time are Type 1 there."""
+
 
 def statement() -> str:
     """Returns the conformance statement in Markdown."""
@@ -36,7 +42,7 @@ def statement() -> str:
         ("## 6 Support of character sets", "Objects are not decoded but for rules, which compare the repertoire of CS "
          "and UI, so every Specific Character Set is kept. Derived images keep that of their source."),
         ("## 7 Security", _security()),
-        ("## 8 Annexes", "Attributes of derived images: docs/conformance.md of this release."),
+        ("## 8 Annexes", _ANNEX),
     )  # fmt: skip
     return "\n\n".join(part for section in sections for part in section if part)
 
@@ -119,9 +125,10 @@ def _outcomes() -> str:
 def _configuration() -> str:
     node = config.Node
     rows = [
-        ("acse_timeout", f"{node.acse_timeout:g} s"),
+        ("acse_timeout", f"{node.acse_timeout:g} s; a connection without an association is closed after it"),
         ("dimse_timeout", f"{node.dimse_timeout:g} s"),
-        ("network_timeout", f"{node.network_timeout:g} s"),
+        ("network_timeout", f"{node.network_timeout:g} s; a silent association, or a PDU that has not come, ends it"),
+        ("quarantine_mb", f"{node.quarantine_mb:g} MB for objects that come with the UID of another one"),
         ("retry_seconds", f"{config.Destination.retry_seconds:g} s, doubled up to the cap"),
         ("retry_cap_seconds", f"{config.Destination.retry_cap_seconds:g} s"),
         ("attempts", f"{config.Destination.attempts}, where a destination refuses an object"),

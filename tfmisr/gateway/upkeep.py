@@ -2,7 +2,7 @@
 
 import time
 
-from tfmisr.gateway import schema
+from tfmisr.gateway import entries, schema
 from tfmisr.gateway.queue import Queue
 
 
@@ -17,7 +17,10 @@ def remove_done(queue: Queue, age: float) -> list[str]:
             files += [name for name in row if name]
             db.execute("DELETE FROM deliveries WHERE instance = ?", (number,))
             db.execute("DELETE FROM instances WHERE id = ?", (number,))
-        db.execute("DELETE FROM events WHERE at < ? AND instance NOT IN (SELECT id FROM instances)", (limit,))
+        db.execute(
+            "DELETE FROM events WHERE at < ? AND event <> ? AND instance NOT IN (SELECT id FROM instances)",
+            (limit, entries.DISCARDED),
+        )
     return files
 
 
