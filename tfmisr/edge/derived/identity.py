@@ -35,7 +35,7 @@ def identify(
     for event, time in {"InstanceCreation": when, "Content": when, "Series": series_start}.items():
         write_date(target, event, time)
     if target.SOPClassUID in ENHANCED:
-        _enhanced_type(target)
+        enhanced_type(target)
     else:
         target.ImageType = image_type(target, product)
 
@@ -85,8 +85,12 @@ def image_type(target: pydicom.Dataset, product: Product) -> list[str]:
     return ["DERIVED", second, *rest, product.marker]
 
 
-def _enhanced_type(target: pydicom.Dataset) -> None:
-    """Writes the four values of Image Type and each Frame Type; the second is always PRIMARY (C.8.16.1)."""
+def enhanced_type(target: pydicom.Dataset) -> None:
+    """Writes the four values of Image Type and each Frame Type; the second is always PRIMARY (C.8.16.1).
+
+    Args:
+        target: An Enhanced object, changed in place.
+    """
     holders = [(target, "ImageType")]
     for group in functional_groups(target):
         for keyword in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence"):
