@@ -16,15 +16,14 @@ _CONTEXT = (
     "StudyID AccessionNumber Modality SpecificCharacterSet"
 ).split()
 _SAME_IN_SERIES = (
-    "SOPClassUID SeriesInstanceUID SeriesNumber SeriesDescription SeriesDate SeriesTime Manufacturer "
-    "ManufacturerModelName SoftwareVersions DeviceSerialNumber StationName PatientPosition ProtocolName "
-    "WindowCenter WindowWidth"
+    "SOPClassUID SeriesNumber SeriesDescription SeriesDate SeriesTime Manufacturer "
+    "ManufacturerModelName SoftwareVersions DeviceSerialNumber StationName WindowCenter WindowWidth"
 ).split()
 _ENHANCED = {
     uid.CTImageStorage: uid.EnhancedCTImageStorage,
     uid.MRImageStorage: uid.EnhancedMRImageStorage,
 }
-# Written for the new slices, and checked by other rules; at any level.
+# Written for the new slices, and checked by other rules.
 _WRITTEN = (
     "SOPInstanceUID SeriesInstanceUID SeriesNumber SeriesDescription SeriesDate SeriesTime InstanceNumber ImageType "
     "InstanceCreationDate InstanceCreationTime ContentDate ContentTime DerivationCodeSequence DerivationDescription "
@@ -46,7 +45,8 @@ _REMOVED = (
     "PixelShiftSequence ExposureControlSensingRegionsSequence ZoomCenter NumberOfSlices ImagesInAcquisition ImageIndex "
     "StackID InStackPositionNumber"
 ).split()
-_WRITTEN_TAGS, _REMOVED_TAGS = ({int(Tag(keyword)) for keyword in keywords} for keywords in (_WRITTEN, _REMOVED))
+_WRITTEN_TAGS = {int(Tag(keyword)) for keyword in (*_WRITTEN, *_CONTEXT)}
+_REMOVED_TAGS = {int(Tag(keyword)) for keyword in _REMOVED}
 
 
 def identifiers(pair: SeriesPair) -> str | None:
@@ -175,12 +175,13 @@ def _names(tags: set[int]) -> str:
 
 def removed(pair: SeriesPair) -> str | None:
     """V-11q: no private Data Elements, overlays or Attributes of the source's bytes; short Decimal Strings."""
+    sources = {text for image in pair.source for text in long_decimals(image.ds)}
     for image in pair.result[:1] if pair.enhanced else pair.result:
         if found := [k for k in _REMOVED if k in image.ds]:
             return f"{', '.join(found)} must be removed"
         if any(tag >> 16 & 1 or tag >> 24 == 0x60 for path in image.contents for tag, _ in path):
             return "private Data Elements and overlays must be removed"
-        if next(iter(long_decimals(image.ds)), None):
+        if set(long_decimals(image.ds)) - sources:
             return "a Decimal String has more than 16 characters"
         if image.ds.file_meta.TransferSyntaxUID.is_deflated or not getattr(image.ds, "preamble", None):
             return "the file must have a preamble and a transfer syntax without loss"
