@@ -125,7 +125,7 @@ def test_v11_identity_is_new_and_the_context_is_kept(written):
         assert {str(ds.get(keyword)) for ds in slices} == {str(source.get(keyword))}, keyword
     assert {tuple(ds.ImageType) for ds in slices} == {("DERIVED", "SECONDARY", "AXIAL", "AI_SR")}
     assert {ds.SeriesDescription for ds in slices} == {"Thorax SR 2.5 mm AI"}
-    assert {ds.SeriesNumber for ds in slices} == {1003}
+    assert {ds.SeriesNumber for ds in slices} == {3003}
     text = slices[0].DerivationDescription
     for part in ("every 5 mm", "every 2.5 mm", "x2", "gaussian:5mm", "self-supervised", "seed 0", "not acquired"):
         assert part in text
@@ -398,3 +398,57 @@ def test_v11_names_keep_their_bytes(tmp_path):
     made = derive(tmp_path, grid=grid_of(shape=(3, 8, 8)), edit=edit)
     for file in made.folder.iterdir():
         assert name in file.read_bytes()
+
+
+def test_v11_a_resampled_gantry_tilt_is_written_on_its_orthogonal_grid(tmp_path):
+    """Slices 5 mm apart along z, shifted by 1.4 mm along y from slice to slice: a tilt of 15.6 degrees."""
+    (tmp_path / "source").mkdir()
+    grid = grid_of(shape=(4, 24, 24))
+
+    def edit(ds, index):
+        ds.ImagePositionPatient = [-10, 20 + 1.4 * index, 30 + 5 * index]
+
+    write_source(tmp_path / "source", pattern(grid), grid, edit=edit)
+    source = reading.read(tmp_path / "source", resample_tilt=True)
+    fine = source.volume.grid.with_slice_spacing(2.5)
+    volume = Volume(source.volume.values.repeat(2, axis=0), fine)
+    write_series(source, volume, tmp_path / "thin", thin_product(), SliceProfile("rectangular", 5.0))
+    again = reading.read(tmp_path / "thin")
+    assert again.volume.grid.shape == fine.shape
+    assert np.allclose(again.volume.grid.affine, fine.affine, atol=1e-5)
+    assert np.abs(again.volume.values - volume.values).max() <= 0.5
+    assert dicom_check.series_violations(tmp_path / "source", tmp_path / "thin") == []
+
+
+def test_v11_one_echo_of_two(tmp_path):
+    """The derived series names slices of the echo it was made from, and has its Echo Time."""
+    grid = grid_of(shape=(4, 16, 16))
+    for echo in (1, 2):
+        (tmp_path / "source" / str(echo)).mkdir(parents=True)
+
+        def edit(ds, index, echo=echo):
+            ds.EchoTime, ds.EchoNumbers = 10.0 * echo, echo
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.4.{10 + echo}.{index}"
+
+        write_source(tmp_path / "source" / str(echo), pattern(grid, 20, 1000 * echo), grid, mr, edit=edit)
+    source = reading.read(tmp_path / "source", select="EchoTime=20")
+    volume = Volume(source.volume.values.repeat(2, axis=0), source.volume.grid.with_slice_spacing(2.5))
+    write_series(source, volume, tmp_path / "thin", thin_product(), SliceProfile("rectangular", 5.0))
+    slices = [pydicom.dcmread(file) for file in (tmp_path / "thin").iterdir()]
+    named = {i.ReferencedSOPInstanceUID for ds in slices for i in ds.SourceImageSequence}
+    assert named == {f"1.2.3.4.12.{n}" for n in range(4)}
+    assert {float(ds.EchoTime) for ds in slices} == {20.0}
+    assert dicom_check.series_violations(tmp_path / "source", tmp_path / "thin") == []
+
+
+def test_v11_the_rescale_of_a_source_keeps_its_bytes(tmp_path):
+    """A slope of seventeen digits, as vendors write it, is not rounded where all slices have it."""
+
+    def edit(ds, index):
+        ds.add(pydicom.DataElement("RescaleSlope", "LO", "1.00000000000000001"))
+        ds["RescaleSlope"].VR = "DS"
+        ds.RescaleIntercept = 0
+
+    made = derive(tmp_path, grid=grid_of(shape=(3, 8, 8)), make=mr, edit=edit)
+    for file in made.folder.iterdir():
+        assert b"1.00000000000000001" in file.read_bytes()
