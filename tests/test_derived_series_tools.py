@@ -8,9 +8,8 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_sources import WHEN, ct, enhanced_ct, item, mr
-from pydicom.data import get_testdata_file
 from pydicom.sequence import Sequence
-from series_sources import CORONAL, OBLIQUE, averaged, grid_of, thin_product, write_source
+from series_sources import CORONAL, OBLIQUE, averaged, grid_of, small, thin_product, write_source
 from test_derived_real import enhanced_mr, error_lines, needs_dciodvfy
 
 from tfmisr import dicom_check
@@ -20,19 +19,6 @@ from tfmisr.edge.volumes.slice_profile import SliceProfile
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # about the values of old sources
 needs_dcm2niix = pytest.mark.skipif(not shutil.which("dcm2niix"), reason="no dcm2niix; apt-get install dcm2niix")
-
-
-def small(name, folder):
-    """Four slices, 5 mm apart, with all Attributes of pydicom's CT_small or MR_small."""
-    for index in range(4):
-        ds = pydicom.dcmread(get_testdata_file(f"{name}_small.dcm"))
-        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{ds.SOPInstanceUID}.{index}"
-        normal = np.cross(*np.reshape(ds.ImageOrientationPatient, (2, 3)).astype(float))
-        position = np.array(ds.ImagePositionPatient, float) + 5 * index * normal
-        ds.ImagePositionPatient = [pydicom.valuerep.DSfloat(float(value), auto_format=True) for value in position]
-        ds.InstanceNumber, ds.SliceThickness = index + 1, 5
-        ds.pop("DataSetTrailingPadding", None)
-        ds.save_as(folder / f"{index}.dcm")
 
 
 def thinned(folder, target, spacing=2.0, enhanced=False, when=WHEN, **fields):
