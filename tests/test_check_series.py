@@ -276,6 +276,8 @@ def test_v11_what_is_no_series(folders, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="expected a series of slices, found 0"):
         dicom_check.series_violations(folders / "source", tmp_path / "empty")
+    with pytest.raises(InputError, match="nowhere: expected a DICOM file, found no file"):
+        dicom_check.main([str(folders / "source"), str(tmp_path / "nowhere")])
     with pytest.raises(InputError, match="for two files"):
         dicom_check.main([str(folders / "source"), str(folders / "files"), "--keep_private"])
     assert dicom_check.main([str(folders / "source"), str(folders / "files")]) == 0
