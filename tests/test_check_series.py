@@ -258,6 +258,16 @@ def test_v11_a_decimal_string_of_seventeen_characters(folders, tmp_path):
     assert any(line.startswith("V-11q") for line in lines)
 
 
+def test_v11k_loss_in_one_acquired_slice_is_loss_in_the_series(folders, tmp_path):
+    shutil.copytree(folders / "source", tmp_path / "source")
+    file = next((tmp_path / "source").iterdir())
+    ds = pydicom.dcmread(file)
+    ds.LossyImageCompression = "01"
+    ds.save_as(file)
+    lines = dicom_check.series_violations(tmp_path / "source", folders / "files")
+    assert {line.split()[0] for line in lines} == {"V-11k"}
+
+
 def test_v11_other_files_in_the_folder_of_the_source(folders, tmp_path):
     """They are skipped; a slice of the source that is missing is a reference to nothing; the result is read whole."""
     shutil.copytree(folders / "source", tmp_path / "source")

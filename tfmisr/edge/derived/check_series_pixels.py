@@ -20,11 +20,16 @@ _WINDOW = 2, 8, 8  # slices, rows, columns on each side of the brightest voxel
 
 
 def stored_values(pair: SeriesPair) -> str | None:
-    """V-11k: bits, sign and polarity are the source's; one rescale for the series, the source's if that has one."""
+    """V-11k: bits, sign, polarity and loss are the source's; one rescale for the series, the source's if it has one."""
     first = pair.source[0]
     for image in pair.result:
         if changed := [k for k in _PIXEL_ATTRIBUTES if image.ds.get(k) != first.ds.get(k)]:
             return f"{', '.join(changed)} must be the source's"
+    lossy = [
+        [image.ds.get("LossyImageCompression") == "01" for image in images] for images in (pair.source, pair.result)
+    ]
+    if any(lossy[0]) and not all(lossy[1]):
+        return "Lossy Image Compression must be 01 where that of an acquired slice is"
     new, old = {image.rescale for image in pair.result}, {image.rescale for image in pair.source}
     if len(new) > 1:
         return "Rescale Slope and Intercept must be equal in all new slices"
