@@ -7,6 +7,7 @@ import prometheus_client
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from tfmisr.gateway import series_reports
 from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.schema import PASSED, PROCESSED, SENT
 from tfmisr.gateway.spool import Spool
@@ -73,6 +74,7 @@ class QueueMetrics(Collector):
         ):
             work.add_metric([row[0]], row[1])
         yield work
+        yield from series_reports.gauges(self._queue, _PREFIX)
         yield _gauge("oldest_unsent_seconds", "age of the oldest object that a destination lacks", oldest(self._queue))
         yield _gauge("disk_free_bytes", "free bytes of the spool's disk", self._spool.free)
         yield _gauge("associations", "open associations of the receiver", self._associations())

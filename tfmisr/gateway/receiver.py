@@ -53,7 +53,7 @@ class Receiver:
         self._busy = 0
         self._lock = threading.Lock()
         self._server: Server | None = None
-        self._entity = _entity(settings)
+        self._entity, self._tags = _entity(settings), rules.tags(settings)
 
     def start(self) -> int:
         """Starts listening and returns the port.
@@ -195,7 +195,7 @@ class Receiver:
         if request.AffectedSOPClassUID not in services.STORAGE_CLASSES:
             raise _Refused(services.NOT_ACCEPTED)
         syntax = str(event.context.transfer_syntax)
-        found = _header(path, syntax)
+        found = _header(path, syntax, self._tags)
         named = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
         abstract_syntax = str(event.context.abstract_syntax)
         if (str(found.SOPClassUID), str(found.SOPInstanceUID)) != named or named[0] != abstract_syntax:
@@ -207,17 +207,17 @@ class Receiver:
         with open(path, "rb") as file:
             file.seek(split_dataset(path)[1])
             digest = spool.digest(file)
-        reason = "" if rule.model else "by rule"
+        member = rules.member(rule, found)
         return Arrival(
             *(named[1], named[0], syntax, digest, path.stat().st_size, "", calling),
-            *(rule.model, rule.scale, original, result, reason),
+            *(rule.model, rule.scale, original, result, rules.reason(rule, member), member),
         )
 
     def _keep(self, arrival: Arrival, file: incoming.IncomingFile) -> services.Status:
         known = self._queue.known(arrival.sop_instance_uid)
         if known and known != arrival.digest:
             return self._refuse_conflict(arrival, file)
-        if not known and not arrival.original_to and not arrival.model:
+        if not known and not arrival.original_to and not arrival.model and not arrival.series:
             return services.NOWHERE
         target = self._spool.keep(file, self._spool.objects)
         arrival = dataclasses.replace(arrival, file=self._spool.relative(target))
@@ -283,10 +283,10 @@ def _same_address(first: str, second: str) -> bool:
     return one in (other, getattr(other, "ipv4_mapped", None))
 
 
-def _header(path: pathlib.Path, syntax: str) -> pydicom.Dataset:
+def _header(path: pathlib.Path, syntax: str, tags: tuple[str, ...]) -> pydicom.Dataset:
     """Returns the Attributes that rules need."""
     try:
-        found = header.read(path, syntax)
+        found = header.read(path, syntax, tags)
     except MemoryError:
         raise
     except Exception as error:

@@ -1,8 +1,14 @@
-"""Routing: which rule of the configuration applies to an object."""
+"""Routing: which rule of the configuration applies to an object, and which series it belongs to."""
+
+import contextlib
 
 import pydicom
 
+from tfmisr.gateway import header as header_reading
 from tfmisr.gateway.config import Config, Rule
+from tfmisr.gateway.schema import Member
+
+NO_SERIES = "its Series Instance UID is missing"
 
 
 def select(settings: Config, header: pydicom.Dataset, calling_ae: str) -> Rule | None:
@@ -42,4 +48,33 @@ def destinations(settings: Config, rule: Rule, calling_ae: str) -> tuple[tuple[s
     """
     titles = {each.name: each.ae_title for each in settings.destinations}
     original = tuple(name for name in rule.destinations if titles[name] != calling_ae)
-    return original, rule.destinations if rule.model else ()
+    return original, rule.destinations if rule.model or rule.volume else ()
+
+
+def tags(settings: Config) -> tuple[str, ...]:
+    """Returns the keywords of Attributes that rules need beside `header.TAGS`."""
+    return header_reading.SERIES_TAGS if any(rule.volume for rule in settings.rules) else ()
+
+
+def member(rule: Rule, header: pydicom.Dataset) -> Member | None:
+    """Returns what an object says about its series; `None` where the rule has no volume method, or it has no series."""
+    uid = _text(header, "SeriesInstanceUID") if rule.volume else ""
+    if not uid:
+        return None
+    return Member(uid, rule.volume, str(rule.spacing), rule.complete_after_seconds, _expected(rule, header))
+
+
+def _expected(rule: Rule, header: pydicom.Dataset) -> int:
+    """Returns the number of images of a series; 0 where the Attribute that should state it is missing or broken."""
+    if isinstance(rule.expected_images, int):
+        return rule.expected_images
+    with contextlib.suppress(Exception):  # the value is the sender's; without it the time decides
+        return max(int(header.get(rule.expected_images) or 0), 0)
+    return 0
+
+
+def reason(rule: Rule, series: Member | None) -> str:
+    """Returns why there is nothing to process, or an empty string."""
+    if rule.volume:
+        return "" if series else NO_SERIES
+    return "" if rule.model else "by rule"
