@@ -13,7 +13,7 @@ import os
 import pathlib
 import struct
 
-from tfmisr.edge import consistency, head_card
+from tfmisr.edge import consistency, head_card, plane_card
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 
@@ -46,6 +46,14 @@ _RUNTIME = {
     "uncertainty": lambda v: v is None or len(v["head"]["weights_sha256"]) == 64,
     "applicability": lambda v: v is None or _is_applicability(v),
     "weights_sha256": lambda v: len(v) == 64,
+}
+
+# By the card's field `kind`; a model that upscales has none.
+_RUNTIMES = {None: _RUNTIME, head_card.KIND: head_card.RUNTIME, plane_card.KIND: plane_card.RUNTIME}
+_TITLES = {head_card.KIND: "an uncertainty head", plane_card.KIND: plane_card.TITLE}
+_ADVICE = {
+    head_card.KIND: "NAME.uncertainty.tflite is the head",
+    plane_card.KIND: "python -m tfmisr.volume takes through-plane networks, python -m tfmisr.upscale the others",
 }
 
 
@@ -213,7 +221,8 @@ def check(content: bytes, where: str | os.PathLike, kind: str | None = None) -> 
     Args:
         content: The complete file.
         where: Its path, for error messages. A sidecar `NAME.card.json` beside it must have the same weights hash.
-        kind: `head_card.KIND` for an uncertainty head; `None` for a model that upscales.
+        kind: `head_card.KIND` for an uncertainty head, `plane_card.KIND` for a network that refines planes of a volume;
+            `None` for a model that upscales.
 
     Returns:
         The fields. Those of `NAMES` are returned under both names; what a card of versions 1 and 2 lacks has its
@@ -229,8 +238,8 @@ def check(content: bytes, where: str | os.PathLike, kind: str | None = None) -> 
         if version != VERSION and version not in _EARLIER:
             raise InputError(f"{where} has a card of version {version}, this tfmisr reads {VERSION}; install another")
         _check_kind(card, where, kind)
-        card = card if kind else _complete(card, _EARLIER.get(version, {}))
-        runtime = head_card.RUNTIME if kind else _RUNTIME
+        card = card if kind == head_card.KIND else _complete(card, _EARLIER.get(version, {}))
+        runtime = _RUNTIMES[kind]
         invalid = [key for key, is_valid in runtime.items() if not is_valid(card[key])]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):
@@ -245,11 +254,11 @@ def check(content: bytes, where: str | os.PathLike, kind: str | None = None) -> 
 
 
 def _check_kind(card: dict, where: str | os.PathLike, kind: str | None) -> None:
-    expected, received = (
-        "an uncertainty head" if each == head_card.KIND else "a model" for each in (kind, card.get("kind"))
-    )
-    if expected != received:
-        raise InputError(f"expected {expected}, received {received}: {where}; NAME.uncertainty.tflite is the head")
+    received = card.get("kind")
+    if received == kind or (kind is None and received not in _TITLES):
+        return
+    expected, found = (_TITLES.get(each, "a model") for each in (kind, received))
+    raise InputError(f"expected {expected}, received {found}: {where}; {_ADVICE[kind or received]}")
 
 
 def _complete(card: dict, defaults: dict) -> dict:

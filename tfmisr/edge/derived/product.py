@@ -98,8 +98,7 @@ class Product:
     applicability: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.scale, int) or not 2 <= self.scale <= 16:
-            raise ValueError(f"`scale` must be from 2 to 16. Received: scale={self.scale}")
+        self._check_scale()
         for field, limit in {"name": 16, "version": 16, "model": 47, "manufacturer": 64}.items():
             _check_text(field, getattr(self, field), limit)
         for field in ("uncertainty", "applicability"):
@@ -112,6 +111,10 @@ class Product:
             raise ValueError(f"`weights_sha256` must be hexadecimal. Received: {self.weights_sha256!r}")
         if not re.fullmatch(uid.RE_VALID_UID, self.uid_root) or len(self.uid_root) > 40:
             raise ValueError(f"`uid_root` must be a UID of at most 40 characters. Received: {self.uid_root!r}")
+
+    def _check_scale(self) -> None:
+        if not isinstance(self.scale, int) or not 2 <= self.scale <= 16:
+            raise ValueError(f"`scale` must be from 2 to 16. Received: scale={self.scale}")
 
     @property
     def key(self) -> str:
