@@ -70,7 +70,7 @@ class Processor(threading.Thread):
             if not busy and not self._stopping.is_set():
                 self._queue.wait(version, _IDLE_SECONDS)
 
-    def _call(self, function: str, payload: str, limits: Limits = Limits()) -> dict:
+    def _call(self, function: str, payload: str, limits: Limits | None = None) -> dict:
         with self._lock:
             if self._stopping.is_set():
                 return {"error": "interrupted"}
@@ -78,7 +78,7 @@ class Processor(threading.Thread):
                 self._child.close()
                 self._child = None
             self._child = self._child or Child()
-        return self._child.call(function, payload, limits)
+        return self._child.call(function, payload, limits or Limits())
 
     def _load(self) -> bool:
         """Loads each model once, so that a wrong one is reported before the first image; false to try again."""

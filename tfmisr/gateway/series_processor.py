@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 
-from tfmisr.cluster.isolation import Child, Limits
+from tfmisr.cluster.isolation import Limits
 from tfmisr.edge.errors import InputError
 from tfmisr.gateway import backoff, series, series_work
 from tfmisr.gateway.processor import PROCESSING_CAP, Processor

@@ -83,7 +83,7 @@ def _check_files(source: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def described(path: pathlib.Path) -> dict:
-    """Returns `uid`, `sop_class`, `syntax` and `digest` of a DICOM file, whose name is on the disk when this returns."""
+    """Returns `uid`, `sop_class`, `syntax` and `digest` of a DICOM file; its name is flushed to the disk."""
     spool.sync_folder(path.parent)
     with suppress_pydicom_messages():
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID", "SOPClassUID"])

@@ -1,0 +1,383 @@
+"""Series of a volume method in the queue: grouping, completeness, late images, recovery, retention (G-14, issue 17)."""
+
+import dataclasses
+import types
+
+import gateway_helpers
+import pydicom
+import pytest
+
+from tfmisr.edge.errors import InputError
+from tfmisr.gateway import (
+    checking,
+    commitments,
+    conformance,
+    header,
+    metrics,
+    operating,
+    queue,
+    rules,
+    series,
+    series_processor,
+    series_work,
+    upkeep,
+    validation,
+)
+from tfmisr.gateway.schema import FAILED, PASSED, RECEIVED, Arrival, Member
+from tfmisr.gateway.series import DerivedImage
+
+MEMBER = Member("1.2.3", "spline", "iso", 60.0, 0)
+
+
+@pytest.fixture
+def entries(tmp_path):
+    made = queue.Queue(tmp_path / "queue.db")
+    yield made
+    made.close()
+
+
+def arrival(number: int, member: Member | None = MEMBER, **changes) -> Arrival:
+    made = Arrival(
+        *(f"1.2.3.{number}", "1.2.840", "1.2.1", f"digest{number}", 10, f"objects/{number}.dcm", "CT1"),
+        *("", 0, ("a", "b"), ("a",), "", member),
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def derived(*numbers: int) -> list[DerivedImage]:
+    return [DerivedImage(f"results/{n}.dcm", f"2.25.{n}", "1.2.840", "1.2.1", f"made{n}", 5) for n in numbers]
+
+
+def complete(entries, images: int, number: int = 1) -> dict:
+    return {number: (images, "none came for 60 s")}
+
+
+def claim(entries, images: int, number: int = 1):
+    return series.claim(entries, complete(entries, images, number))
+
+
+def events(entries) -> list[str]:
+    return [line.split("\t")[2] for line in operating.audit(entries)]
+
+
+def states(entries, table: str = "instances") -> list[str]:
+    return [row[0] for row in entries.rows(f"SELECT state FROM {table} ORDER BY id")]
+
+
+def due(entries, destination: str) -> list:
+    return [(each.instance, each.kind) for each in entries.due(destination, 10)]
+
+
+def send_all(entries, destination: str, count: int = 10) -> None:
+    for delivery in entries.due(destination, count):
+        entries.sent(delivery, destination, "")
+
+
+def test_g14_objects_are_grouped_by_series_and_sender_and_sent_on_at_once(entries):
+    entries.add(arrival(1))
+    entries.add(arrival(2, dataclasses.replace(MEMBER, uid="1.2.4")))
+    entries.add(arrival(3))
+    entries.add(arrival(4, calling_ae="CT2"))
+    assert [(row["id"], row["images"]) for row in series.collecting(entries)] == [(1, 2), (2, 1), (3, 1)]
+    assert due(entries, "a") == due(entries, "b") == [(n, "original") for n in (1, 2, 3, 4)]
+    assert entries.claim() is None  # none of them is processed by itself
+
+
+def test_g14_a_series_is_complete_with_its_number_of_images_or_after_a_time_without_one():
+    now = [0.0]
+    watch = series_processor.Watch(lambda: now[0])
+    rows = [
+        {"id": 1, "expected": 0, "seconds": 60.0, "images": 5},
+        {"id": 2, "expected": 3, "seconds": 60.0, "images": 2},
+    ]
+    assert watch.complete(rows) == {}
+    now[0] = 59.0
+    rows[1]["images"] = 3
+    assert watch.complete(rows) == {2: (3, "3 were expected")}
+    rows[0]["images"] = 6  # the time begins again
+    del rows[1]
+    now[0] = 61.0
+    assert watch.complete(rows) == {}
+    now[0] = 120.9
+    assert watch.complete(rows) == {}
+    now[0] = 121.0
+    assert watch.complete(rows) == {1: (6, "none came for 60 s")}
+    assert series_processor.Watch(lambda: now[0]).complete(rows) == {}  # after a restart it begins again
+
+
+def test_g14_a_series_that_grew_meanwhile_is_not_taken(entries):
+    entries.add(arrival(1))
+    seen = complete(entries, 1)
+    entries.add(arrival(2))
+    assert series.claim(entries, seen) is None
+    task = claim(entries, 2)
+    assert (task.files, task.method, task.attempts) == (("objects/1.dcm", "objects/2.dcm"), "spline", 1)
+    assert claim(entries, 2) is None  # once
+    assert "series complete" in events(entries)
+
+
+def test_g14_a_derived_series_follows_all_objects_of_its_source_at_each_destination(entries):
+    for number in (1, 2):
+        entries.add(arrival(number))
+    task = claim(entries, 2)
+    series.processed(entries, task, derived(7, 8))
+    assert states(entries) == ["processed"] * 4
+    assert due(entries, "a") == [(1, "original"), (2, "original")]
+    entries.sent(entries.due("a", 1)[0], "a", "")
+    assert due(entries, "a") == [(2, "original")]
+    (delivery,) = entries.due("a", 10)
+    entries.not_sent(delivery, "a", "status C000", None)
+    assert due(entries, "a") == []  # behind an original in quarantine
+    operating.release(entries, [f"delivery:{delivery.id}"])
+    send_all(entries, "a")
+    assert due(entries, "a") == [(3, "result"), (4, "result")]
+    assert [each.file for each in entries.due("a", 10)] == ["results/7.dcm", "results/8.dcm"]
+    assert due(entries, "b") == [(1, "original"), (2, "original")]  # its rule sends no result there
+
+
+def test_g14_a_late_object_is_sent_on_and_recorded_and_starts_nothing(entries):
+    entries.add(arrival(1))
+    task = claim(entries, 1)
+    entries.add(arrival(2))  # while the job runs
+    series.processed(entries, task, derived(7))
+    entries.add(arrival(3))
+    for number in (2, 3, 3):
+        entries.add(arrival(number))  # once more
+    assert states(entries, "series") == ["processed"]
+    assert entries.rows("SELECT late FROM series")[0][0] == 2
+    assert events(entries).count("late") == 2
+    assert {number for number, kind in due(entries, "b") if kind == "original"} == {1, 2, 4}
+    assert series.collecting(entries) == []
+    assert "late images 2" in operating.status(entries, types.SimpleNamespace(destinations=()))
+
+
+def test_g11_a_series_whose_job_the_end_of_the_node_interrupts_begins_again(entries):
+    entries.add(arrival(1))
+    for attempt in (1, 2):
+        assert claim(entries, 1).attempts == attempt
+        assert series.recover(entries, 3) == 1
+    task = claim(entries, 1)
+    series.finish(entries, task, RECEIVED, "interrupted by the end of the node", uncount=True)
+    assert claim(entries, 1).attempts == 3
+    series.recover(entries, 3)
+    assert states(entries, "series") == [FAILED]
+    assert claim(entries, 1) is None
+    assert operating.quarantine(entries) == ["series:1  series 1, 3 attempts: the node ended while it was processed"]
+    assert operating.release(entries, ["series:1"]) == 1
+    assert claim(entries, 1).attempts == 1
+    with pytest.raises(InputError, match="expected a name that"):
+        operating.release(entries, ["series:1"])
+
+
+def test_g12_a_series_waits_between_attempts(entries):
+    entries.add(arrival(1))
+    series.finish(entries, claim(entries, 1), RECEIVED, "failed with ValueError", 100.0)
+    assert claim(entries, 1) is None
+    assert operating.retry(entries) == 1
+    assert claim(entries, 1).attempts == 2
+
+
+def test_g15_objects_stay_until_their_series_is_done(entries):
+    entries.add(arrival(1, original_to=("a",)))
+    send_all(entries, "a")
+    assert upkeep.remove_done(entries, -1) == []  # collecting
+    task = claim(entries, 1)
+    assert upkeep.remove_done(entries, -1) == []  # processing
+    series.processed(entries, task, derived(7))
+    assert upkeep.remove_done(entries, -1) == ["objects/1.dcm"]  # its derived series is on its own now
+    assert states(entries, "series") == ["processed"]
+    assert due(entries, "a") == [(2, "result")]
+    send_all(entries, "a")
+    assert set(upkeep.remove_done(entries, -1)) == {"results/7.dcm"}
+    assert not entries.rows("SELECT 1 FROM series UNION SELECT 1 FROM series_instances")
+
+
+def test_g15_images_of_a_derived_series_are_kept_until_they_are_committed(entries):
+    commitments.begin(entries, ["a"])
+    entries.add(arrival(1, original_to=()))
+    series.processed(entries, claim(entries, 1), derived(7))
+    send_all(entries, "a")
+    assert set(commitments.due(entries, "a", 10).values()) == {("1.2.840", "2.25.7")}
+    assert "results/7.dcm" not in upkeep.remove_done(entries, -1)
+    (number,) = commitments.due(entries, "a", 10)
+    commitments.request(entries, "a", "9.9", [number], 60)
+    commitments.report(entries, ["a"], "9.9", [commitments.Reference("1.2.840", "2.25.7")], {})
+    assert "results/7.dcm" in upkeep.remove_done(entries, -1)
+
+
+def test_g14_what_the_node_made_starts_no_series_and_goes_nowhere_again(entries):
+    entries.add(arrival(1))
+    series.processed(entries, claim(entries, 1), derived(7))
+    again = arrival(7, sop_instance_uid="2.25.7", digest="made7", original_to=("b",), calling_ae="a")
+    assert entries.add(again) == queue.DUPLICATE
+    assert series.collecting(entries) == []
+    assert due(entries, "b") == [(1, "original")]
+    assert entries.add(dataclasses.replace(again, digest="other")) == queue.CONFLICT
+
+
+def test_g14_a_derived_series_that_came_from_elsewhere_is_not_made_a_second_time(entries):
+    """As from another gateway: two contents under one UID would contradict each other."""
+    entries.add(arrival(1))
+    entries.add(arrival(8, None, sop_instance_uid="2.25.8", digest="theirs"))
+    task = claim(entries, 1)
+    with pytest.raises(InputError, match="received before"):
+        series.processed(entries, task, derived(7, 8))
+    assert entries.rows("SELECT COUNT(*) FROM instances")[0][0] == 2  # nothing of it was recorded
+    series.finish(entries, task, PASSED, "an image of it was received before")
+    assert states(entries) == [PASSED, PASSED]
+
+
+def test_g03_the_same_objects_from_another_sender_add_its_destinations(entries):
+    entries.add(arrival(1))
+    series.processed(entries, claim(entries, 1), derived(7))
+    other = arrival(1, calling_ae="CT2", original_to=("c",), result_to=("c",))
+    assert entries.add(other) == queue.DUPLICATE
+    assert due(entries, "c") == [(1, "original")]
+    send_all(entries, "c")
+    assert due(entries, "c") == [(2, "result")]
+    alone = dataclasses.replace(other, series=None, model="m", result_to=("c",))
+    assert entries.add(alone) == queue.DUPLICATE  # an object is processed with its series or alone, not both
+    assert states(entries)[0] == "processed"
+    assert entries.claim() is None
+
+
+def test_g03_an_object_that_passed_joins_a_series_when_a_rule_says_so(entries):
+    entries.add(arrival(1, None, result_to=(), reason="by rule"))
+    entries.add(arrival(1))
+    assert [row["images"] for row in series.collecting(entries)] == [1]
+    entries.add(arrival(1))
+    assert [row["images"] for row in series.collecting(entries)] == [1]
+
+
+def test_a_queue_of_an_earlier_release_gets_the_tables(tmp_path):
+    made = queue.Queue(tmp_path / "queue.db")
+    with made.transaction() as db:
+        db.execute("DROP TABLE series_instances")
+        db.execute("DROP TABLE series")
+    made.close()
+    made = queue.Queue(tmp_path / "queue.db")
+    made.add(arrival(1))
+    assert states(made, "series") == ["collecting"]
+    made.close()
+
+
+def test_a_clock_that_was_ahead_delays_no_series(entries):
+    entries.add(arrival(1))
+    with entries.transaction() as db:
+        db.execute("UPDATE series SET first_at = first_at + 1e6, last_at = last_at + 1e6, next_attempt = 1e11")
+    upkeep.correct_times(entries, 100.0)
+    row = entries.rows("SELECT s.*, i.received_at FROM series s, instances i")[0]
+    assert abs(row["last_at"] - row["received_at"]) < 60
+    assert row["next_attempt"] < 1e10
+
+
+def test_g17_metrics_count_series_and_name_none(entries):
+    entries.add(arrival(1))
+    registry = metrics.Metrics().registry
+    registry.register(metrics.QueueMetrics(entries, types.SimpleNamespace(free=1.0), lambda: 0))
+    found = {(m.name, tuple(m.labels.values())): m.value for f in registry.collect() for m in f.samples}
+    assert found["tfmisr_gateway_series", ("collecting",)] == 1
+    assert 0 <= found["tfmisr_gateway_oldest_waiting_series_seconds", ()] < 60
+    assert found["tfmisr_gateway_late_images", ()] == 0
+
+
+def test_reasons_hold_no_identifiers():
+    sources = ["/spool/objects/" + "ab" * 16 + ".dcm", "/spool/objects/" + "cd" * 16 + ".dcm"]
+    text = f"expected one series, found 1.2.840.10008.99.7 and 2.25.12\nin {sources[1]}: 3.5 mm, 1.2.3 version"
+    found = series_work.without_identifiers(text, sources)
+    assert "10008" not in found and "/spool" not in found and "cdcd" not in found and "\n" not in found
+    assert "in image 2: 3.5 mm" in found
+
+
+RULE = """
+[node]
+ae_title = "NODE"
+port = 11112
+spool = "spool"
+[[sources]]
+ae_title = "CT1"
+[[destinations]]
+name = "archive"
+ae_title = "PACS"
+address = "localhost"
+port = 104
+[[rules]]
+modality = ["CT"]
+send = "original and result"
+destinations = ["archive"]
+"""
+
+
+def read(folder, text: str):
+    path = folder / "gateway.toml"
+    path.write_text(RULE + text, encoding="utf-8")
+    return validation.read(path)
+
+
+def test_g19_check_says_when_a_series_is_complete_and_what_follows(tmp_path):
+    settings = read(tmp_path, 'volume = "spline"\nspacing = 1\ncomplete_after_seconds = 90\nexpected_images = 24')
+    line = next(line for line in checking.report(settings) if line.startswith("rule 1"))
+    assert "(24 images, else 90 s without a new image) the slices at 1 mm by spline" in line
+    settings = read(tmp_path, 'volume = "spline"\nexpected_images = "ImagesInAcquisition"')
+    assert "ImagesInAcquisition images, else 60 s" in "\n".join(checking.report(settings))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ('volume = "splin"', 17, "did you mean spline"),
+        ('volume = "self"', 17, "python -m tfmisr.volume"),
+        ('volume = "spline"\nmodel = "fast-x2"', 18, "has no model"),
+        ('volume = "spline"\nspacing = 0', 18, "above 0"),
+        ('volume = "spline"\nspacing = "thin"', 18, "iso or a distance"),
+        ('volume = "spline"\nspacing = true', 18, "a number or a string"),
+        ('volume = "spline"\ncomplete_after_seconds = 0.5', 18, "at least 1"),
+        ('volume = "spline"\nexpected_images = -1', 18, "a number of images"),
+        ('volume = "spline"\nexpected_images = "Images"', 18, "ImagesInAcquisition or"),
+        ('model = "fast-x2"\nspacing = 1', 18, "spacing belongs to a rule with a volume method"),
+    ],
+)
+def test_g19_a_wrong_volume_rule_is_refused_with_its_line(tmp_path, text, line, message):
+    with pytest.raises(InputError, match=f"line {line}: .*{message}"):
+        read(tmp_path, text)
+
+
+def test_g19_a_network_for_images_is_no_network_of_planes(tmp_path):
+    from tfmisr.edge import shipped
+
+    with pytest.raises(InputError, match="line 17: expected a through-plane network"):
+        read(tmp_path, f'volume = "{shipped.path("fast-x2")}"')
+
+
+def test_g14_the_expected_number_of_images_comes_from_the_rule_or_from_an_attribute(tmp_path):
+    ds = pydicom.Dataset()
+    ds.SeriesInstanceUID, ds.ImagesInAcquisition = "1.2.3", 12
+    rule = read(tmp_path, 'volume = "spline"\nexpected_images = "ImagesInAcquisition"').rules[0]
+    assert rules.member(rule, ds) == Member("1.2.3", "spline", "iso", 60.0, 12)
+    assert rules.member(rule, pydicom.Dataset()) is None
+    assert rules.reason(rule, None) == rules.NO_SERIES
+    del ds.ImagesInAcquisition
+    assert rules.member(rule, ds).expected == 0
+    ds[0x0020, 0x1002] = pydicom.dataelem.RawDataElement(
+        pydicom.tag.Tag(0x0020, 0x1002), "IS", 4, b"many", 0, False, True, True
+    )
+    assert rules.member(rule, ds).expected == 0
+    assert rules.member(dataclasses.replace(rule, expected_images=7), ds).expected == 7
+    assert rules.member(dataclasses.replace(rule, volume="", model="m"), ds) is None
+
+
+def test_the_header_has_what_a_series_needs_also_where_it_is_deflated(tmp_path):
+    path = gateway_helpers.image(tmp_path, 1, ImagesInAcquisition=3)
+    syntax = pydicom.uid.ExplicitVRLittleEndian
+    found = header.read(path, syntax, header.SERIES_TAGS)
+    assert (found.ImagesInAcquisition, bool(found.SeriesInstanceUID)) == (3, True)
+    assert "SeriesInstanceUID" not in header.read(path, syntax)
+    ds = pydicom.dcmread(path)
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    ds.save_as(path)
+    found = header.read(path, ds.file_meta.TransferSyntaxUID, header.SERIES_TAGS)
+    assert (found.ImagesInAcquisition, found.SeriesInstanceUID) == (3, ds.SeriesInstanceUID)
+
+
+def test_g22_the_conformance_statement_names_the_grouping():
+    assert "ImagesInAcquisition or NumberOfSeriesRelatedInstances" in conformance.statement()
