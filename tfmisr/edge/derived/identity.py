@@ -37,7 +37,7 @@ def identify(
     if target.SOPClassUID in ENHANCED:
         _enhanced_type(target)
     else:
-        target.ImageType = _image_type(target, product)
+        target.ImageType = image_type(target, product)
 
 
 def derived_uid(product: Product, *parts: str) -> UID:
@@ -68,7 +68,7 @@ def local_time(target: pydicom.Dataset, when: datetime.datetime) -> datetime.dat
     return when.astimezone(element_values.time_zone(target))
 
 
-def _image_type(target: pydicom.Dataset, product: Product) -> list[str]:
+def image_type(target: pydicom.Dataset, product: Product) -> list[str]:
     """Returns DERIVED, SECONDARY, value 3 of the source, and the marker after all other values (D-10, D-11).
 
     PET allows only PRIMARY (C.8.9.4.1.1). Value 3 of XA and RF images states single plane or biplane, and must not be

@@ -102,7 +102,7 @@ class Product:
         for field, limit in {"name": 16, "version": 16, "model": 47, "manufacturer": 64}.items():
             _check_text(field, getattr(self, field), limit)
         for field in ("uncertainty", "applicability"):
-            _check_sentence(field, getattr(self, field))
+            check_sentence(field, getattr(self, field))
         _check_choice("convention", self.convention, CONVENTIONS)
         _check_choice("lossless", self.lossless, LOSSLESS)
         _check_choice("overlays", self.overlays, ("drop", "nearest"))
@@ -162,7 +162,8 @@ def _check_text(field: str, value: str, limit: int) -> None:
         raise ValueError(f"`{field}` must be 1 to {limit} letters, digits or . _ - + ( ) : /. Received: {value!r}")
 
 
-def _check_sentence(field: str, value: str) -> None:
+def check_sentence(field: str, value: str) -> None:
+    """Raises `ValueError` where a text does not fit Derivation Description in every character set."""
     # Backslash and tilde are other characters in ISO_IR 13; the backslash separates values.
     if len(value) > _TEXT_LIMIT or any(not " " <= character < "~" or character == "\\" for character in value):
         raise ValueError(f"`{field}` must be at most {_TEXT_LIMIT} characters of ASCII, without \\ and ~")

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfmisr.edge.derived.product import Product, _check_sentence
+from tfmisr.edge.derived.product import Product, check_sentence
 
 _KIND = {True: "Through-plane super-resolution", False: "Interpolation along the slice axis"}
 _TEXT_LIMIT = 200  # so that Derivation Description keeps room for the other sentences
@@ -32,7 +32,7 @@ class SeriesProduct(Product):
     def __post_init__(self) -> None:
         super().__post_init__()
         for field in ("method", "parameters"):
-            _check_sentence(field, getattr(self, field))
+            check_sentence(field, getattr(self, field))
             if len(getattr(self, field)) > _TEXT_LIMIT:
                 raise ValueError(f"`{field}` must be at most {_TEXT_LIMIT} characters")
 
@@ -48,7 +48,7 @@ class SeriesProduct(Product):
     @property
     def label(self) -> str:
         """Suffix of Series Description (0008,103E), for readers (D-05, D-18)."""
-        return f" {self.spacing:.3g} mm" + (" AI" if self.ai else "")
+        return f" SR {self.spacing:.3g} mm" + (" AI" if self.ai else "")
 
     @property
     def description(self) -> str:
