@@ -105,8 +105,14 @@ def _first_complete(db: sqlite3.Connection, complete: Mapping[int, tuple[int, st
     return None
 
 
-def processed(queue: Queue, task: SeriesTask, images: Iterable[DerivedImage]) -> None:
+def processed(queue: Queue, task: SeriesTask, images: Iterable[DerivedImage], remarks: str = "") -> None:
     """Records a derived series and queues each of its images for the destinations of the rule.
+
+    Args:
+        queue: The queue.
+        task: The group.
+        images: The derived series.
+        remarks: What the job has to say, without patient data.
 
     Raises:
         InputError: One of them came from elsewhere before, as from another gateway: nothing is recorded.
@@ -120,7 +126,12 @@ def processed(queue: Queue, task: SeriesTask, images: Iterable[DerivedImage]) ->
             number = _insert_result(db, group, image, now)
             schema.insert_deliveries(db, number, RESULT, _names(group))
         _conclude(db, task.id, PROCESSED, "", now)
-        _event(db, "series processed", task.id, f"{len(images)} images by {task.method}")
+        _event(
+            db,
+            "series processed",
+            task.id,
+            f"{len(images)} images by {task.method}" + (f"; {remarks}" if remarks else ""),
+        )
     queue.notify()
 
 

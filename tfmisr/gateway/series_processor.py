@@ -110,7 +110,7 @@ class SeriesProcessor(Processor):
     def _conclude(self, task: SeriesTask, reply: dict) -> None:
         value = reply.get("value", {})
         if "images" in value:
-            self._keep(task, value["images"])
+            self._keep(task, value["images"], value["remarks"])
         elif "refused" in value:
             self._refuse(task, value["refused"])
         elif self._stopping.is_set():
@@ -118,11 +118,11 @@ class SeriesProcessor(Processor):
         else:
             self._failed(task, reply["error"].replace("--memory_limit", "volume_memory_gb"))
 
-    def _keep(self, task: SeriesTask, values: list[dict]) -> None:
+    def _keep(self, task: SeriesTask, values: list[dict], remarks: str) -> None:
         images = [DerivedImage(**value) for value in values]
         images = [dataclasses.replace(image, file=self._spool.relative(pathlib.Path(image.file))) for image in images]
         try:
-            series.processed(self._queue, task, images)
+            series.processed(self._queue, task, images, remarks)
         except InputError as error:
             for image in images:
                 (self._spool.folder / image.file).unlink(missing_ok=True)

@@ -7,12 +7,14 @@ import pathlib
 import re
 import shutil
 
+import tfmisr
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import series_upscaling
 from tfmisr.gateway import authenticity, spool, work
 
 CHECK, UPSCALE = (f"tfmisr.gateway.series_work:{name}" for name in ("check", "upscale"))
 _UID = re.compile(r"\b\d+(?:\.\d+){4,}\b")
+_ADVICE = re.compile(r"; [^;]*--[^;]*$")  # for the command line
 _FILE = re.compile(r"[^\s,;:'\"]*\b[0-9a-f]{32}\.dcm\b")
 
 
@@ -42,11 +44,11 @@ def upscale(payload: dict) -> dict:
 
     Args:
         payload: As of `check`, with `sources`, paths; `folder`, for files that are not complete; `results`, where the
-            complete ones go; `prefix` of their names; `spacing`, `threads` and `memory` in GiB.
+            complete ones go; `prefix` of their names; `spacing`, `threads` and `memory` in GB.
 
     Returns:
         `refused`, the reason why there is no derived series, or `images`, of each the path as `file`, `uid`,
-        `sop_class`, `syntax`, `digest` and `size`.
+        `sop_class`, `syntax`, `digest` and `size`, with `remarks`, as text.
     """
     _require_signature(payload)
     folder, results = pathlib.Path(payload["folder"]), pathlib.Path(payload["results"])
@@ -56,9 +58,12 @@ def upscale(payload: dict) -> dict:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     try:
-        options = {name: payload[name] for name in ("spacing", "threads", "memory")}
-        written = series_upscaling.upscale_series(payload["sources"], folder, payload["method"], **options)
-        return {"images": _keep(written, results, payload["prefix"])}
+        options = {name: payload[name] for name in ("method", "spacing", "threads", "memory")}
+        made = series_upscaling.upscale_series(
+            payload["sources"], folder / "derived", version=tfmisr.__version__, **options
+        )
+        remarks = without_identifiers("; ".join(made.remarks), payload["sources"])
+        return {"images": _keep(made.paths, results, payload["prefix"]), "remarks": remarks}
     except InputError as error:
         return {"refused": without_identifiers(str(error), payload["sources"])}
     finally:
@@ -102,4 +107,4 @@ def without_identifiers(text: str, sources: list[str]) -> str:
         return f"image {numbers.get(os.path.basename(match[0]), '?')}"
 
     text = _UID.sub(lambda match: f"UID {hashlib.sha256(match[0].encode()).hexdigest()[:8]}", _FILE.sub(named, text))
-    return " ".join(text.split())
+    return _ADVICE.sub("", " ".join(text.split()))

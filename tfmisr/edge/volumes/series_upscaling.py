@@ -5,16 +5,123 @@ of `python -m tfmisr.volume`. Anything that cannot be done without doubt is refu
 """
 
 import os
+import pathlib
+import re
+import typing
+from collections.abc import Sequence
+
+import numpy as np
 
 from tfmisr.edge import card, plane_card
+from tfmisr.edge.derived.series import SeriesProduct, write_series
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.edge.volumes import resampling
+from tfmisr.edge.volumes import planes, reading, resampling
+from tfmisr.edge.volumes.consistency import SliceConsistency
 from tfmisr.edge.volumes.grid import VolumeGrid
+from tfmisr.edge.volumes.slice_profile import SliceProfile, known_profile
+from tfmisr.edge.volumes.source import Source
 from tfmisr.edge.volumes.volume import Volume
 
 NETWORK_SUFFIX = ".tflite"
 _LEAST_RATIO = 1.01  # of the spacings: below it there is nothing to upscale
-_DESCRIPTIONS = {"spline": "cubic spline", "lanczos": "Lanczos with 3 lobes", "linear": "linear"}
+_DESCRIPTIONS = {"spline": "cubic spline", "lanczos": "Lanczos, 3 lobes", "linear": "linear"}
+_UNIT = np.array([0.0, 1.0], np.float32)
+_PROGRAM = 0.3e9  # bytes of the process beside the volumes: libraries, a slice and its file
+
+
+class DerivedSeries(typing.NamedTuple):
+    """What was written.
+
+    Attributes:
+        paths: Its files, in the order of the slices.
+        remarks: Sentences on what was skipped or removed, without patient data.
+    """
+
+    paths: list[pathlib.Path]
+    remarks: tuple[str, ...]
+
+
+def upscale_series(
+    paths: Sequence[str | os.PathLike],
+    folder: str | os.PathLike,
+    method: str,
+    spacing: float | str = "iso",
+    threads: int = 1,
+    memory: float = 4.0,
+    version: str = "0",
+) -> DerivedSeries:
+    """Makes the derived series of a series.
+
+    Args:
+        paths: The files of one series, in any order.
+        folder: Where the files go; it does not exist yet.
+        method: As of `check_method`.
+        spacing: As of `check_spacing`.
+        threads: Of a network.
+        memory: GB that the process may take.
+        version: Of this package, for the derived images.
+
+    Raises:
+        InputError: The files are not one volume, the volume is not one that the method is for, or it does not fit the
+            memory. Nothing was written.
+    """
+    check_method(method)
+    source = reading.read(list(paths))
+    grid = target_grid(source.volume, spacing)
+    left = memory * 1e9 - _PROGRAM - source.volume.values.nbytes
+    _check_memory(grid, left / 2**30, memory)
+    profile = _profile(source.volume)
+    estimate = _refined if method.endswith(NETWORK_SUFFIX) else _interpolated
+    result, product = estimate(source, grid, profile, method, threads, left / 2**30, version)
+    report = write_series(source, result, folder, product, profile)
+    return DerivedSeries([pathlib.Path(folder, name) for name in report.files], (*source.remarks, *report.remarks))
+
+
+def _check_memory(grid: VolumeGrid, left: float, memory: float) -> None:
+    try:
+        planes.check_memory(grid, left)
+    except InputError as error:
+        voxels = " x ".join(map(str, grid.shape))
+        raise InputError(f"{voxels} voxels need more memory than the {memory:g} GB of the process") from error
+
+
+def _profile(volume: Volume) -> SliceProfile:
+    """Returns the Gaussian profile as wide as the slices are thick, or where that is unknown as they are apart."""
+    known = known_profile(volume)
+    return known[0] if known else SliceProfile("gaussian", volume.grid.spacing[0])
+
+
+def _interpolated(
+    source: Source, grid: VolumeGrid, profile: SliceProfile, method: str, threads: int, memory: float, version: str
+) -> tuple[Volume, SeriesProduct]:
+    result = resampling.resample(source.volume, grid, method)
+    product = SeriesProduct(
+        name="tfmisr", version=version, model=method, weights_sha256="", method=_DESCRIPTIONS[method], ai=False
+    )
+    return result, product
+
+
+def _refined(
+    source: Source, grid: VolumeGrid, profile: SliceProfile, method: str, threads: int, memory: float, version: str
+) -> tuple[Volume, SeriesProduct]:
+    """Refines planes by a network and makes them agree with the acquired slices (V-05 to V-07)."""
+    from tfmisr.edge.volumes.plane_model import PlaneModel
+
+    model, thick = PlaneModel(method, threads), source.volume.grid
+    model.require(thick.spacing[0] / grid.spacing[0], profile.kind, profile.fwhm / thick.spacing[0])
+    scale = planes.UnitScale.of(source.scale.from_unit(_UNIT))
+    result = planes.upsample(source.volume, grid, model, scale=scale, memory=memory)
+    SliceConsistency(profile, thick, grid).correct(result.values, source.volume.values, abs(source.scale.slope))
+    product = SeriesProduct(
+        name="tfmisr",
+        version=version,
+        model=re.sub(r"[^A-Za-z0-9 ._+():/-]", "_", model.name)[:47],
+        weights_sha256=model.card["weights_sha256"],
+        method="network of planes",
+        parameters="planes sagittal and coronal, mean",
+        consistency="exact along the slice axis",
+    )
+    return result, product
 
 
 def check_method(method: str) -> None:
