@@ -5,12 +5,10 @@ import random
 import subprocess
 
 import numpy as np
+import pydicom
 import pytest
 from gateway_helpers import Archive, configuration, data_set, dcmtk, running, uid_of, wait_for
 from gateway_series_helpers import COLUMNS, FIRST, PIXEL, ROWS, SLICES, SPACING, ct_series, rule
-
-from tfmisr.edge.errors import InputError
-from tfmisr.edge.volumes import Volume, VolumeGrid, series_upscaling
 
 THIN = 60  # 12 slices of 4 mm at 0.8 mm
 
@@ -63,3 +61,119 @@ def test_g14_a_thick_series_in_any_order_becomes_a_thin_one(tmp_path):
     check_originals(archive, paths)
     check_geometry(thin_series(archive))
     assert "1.2.826" not in node.text() and "BALL" not in node.text()
+
+
+@pytest.mark.large
+def test_g14_two_series_interleaved_and_one_lacks_a_slice(tmp_path):
+    """Both are complete by time; the one with a gap has no derived series, and its originals pass."""
+    archive = Archive()
+    first, second = ct_series(tmp_path / "ct", 1), ct_series(tmp_path / "ct", 2)
+    del second[5]
+    paths = [path for pair in zip(first, second, strict=False) for path in pair] + first[-1:]
+    with running(tmp_path, text(archive, complete_after_seconds=4)) as node:
+        assert node.send(*paths) == [0x0000] * (2 * SLICES - 1)
+        archive.wait(2 * SLICES - 1 + THIN)
+        wait_for(lambda: len(node.rows("SELECT 1 FROM series WHERE state = 'passed'")) == 1, "the refusal")
+        refusal = next(line for line in node.command("audit").splitlines() if "series: passed" in line)
+        assert "series 2: " in refusal and "missing" in refusal and "1.2.826" not in refusal
+        assert "12 images, none came for 4 s" in node.command("audit")
+        assert node.send(second[0]) == [0x0000]  # once more: nothing follows
+        assert node.stop() == 0
+    archive.close()
+    check_originals(archive, paths)
+    check_geometry(thin_series(archive, 1))
+    assert thin_series(archive, 2) == []
+
+
+@pytest.mark.large
+def test_g14_dcmtk_sends_a_series_and_a_late_slice_changes_nothing(tmp_path):
+    """The scanner states the number of images; one more than that comes late, is sent on and recorded."""
+    archive = Archive()
+    paths = ct_series(tmp_path / "ct", slices=SLICES + 1)
+    for path in paths:
+        ds = pydicom.dcmread(path)
+        ds.ImagesInAcquisition = SLICES
+        ds.save_as(path)
+    with running(tmp_path, text(archive, expected_images='"ImagesInAcquisition"')) as node:
+        storescu = [dcmtk("storescu"), "-aet", "MODALITY", "-aec", "NODE", "127.0.0.1", str(node.port)]
+        subprocess.run([*storescu, *map(str, paths[:SLICES])], check=True, timeout=60)
+        archive.wait(SLICES + THIN)
+        subprocess.run([*storescu, str(paths[SLICES])], check=True, timeout=60)
+        archive.wait(SLICES + THIN + 1)
+        assert "late images 1" in node.command("status")
+        assert "series 1: it came after its series was complete" in node.command("audit")
+        assert node.rows("SELECT COUNT(*) FROM series") == [(1,)]
+        assert node.stop() == 0
+    archive.close()
+    check_geometry(thin_series(archive))
+
+
+@pytest.mark.large
+def test_g01_a_node_killed_in_the_middle_of_a_job_makes_it_again_and_sends_it_once(tmp_path):
+    """kill -9 after a part of the series, right after its last image, and twice while it is processed."""
+    archive = Archive()
+    paths = ct_series(tmp_path / "ct")
+    configured = text(archive, "[processing]\nattempts = 9", complete_after_seconds=4)
+    with running(tmp_path, configured.replace("seconds = 4", "seconds = 600")) as node:
+        assert node.send(*paths[:7]) == [0x0000] * 7
+        node.kill()
+    with running(tmp_path, configured) as node:
+        assert node.send(*paths[7:]) == [0x0000] * 5
+        node.kill()
+    for _ in range(2):
+        with running(tmp_path, configured) as node:
+            wait_for(lambda: node.rows("SELECT state FROM series") == [("processing",)], "the job")
+            node.kill()
+    with running(tmp_path, configured) as node:
+        archive.wait(SLICES + THIN)
+        wait_for(lambda: not node.rows("SELECT 1 FROM deliveries WHERE state <> 'sent'"), "the records")
+        assert node.rows("SELECT state, attempts FROM series") == [("processed", 3)]
+        assert sorted(node.spool.glob("incoming/*")) == []
+        assert node.stop() == 0
+    archive.close()
+    contents = set(archive.arrived)
+    assert len(contents) == len({uid for uid, _ in contents}) == SLICES + THIN
+    assert {(uid_of(path), hashlib.sha256(data_set(path)).hexdigest()) for path in paths} <= contents
+    check_geometry(thin_series(archive))
+
+
+@pytest.mark.large
+def test_g14_a_derived_series_that_comes_back_is_acknowledged_and_goes_no_further(tmp_path):
+    """Also where the node has forgotten it: a derived series is not processed again, so nodes make no loop."""
+    archive = Archive()
+    paths = ct_series(tmp_path / "ct")
+    configured = text(archive, expected_images=SLICES, complete_after_seconds=2, spacing=2.0)
+    with running(tmp_path, configured) as node:
+        assert node.send(*paths) == [0x0000] * SLICES
+        archive.wait(SLICES + 24)
+        wait_for(lambda: not node.rows("SELECT 1 FROM deliveries WHERE state <> 'sent'"), "the records")
+        made = [node.spool / file for (file,) in node.rows("SELECT result_file FROM instances WHERE result_file <> ''")]
+        kept = [tmp_path / path.name for path in made]
+        for path, copy in zip(made, kept, strict=True):
+            copy.write_bytes(path.read_bytes())
+        assert node.send(*kept) == [0x0000] * 24
+        assert node.rows("SELECT COUNT(*) FROM instances") == [(SLICES + 24,)]
+        assert node.stop() == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    with running(other, configured.replace("spacing = 2.0", "spacing = 1.0")) as node:
+        assert node.send(*kept[:SLICES]) == [0x0000] * SLICES
+        wait_for(lambda: node.rows("SELECT state FROM series") == [("passed",)], "the refusal")
+        assert "already been" in node.rows("SELECT reason FROM series")[0][0]
+        assert node.stop() == 0
+    archive.close()
+    assert len(set(archive.uids())) == SLICES + 24
+
+
+@pytest.mark.large
+def test_g11_a_job_that_takes_too_much_memory_is_quarantined_and_the_originals_pass(tmp_path):
+    archive = Archive()
+    paths = ct_series(tmp_path / "ct")
+    limits = "[processing]\nattempts = 1\nvolume_memory_gb = 0.1"
+    with running(tmp_path, text(archive, limits, expected_images=SLICES)) as node:
+        assert node.send(*paths) == [0x0000] * SLICES
+        archive.wait(SLICES)
+        wait_for(lambda: node.rows("SELECT 1 FROM series WHERE state IN ('failed', 'passed')"), "the end of the job")
+        assert "memory" in node.rows("SELECT reason FROM series")[0][0]
+        assert node.stop() == 0
+    archive.close()
