@@ -117,7 +117,7 @@ class Queue:
     def known(self, uid: str) -> str:
         """Returns the digest of an object or result with this SOP Instance UID; empty if there is none."""
         found = self.rows("SELECT digest FROM instances WHERE sop_instance_uid = ?", uid)
-        found = found or self.rows("SELECT result_digest FROM instances WHERE result_uid = ?", uid)
+        found = found or self.rows("SELECT result_digest FROM instances WHERE result_uid = ? AND result_uid <> ''", uid)
         return found[0][0] if found else ""
 
     def replace_lost_file(self, arrival: Arrival, folder: pathlib.Path) -> bool:
