@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Sequence
 
 import numpy as np
@@ -218,6 +219,12 @@ class Node:
         entity.acse_timeout = entity.network_timeout = entity.dimse_timeout = 20
         entity.add_requested_context(context, ExplicitVRLittleEndian)
         return entity.associate("127.0.0.1", self.port, ae_title=called)
+
+    def associations(self) -> int:
+        """Open associations, by its metrics."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=10) as response:
+            found = re.search(r"^tfmisr_gateway_associations (\S+)$", response.read().decode(), re.MULTILINE)
+        return int(float(found[1]))
 
     def stop(self) -> int:
         """Ends the node by SIGTERM and returns its exit status."""

@@ -27,6 +27,7 @@ from dicom_sources import (
 from pydicom import uid
 from pydicom.sequence import Sequence
 
+from tfmisr import dicom_check
 from tfmisr.edge import derived
 from tfmisr.edge.errors import InputError
 
@@ -127,6 +128,24 @@ def test_d06_content_and_series_have_the_time_of_processing_and_the_acquisition_
     for event in ("Content", "InstanceCreation", "Series"):
         assert (sr[f"{event}Date"].value, sr[f"{event}Time"].value) == ("20260102", "050405.000600")
     assert (sr.AcquisitionDate, sr.AcquisitionTime) == ("20200102", "101112")
+
+
+@pytest.mark.parametrize("kind", [ct, enhanced_ct])
+def test_d06_without_times_an_image_made_twice_has_the_same_bytes_where_the_standard_allows(tmp_path, kind):
+    """Enhanced images must have Content Date and Time (PS3.3 C.7.6.16); the checker accepts all times or none."""
+    made, source, result = product(record_times=False), tmp_path / "lr.dcm", tmp_path / "sr.dcm"
+    kind().save_as(source, enforce_file_format=True)
+    contents = []
+    for hour in (1, 2):
+        sr = derived.derive(kind(), bicubic(), made, WHEN.replace(hour=hour), WHEN.replace(hour=hour))
+        derived.write(sr, result)
+        contents.append(result.read_bytes())
+        assert dicom_check.violations(source, result) == []
+    sr.InstanceCreationDate, sr.InstanceCreationTime, sr.ContentDate, sr.ContentTime = "20260101", "010101", "", ""
+    derived.write(sr, result)
+    assert [line.split()[0].strip(":") for line in dicom_check.violations(source, result)][:1] == ["D-06"]
+    assert (contents[0] == contents[1]) == (kind is ct)
+    assert made.key == product().key
 
 
 def test_d06_a_time_zone_of_another_form_is_remarked():

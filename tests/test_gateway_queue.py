@@ -9,6 +9,7 @@ import time
 import gateway_helpers
 import pytest
 
+from tfmisr import dicom_check
 from tfmisr.edge.errors import InputError
 from tfmisr.gateway import backoff, incoming, metrics, operating, processor, queue, schema, upkeep, validation, work
 from tfmisr.gateway.schema import Arrival
@@ -270,6 +271,18 @@ def test_g11_an_end_that_could_not_be_recorded_is_tried_again(tmp_path, monkeypa
     worker._next()
     assert entries.rows("SELECT state FROM instances")[0][0] == schema.PROCESSED
     entries.close()
+
+
+@pytest.mark.parametrize("times", [{}, {"record_times": "yes"}])
+def test_a_result_that_is_made_again_has_the_same_bytes(tmp_path, times):
+    """By another node or after `keep_hours` (D-02, D-06): an archive sees the same instance, not a conflict."""
+    source = gateway_helpers.image(tmp_path, 1)
+    payload = {"model": "bicubic", "scale": 2, "threads": 1, "source": str(source), **times}
+    made = [work.upscale({**payload, "target": str(tmp_path / f"sr{number}.dcm")}) for number in range(2)]
+    assert made[0]["uid"] == made[1]["uid"]
+    first, second = ((tmp_path / f"sr{number}.dcm").read_bytes() for number in range(2))
+    assert (first == second, made[0]["digest"] == made[1]["digest"]) == (not times, not times)
+    assert dicom_check.violations(source, tmp_path / "sr1.dcm") == []
 
 
 @pytest.mark.skipif(os.name == "nt" or not os.geteuid(), reason="root may write everywhere")

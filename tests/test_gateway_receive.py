@@ -1,10 +1,12 @@
 """The receiving side of the gateway: what is acknowledged is on the disk, and every other status is the right one."""
 
+import contextlib
 import io
 import os
 import pathlib
 import socket
 import subprocess
+import threading
 import time
 import types
 
@@ -79,6 +81,26 @@ def test_g03_the_same_uid_with_other_bytes_is_refused_and_quarantined(node, tmp_
     assert digest in node.text()
     assert other in node.text()
     assert f"sha256 {digest[:12]}, not {other[:12]}" in node.command("quarantine", "list")
+
+
+def test_g03_what_conflicts_fills_its_share_of_the_disk_and_no_more(tmp_path):
+    """A sender that repeats a UID with ever new bytes: A700 beyond `quarantine_mb`, until an operator discards."""
+    path = image(tmp_path, 1, side=256)  # 133 kB
+    with running(tmp_path, configuration({"archive": 9}, node="quarantine_mb = 0.3")) as node:
+        assert node.send(path) == [0x0000]
+        others = []
+        for number in range(4):
+            changed = image(tmp_path, 1, side=256, PatientID=str(number))
+            others.append(changed.rename(tmp_path / f"other{number}"))
+        assert node.send(*others) == [0xC001, 0xC001, 0xA700, 0xA700]
+        assert node.send(others[0]) == [0xC001]  # it is there already
+        assert "A700: the UID came before with other bytes; quarantine is full" in node.text()
+        assert "same UID with other bytes: 2 (0.3 of 0.3 MB)" in node.command("status")
+        assert len(list((node.spool / "quarantine").iterdir())) == 2
+        node.command("quarantine", "discard", "conflict:1", "--yes")
+        assert node.send(others[2]) == [0xC001]
+        assert node.send(image(tmp_path, 2)) == [0x0000]
+        assert not list((node.spool / "incoming").iterdir())
 
 
 def test_g03_an_acknowledged_object_whose_file_vanished_is_taken_again(node, tmp_path):
@@ -163,15 +185,82 @@ def associated(node) -> bool:
     return established
 
 
-def test_g07_silent_peers_free_their_slots(node):
-    """Three connections that say nothing, one of them in the middle of a PDU, hold all slots, and only for a time."""
-    silent = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(3)]
-    silent[0].sendall(b"\x01\x00\x00\x00\x01\x00\x00\x01")
-    time.sleep(0.2)
-    assert not associated(node)
-    wait_for(lambda: associated(node), "a free slot", 15)
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the node has ended a connection; what it sent before is read."""
+    connection.setblocking(False)
+    try:
+        while connection.recv(4096):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def test_g07_silent_and_trickling_connections_take_no_slot_and_are_closed(node):
+    """200 that say nothing, one that stops in the middle of a PDU, and one that sends a byte now and then."""
+    silent = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(202)]
+    start = time.monotonic()
+    silent[200].sendall(b"\x01\x00\x00\x00\x01\x00\x00\x01")
+    silent[201].sendall(b"\x01\x00\x00\x00\x01\x00")
+    assert associated(node)
+    assert time.monotonic() - start < 2.5  # acse_timeout is 3
+    while not is_closed(silent[201]) and time.monotonic() - start < 10:
+        with contextlib.suppress(OSError):
+            silent[201].sendall(b"\0")
+        time.sleep(0.2)
+    assert 2.5 < time.monotonic() - start < 5
+    wait_for(lambda: all(map(is_closed, silent)), "the end of all connections", 3)
     for each in silent:
         each.close()
+
+
+@pytest.mark.large
+def test_g07_a_flood_of_silent_connections_keeps_nobody_out(node):
+    """Each is replaced by another as soon as the node closes it; senders come in all the time."""
+    ended, held = threading.Event(), []
+
+    def flood() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(OSError):
+                held.append(socket.create_connection(("127.0.0.1", node.port), timeout=1))
+            for each in [each for each in held if is_closed(each)]:
+                held.remove(each)
+                each.close()
+            time.sleep(0.002)
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    try:
+        wait_for(lambda: len(held) >= 120, "the flood", 10)
+        for _ in range(4):
+            start = time.monotonic()
+            assert associated(node)
+            assert time.monotonic() - start < 3  # acse_timeout
+    finally:
+        ended.set()
+        flooding.join()
+        for each in held:
+            each.close()
+
+
+@pytest.mark.large
+def test_g07_associations_that_say_nothing_or_trickle_free_their_slots(node):
+    """Two are silent, one sends a PDU byte by byte: pynetdicom would wait for each byte as long."""
+    opened = [node.associate() for _ in range(3)]
+    trickling = opened[0].dul.socket.socket
+    trickling.sendall(b"\x04\x00\x00\x01\x00\x00")  # P-DATA-TF of 64 KiB
+    assert node.associate().is_rejected
+    start = time.monotonic()
+    while node.associations() and time.monotonic() - start < 20:
+        with contextlib.suppress(OSError):
+            trickling.sendall(b"\0")
+        time.sleep(0.2)
+    assert time.monotonic() - start < 10  # network_timeout is 4
+    assert associated(node)
+    for each in opened:
+        each.kill()
 
 
 def test_g02_a_connection_that_breaks_leaves_no_half_object(node, tmp_path):

@@ -148,7 +148,7 @@ def test_g14_a_late_object_is_sent_on_and_recorded_and_starts_nothing(entries):
     assert events(entries).count("late") == 2
     assert {number for number, kind in due(entries, "b") if kind == "original"} == {1, 2, 4}
     assert series.collecting(entries) == []
-    assert "late images 2" in operating.status(entries, types.SimpleNamespace(destinations=()))
+    assert "late images 2" in operating.status(entries, SETTINGS)
 
 
 def test_g11_a_series_whose_job_the_end_of_the_node_interrupts_begins_again(entries):
@@ -162,7 +162,7 @@ def test_g11_a_series_whose_job_the_end_of_the_node_interrupts_begins_again(entr
     series.recover(entries, 3)
     assert states(entries, "series") == [FAILED]
     assert claim(entries, 1) is None
-    assert operating.quarantine(entries) == ["series:1  series 1, 3 attempts: the node ended while it was processed"]
+    assert operating.quarantine(entries, SETTINGS) == ["series:1  series 1, 3 attempts: the node ended while it was processed"]
     assert operating.release(entries, ["series:1"]) == 1
     assert claim(entries, 1).attempts == 1
     with pytest.raises(InputError, match="expected a name that"):
@@ -368,14 +368,14 @@ def test_g14_the_expected_number_of_images_comes_from_the_rule_or_from_an_attrib
 
 def test_the_header_has_what_a_series_needs_also_where_it_is_deflated(tmp_path):
     path = gateway_helpers.image(tmp_path, 1, ImagesInAcquisition=3)
-    syntax = pydicom.uid.ExplicitVRLittleEndian
-    found = header.read(path, syntax, header.SERIES_TAGS)
+    syntax, tags = pydicom.uid.ExplicitVRLittleEndian, (*header.TAGS, *header.SERIES_TAGS)
+    found = header.read(path, syntax, tags)
     assert (found.ImagesInAcquisition, bool(found.SeriesInstanceUID)) == (3, True)
     assert "SeriesInstanceUID" not in header.read(path, syntax)
     ds = pydicom.dcmread(path)
     ds.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
     ds.save_as(path)
-    found = header.read(path, ds.file_meta.TransferSyntaxUID, header.SERIES_TAGS)
+    found = header.read(path, ds.file_meta.TransferSyntaxUID, tags)
     assert (found.ImagesInAcquisition, found.SeriesInstanceUID) == (3, ds.SeriesInstanceUID)
 
 

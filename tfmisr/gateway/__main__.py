@@ -29,11 +29,25 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "status", "prints what is in the queue")
     _add(commands, "retry", "makes everything that waits for a further attempt due now")
     _add(commands, "audit", "prints who sent what to whom, by digest")
-    entries = commands.add_parser("quarantine", help="lists or releases what was given up after a number of attempts")
+    entries = commands.add_parser("quarantine", help="lists, releases or discards what was given up")
     actions = entries.add_subparsers(metavar="ACTION", required=True, dest="action")
     _add(actions, "list", "prints the quarantined entries")
     release = _add(actions, "release", "tries entries again")
-    release.add_argument("names", nargs="+", metavar="NAME", help="first word of a line that `quarantine list` prints")
+    discard = _add(actions, "discard", "gives entries up for ever; the audit trail keeps that it was done")
+    for action in (release, discard):
+        action.add_argument("names", nargs="+", metavar="ID", help="first word of a line that `quarantine list` prints")
+    where = release.add_mutually_exclusive_group()
+    where.add_argument("--destination", metavar="NAME", help="send them to this destination instead of their own")
+    where.add_argument("--present_rules", action="store_true", help="send them where the rules of CONFIG.toml now say")
+    discard.add_argument("--yes", action="store_true", help="needed: what is discarded does not come back")
+    discard.add_argument(
+        "--including_unsent_originals", action="store_true", help="also originals that their destination does not have"
+    )
+    resend = _add(commands, "resend", "sends objects that the spool still has to a destination, also once more")
+    resend.add_argument("uids", nargs="*", metavar="SOP_UID", help="SOP Instance UID of an object or a result")
+    resend.add_argument("--series", default="", metavar="UID", help="Series Instance UID: all its objects in the spool")
+    resend.add_argument("--destination", required=True, metavar="NAME", help="where to")
+    resend.add_argument("--results", action="store_true", help="with the results of the objects")
     commands.add_parser("conformance", help="prints the DICOM conformance statement (PS3.2), in Markdown")
     demo = commands.add_parser("demo", help="runs a sender, a node and a receiver on this machine with phantom images")
     demo.add_argument("--images", type=int, default=20, metavar="N", help="number of images (default: 20)")
@@ -97,11 +111,32 @@ def _on_queue(arguments: argparse.Namespace, settings) -> int:
             print("\n".join(operating.audit(queue)))
         elif arguments.command == "retry":
             print(f"due now: {operating.retry(queue)}")
-        elif arguments.action == "list":
-            print("\n".join(operating.quarantine(queue)) or "nothing is quarantined")
+        elif getattr(arguments, "action", "") == "list":
+            print("\n".join(operating.quarantine(queue, settings)) or "nothing is quarantined")
         else:
-            print(f"released: {operating.release(queue, arguments.names)}")
+            print(_change(arguments, queue, settings))
     return 0
+
+
+def _change(arguments: argparse.Namespace, queue, settings) -> str:
+    """Releases, discards or sends again, and returns what was done."""
+    from tfmisr.gateway import entries, operating, rerouting
+
+    if arguments.command == "resend":
+        if not arguments.uids and not arguments.series:
+            raise InputError("expected SOP Instance UIDs, or --series UID. Received: neither")
+        what = arguments.uids, arguments.series, arguments.destination, arguments.results
+        originals, results = rerouting.resend(queue, settings, *what)
+        return f"queued for {arguments.destination}: {originals} originals, {results} results"
+    if arguments.action == "discard":
+        if not arguments.yes:
+            raise InputError(f"add --yes to discard {' '.join(arguments.names)} for ever. Nothing was discarded")
+        return f"discarded: {entries.discard(queue, settings, arguments.names, arguments.including_unsent_originals)}"
+    if arguments.destination:
+        return f"released: {rerouting.release(queue, settings, arguments.names, arguments.destination)}"
+    if arguments.present_rules:
+        return f"released: {rerouting.release_by_rules(queue, settings, arguments.names)}"
+    return f"released: {operating.release(queue, arguments.names)}"
 
 
 if __name__ == "__main__":

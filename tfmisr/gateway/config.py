@@ -21,6 +21,8 @@ class Node:
         network_timeout: Seconds without any data after which a connection is closed.
         reserve_mb: Free space in MB below which nothing is accepted.
         keep_hours: Hours that an object is kept after the last destination has it.
+        quarantine_mb: Disk space in MB for objects that came with the UID of another one; what exceeds it is refused
+            as out of resources, and not kept.
     """
 
     ae_title: str
@@ -33,6 +35,7 @@ class Node:
     network_timeout: float = 60.0
     reserve_mb: float = 2000.0
     keep_hours: float = 24.0
+    quarantine_mb: float = 1000.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Processing:
         retry_seconds: Seconds before the second attempt; doubled for each further one.
         volume_timeout: Seconds for one series, as `timeout`.
         volume_memory_gb: Memory of the process of one series in GB, above which it is ended.
+        record_times: Results state when they were made. One that is made again, by another node or after `keep_hours`,
+            then has other bytes under the same UID, which an archive may refuse.
     """
 
     processes: int = 1
@@ -56,6 +61,7 @@ class Processing:
     retry_seconds: float = 5.0
     volume_timeout: float = 3600.0
     volume_memory_gb: float = 4.0
+    record_times: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

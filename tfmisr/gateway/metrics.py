@@ -77,6 +77,7 @@ class QueueMetrics(Collector):
         yield from series_reports.gauges(self._queue, _PREFIX)
         yield _gauge("oldest_unsent_seconds", "age of the oldest object that a destination lacks", oldest(self._queue))
         yield _gauge("disk_free_bytes", "free bytes of the spool's disk", self._spool.free)
+        yield _gauge("quarantine_bytes", "disk space of objects with the UID of another one", self._spool.quarantined)
         yield _gauge("associations", "open associations of the receiver", self._associations())
 
 

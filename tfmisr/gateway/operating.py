@@ -35,8 +35,9 @@ def status(queue: Queue, settings: Config) -> str:
     names = [destination.name for destination in settings.destinations]
     names += [row[0] for row in queue.rows("SELECT DISTINCT destination FROM deliveries") if row[0] not in names]
     lines += [_of_destination(queue, name) for name in names]
-    conflicts = queue.rows("SELECT COUNT(*) FROM conflicts")[0][0]
-    lines.append(f"same UID with other bytes: {conflicts}; oldest unsent object: {oldest(queue):.0f} s")
+    conflicts, used = queue.rows("SELECT COUNT(*) FROM conflicts")[0][0], Spool(settings.node.spool).quarantined / 1e6
+    text = f"{conflicts} ({used:.1f} of {settings.node.quarantine_mb:g} MB)"
+    lines.append(f"same UID with other bytes: {text}; oldest unsent object: {oldest(queue):.0f} s")
     return "\n".join(lines)
 
 
@@ -75,9 +76,18 @@ def retry(queue: Queue) -> int:
     return count
 
 
-def quarantine(queue: Queue) -> list[str]:
-    """Returns a line for each quarantined delivery, processing and conflict, its name first."""
+def quarantine(queue: Queue, settings: Config) -> list[str]:
+    """Returns a line for each quarantined delivery, processing and conflict, its name first.
+
+    Deliveries that wait for a destination which the configuration lacks are among them.
+    """
     lines = []
+    for name in waiting_for_nobody(queue, settings):
+        query = "SELECT * FROM deliveries WHERE destination = ? AND state IN (?, ?) ORDER BY id"
+        lines += [
+            f"delivery:{row['id']}  {row['kind']} of object {row['instance']}: {name} is no destination"
+            for row in queue.rows(query, name, QUEUED, RETRY)
+        ]
     for row in queue.rows(f"SELECT * FROM deliveries WHERE state = '{FAILED}' ORDER BY id"):
         text = f"{row['kind']} of object {row['instance']} to {row['destination']}, {row['attempts']} attempts"
         lines.append(f"delivery:{row['id']}  {text}: {row['reason']}")
@@ -116,7 +126,10 @@ def release(queue: Queue, names: list[str]) -> int:
                 ).rowcount
             )
             if not changed:
-                raise InputError(f"expected a name that `quarantine list` prints. Received: {name}")
+                raise InputError(
+                    "expected a name that `quarantine list` prints, with --destination where its own is none. "
+                    f"Received: {name}"
+                )
             db.execute(
                 "INSERT INTO events (at, instance, digest, event, peer, detail) VALUES (?, 0, '', 'released', '', ?)",
                 (time.time(), name),

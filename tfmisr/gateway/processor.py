@@ -115,6 +115,7 @@ class Processor(threading.Thread):
         target = self._spool.results / f"{task.id}.dcm"
         paths = {"source": self._spool.folder / task.file, "target": target, "key": self._settings.signed_by}
         settings = self._settings.processing
+        paths |= {"record_times": "yes"} if settings.record_times else {}
         payload = work.request(task.model, task.scale, settings.threads, **paths)
         reply = self._call(work.UPSCALE, payload, Limits(settings.timeout))
         self._conclude(task, reply)

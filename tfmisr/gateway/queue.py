@@ -184,6 +184,11 @@ class Queue:
             schema.insert_event(db, "conflict", 0, arrival.digest, arrival.calling_ae, f"kept {kept}")
         return bool(added)
 
+    def is_conflict(self, arrival: Arrival) -> bool:
+        """Whether these bytes are in quarantine."""
+        query = "SELECT 1 FROM conflicts WHERE sop_instance_uid = ? AND digest = ?"
+        return bool(self.rows(query, arrival.sop_instance_uid, arrival.digest))
+
     def claim(self) -> Task | None:
         """Returns the next object to process and counts the attempt; `None` if there is none."""
         with self.transaction() as db:

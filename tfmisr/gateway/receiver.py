@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import ipaddress
 import logging
 import pathlib
 import sqlite3
@@ -14,7 +13,7 @@ from pynetdicom import AE, evt
 from pynetdicom.dsutils import split_dataset
 
 from tfmisr.edge.files import DISK_FULL
-from tfmisr.gateway import committer, header, incoming, queue, rules, services, spool, tls
+from tfmisr.gateway import admission, committer, header, incoming, queue, rules, services, spool, tls
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.metrics import Metrics
 from tfmisr.gateway.schema import Arrival
@@ -49,9 +48,10 @@ class Receiver:
 
     def __init__(self, settings: Config, store: spool.Spool, entries: queue.Queue, metrics: Metrics) -> None:
         self._settings, self._spool, self._queue, self._metrics = settings, store, entries, metrics
-        self._stopping = threading.Event()
+        self._admission = admission.Admission(settings, store)
+        self._stopping = self._admission.stopping
         self._busy = 0
-        self._lock = threading.Lock()
+        self._lock, self._quarantine = threading.Lock(), threading.Lock()
         self._server: Server | None = None
         self._entity, self._tags = _entity(settings), rules.tags(settings)
 
@@ -81,7 +81,7 @@ class Receiver:
     @property
     def associations(self) -> int:
         """Number of open associations."""
-        return len(self._server.active_associations) if self._server else 0
+        return self._admission.count
 
     def stop(self, seconds: float) -> None:
         """Stops accepting, finishes what is arriving, then ends the associations (G-18).
@@ -107,7 +107,7 @@ class Receiver:
     def _admit(self, event: evt.Event) -> None:
         """Rejects an association that must not be."""
         try:
-            rejection = self._rejection(event)
+            rejection = self._admission.rejection(event)
         except Exception as error:  # noqa: BLE001
             _LOG.error("association not checked: %s", type(error).__name__)
             rejection = services.LOCAL_LIMIT  # pynetdicom would admit it
@@ -116,26 +116,8 @@ class Receiver:
             self._metrics.rejected.labels(rejection.text).inc()
             event.assoc.acse.send_reject(rejection.result, rejection.source, rejection.reason)
             event.assoc.kill()
-
-    def _rejection(self, event: evt.Event) -> services.Rejection | None:
-        """Returns why an association is rejected; a caller that only asks C-ECHO never is for a full disk (G-21)."""
-        request = event.assoc.requestor.primitive
-        if str(request.called_ae_title).strip() != self._settings.node.ae_title:
-            return services.CALLED_AE
-        calling = str(request.calling_ae_title).strip()
-        if _only_reports(request) and committer.destinations_of(self._settings, calling):
-            return services.LOCAL_LIMIT if self._stopping.is_set() else None
-        if not self._is_source(calling, event.assoc.requestor.address_info.address):
-            return services.CALLING_AE
-        if self._stopping.is_set() or (_stores(request) and not self._spool.has_space):
-            return services.LOCAL_LIMIT
-        return None
-
-    def _is_source(self, calling: str, address: str) -> bool:
-        return any(
-            source.ae_title == calling and (not source.address or _same_address(source.address, address))
-            for source in self._settings.sources
-        )
+        elif self._server:
+            self._server.waiting.remove(event.assoc.dul.socket.socket)
 
     def _report(self, event: evt.Event) -> tuple[int, None]:
         names = committer.destinations_of(self._settings, event.assoc.requestor.ae_title.strip())
@@ -240,8 +222,15 @@ class Receiver:
         return services.STORED
 
     def _refuse_conflict(self, arrival: Arrival, file: incoming.IncomingFile) -> services.Status:
-        """Keeps an object for a person to look at, since its UID has come with other bytes (G-03)."""
-        target = self._spool.keep(file, self._spool.quarantine)
+        """Keeps an object for a person to look at, since its UID has come with other bytes (G-03).
+
+        A sender that repeats a UID with ever new bytes fills `quarantine_mb`, not the disk.
+        """
+        with self._quarantine:
+            limit = self._settings.node.quarantine_mb * 1e6
+            if not self._queue.is_conflict(arrival) and self._spool.quarantined + arrival.size > limit:
+                return services.QUARANTINE_FULL
+            target = self._spool.keep(file, self._spool.quarantine)
         added = False
         try:
             added = self._queue.add_conflict(dataclasses.replace(arrival, file=self._spool.relative(target)))
@@ -256,7 +245,7 @@ class Receiver:
 def _entity(settings: Config) -> AE:
     node = settings.node
     entity = services.entity(node.ae_title, node.acse_timeout, node.dimse_timeout, node.network_timeout)
-    entity.maximum_associations = node.max_associations
+    entity.maximum_associations = 2**31  # pynetdicom counts connections; `Admission` counts associations
     entity.maximum_pdu_size = MAX_PDU
     entity.add_supported_context(services.VERIFICATION)
     for sop_class in services.STORAGE_CLASSES:
@@ -264,23 +253,6 @@ def _entity(settings: Config) -> AE:
     if any(destination.storage_commitment for destination in settings.destinations):
         entity.add_supported_context(services.COMMITMENT, scu_role=False, scp_role=True)  # the caller's roles
     return entity
-
-
-def _stores(request) -> bool:
-    syntaxes = [context.abstract_syntax for context in request.presentation_context_definition_list]
-    return any(syntax != services.VERIFICATION for syntax in syntaxes)
-
-
-def _only_reports(request) -> bool:
-    """Whether a caller offers storage commitment, and beside it at most C-ECHO."""
-    syntaxes = {context.abstract_syntax for context in request.presentation_context_definition_list}
-    return services.COMMITMENT in syntaxes and syntaxes <= {services.COMMITMENT, services.VERIFICATION}
-
-
-def _same_address(first: str, second: str) -> bool:
-    """Compares IP addresses; an IPv4 address may come as IPv6 (RFC 4291 2.5.5.2)."""
-    one, other = ipaddress.ip_address(first), ipaddress.ip_address(second.partition("%")[0])
-    return one in (other, getattr(other, "ipv4_mapped", None))
 
 
 def _header(path: pathlib.Path, syntax: str, tags: tuple[str, ...]) -> pydicom.Dataset:

@@ -52,8 +52,9 @@ def destinations(settings: Config, rule: Rule, calling_ae: str) -> tuple[tuple[s
 
 
 def tags(settings: Config) -> tuple[str, ...]:
-    """Returns the keywords of Attributes that rules need beside `header.TAGS`."""
-    return header_reading.SERIES_TAGS if any(rule.volume for rule in settings.rules) else ()
+    """Returns the keywords of Attributes that the rules need."""
+    more = header_reading.SERIES_TAGS if any(rule.volume for rule in settings.rules) else ()
+    return (*header_reading.TAGS, *more)
 
 
 def member(rule: Rule, header: pydicom.Dataset) -> Member | None:

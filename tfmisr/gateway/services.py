@@ -46,12 +46,20 @@ STOPPING = Status(0xA700, "Out of resources: the node is stopping", "the request
 MISMATCH = Status(0xA900, "Data set does not match SOP Class or Instance UID", "the command set names another UID")
 UNPARSABLE = Status(0xC000, "Cannot understand: not a readable data set", "the data set is empty or broken")
 CONFLICT = Status(0xC001, "Another instance with this UID was received", "the UID came before with other bytes")
+QUARANTINE_FULL = Status(
+    0xA700,
+    "Out of resources: quarantine is full",
+    "the UID came before with other bytes; quarantine is full, see `quarantine_mb`",
+)
 NOT_ACCEPTED = Status(0x0122, "SOP Class not accepted here", "the command set names a class that is not accepted")
 NO_RULE = Status(0x0124, "Not authorized: no routing rule applies", "no rule of the configuration applies")
 NOWHERE = Status(
     0x0124, "Not authorized: its only destination is its sender", "the object came from the only AE it would be sent to"
 )
-STATUSES = (STORED, NO_SPACE, NOT_WRITTEN, STOPPING, MISMATCH, UNPARSABLE, CONFLICT, NOT_ACCEPTED, NO_RULE, NOWHERE)
+STATUSES = (
+    *(STORED, NO_SPACE, NOT_WRITTEN, STOPPING, QUARANTINE_FULL, MISMATCH, UNPARSABLE, CONFLICT, NOT_ACCEPTED),
+    *(NO_RULE, NOWHERE),
+)
 
 
 @dataclasses.dataclass(frozen=True)

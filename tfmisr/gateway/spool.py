@@ -83,6 +83,17 @@ class Spool:
         """Whether more than the reserve is free."""
         return self.free > self.reserve
 
+    @property
+    def quarantined(self) -> int:
+        """Bytes that files in quarantine take on the disk: also the smallest takes a block."""
+        total = 0
+        with os.scandir(self.quarantine) as files:
+            for entry in files:
+                with contextlib.suppress(FileNotFoundError):  # discarded meanwhile
+                    status = entry.stat()
+                    total += max(status.st_size, getattr(status, "st_blocks", 0) * 512)
+        return total
+
     def keep(self, file: IncomingFile, folder: pathlib.Path) -> pathlib.Path:
         """Moves a data set that has arrived into a folder: on the disk, with its name, when this returns.
 

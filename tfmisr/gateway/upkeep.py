@@ -2,7 +2,7 @@
 
 import time
 
-from tfmisr.gateway import schema
+from tfmisr.gateway import entries, schema
 from tfmisr.gateway.queue import Queue
 
 
@@ -18,7 +18,10 @@ def remove_done(queue: Queue, age: float) -> list[str]:
             db.execute("DELETE FROM deliveries WHERE instance = ?", (number,))
             db.execute("DELETE FROM instances WHERE id = ?", (number,))
         db.execute("DELETE FROM series WHERE id NOT IN (SELECT series FROM series_instances)")
-        db.execute("DELETE FROM events WHERE at < ? AND instance NOT IN (SELECT id FROM instances)", (limit,))
+        db.execute(
+            "DELETE FROM events WHERE at < ? AND event <> ? AND instance NOT IN (SELECT id FROM instances)",
+            (limit, entries.DISCARDED),
+        )
     return files
 
 

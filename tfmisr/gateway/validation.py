@@ -22,7 +22,7 @@ from tfmisr.gateway.toml_lines import Lines
 
 _LEAST = {
     "node": {"port": 0, "max_associations": 1, "acse_timeout": 0.1, "dimse_timeout": 0.1, "network_timeout": 0.1}
-    | {"reserve_mb": 0, "keep_hours": 0},
+    | {"reserve_mb": 0, "keep_hours": 0, "quarantine_mb": 0},
     "processing": {"processes": 1, "threads": 1, "timeout": 0.1, "attempts": 1, "retry_seconds": 0.01}
     | {"volume_timeout": 0.1, "volume_memory_gb": 0.1},
     "monitoring": {"port": 0},

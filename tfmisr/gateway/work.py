@@ -17,11 +17,11 @@ LOAD, UPSCALE = (f"tfmisr.gateway.work:{name}" for name in ("load", "upscale"))
 
 
 @functools.lru_cache(maxsize=8)
-def _upscaler(model: str, scale: int, threads: int, key: str = "") -> BatchUpscaler:
+def _upscaler(model: str, scale: int, threads: int, key: str = "", record_times: bool = False) -> BatchUpscaler:
     if key:
         authenticity.require_model(model, key)
     batch = BatchUpscaler(model, scale, threads=threads)
-    return BatchUpscaler(model, batch.upscaler.scale or scale, threads=threads)
+    return BatchUpscaler(model, batch.upscaler.scale or scale, threads=threads, record_times=record_times)
 
 
 def load(payload: dict) -> dict:
@@ -44,10 +44,13 @@ def load(payload: dict) -> dict:
 def upscale(payload: dict) -> dict:
     """Upscales a DICOM file; the result is on the disk when this returns.
 
-    A result that an interrupted process left complete is used as it is: its UID is that of any other attempt.
+    A result that an interrupted process left complete is used as it is: its UID is that of any other attempt. So are
+    its bytes, unless `record_times` is set: the same image that comes again later, or to a second node with the same
+    models, gives the same instance, not another one under its UID (`tfmisr.edge.derived.identity.omit_times`).
 
     Args:
-        payload: As of `load`, with the paths `source` and `target`.
+        payload: As of `load`, with the paths `source` and `target`, and `record_times` where results state when they
+            were made.
 
     Returns:
         `refused`, the reason why the image must not or cannot be upscaled, or `uid`, `syntax` and `digest` of the
@@ -57,7 +60,8 @@ def upscale(payload: dict) -> dict:
         InputError: There is no such model.
     """
     source, target = pathlib.Path(payload["source"]), pathlib.Path(payload["target"])
-    batch = _upscaler(payload["model"], payload["scale"], payload["threads"], payload.get("key", ""))
+    times = "record_times" in payload
+    batch = _upscaler(payload["model"], payload["scale"], payload["threads"], payload.get("key", ""), times)
     _ = batch.upscaler  # an error of the model is none of the image
     if not target.is_file():
         _check_files(source, target)

@@ -45,6 +45,7 @@ class BatchUpscaler:
         level: Share of the pixels that may lie outside of the half-widths.
         report: Measure what a report needs.
         force: Upscale images that are out of the model's scope.
+        record_times: Derived DICOM images state when they were made; without, they have the same bytes each time.
     """
 
     model: str
@@ -59,6 +60,7 @@ class BatchUpscaler:
     level: float = LEVEL
     report: bool = False
     force: bool = False
+    record_times: bool = True
 
     def __call__(
         self,
@@ -213,6 +215,7 @@ class BatchUpscaler:
             runtime=" ".join(f"{key} {side}" for key, side in sides.items() if side is not None),
             consistency=upscaler.consistency,
             uncertainty=self.statement,
+            record_times=self.record_times,
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import pydicom
 from pydicom import uid
 
+from tfmisr.edge.derived import checking
 from tfmisr.edge.derived.checking import Pair, codes, first_item, frame_groups, is_empty, same
 
 _ALLOWED = {
@@ -29,7 +30,6 @@ _ALLOWED = {
     "EnhancedMRImageStorage",
 }
 _ACQUISITION_TIMES = ("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime")
-_PROCESSING_EVENTS = ("InstanceCreation", "Series", "Content")
 _REMOVED = (
     "DigitalSignaturesSequence MACParametersSequence DataSetTrailingPadding PixelDataProviderURL PyramidUID "
     "ConcatenationUID SOPInstanceUIDOfConcatenationSource InConcatenationNumber ConcatenationFrameOffsetNumber "
@@ -73,10 +73,12 @@ def numbers(pair: Pair) -> str | None:
 
 
 def dates(pair: Pair) -> str | None:
-    """D-06: acquisition dates and times are kept, those of the processing are new."""
+    """D-06: acquisition dates and times are kept, those of the processing are new, or left out altogether."""
     if changed := pair.changed(_ACQUISITION_TIMES):
         return f"{', '.join(changed)} must be the source's"
-    for event in _PROCESSING_EVENTS:
+    if checking.omits_times(pair):
+        return None
+    for event in checking.PROCESSING_EVENTS:
         when = [pair.result.get(f"{event}{part}") for part in ("Date", "Time")]
         if event == "Series" and all(map(is_empty, when)):
             continue  # not known where slices are processed one by one
@@ -200,7 +202,9 @@ def equipment(pair: Pair) -> str | None:
         return "Contributing Equipment Sequence must name acquisition (109101) and processing equipment (109102)"
     if any(is_empty(item.get("Manufacturer")) for item in equipment_by_code.values()):
         return "contributing equipment must have a Manufacturer"
-    needed = ("SoftwareVersions", "ContributionDateTime", "ContributionDescription")
+    needed = ["SoftwareVersions", "ContributionDescription"]
+    if not checking.omits_times(pair):
+        needed.append("ContributionDateTime")
     if missing := [keyword for keyword in needed if is_empty(equipment_by_code["109102"].get(keyword))]:
         return f"the processing equipment must have {', '.join(missing)}"
     return None

@@ -22,6 +22,7 @@ _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _SIZES = {"AT": 2, "OW": 2, "SS": 2, "US": 2, "FL": 4, "OF": 4, "OL": 4, "SL": 4, "UL": 4}
 _SIZES |= {"FD": 8, "OD": 8, "OV": 8, "SV": 8, "UV": 8}
 ENHANCED = (uid.EnhancedCTImageStorage, uid.EnhancedMRImageStorage)
+PROCESSING_EVENTS = ("InstanceCreation", "Series", "Content")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +155,15 @@ def same(first: object, second: object) -> bool:
 def is_empty(value: object) -> bool:
     """Whether a value is absent or has no length."""
     return value is None or (hasattr(value, "__len__") and len(value) == 0)
+
+
+def omits_times(pair: Pair) -> bool:
+    """Whether the result states nowhere when it was made; Enhanced images must (`identity.omit_times`)."""
+    keywords = [f"{event}{part}" for event in PROCESSING_EVENTS for part in ("Date", "Time")]
+    items = pair.result.get("ContributingEquipmentSequence") or []
+    added = items[len(pair.source.get("ContributingEquipmentSequence") or ()) :]
+    times = [pair.result.get(keyword) for keyword in keywords] + [item.get("ContributionDateTime") for item in added]
+    return not pair.enhanced and all(map(is_empty, times))
 
 
 def stored_pixels(ds: pydicom.Dataset) -> np.ndarray:

@@ -146,6 +146,8 @@ def _contribute(target: pydicom.Dataset, product: Product, when: datetime.dateti
     is_derived = any(_purpose(item) == "109101" for item in earlier)
     target.ContributingEquipmentSequence = Sequence([*earlier, *([] if is_derived else [scanner])])
     append_software(target, product, when, product.description)
+    if not product.record_times and target.SOPClassUID not in ENHANCED:
+        del target.ContributingEquipmentSequence[-1].ContributionDateTime
 
 
 def append_software(target: pydicom.Dataset, product: Product, when: datetime.datetime, description: str) -> None:

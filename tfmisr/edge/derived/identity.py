@@ -32,8 +32,11 @@ def identify(
     target.SeriesInstanceUID = derived_uid(product, "series", source[1])
     target.SeriesNumber = int(target.get("SeriesNumber") or 0) + product.series_number_offset
     texts.append(target, "SeriesDescription", "LO", product.label, 64)
-    for event, time in {"InstanceCreation": when, "Content": when, "Series": series_start}.items():
-        write_date(target, event, time)
+    if product.record_times or target.SOPClassUID in ENHANCED:
+        for event, time in {"InstanceCreation": when, "Content": when, "Series": series_start}.items():
+            write_date(target, event, time)
+    else:
+        omit_times(target)
     if target.SOPClassUID in ENHANCED:
         _enhanced_type(target)
     else:
@@ -61,6 +64,22 @@ def write_date(target: pydicom.Dataset, event: str, when: datetime.datetime | No
         when = local_time(target, when)
         target[f"{event}Date"] = pydicom.DataElement(f"{event}Date", "DA", when.strftime("%Y%m%d"))
         target[f"{event}Time"] = pydicom.DataElement(f"{event}Time", "TM", when.strftime("%H%M%S.%f"))
+
+
+def omit_times(target: pydicom.Dataset) -> None:
+    """Leaves out when an image was made, so that one which is made again has the same bytes under its UID (D-02).
+
+    The source's own times would be a false statement (D-06), so none is made, as far as PS3.3 allows: Instance Creation
+    Date and Time are Type 3 (C.12.1), and absent; so are Series Date and Time (C.7.3.1). Content Date and Time are Type
+    2C (C.7.6.1), needed where the images of a series are temporally related: they are kept without a value where the
+    source has them. The same is done with Contribution DateTime, Type 3 (C.7.5.1). Enhanced images are excepted: their
+    Content Date and Time are Type 1 (C.7.6.16), and stay those of the processing.
+    """
+    for part in ("Date", "Time"):
+        target.pop(f"InstanceCreation{part}", None)
+        target.pop(f"Series{part}", None)
+        if f"Content{part}" in target:
+            setattr(target, f"Content{part}", "")
 
 
 def local_time(target: pydicom.Dataset, when: datetime.datetime) -> datetime.datetime:

@@ -26,7 +26,9 @@ UNKNOWN = " Applicability not tested: whether the guarantee of the half-widths h
 
 # Options that change neither pixels nor Attributes are not part of the identity of an instance, nor are the
 # intensities and the applicability of one slice part of the identity of its series.
-_NOT_IN_KEY = ("intensities", "applicability", "lossless", "burned_in", "force", "mean_limit", "p99_limit")
+_NOT_IN_KEY = (
+    "intensities", "applicability", "lossless", "burned_in", "force", "mean_limit", "p99_limit", "record_times",
+)  # fmt: skip
 _LATER = ("consistency", "uncertainty")  # fields that earlier releases did not have
 _TEXT_LIMIT = 240  # so that Derivation Description keeps room for the source's own
 
@@ -70,6 +72,8 @@ class Product:
         applicability: Why these statements do not apply to the image, such as "unusual: JPEG blocks" or "out of scope,
             forced", or `NOT_TESTED`; empty for an image in scope (T-31). Part of the identity of the instance only
             (D-02, D-04).
+        record_times: State when the image was made (D-06, D-16). Without, an image that is made twice has the same
+            bytes; see `tfmisr.edge.derived.identity.omit_times`.
     """
 
     name: str
@@ -96,6 +100,7 @@ class Product:
     consistency: str = ""
     uncertainty: str = ""
     applicability: str = ""
+    record_times: bool = True
 
     def __post_init__(self) -> None:
         self._check_scale()
