@@ -1,7 +1,6 @@
 """Series of a volume method in the queue: grouping, completeness, late images, recovery, retention (G-14, issue 17)."""
 
 import dataclasses
-import types
 
 import gateway_helpers
 import pydicom
@@ -16,6 +15,7 @@ from tfmisr.gateway import (
     metrics,
     operating,
     queue,
+    rerouting,
     rules,
     series,
     series_processor,
@@ -23,8 +23,10 @@ from tfmisr.gateway import (
     upkeep,
     validation,
 )
+from tfmisr.gateway import entries as discarding
 from tfmisr.gateway.schema import FAILED, PASSED, RECEIVED, Arrival, Member
 from tfmisr.gateway.series import DerivedImage
+from tfmisr.gateway.spool import Spool
 
 MEMBER = Member("1.2.3", "spline", "iso", 60.0, 0)
 
@@ -34,6 +36,13 @@ def entries(tmp_path):
     made = queue.Queue(tmp_path / "queue.db")
     yield made
     made.close()
+
+
+@pytest.fixture
+def settings(tmp_path):
+    made = read(tmp_path, 'volume = "spline"')
+    Spool(made.node.spool).create()
+    return made
 
 
 def arrival(number: int, member: Member | None = MEMBER, **changes) -> Arrival:
@@ -121,7 +130,7 @@ def test_g14_a_derived_series_follows_all_objects_of_its_source_at_each_destinat
         entries.add(arrival(number))
     task = claim(entries, 2)
     series.processed(entries, task, derived(7, 8))
-    assert states(entries) == ["processed"] * 4
+    assert states(entries) == ["grouped"] * 4
     assert due(entries, "a") == [(1, "original"), (2, "original")]
     entries.sent(entries.due("a", 1)[0], "a", "")
     assert due(entries, "a") == [(2, "original")]
@@ -130,12 +139,12 @@ def test_g14_a_derived_series_follows_all_objects_of_its_source_at_each_destinat
     assert due(entries, "a") == []  # behind an original in quarantine
     operating.release(entries, [f"delivery:{delivery.id}"])
     send_all(entries, "a")
-    assert due(entries, "a") == [(3, "result"), (4, "result")]
+    assert due(entries, "a") == [(3, "derived"), (4, "derived")]
     assert [each.file for each in entries.due("a", 10)] == ["results/7.dcm", "results/8.dcm"]
     assert due(entries, "b") == [(1, "original"), (2, "original")]  # its rule sends no result there
 
 
-def test_g14_a_late_object_is_sent_on_and_recorded_and_starts_nothing(entries):
+def test_g14_a_late_object_is_sent_on_and_recorded_and_starts_nothing(entries, settings):
     entries.add(arrival(1))
     task = claim(entries, 1)
     entries.add(arrival(2))  # while the job runs
@@ -148,10 +157,10 @@ def test_g14_a_late_object_is_sent_on_and_recorded_and_starts_nothing(entries):
     assert events(entries).count("late") == 2
     assert {number for number, kind in due(entries, "b") if kind == "original"} == {1, 2, 4}
     assert series.collecting(entries) == []
-    assert "late images 2" in operating.status(entries, SETTINGS)
+    assert "late images 2" in operating.status(entries, settings)
 
 
-def test_g11_a_series_whose_job_the_end_of_the_node_interrupts_begins_again(entries):
+def test_g11_a_series_whose_job_the_end_of_the_node_interrupts_begins_again(entries, settings):
     entries.add(arrival(1))
     for attempt in (1, 2):
         assert claim(entries, 1).attempts == attempt
@@ -162,11 +171,41 @@ def test_g11_a_series_whose_job_the_end_of_the_node_interrupts_begins_again(entr
     series.recover(entries, 3)
     assert states(entries, "series") == [FAILED]
     assert claim(entries, 1) is None
-    assert operating.quarantine(entries, SETTINGS) == ["series:1  series 1, 3 attempts: the node ended while it was processed"]
+    line = "series:1  series 1, 3 attempts: the node ended while it was processed"
+    assert line in operating.quarantine(entries, settings)
     assert operating.release(entries, ["series:1"]) == 1
     assert claim(entries, 1).attempts == 1
     with pytest.raises(InputError, match="expected a name that"):
         operating.release(entries, ["series:1"])
+
+
+def test_g12_a_quarantined_series_can_be_given_up(entries, settings):
+    entries.add(arrival(1))
+    series.finish(entries, claim(entries, 1), FAILED, "failed with ValueError")
+    with pytest.raises(InputError, match="no rule is for the series of series:1"):
+        rerouting.release_by_rules(entries, settings, ["series:1"])
+    assert discarding.discard(entries, settings, ["series:1"]) == 1
+    assert states(entries, "series") == states(entries) == [PASSED]  # its objects may be removed now
+    with pytest.raises(InputError, match="quarantine list"):
+        discarding.discard(entries, settings, ["series:1"])
+
+
+def test_g12_images_of_a_derived_series_are_sent_again_elsewhere_or_given_up_alone(entries, settings):
+    entries.add(arrival(1, original_to=()))
+    series.processed(entries, claim(entries, 1), derived(7, 8))
+    for name in ("results/7.dcm", "results/8.dcm"):
+        (settings.node.spool / name).touch()
+    first, second = entries.due("a", 10)
+    for delivery in (first, second):
+        entries.not_sent(delivery, "a", "status C000", None)
+    with pytest.raises(InputError, match="no rule is for"):
+        rerouting.release_by_rules(entries, settings, [f"delivery:{first.id}"])
+    assert rerouting.release(entries, settings, [f"delivery:{first.id}"], "archive") == 1
+    assert [each.file for each in entries.due("archive", 10)] == ["results/7.dcm"]
+    assert discarding.discard(entries, settings, [f"delivery:{second.id}"]) == 1  # no unsent original
+    assert due(entries, "a") == []
+    rerouting.resend(entries, settings, ["2.25.8"], "", "archive", results=True)
+    assert [each.file for each in entries.due("archive", 10)] == ["results/7.dcm", "results/8.dcm"]
 
 
 def test_g12_a_series_waits_between_attempts(entries):
@@ -186,7 +225,7 @@ def test_g15_objects_stay_until_their_series_is_done(entries):
     series.processed(entries, task, derived(7))
     assert upkeep.remove_done(entries, -1) == ["objects/1.dcm"]  # its derived series is on its own now
     assert states(entries, "series") == ["processed"]
-    assert due(entries, "a") == [(2, "result")]
+    assert due(entries, "a") == [(2, "derived")]
     send_all(entries, "a")
     assert set(upkeep.remove_done(entries, -1)) == {"results/7.dcm"}
     assert not entries.rows("SELECT 1 FROM series UNION SELECT 1 FROM series_instances")
@@ -234,10 +273,10 @@ def test_g03_the_same_objects_from_another_sender_add_its_destinations(entries):
     assert entries.add(other) == queue.DUPLICATE
     assert due(entries, "c") == [(1, "original")]
     send_all(entries, "c")
-    assert due(entries, "c") == [(2, "result")]
+    assert due(entries, "c") == [(2, "derived")]
     alone = dataclasses.replace(other, series=None, model="m", result_to=("c",))
     assert entries.add(alone) == queue.DUPLICATE  # an object is processed with its series or alone, not both
-    assert states(entries)[0] == "processed"
+    assert states(entries)[0] == "grouped"
     assert entries.claim() is None
 
 
@@ -261,6 +300,18 @@ def test_a_queue_of_an_earlier_release_gets_the_tables(tmp_path):
     made.close()
 
 
+def test_g20_an_arriving_object_reads_no_whole_table(entries):
+    """The index of results' UIDs is a partial one, which serves only queries that repeat its condition."""
+    queries = []
+    entries._connection.set_trace_callback(queries.append)
+    entries.known("1.2.3.4")
+    entries._connection.set_trace_callback(None)
+    assert len(queries) == 2
+    for query in queries:
+        plan = [row["detail"] for row in entries.rows(f"EXPLAIN QUERY PLAN {query}")]
+        assert all("USING INDEX" in step for step in plan), plan
+
+
 def test_a_clock_that_was_ahead_delays_no_series(entries):
     entries.add(arrival(1))
     with entries.transaction() as db:
@@ -271,10 +322,10 @@ def test_a_clock_that_was_ahead_delays_no_series(entries):
     assert row["next_attempt"] < 1e10
 
 
-def test_g17_metrics_count_series_and_name_none(entries):
+def test_g17_metrics_count_series_and_name_none(entries, settings):
     entries.add(arrival(1))
     registry = metrics.Metrics().registry
-    registry.register(metrics.QueueMetrics(entries, types.SimpleNamespace(free=1.0), lambda: 0))
+    registry.register(metrics.QueueMetrics(entries, Spool(settings.node.spool), lambda: 0))
     found = {(m.name, tuple(m.labels.values())): m.value for f in registry.collect() for m in f.samples}
     assert found["tfmisr_gateway_series", ("collecting",)] == 1
     assert 0 <= found["tfmisr_gateway_oldest_waiting_series_seconds", ()] < 60

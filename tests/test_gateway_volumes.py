@@ -147,7 +147,7 @@ def test_g14_a_derived_series_that_comes_back_is_acknowledged_and_goes_no_furthe
         assert node.send(*paths) == [0x0000] * SLICES
         archive.wait(SLICES + 24)
         wait_for(lambda: not node.rows("SELECT 1 FROM deliveries WHERE state <> 'sent'"), "the records")
-        made = [node.spool / file for (file,) in node.rows("SELECT result_file FROM instances WHERE result_file <> ''")]
+        made = [node.spool / file for (file,) in node.rows("SELECT file FROM instances WHERE file LIKE 'results/%'")]
         kept = [tmp_path / path.name for path in made]
         for path, copy in zip(made, kept, strict=True):
             copy.write_bytes(path.read_bytes())

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from tfmisr.gateway import series_reports
 from tfmisr.gateway.queue import Queue
-from tfmisr.gateway.schema import PASSED, PROCESSED, SENT
+from tfmisr.gateway.schema import GROUPED, PASSED, PROCESSED, SENT
 from tfmisr.gateway.spool import Spool
 
 _PREFIX = "tfmisr_gateway_"
@@ -70,7 +70,8 @@ class QueueMetrics(Collector):
         yield depth
         work = GaugeMetricFamily(_PREFIX + "processing_queue", "objects by state of processing", labels=["state"])
         for row in self._queue.rows(
-            f"SELECT state, COUNT(*) FROM instances WHERE state NOT IN ('{PROCESSED}', '{PASSED}') GROUP BY 1"
+            "SELECT state, COUNT(*) FROM instances "
+            f"WHERE state NOT IN ('{PROCESSED}', '{PASSED}', '{GROUPED}') GROUP BY 1"
         ):
             work.add_metric([row[0]], row[1])
         yield work

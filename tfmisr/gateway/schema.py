@@ -10,8 +10,8 @@ VERSION = 1
 
 # States of an object. RECEIVED: to be processed. PASSED: nothing to process, by rule or because the image is refused.
 RECEIVED, PROCESSING, PROCESSED, PASSED = "received", "processing", "processed", "passed"
-# Waits for the other objects of its series.
-COLLECTING = "collecting"
+# Waits for the other objects of its series; is part of a series that was processed, or of a derived one.
+COLLECTING, GROUPED = "collecting", "grouped"
 # States of a delivery.
 QUEUED, RETRY, SENT = "queued", "retry", "sent"
 # Of both: quarantined after a number of attempts.
@@ -19,7 +19,8 @@ FAILED = "failed"
 # States of a storage commitment, beside FAILED.
 REQUESTED, COMMITTED = "requested", "committed"
 
-ORIGINAL, RESULT = "original", "result"
+# Kinds of deliveries. An image of a derived series is an object of its own: no other object's result.
+ORIGINAL, RESULT, DERIVED = "original", "result", "derived"
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS instances (
@@ -132,7 +133,7 @@ TABLE_NAMES = frozenset(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", TABLES))
 # series once all objects of its source are there (G-14).
 DUE = f"""
 WITH held AS (
-    SELECT m.series FROM deliveries o JOIN series_instances m ON m.instance = o.instance
+    SELECT m.series FROM deliveries o JOIN series_instances m ON m.instance = o.instance AND m.kind = '{ORIGINAL}'
     WHERE o.destination = ?1 AND o.kind = '{ORIGINAL}' AND o.state <> '{SENT}')
 SELECT d.id, d.instance, d.kind, d.attempts, i.sop_class_uid, i.received_at,
        CASE d.kind WHEN '{RESULT}' THEN i.result_syntax ELSE i.transfer_syntax END AS transfer_syntax,
@@ -142,14 +143,14 @@ WHERE d.destination = ?1 AND d.state IN ('{QUEUED}', '{RETRY}') AND d.next_attem
   AND (d.kind = '{ORIGINAL}' OR NOT EXISTS (
        SELECT 1 FROM deliveries o WHERE o.instance = d.instance AND o.destination = d.destination
        AND o.kind = '{ORIGINAL}' AND o.state <> '{SENT}'))
-  AND (d.kind = '{ORIGINAL}' OR NOT EXISTS (
+  AND (d.kind <> '{DERIVED}' OR NOT EXISTS (
        SELECT 1 FROM series_instances r
-       WHERE r.instance = d.instance AND r.kind = '{RESULT}' AND r.series IN (SELECT series FROM held)))
+       WHERE r.instance = d.instance AND r.kind = '{DERIVED}' AND r.series IN (SELECT series FROM held)))
 ORDER BY d.id LIMIT ?3
 """
 # What every destination has had for a time, and has committed where it must (G-15).
 DONE = f"""
-SELECT id FROM instances i WHERE state IN ('{PROCESSED}', '{PASSED}') AND changed_at < ?
+SELECT id FROM instances i WHERE state IN ('{PROCESSED}', '{PASSED}', '{GROUPED}') AND changed_at < ?
   AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.instance = i.id AND (d.state <> '{SENT}' OR d.sent_at >= ?))
   AND NOT EXISTS (
        SELECT 1 FROM deliveries d JOIN commitment_destinations n ON n.name = d.destination
@@ -220,7 +221,7 @@ class Delivery:
     Attributes:
         id: Number of the delivery.
         instance: Number of the object.
-        kind: `original` or `result`.
+        kind: `original`, `result` or `derived`.
         attempts: Attempts so far.
         sop_class_uid: SOP Class UID of what is sent; that of a result is that of its source (D-07).
         transfer_syntax: Its Transfer Syntax UID.

@@ -14,7 +14,17 @@ from collections.abc import Iterable, Mapping
 from tfmisr.edge.errors import InputError
 from tfmisr.gateway import schema
 from tfmisr.gateway.queue import Queue
-from tfmisr.gateway.schema import COLLECTING, FAILED, ORIGINAL, PASSED, PROCESSED, PROCESSING, RECEIVED, RESULT
+from tfmisr.gateway.schema import (
+    COLLECTING,
+    DERIVED,
+    FAILED,
+    GROUPED,
+    ORIGINAL,
+    PASSED,
+    PROCESSED,
+    PROCESSING,
+    RECEIVED,
+)
 
 _OPEN = f"""
 SELECT s.id, s.expected, s.seconds, COUNT(*) AS images FROM series s
@@ -124,8 +134,8 @@ def processed(queue: Queue, task: SeriesTask, images: Iterable[DerivedImage], re
         group = db.execute("SELECT * FROM series WHERE id = ?", (task.id,)).fetchone()
         for image in images:
             number = _insert_result(db, group, image, now)
-            schema.insert_deliveries(db, number, RESULT, _names(group))
-        _conclude(db, task.id, PROCESSED, "", now)
+            schema.insert_deliveries(db, number, DERIVED, _names(group))
+        conclude(db, task.id, PROCESSED, "", now)
         _event(
             db,
             "series processed",
@@ -136,15 +146,15 @@ def processed(queue: Queue, task: SeriesTask, images: Iterable[DerivedImage], re
 
 
 def _insert_result(db: sqlite3.Connection, group: sqlite3.Row, image: DerivedImage, now: float) -> int | None:
-    """Adds an image of a derived series as an object whose result it is itself: it is never sent as an original."""
+    """Adds an image of a derived series as an object of its own, without a sender."""
     number = db.execute(
         "INSERT INTO instances (sop_instance_uid, sop_class_uid, transfer_syntax, digest, size, file, calling_ae, "
-        "received_at, model, scale, result_to, state, result_file, result_uid, result_digest, result_syntax, "
-        f"changed_at) VALUES (?, ?, ?, ?, ?, ?, '', ?, ?, 0, '', '{PROCESSED}', ?, ?, ?, ?, ?)",
+        "received_at, model, scale, result_to, state, changed_at) "
+        f"VALUES (?, ?, ?, ?, ?, ?, '', ?, ?, 0, '', '{GROUPED}', ?)",
         (image.uid, image.sop_class, image.syntax, image.digest, image.size, image.file, group["last_at"])
-        + (group["method"], image.file, image.uid, image.digest, image.syntax, now),
+        + (group["method"], now),
     ).lastrowid
-    db.execute(f"INSERT INTO series_instances VALUES (?, ?, '{RESULT}')", (number, group["id"]))
+    db.execute(f"INSERT INTO series_instances VALUES (?, ?, '{DERIVED}')", (number, group["id"]))
     return number
 
 
@@ -166,18 +176,18 @@ def finish(queue: Queue, task: SeriesTask, state: str, reason: str, delay: float
             (state, reason, now + delay, task.attempts - uncount, now, task.id),
         )
         if state == PASSED:
-            _conclude(db, task.id, PASSED, reason, now)
+            conclude(db, task.id, PASSED, reason, now)
         _event(db, "series interrupted" if uncount else f"series: {state}", task.id, reason)
     queue.notify()
 
 
-def _conclude(db: sqlite3.Connection, number: int, state: str, reason: str, now: float) -> None:
+def conclude(db: sqlite3.Connection, number: int, state: str, reason: str, now: float) -> None:
     """Sets the group and its objects to an end, from which on the objects may be removed (G-15)."""
     db.execute("UPDATE series SET state = ?, reason = ?, changed_at = ? WHERE id = ?", (state, reason, now, number))
     db.execute(
         "UPDATE instances SET state = ?, reason = ?, changed_at = ? WHERE id IN "
         f"(SELECT instance FROM series_instances WHERE series = ? AND kind = '{ORIGINAL}')",
-        (state, reason, now, number),
+        (GROUPED if state == PROCESSED else state, reason, now, number),
     )
 
 

@@ -4,7 +4,7 @@ import sqlite3
 import time
 
 from tfmisr.gateway import schema
-from tfmisr.gateway.schema import COLLECTING, ORIGINAL, PASSED, PROCESSED, RESULT, Arrival
+from tfmisr.gateway.schema import COLLECTING, DERIVED, ORIGINAL, PASSED, PROCESSED, Arrival
 
 LATE = "it came after its series was complete"
 
@@ -77,7 +77,7 @@ def extend(db: sqlite3.Connection, number: int, arrival: Arrival) -> bool:
     row = db.execute(
         "SELECT s.*, m.kind FROM series_instances m JOIN series s ON s.id = m.series WHERE m.instance = ?", (number,)
     ).fetchone()
-    if row and row["kind"] == RESULT:
+    if row and row["kind"] == DERIVED:
         return True  # this node made it
     if not row and not arrival.series:
         return False
@@ -98,6 +98,12 @@ def _extend_group(db: sqlite3.Connection, group: sqlite3.Row, arrival: Arrival) 
         return
     db.execute("UPDATE series SET result_to = ? WHERE id = ?", (_merged(group, arrival), group["id"]))
     if group["state"] == PROCESSED:
-        results = f"SELECT instance FROM series_instances WHERE series = ? AND kind = '{RESULT}'"
-        for (result,) in db.execute(results, (group["id"],)).fetchall():
-            schema.insert_deliveries(db, result, RESULT, arrival.result_to)
+        made = f"SELECT instance FROM series_instances WHERE series = ? AND kind = '{DERIVED}'"
+        for (image,) in db.execute(made, (group["id"],)).fetchall():
+            schema.insert_deliveries(db, image, DERIVED, arrival.result_to)
+
+
+def is_derived(db: sqlite3.Connection, number: int) -> bool:
+    """Whether an object is an image of a derived series that this node made."""
+    query = f"SELECT 1 FROM series_instances WHERE instance = ? AND kind = '{DERIVED}'"
+    return bool(db.execute(query, (number,)).fetchone())
