@@ -5,6 +5,7 @@ the slice axis, networks of `.tflite` files and writing need NumPy, pydicom and 
 """
 
 from tfmisr.edge.volumes.grid import VolumeGrid
+from tfmisr.edge.volumes.slice_profile import SliceProfile
 from tfmisr.edge.volumes.volume import Volume
 
-__all__ = ["Volume", "VolumeGrid"]
+__all__ = ["SliceProfile", "Volume", "VolumeGrid"]
