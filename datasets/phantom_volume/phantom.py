@@ -5,6 +5,8 @@ outside of every solid by its equation: partial volume by supersampling. With `t
 along the slice axis, which is the exact thick slice of a rectangular profile, whatever the spacing.
 """
 
+import itertools
+
 import numpy as np
 
 from tfmisr.datasets.phantom_volume.solids import Ellipsoid, Scene, Solid, Tube
@@ -17,11 +19,10 @@ MARKER_RADIUS = 4.0
 _EXTENT = (180.0, 210.0, 170.0)  # z, y, x of `grid`, mm
 
 # Values in HU, and in arbitrary units of a T1-weighted image.
+_MATERIALS = ("air", "skin", "bone", "soft", "white", "fluid", "lung", "vessel", "muscle", "marker")
 _VALUES = {
-    "CT": dict(
-        air=-1000, skin=-80, bone=900, soft=38, white=30, fluid=8, lung=-820, vessel=320, muscle=55, marker=1500
-    ),
-    "MR": dict(air=0, skin=700, bone=60, soft=420, white=600, fluid=140, lung=30, vessel=820, muscle=380, marker=1000),
+    "CT": (-1000, -80, 900, 38, 30, 8, -820, 320, 55, 1500),
+    "MR": (0, 700, 60, 420, 600, 140, 30, 820, 380, 1000),
 }
 
 
@@ -67,7 +68,7 @@ def phantom(
     """
     if kind not in KINDS or modality not in MODALITIES:
         raise ValueError(f"expected a kind of {KINDS} and a modality of {MODALITIES}. Received: {kind}, {modality}")
-    scene = Scene(solids(seed, kind, modality, scale), grid, samples, _VALUES[modality]["air"])
+    scene = Scene(solids(seed, kind, modality, scale), grid, samples, _VALUES[modality][0])
     thickness = grid.spacing[0] if thickness is None else thickness
     count = max(1, round(samples * thickness / grid.spacing[0]))
     offsets = ((np.arange(count) + 0.5) / count - 0.5) * thickness / grid.spacing[0]
@@ -79,7 +80,10 @@ def phantom(
 
 def solids(seed: int = 0, kind: str = "head", modality: str = "CT", scale: float = 1.0) -> list[Solid]:
     """Returns what a phantom consists of; later solids cover earlier ones. See `phantom`."""
-    rng, values = np.random.default_rng([seed, KINDS.index(kind)]), _VALUES[modality]
+    rng, values = (
+        np.random.default_rng([seed, KINDS.index(kind)]),
+        dict(zip(_MATERIALS, _VALUES[modality], strict=True)),
+    )
     parts = (_head if kind == "head" else _chest)(rng, values)
     marker = Ellipsoid(MARKER, (MARKER_RADIUS,) * 3, values["marker"])
     return [_scaled(part, scale) for part in [*parts, marker]]
@@ -124,17 +128,18 @@ def _chest(rng, values) -> list[Solid]:
         Ellipsoid((0, 0, 0), tuple(size - 6), values["muscle"]),
     ]
     lungs = [Ellipsoid((side * 36.0, 0, 0), (27, 48, 74), values["lung"], side * 0.12) for side in (-1, 1)]
-    ribs = [_rib(side, z, size, values["bone"]) for z in np.arange(-78, 79, 19.0) for side in (-1, 1)]
+    sides = [(side, z) for z in np.arange(-78, 79, 19.0) for side in (-1, 1)]
+    ribs = [piece for side, z in sides for piece in _rib(side, z, size, values["bone"])]
     heart = [Ellipsoid((10, -18, -26), (31, 27, 34), values["vessel"] * 0.6, 0.4)]
     spine = [Ellipsoid((0, 52, z), (13, 11, 8.5), values["bone"]) for z in np.arange(-80, 81, 20.0)]
-    return [*wall, *lungs, *sum(ribs, []), *heart, *spine, *_lesions(rng, values, 12, 52), *_vessels(rng, values, 60)]
+    return [*wall, *lungs, *ribs, *heart, *spine, *_lesions(rng, values, 12, 52), *_vessels(rng, values, 60)]
 
 
 def _rib(side, height, size, value) -> list[Solid]:
     """Half a ring that falls towards the front."""
     angles = np.linspace(-1.2, 1.3, 9)
     ring = np.stack([side * (size[0] - 9) * np.cos(angles), (size[1] - 9) * np.sin(angles), height + 12 * angles], 1)
-    return [Tube(tuple(a), tuple(b), 3.2, value) for a, b in zip(ring[:-1], ring[1:], strict=True)]
+    return [Tube(tuple(a), tuple(b), 3.2, value) for a, b in itertools.pairwise(ring)]
 
 
 def _lesions(rng, values, count, spread) -> list[Solid]:

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from tfmisr.edge.files import atomic_write
 from tfmisr.edge.text import counted
@@ -93,8 +94,8 @@ class _Page:
         self._text(_MARGIN, _MARGIN + 10, self.title, 13, weight="bold")
         lefts = [_MARGIN + _LABEL + k * step for k in range(len(self.columns))]
         for name, left in zip(self.columns, lefts, strict=True):
-            self._text(left + step / 2, top + _HEAD / 2, name, 12, "center", weight="bold")
-            self._text(left + step / 2, top + _HEAD + 4, self._note(name), 10, "center", _DIM)
+            self._text(left + (step - _GAP) / 2, top + _HEAD / 2, name, 12, "center", weight="bold")
+            self._text(left + (step - _GAP) / 2, top + _HEAD + 4, self._note(name), 10, "center", _DIM)
         top += _HEAD + _NOTE
         for view, height in zip(self.views, heights, strict=True):
             self._row(view, lefts, top, height)
@@ -114,13 +115,13 @@ class _Page:
         below = "|method - truth|" if self.truth is not None else "|method - first|"
         self._text(_MARGIN, top + height + _GAP + 12, below, 9, color=_DIM)
         for name, left in zip(self.columns, lefts, strict=True):
-            axes, width = self._axes(name, view, left, top, height)
+            axes, start, width = self._axes(name, view, left, top, height)
             plane, spacing = self._plane(name, view)
             low, high = self.window
             self._image(axes, plane, spacing, cmap="gray", vmin=low, vmax=high)
-            self._letters(view, left, top, width, height)
+            self._letters(view, start, top, width, height)
             if name in self.methods and (self.truth is not None or name != next(iter(self.methods))):
-                axes, _ = self._axes(f"error {name}", view, left, top + height + _GAP, height)
+                axes, *_ = self._axes(f"error {name}", view, left, top + height + _GAP, height)
                 self._image(axes, self._error(name, view), view.spacing, cmap="inferno", norm=self.norm)
 
     def _plane(self, name, view) -> tuple[np.ndarray, tuple[float, float]]:
@@ -141,12 +142,13 @@ class _Page:
 
     def _axes(self, label, view, left, top, height):
         width = round(view.size(self.grid.shape)[1] * self.scale)
+        left += (self.cell[0] * self.scale - width) / 2
         rectangle = left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height
         axes = self.figure.add_axes(rectangle, label=f"{view.name} {label}", facecolor="black")
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set(edgecolor=_DIM, linewidth=0.8)
-        return axes, width
+        return axes, left, width
 
     def _image(self, axes, plane, spacing, **style):
         # The thick slices may cover less, or more, than the grid; the pane is the grid's, both have one middle.
@@ -159,11 +161,9 @@ class _Page:
 
     def _letters(self, view: View, left, top, width, height):
         x, y = left + width / 2, top + height / 2
-        left_letter, right, above, below = view.letters
-        self._text(left + 5, y, left_letter, 9, color=_TEXT)
-        self._text(left + width - 5, y, right, 9, "right", color=_TEXT)
-        self._text(x, top + 9, above, 9, "center", color=_TEXT)
-        self._text(x, top + height - 9, below, 9, "center", color=_TEXT)
+        places = (left + 8, y), (left + width - 8, y), (x, top + 9), (x, top + height - 9)
+        for letter, place in zip(view.letters, places, strict=True):
+            self._text(*place, letter, 9, "center", outline=True)
 
     def _foot(self, top):
         """Draws the color bar, a ruler of 50 mm and the gray range."""
@@ -188,9 +188,11 @@ class _Page:
         text = "absolute error" if self.truth is not None else "absolute difference"
         self._text(left - 12, top + 25, text + unit, 10, "right", _DIM)
 
-    def _text(self, x, y, text, size, ha="left", color=_TEXT, weight="normal"):
+    def _text(self, x, y, text, size, ha="left", color=_TEXT, weight="normal", outline=False):
+        effects = [withStroke(linewidth=3, foreground=_BACKGROUND)] if outline else None
         place = x / self.width, 1 - y / self.height
-        self.figure.text(*place, text, fontsize=size, ha=ha, va="center", color=color, fontweight=weight)
+        style = {"fontsize": size, "ha": ha, "va": "center", "color": color, "fontweight": weight}
+        self.figure.text(*place, text, **style, path_effects=effects)
 
 
 def _center(values) -> tuple[int, int, int]:

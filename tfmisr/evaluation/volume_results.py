@@ -105,8 +105,8 @@ def write(
     writer = csv.DictWriter(text, [*rows[0], "protocol"], lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({k: "" if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-                        | {"protocol": protocol.hash})  # fmt: skip
+        known = {k: "" if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        writer.writerow(known | {"protocol": protocol.hash})
     write_text(folder / "per_volume.csv", text.getvalue())
     return content
 
@@ -191,10 +191,10 @@ class VolumeEvaluation(Outcome):
         """Returns the main measures of all methods, aligned."""
         lines = [[cell.replace("**", "") for cell in line] for line in cells(self.summary, _CONSOLE)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        padded = [[cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)] for line in lines]
         return "\n".join(
-            "  ".join(cell.ljust(width) if not k else cell.rjust(width) for k, (cell, width) in enumerate(zip(line, widths, strict=True)))
-            for line in lines
-        )  # fmt: skip
+            "  ".join([line[0].ljust(widths[0]), *rest]) for line, rest in zip(lines, padded, strict=True)
+        )
 
     def __str__(self):
         files = "tables and montage" if self.figure.is_file() else "tables"
