@@ -152,7 +152,7 @@ class PatchSampler:
         transform_index = self._transform(rng)
         hr = self.cache[i][y * s : (y + size) * s, x * s : (x + size) * s]
         if self.degradation.reduces_at_random:
-            lr = self._reduced(i, y, x, rng)
+            lr = self._reduced(i, y, x, rng, turned=self.degradation.along_rows and transform_index % 2 == 1)
         else:
             lr = self.random_part(as_float(self.lr[i][y : y + size, x : x + size], max_val), max_val, rng)
         return apply_dihedral(lr, transform_index), apply_dihedral(hr, transform_index)
@@ -174,15 +174,20 @@ class PatchSampler:
         hr = crop_to_multiple(as_float(self.cache[i], int(self.cache.max_vals[i])), self.scale)
         return cumulative_error(hr, self.scale, self.patch_size)
 
-    def _reduced(self, i, y, x, rng):
-        """Returns a low-resolution patch computed from high-resolution pixels, with the degradation's margin."""
+    def _reduced(self, i, y, x, rng, turned):
+        """Returns a low-resolution patch computed from high-resolution pixels, with the degradation's margin.
+
+        `turned`: it is degraded along its columns, which a transform then makes the rows.
+        """
         size, s, max_val = self.patch_size, self.scale, int(self.cache.max_vals[i])
         margin = -(-self.degradation.margin // s)
         top, left = max(y - margin, 0), max(x - margin, 0)
         ends = (min(start + size + margin, side // s) for start, side in zip((y, x), self.cache.shapes[i], strict=True))
         bottom, right = ends
         context = as_float(self.cache[i][top * s : bottom * s, left * s : right * s], max_val)
+        context = context.swapaxes(0, 1) if turned else context
         lr = self.degradation(context, max_val, rng)
+        lr = lr.swapaxes(0, 1) if turned else lr
         return lr[y - top : y - top + size, x - left : x - left + size]
 
 
