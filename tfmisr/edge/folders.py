@@ -14,7 +14,7 @@ _EXCLUDED = ("__MACOSX",)
 def image_files(
     folder: pathlib.Path, unreadable: Callable[[str], None] = lambda message: None
 ) -> Iterator[tuple[pathlib.Path, str]]:
-    """Yields each image file as its path and its name relative to the folder (with "/"), sorted within each folder.
+    """Returns an iterator of (path, name relative to the folder, with "/") of image files, sorted within each folder.
 
     A file is an image by its extension or by its first bytes; an unreadable file counts as one. Hidden files and
     folders (names that start with a dot) and `__MACOSX` are skipped. Links are followed; each folder is visited once.
@@ -23,6 +23,13 @@ def image_files(
         folder: The root folder.
         unreadable: Called with a message for each folder that cannot be read.
     """
+    return ((path, name) for path, name in all_files(folder, unreadable) if _is_image(path))
+
+
+def all_files(
+    folder: pathlib.Path, unreadable: Callable[[str], None] = lambda message: None
+) -> Iterator[tuple[pathlib.Path, str]]:
+    """Yields each regular file of a folder as `image_files` does, images or not."""
     yield from _walk(pathlib.Path(folder), "", set(), unreadable)
 
 
@@ -44,7 +51,7 @@ def _walk(
         path, name = pathlib.Path(entry.path), prefix + entry.name
         if entry.is_dir():
             yield from _walk(path, name + "/", seen, unreadable)
-        elif entry.is_file() and _is_image(path):
+        elif entry.is_file():
             yield path, name
 
 

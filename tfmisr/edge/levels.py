@@ -62,6 +62,23 @@ class IntensityScale:
         slope, intercept = rescale
         return slope / self.slope, (intercept - self.intercept) / self.slope
 
+    def to_unit(self, values: np.ndarray) -> np.ndarray:
+        """Returns values in the unit of the source (after Rescale Slope and Intercept) on the scale of a network.
+
+        Args:
+            values: Of any shape; `shift` and `shift + max_val` of the scale become 0 and 1, without clipping.
+
+        Returns:
+            float32.
+        """
+        low = self.slope * self.shift + self.intercept
+        return ((values - np.float32(low)) / np.float32(self.slope * self.max_val)).astype(np.float32, copy=False)
+
+    def from_unit(self, fractions: np.ndarray) -> np.ndarray:
+        """Returns float32 values in the unit of the source from those of `to_unit`."""
+        low = self.slope * self.shift + self.intercept
+        return (fractions * np.float32(self.slope * self.max_val) + np.float32(low)).astype(np.float32, copy=False)
+
     def choose(self, lowest: int, highest: int, rescale: tuple[float, float]) -> "IntensityScale":
         """Returns this scale, after checking that it covers the file.
 

@@ -66,6 +66,6 @@ class VolumeGrid:
         )
 
     def slice_coordinates(self, other: "VolumeGrid") -> np.ndarray:
-        """Returns, for each slice of `other` (same axes), its place in slice indices of this grid: float64 (slices,)."""
+        """Returns, for each slice of `other` (same axes), its place in slice indices of this grid, float64."""
         start = np.dot(np.subtract(other.origin, self.origin), self.directions[0])
         return (start + np.arange(other.shape[0]) * other.spacing[0]) / self.spacing[0]
