@@ -1,32 +1,31 @@
-"""Finds the volumes of a folder: NIfTI files, and DICOM files by series."""
+"""Finds the volumes of folders and lists of files: NIfTI files, and DICOM images by series."""
 
 import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
 
-import pydicom
-
 from tfmisr.edge import images
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.folders import image_files
-
-NIFTI = (".nii", ".nii.gz")
-_TAGS = ["SOPClassUID", "SeriesInstanceUID", "PatientID", "Modality", "NumberOfFrames", "ImageType"]
+from tfmisr.edge.folders import all_files
+from tfmisr.edge.volumes import dicom_files
+from tfmisr.edge.volumes.nifti import is_nifti
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A volume of a folder that was not read yet.
+    """A volume that was not read yet.
 
     Attributes:
-        name: Path relative to the folder of its file, or of its first file.
+        name: Path of its file, or of its first file, relative to the folder.
         paths: The NIfTI file, or the DICOM files of the series.
+        series: Series Instance UID; `None` for NIfTI.
         patient: Patient ID (0010,0020); `None` for NIfTI.
     """
 
     name: str
     paths: tuple[pathlib.Path, ...]
+    series: str | None = None
     patient: str | None = dataclasses.field(default=None, repr=False)
 
     @property
@@ -36,69 +35,52 @@ class Found:
 
     @property
     def header(self) -> "Found":
-        """The volume itself, which has `patient`: what `image_folder.patients` looks for."""
+        """The volume itself: `image_folder.patients` takes the patient from there."""
         return self
-
-
-def is_nifti(path: str | os.PathLike) -> bool:
-    """Returns whether a file name ends as NIfTI files do."""
-    return str(path).lower().endswith(NIFTI)
 
 
 def has_nifti(folder: pathlib.Path) -> bool:
     """Returns whether a NIfTI file lies in a folder or below; the search ends at the first."""
-    return next(_nifti_files(folder), None) is not None
+    return any(is_nifti(path) for path, _ in all_files(folder, lambda message: None))
 
 
 def volumes(inputs: Iterable[str | os.PathLike]) -> list[Found]:
-    """Returns the volumes of folders and files, sorted by name; DICOM localizers are left out.
+    """Returns the volumes of folders and files, sorted by name; series of localizers are left out.
 
     Args:
-        inputs: Folders, NIfTI files or DICOM files; DICOM files of one series are one volume.
+        inputs: Folders, NIfTI files and DICOM files; the DICOM files of one series in an input are one volume.
 
     Raises:
         InputError: There is no such file, no volume, or a DICOM file cannot be read.
     """
-    found, series = [], {}
-    for path in map(pathlib.Path, inputs):
-        if not path.exists():
-            raise InputError(f"expected a folder of volumes or a volume, found none at {path}")
-        for file, name in _files(path):
-            if is_nifti(file):
-                found.append(Found(name, (file,)))
-            else:
-                _add(series, file, name)
-    found += [Found(of[0][1], tuple(file for file, _ in of), patient) for (patient, _), of in series.items()]
+    inputs = [pathlib.Path(path) for path in inputs]
+    missing = next((path for path in inputs if not path.exists()), None)
+    if missing:
+        raise InputError(f"expected a folder of volumes or a volume, found none at {missing}")
+    files = [path for path in inputs if path.is_file()]
+    groups = [([path], list(_files(path))) for path in inputs if path.is_dir()]
+    groups.append(([path for path in files if not is_nifti(path)], [(path, path.name) for path in files]))
+    found = [volume for group in groups for volume in _volumes(*group)]
     if not found:
         raise InputError(f"expected NIfTI files or DICOM series, found none in {', '.join(map(str, inputs))}")
     return sorted(found, key=lambda volume: (volume.name, str(volume.path)))
 
 
-def _files(path) -> Iterator[tuple[pathlib.Path, str]]:
-    if not path.is_dir():
-        yield path, path.name
+def _files(folder) -> Iterator[tuple[pathlib.Path, str]]:
+    return ((path, name) for path, name in all_files(folder, lambda message: None) if _is_volume(path))
+
+
+def _is_volume(path):
+    return is_nifti(path) or images.detect_format(path) == "DICOM"
+
+
+def _volumes(sources, group) -> Iterator[Found]:
+    names = dict(group)
+    yield from (Found(name, (path,)) for path, name in group if is_nifti(path))
+    if all(map(is_nifti, names)):
         return
-    yield from ((file, file.relative_to(path).as_posix()) for file in _nifti_files(path))
-    yield from ((file, name) for file, name in image_files(path) if not is_nifti(file))
-
-
-def _nifti_files(folder) -> Iterator[pathlib.Path]:
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (pathlib.Path(root, name) for name in sorted(files) if is_nifti(name) and not name.startswith("."))
-
-
-def _add(series, file, name):
-    """Adds a DICOM file to its series; other images (PNG previews and the like) are not volumes."""
-    if images.detect_format(file) != "DICOM":
-        return
-    try:
-        ds = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
-    except (OSError, pydicom.errors.InvalidDicomError) as error:
-        raise InputError(f"{file}: cannot be read as DICOM; repair or remove it") from error
-    frames = int(ds.get("NumberOfFrames") or 1)
-    if "LOCALIZER" in ds.get("ImageType", ()) or ds.get("Modality") not in ("CT", "MR", "PT"):
-        return
-    # An Enhanced file is a volume by itself.
-    key = str(ds.get("PatientID") or "") or None, str(ds.get("SeriesInstanceUID")) + (name if frames > 1 else "")
-    series.setdefault(key, []).append((file, name))
+    for entry in dicom_files.list_series(sources)[0]:
+        if entry.slices:
+            paths = tuple(dict.fromkeys(sorted(one.path for one in entry.slices)))
+            patient = str(entry.slices[0].header.get("PatientID") or "").strip() or None
+            yield Found(names[paths[0]], paths, entry.uid, patient)

@@ -37,7 +37,7 @@ COLUMNS = (
 _CONSOLE = ("psnr_foreground", "psnr_foreground_gain", "psnr", "ssim_sagittal", "ssim_coronal", "edge_fwhm")
 
 
-def summarize(rows: list[dict], parameters: dict[str, int]) -> dict[str, dict]:
+def summarize(rows: list[dict], training: dict[str, str]) -> dict[str, dict]:
     """Returns means over volumes and paired differences from the spline with 95 % intervals over patients, by method.
 
     A measure that is not finite for a method on a volume is left out there for all of them; `<name>_n` counts the
@@ -45,15 +45,16 @@ def summarize(rows: list[dict], parameters: dict[str, int]) -> dict[str, dict]:
 
     Args:
         rows: One dictionary per volume and method: `volume`, `patient`, `method`, and the measures.
-        parameters: Method to its number of parameters, 0 without any.
+        training: Method to how it was trained, empty for those that are not trained on the volume.
     """
-    by_method = {method: [row for row in rows if row["method"] == method] for method in parameters}
+    by_method = {method: [row for row in rows if row["method"] == method] for method in training}
     names = [name for name in rows[0] if name not in _ID]
     usable = {name: np.all([[_finite(row[name]) for row in of] for of in by_method.values()], axis=0) for name in names}
     patients = np.array([row["patient"] for row in by_method[REFERENCE]])
     summary = {}
     for method, of_method in by_method.items():
-        values = {"parameters": parameters[method], "n": len(of_method), "patients": len(set(patients.tolist()))}
+        values = {"n": len(of_method), "patients": len(set(patients.tolist()))}
+        values |= {"training": training[method]} if training[method] else {}
         for name in names:
             values |= _compared(name, of_method, by_method[REFERENCE], usable[name], patients)
         summary[method] = results.finite(values)
@@ -192,9 +193,7 @@ class VolumeEvaluation(Outcome):
         lines = [[cell.replace("**", "") for cell in line] for line in cells(self.summary, _CONSOLE)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         padded = [[cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)] for line in lines]
-        return "\n".join(
-            "  ".join([line[0].ljust(widths[0]), *rest]) for line, rest in zip(lines, padded, strict=True)
-        )
+        return "\n".join("  ".join([line[0].ljust(widths[0]), *rest]) for line, rest in zip(lines, padded, strict=True))
 
     def __str__(self):
         files = "tables and montage" if self.figure.is_file() else "tables"

@@ -36,7 +36,9 @@ class Thickening:
             check_name("the slice profile", profile, list(KINDS))
             return cls(ratio, profile, None, gap or 0.0)
         if gap is not None:
-            raise InputError(f"give the width of --slice_profile or --gap, not both. Received: {profile} and {gap:g} mm")
+            raise InputError(
+                f"give the width of --slice_profile or --gap, not both. Received: {profile} and {gap:g} mm"
+            )
         parsed = SliceProfile.parse(profile)
         return cls(ratio, parsed.kind, parsed.fwhm)
 
