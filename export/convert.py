@@ -75,15 +75,23 @@ def exported_subgraph(network: keras.Model, flavor: str) -> ExportedSubgraph:
     if residual is None:
         return ExportedSubgraph(network, "none")
     last, inputs = _made_by(residual)
+    if flavor == "int8" and network.output_shape[-1] == 1 and _is_linear_conv(last):  # of a plane: no pixel shuffle
+        dual = keras.Model(network.input, _dual_range_conv(last, 1)(inputs[0]))
+        return ExportedSubgraph(dual, "bicubic", fine_scale=quantization.FINE_SCALE)
     if flavor in _WITHOUT_PIXEL_SHUFFLE and isinstance(last, layers.DepthToSpace):
         return ExportedSubgraph(keras.Model(network.input, inputs[0]), "bicubic", last.scale)
     if flavor == "int8" and isinstance(last, layers.DepthToSpace):
         conv, features = _made_by(inputs[0])
-        if type(conv) is keras.layers.Conv2D and conv.groups == 1 and conv.activation is keras.activations.linear:
+        if _is_linear_conv(conv):
             both = _dual_range_conv(conv, last.scale)(features[0])
             dual = keras.Model(network.input, last(both))
             return ExportedSubgraph(dual, "bicubic", fine_scale=quantization.FINE_SCALE)
     return ExportedSubgraph(keras.Model(network.input, residual), "bicubic")
+
+
+def _is_linear_conv(layer) -> bool:
+    linear = type(layer) is keras.layers.Conv2D and layer.activation is keras.activations.linear
+    return linear and layer.groups == 1
 
 
 def _dual_range_conv(conv, scale: int) -> keras.layers.Layer:
@@ -118,6 +126,8 @@ def _residual(network):
     for upsampled, residual in (inputs, inputs[::-1]):
         layer, source = _made_by(upsampled)
         if isinstance(layer, layers.BicubicUpsampling) and source[0] is network.input:
+            return residual
+        if upsampled is network.input:  # of a plane, which is refined at its own size
             return residual
     return None
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from tfmisr import cli
 from tfmisr.edge import card as model_card
-from tfmisr.edge import files, runtime, shipped
+from tfmisr.edge import files, plane_card, runtime, shipped
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.volumes import plane_model
 from tfmisr.export import pixel_shuffle, targets
 from tfmisr.quantization import tflite_schema
 
@@ -54,7 +55,7 @@ def write(arguments: argparse.Namespace, tiles: list[int]) -> tuple[pathlib.Path
     """
     name = arguments.model
     source = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name).expanduser()
-    card = model_card.read(source)
+    card = model_card.read(source, _kind(source))
     if card.get("flavor") != targets.FLAVOR:
         raise InputError(f"--target {arguments.target} takes an int8 file. Received: {name}, {card.get('flavor')}")
     if card["shuffle"] != 1:
@@ -70,6 +71,10 @@ def write(arguments: argparse.Namespace, tiles: list[int]) -> tuple[pathlib.Path
         _store(paths[-1], content, fields, source)
         print(f"{paths[-1]}: {paths[-1].stat().st_size / 1e6:.2f} MB, tile {tile}, overlap {card['overlap']}")
     return folder, tuple(paths)
+
+
+def _kind(source) -> str | None:
+    return plane_card.KIND if source.is_file() and model_card.kind_of(source) == plane_card.KIND else None
 
 
 def _default_tile(card) -> int:
@@ -124,8 +129,8 @@ def _store(path, content, card, source):
     whole = model_card.attach(content, card)
     with files.atomic_write(path) as temporary:
         temporary.write_bytes(whole)
-        _require_equal(runtime.Model(source, tile=card["tile"]), runtime.Model(temporary), source)
-    written = model_card.latest(model_card.check(whole, "the new file"))
+        _require_equal(plane_model.load(source, tile=card["tile"]), plane_model.load(temporary), source)
+    written = model_card.latest(model_card.check(whole, "the new file", card.get("kind")))
     files.write_text(model_card.sidecar_path(path), json.dumps(written, indent=2) + "\n")
 
 

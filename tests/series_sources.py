@@ -18,16 +18,8 @@ class Source:
 
     volume: Volume
     paths: list
-    headers: list
-    kind: str = "dicom"
-
-
-@dataclasses.dataclass(frozen=True)
-class Profile:
-    """As `tfmisr.edge.volumes.slice_profile.SliceProfile`."""
-
-    kind: str
-    fwhm: float
+    frame_numbers: tuple = ()
+    padding: np.ndarray | None = None
 
 
 def grid_of(shape=(8, 24, 32), spacing=(5.0, 0.7, 0.5), origin=(-10.0, 20.0, 30.0), plane=AXIAL, sense=1):
@@ -69,7 +61,7 @@ def write_source(folder, values, grid, make=ct, thickness=5.0, backwards=False, 
         edit: Called with each data set and its slice index.
         **attributes: For `make`.
     """
-    count, paths, headers = grid.shape[0], [], []
+    count, paths = grid.shape[0], []
     modality = "MR" if make is mr else "CT"
     for index in range(count):
         number = count - index if backwards else index + 1
@@ -95,7 +87,5 @@ def write_source(folder, values, grid, make=ct, thickness=5.0, backwards=False, 
             edit(ds, index)
         paths.append(pathlib.Path(folder) / f"{(index * 7919) % 1009:04d}")
         ds.save_as(paths[-1], enforce_file_format=True)
-        del ds.PixelData
-        headers.append(ds)
     volume = Volume(np.rint(values).astype(np.float32), grid, thickness, modality)
-    return Source(volume, paths, headers)
+    return Source(volume, paths)

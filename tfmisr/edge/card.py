@@ -13,7 +13,7 @@ import os
 import pathlib
 import struct
 
-from tfmisr.edge import consistency, head_card, plane_card
+from tfmisr.edge import card_kinds, consistency, head_card
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 
@@ -46,14 +46,6 @@ _RUNTIME = {
     "uncertainty": lambda v: v is None or len(v["head"]["weights_sha256"]) == 64,
     "applicability": lambda v: v is None or _is_applicability(v),
     "weights_sha256": lambda v: len(v) == 64,
-}
-
-# By the card's field `kind`; a model that upscales has none.
-_RUNTIMES = {None: _RUNTIME, head_card.KIND: head_card.RUNTIME, plane_card.KIND: plane_card.RUNTIME}
-_TITLES = {head_card.KIND: "an uncertainty head", plane_card.KIND: plane_card.TITLE}
-_ADVICE = {
-    head_card.KIND: "NAME.uncertainty.tflite is the head",
-    plane_card.KIND: "python -m tfmisr.volume takes through-plane networks, python -m tfmisr.upscale the others",
 }
 
 
@@ -237,9 +229,9 @@ def check(content: bytes, where: str | os.PathLike, kind: str | None = None) -> 
         version = card["card_version"]
         if version != VERSION and version not in _EARLIER:
             raise InputError(f"{where} has a card of version {version}, this tfmisr reads {VERSION}; install another")
-        _check_kind(card, where, kind)
+        card_kinds.check(card, where, kind)
         card = card if kind == head_card.KIND else _complete(card, _EARLIER.get(version, {}))
-        runtime = _RUNTIMES[kind]
+        runtime = card_kinds.RUNTIMES[kind] if kind else _RUNTIME
         invalid = [key for key, is_valid in runtime.items() if not is_valid(card[key])]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):
@@ -253,12 +245,14 @@ def check(content: bytes, where: str | os.PathLike, kind: str | None = None) -> 
     return card
 
 
-def _check_kind(card: dict, where: str | os.PathLike, kind: str | None) -> None:
-    received = card.get("kind")
-    if received == kind or (kind is None and received not in _TITLES):
-        return
-    expected, found = (_TITLES.get(each, "a model") for each in (kind, received))
-    raise InputError(f"expected {expected}, received {found}: {where}; {_ADVICE[kind or received]}")
+def kind_of(path: str | os.PathLike) -> str | None:
+    """Returns the `kind` of a file's card, `None` for a model that upscales; `read` checks it."""
+    content = pathlib.Path(path).read_bytes()
+    start, end = _locate(content, path)
+    try:
+        return json.loads(bytes(content[start:end])).get("kind")
+    except (ValueError, AttributeError, RecursionError):
+        return None  # `read` says what is wrong
 
 
 def _complete(card: dict, defaults: dict) -> dict:

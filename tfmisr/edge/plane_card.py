@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping
 
 KIND = "through_plane"
-TITLE = "a through-plane network"
 PROFILES = ("gaussian", "rectangular")
 _TOLERANCE = 0.005  # of a ratio: spacings of headers are rounded
 

@@ -107,18 +107,23 @@ def _record_frames(target: verbatim.Verbatim, product: Product) -> None:
         item.DerivationDescription = product.description
         _append_source(item, source_image(target, number))
         group.DerivationImageSequence = Sequence([*earlier, item])
-    _list_source(target)
+    list_source(target, target)
     texts.append(target, "ImageComments", "LT", f" {product.description}", 10240)
 
 
-def _list_source(target: pydicom.Dataset) -> None:
-    """Adds the source to Source Image Evidence Sequence, which lists all references of Enhanced images (C.8.15.2)."""
+def list_source(target: pydicom.Dataset, source: pydicom.Dataset) -> None:
+    """Adds a source to Source Image Evidence Sequence, which lists all references of Enhanced images (C.8.15.2).
+
+    Args:
+        target: Changed in place.
+        source: An image, or a copy that still has its UIDs.
+    """
     item = pydicom.Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = target.SOPClassUID, target.SOPInstanceUID
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
     studies = target.setdefault("SourceImageEvidenceSequence", Sequence()).value
-    study = _item_of(studies, "StudyInstanceUID", target.StudyInstanceUID)
+    study = _item_of(studies, "StudyInstanceUID", source.StudyInstanceUID)
     series = study.setdefault("ReferencedSeriesSequence", Sequence()).value
-    instances = _item_of(series, "SeriesInstanceUID", target.SeriesInstanceUID)
+    instances = _item_of(series, "SeriesInstanceUID", source.SeriesInstanceUID)
     instances.setdefault("ReferencedSOPSequence", Sequence()).value.append(item)
 
 

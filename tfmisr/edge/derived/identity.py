@@ -38,7 +38,7 @@ def identify(
     else:
         omit_times(target)
     if target.SOPClassUID in ENHANCED:
-        _enhanced_type(target)
+        enhanced_type(target)
     else:
         target.ImageType = image_type(target, product)
 
@@ -104,8 +104,12 @@ def image_type(target: pydicom.Dataset, product: Product) -> list[str]:
     return ["DERIVED", second, *rest, product.marker]
 
 
-def _enhanced_type(target: pydicom.Dataset) -> None:
-    """Writes the four values of Image Type and each Frame Type; the second is always PRIMARY (C.8.16.1)."""
+def enhanced_type(target: pydicom.Dataset) -> None:
+    """Writes the four values of Image Type and each Frame Type; the second is always PRIMARY (C.8.16.1).
+
+    Args:
+        target: An Enhanced object, changed in place.
+    """
     holders = [(target, "ImageType")]
     for group in functional_groups(target):
         for keyword in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence"):

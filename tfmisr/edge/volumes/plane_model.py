@@ -5,10 +5,11 @@ and LiteRT.
 """
 
 import os
+import pathlib
 
 import numpy as np
 
-from tfmisr.edge import plane_card, runtime
+from tfmisr.edge import card, plane_card, runtime
 from tfmisr.edge.errors import InputError
 
 
@@ -30,7 +31,7 @@ class PlaneModel:
     """
 
     def __init__(self, path: str | os.PathLike, threads: int = 1) -> None:
-        self._network = _Network(path, threads)
+        self._network = PlaneNetwork(path, threads)
         self.card, self.name = self._network.card, self._network.name
 
     def __call__(self, planes: np.ndarray) -> np.ndarray:
@@ -60,8 +61,8 @@ class PlaneModel:
             raise InputError(f"{self.name} was trained for {found}; train another, or use --force")
 
 
-class _Network(runtime.Model):
-    """The network of the file for one plane (height, width, 1)."""
+class PlaneNetwork(runtime.Model):
+    """The network of the file for one plane (height, width, 1); arguments as of `tfmisr.edge.runtime.Model`."""
 
     kind = plane_card.KIND
 
@@ -73,3 +74,21 @@ class _Network(runtime.Model):
         if thresholds := self.card["gating_thresholds"]:
             image *= runtime.low_contrast_gate(lr, *thresholds)
         return image + lr
+
+
+def load(path: str | os.PathLike, threads: int = 1, tile: int | None = None, consistency: bool = True) -> runtime.Model:
+    """Returns the network of a `.tflite` file of either kind, for one image or plane (height, width, channels).
+
+    Args:
+        path: The file.
+        threads: Number of threads of the interpreter.
+        tile: Side of all windows; by default that of the card.
+        consistency: Of a model that upscales: correct the result to agree with the input.
+
+    Raises:
+        InputError: As of `tfmisr.edge.runtime.Model`.
+    """
+    path = pathlib.Path(path)
+    if path.is_file() and card.kind_of(path) == plane_card.KIND:
+        return PlaneNetwork(path, threads, tile)
+    return runtime.Model(path, threads, tile, consistency=consistency)

@@ -9,9 +9,11 @@ values do not fit the stored range of that pair is refused.
 import dataclasses
 
 import numpy as np
+import pydicom
 
+from tfmisr.edge import dicom
 from tfmisr.edge.derived import padding
-from tfmisr.edge.derived.series.sources import Slices
+from tfmisr.edge.derived.series.sources import Slices, padding_value
 from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 
@@ -82,24 +84,16 @@ def _dtype(slices: Slices) -> str:
     return f"<{'i' if ds.PixelRepresentation else 'u'}{ds.BitsAllocated // 8}"
 
 
-def put_padding(
-    pixels: np.ndarray,
-    nearest: tuple[np.ndarray, np.ndarray],
-    padding_limits: tuple[int, int],
-    limits: tuple[int, int],
-) -> np.ndarray:
-    """Writes the padding of the nearest acquired slice into a new one, in place (D-32).
+def put_padding(pixels: np.ndarray, mask: np.ndarray, description: pydicom.Dataset, limits: tuple[int, int]) -> None:
+    """Writes padding into a new slice, in place; no other pixel keeps a value of padding (D-32).
 
     Args:
-        pixels: Stored values (rows, columns) of the new slice; none keeps a value of padding elsewhere.
-        nearest: Stored values and padding mask of the nearest acquired slice.
-        padding_limits: Lowest and highest padding value.
+        pixels: Stored values (rows, columns).
+        mask: The same shape, true where there is no image.
+        description: Describes the stored values; without Pixel Padding Value nothing is written.
         limits: Lowest and highest value that can be stored.
-
-    Returns:
-        Mask (rows, columns), true where there is no image.
     """
-    stored, mask = nearest
-    padding.avoid_padding_values(pixels, padding_limits, limits)
-    np.copyto(pixels, stored, where=mask, casting="unsafe")
-    return mask
+    value, ends = padding_value(description), dicom.padding_range(description)
+    if value is not None and ends is not None:
+        padding.avoid_padding_values(pixels, ends, limits)
+        pixels[mask] = value

@@ -16,6 +16,8 @@ describes a single slice, which the new slices are not:
 Counts of slices are removed even where they are equal: the new series has another number of them.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pydicom
 from pydicom.datadict import dictionary_keyword
@@ -70,7 +72,7 @@ def common(slices: Slices) -> tuple[verbatim.Verbatim, list[str]]:
     """
     headers = slices.headers
     target = verbatim.copy_dataset(headers[0], lambda holder, tag: holder is not headers[0] or _is_copied(tag))
-    differing = [tag for tag in sorted({tag for header in headers for tag in header.keys()}) if _differs(headers, tag)]
+    differing = [tag for tag in sorted({tag for header in headers for tag in header.keys()}) if differs(headers, tag)]
     _check_equal(headers, differing)
     removed = []
     for tag in differing:
@@ -84,14 +86,15 @@ def common(slices: Slices) -> tuple[verbatim.Verbatim, list[str]]:
     _write_windows(target, headers)
     _write_lossy(target, headers)
     remarks = [f"removed, as they differ between slices: {', '.join(removed)}"] if removed else []
-    return target, [*remarks, *_overlay_remarks(headers)]
+    return target, [*remarks, *overlay_remarks(headers)]
 
 
 def _is_copied(tag: int) -> bool:
     return tag not in _REMOVED_TAGS and not 0x60000000 <= tag < 0x61000000
 
 
-def _overlay_remarks(headers: list[verbatim.Verbatim]) -> list[str]:
+def overlay_remarks(headers: Sequence[pydicom.Dataset]) -> list[str]:
+    """Returns a remark for each overlay plane, which is not copied."""
     groups = {tag.group for header in headers for tag in header.keys() if 0x6000 <= tag.group < 0x6100}
     return [f"overlay plane {group:04X} is removed" for group in sorted(groups)]
 
@@ -100,7 +103,8 @@ def _name(tag: int) -> str:
     return dictionary_keyword(tag) if Tag(tag) and not Tag(tag).is_private else f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def _differs(headers: list[verbatim.Verbatim], tag: int) -> bool:
+def differs(headers: Sequence[pydicom.Dataset], tag: int) -> bool:
+    """Whether a Data Element is not the same in all Data Sets; an empty one equals an absent one."""
     first = _content(headers[0], tag)
     return any(_content(header, tag) != first for header in headers[1:])
 
@@ -143,9 +147,9 @@ def _image_kind(header: verbatim.Verbatim) -> str:
 def _write_windows(target: verbatim.Verbatim, headers: list[verbatim.Verbatim]) -> None:
     """Writes one window for the series where the slices have their own: the median of their first ones."""
     keywords = ("WindowCenter", "WindowWidth")
-    if not any(_differs(headers, int(Tag(keyword))) for keyword in keywords):
+    if not any(differs(headers, int(Tag(keyword))) for keyword in keywords):
         return
-    numbers = [_first_numbers(header, keywords) for header in headers]
+    numbers = [first_window(header) for header in headers]
     for keyword in (*keywords, "WindowCenterWidthExplanation"):
         target.pop(keyword, None)
     if present := [pair for pair in numbers if pair is not None]:
@@ -153,12 +157,13 @@ def _write_windows(target: verbatim.Verbatim, headers: list[verbatim.Verbatim]) 
             setattr(target, keyword, pydicom.valuerep.DSfloat(float(value), auto_format=True))
 
 
-def _first_numbers(header: verbatim.Verbatim, keywords: tuple[str, str]) -> tuple[float, float] | None:
-    values = [header.get(keyword) for keyword in keywords]
+def first_window(holder: pydicom.Dataset) -> tuple[float, float] | None:
+    """Returns the first Window Center and Width of a Data Set, `None` without them."""
+    values = [holder.get(keyword) for keyword in ("WindowCenter", "WindowWidth")]
     if any(value is None or value == "" for value in values):
         return None
-    first = [value[0] if isinstance(value, pydicom.multival.MultiValue) else value for value in values]
-    return float(first[0]), float(first[1])
+    center, width = (value[0] if isinstance(value, pydicom.multival.MultiValue) else value for value in values)
+    return float(center), float(width)
 
 
 def _write_lossy(target: verbatim.Verbatim, headers: list[verbatim.Verbatim]) -> None:

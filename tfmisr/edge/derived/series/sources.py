@@ -18,8 +18,9 @@ from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import Volume, VolumeGrid
 
-CLASSIC = (uid.CTImageStorage, uid.MRImageStorage)
+_CLASSIC = (uid.CTImageStorage, uid.MRImageStorage)
 _TOLERANCE = 0.25  # of the distance between slices
+_PIXEL_TAGS = (0x00280000, 0x00281200)
 
 
 class Source(Protocol):
@@ -31,11 +32,15 @@ class Source(Protocol):
 
     @property
     def paths(self) -> Sequence[str | os.PathLike]:
-        """Its files, in any order: one for each slice, or one Enhanced object."""
+        """The file of each slice, in the order of the slices."""
 
     @property
-    def headers(self) -> Sequence[pydicom.Dataset]:
-        """Data Sets of the slices that were selected, in any order."""
+    def frame_numbers(self) -> Sequence[int]:
+        """Of an Enhanced object the frame of each slice, from 1; otherwise empty."""
+
+    @property
+    def padding(self) -> np.ndarray | None:
+        """Boolean (slices, rows, columns), true where there is no image; `None` without padding."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,17 +48,15 @@ class Slice:
     """An acquired slice: a file, or a frame of an Enhanced object.
 
     Attributes:
-        path: The file.
-        frame: Number of the frame, from 1; `None` for a file of one slice.
         header: Data Set without Pixel Data; of a frame, that of the object.
-        group: Functional groups of the frame, empty for a file.
+        frame: Number of the frame, from 1; `None` for a file of one slice.
+        group: Functional groups of the frame, its own and the shared ones; empty for a file.
         distance: Place of its center along the slice axis of the grid, mm from the first voxel center.
         rescale: Rescale Slope and Intercept.
     """
 
-    path: pathlib.Path
-    frame: int | None
     header: verbatim.Verbatim
+    frame: int | None
     group: pydicom.Dataset
     distance: float
     rescale: tuple[float, float]
@@ -67,12 +70,14 @@ class Slices:
         items: The slices.
         grid: Of the volume that was read from them.
         description: Data Set that describes the stored values: bits, sign and padding are those of all slices.
+        padding: Boolean (slices, rows, columns), true where there is no image; `None` without padding.
         remarks: Sentences on what may be wrong.
     """
 
     items: tuple[Slice, ...]
     grid: VolumeGrid
     description: pydicom.Dataset
+    padding: np.ndarray | None
     remarks: tuple[str, ...]
 
     @property
@@ -97,22 +102,18 @@ def load(source: Source, product: Product) -> Slices:
     Raises:
         InputError: An image must not be processed (D-07), or the files are not those of the volume.
     """
-    paths = [pathlib.Path(path) for path in source.paths]
-    wanted = {str(header.get("SOPInstanceUID")) for header in source.headers}
-    grid, remarks, items, description = source.volume.grid, [], [], None
+    paths = list(dict.fromkeys(map(pathlib.Path, source.paths)))
+    remarks, items, description = [], [], None
     for path in paths:
         with dicom_file.raise_input_errors(os.fspath(path)):
             header, image, found = _load(path, product)
-            remarks += found
-            if wanted and str(header.SOPInstanceUID) not in wanted:
-                continue
-            items += _slices(path, header, image, grid)
-            description = description or _without_pixels(image)
-    if description is None or not items:
-        raise InputError("expected the DICOM files of the volume, found none of them")
-    items.sort(key=lambda item: item.distance)
-    _check_places(items, grid)
-    return Slices(tuple(items), grid, description, tuple(dict.fromkeys(remarks)))
+            items += _slices(header, image, source)
+        remarks += found
+        description = description or _without_pixels(image)
+    if description is None:
+        raise InputError("expected the DICOM files of the volume, found none")
+    _check_places(items, source.volume.grid)
+    return Slices(tuple(items), source.volume.grid, description, source.padding, tuple(dict.fromkeys(remarks)))
 
 
 def _load(path: pathlib.Path, product: Product) -> tuple[verbatim.Verbatim, pydicom.Dataset, list[str]]:
@@ -120,7 +121,7 @@ def _load(path: pathlib.Path, product: Product) -> tuple[verbatim.Verbatim, pydi
     ds = dicom_file.load(path)
     header = removed_attributes.copy_remaining(ds, product)  # before anything is decoded
     remarks = eligibility.check_eligibility(ds, product)
-    if ds.SOPClassUID not in (*CLASSIC, *eligibility.ENHANCED):
+    if ds.SOPClassUID not in (*_CLASSIC, *eligibility.ENHANCED):
         raise InputError(f"{ds.SOPClassUID.name} has no derived series; expected CT or MR images")
     if "ModalityLUTSequence" in ds:
         raise InputError(f"{label('ModalityLUTSequence')} has no inverse; write a .nii.gz instead")
@@ -132,16 +133,28 @@ def _load(path: pathlib.Path, product: Product) -> tuple[verbatim.Verbatim, pydi
 
 
 def _without_pixels(ds: pydicom.Dataset) -> pydicom.Dataset:
-    description = pydicom.Dataset({tag: ds[tag] for tag in ds.keys() if 0x00280000 <= tag < 0x00281200})
-    description.Modality = ds.get("Modality")
-    return description
+    return pydicom.Dataset({tag: ds[tag] for tag in ds.keys() if _PIXEL_TAGS[0] <= tag < _PIXEL_TAGS[1]})
 
 
-def _slices(path: pathlib.Path, header: verbatim.Verbatim, ds: pydicom.Dataset, grid: VolumeGrid) -> list[Slice]:
-    if header.SOPClassUID in CLASSIC:
-        rescale = _rescale(ds)
-        return [Slice(path, None, header, pydicom.Dataset(), _distance(header, grid), rescale)]
-    raise InputError("an Enhanced source is not supported yet")
+def _slices(header: verbatim.Verbatim, ds: pydicom.Dataset, source: Source) -> list[Slice]:
+    grid = source.volume.grid
+    if header.SOPClassUID in _CLASSIC:
+        return [Slice(header, None, pydicom.Dataset(), _distance(header, grid), _rescale(ds))]
+    items, groups = [], header.get("PerFrameFunctionalGroupsSequence") or ()
+    for number in source.frame_numbers:
+        if not 1 <= number <= len(groups):
+            raise InputError(f"{label('PerFrameFunctionalGroupsSequence')} must have one Item per frame")
+        group = pydicom.Dataset()
+        for holder in (*(header.get("SharedFunctionalGroupsSequence") or ()), groups[number - 1]):
+            group.update({tag: holder[tag] for tag in holder.keys()})
+        position = _first(group, "PlanePositionSequence")
+        rescale = _rescale(_first(group, "PixelValueTransformationSequence"))
+        items.append(Slice(header, number, group, _distance(position, grid), rescale))
+    return items
+
+
+def _first(group: pydicom.Dataset, keyword: str) -> pydicom.Dataset:
+    return (group.get(keyword) or [pydicom.Dataset()])[0]
 
 
 def _rescale(item: pydicom.Dataset) -> tuple[float, float]:
@@ -164,31 +177,9 @@ def _check_places(items: list[Slice], grid: VolumeGrid) -> None:
         raise InputError(f"expected the {grid.shape[0]} slices of the volume. Received: {len(items)} at other places")
 
 
-class Padding:
-    """Reads the padding of acquired slices one at a time.
-
-    Args:
-        slices: The slices.
-    """
-
-    def __init__(self, slices: Slices) -> None:
-        self._slices = slices
-        self.limits = dicom.padding_range(slices.description)
-        self._last: tuple[int, np.ndarray, np.ndarray] | None = None
-
-    def at(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Returns the stored values (rows, columns) of a slice and a mask of its padding; `None` without padding."""
-        if self.limits is None:
-            return None
-        if self._last is None or self._last[0] != index:
-            stored = self._read(index)
-            self._last = index, stored, (stored >= self.limits[0]) & (stored <= self.limits[1])
-        return self._last[1:]
-
-    def _read(self, index: int) -> np.ndarray:
-        item = self._slices.items[index]
-        with dicom_file.raise_input_errors(os.fspath(item.path)):
-            frames = iter(stored_values.read(dicom_file.load(item.path)).frames)
-            for _ in range((item.frame or 1) - 1):
-                next(frames)
-            return next(frames)
+def padding_value(description: pydicom.Dataset) -> int | None:
+    """Returns the stored value of Pixel Padding Value (0028,0120), `None` without it."""
+    single = pydicom.Dataset(description)
+    single.pop("PixelPaddingRangeLimit", None)
+    limits = dicom.padding_range(single)
+    return None if limits is None else limits[0]

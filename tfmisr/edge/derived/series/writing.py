@@ -8,31 +8,21 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 
 from tfmisr.edge.derived import image as derived_image
-from tfmisr.edge.derived.series import places, rescale, single_frames, sources
+from tfmisr.edge.derived.series import agreement, places, rescale, single_frames, sources
+from tfmisr.edge.derived.series import enhanced as enhanced_object
+from tfmisr.edge.derived.series.places import Place
 from tfmisr.edge.derived.series.product import SeriesProduct
 from tfmisr.edge.derived.series.single_frames import Series
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import add_path_to_errors, temporary_name
 from tfmisr.edge.volumes import Volume
+from tfmisr.edge.volumes.slice_profile import SliceProfile
 
 _LOG = logging.getLogger("tfmisr.edge.derived")
-
-
-class Profile(Protocol):
-    """The slice profile (`tfmisr.edge.volumes.slice_profile.SliceProfile`)."""
-
-    @property
-    def kind(self) -> str:
-        """`gaussian` or `rectangular`."""
-
-    @property
-    def fwhm(self) -> float:
-        """Full width at half maximum, mm."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +47,7 @@ def write_series(
     result: Volume,
     folder: str | os.PathLike,
     product: SeriesProduct,
-    profile: Profile,
+    profile: SliceProfile,
     enhanced: bool = False,
     force: bool = False,
     when: datetime.datetime | None = None,
@@ -83,9 +73,13 @@ def write_series(
     folder = pathlib.Path(folder)
     _check_folder(folder)
     series, remarks = _series(source, result, product, profile, force, when)
-    placed = places.places(series.slices, result.grid, profile.fwhm)
+    agreement.check(series, source.volume, result, profile)
+    placed = sorted(places.places(series.slices, result.grid, profile.fwhm), key=lambda place: place.number)
     with _appearing(folder) as temporary:
-        files, clipped, more = _write_files(temporary, series, placed, result.values)
+        if enhanced or series.slices.is_enhanced:
+            files, clipped, more = _write_enhanced(temporary, series, placed, result.values, profile)
+        else:
+            files, clipped, more = _write_slices(temporary, series, placed, result.values)
     if clipped:
         _LOG.info("%d samples were clipped to the stored range", clipped)
     return SeriesReport(len(placed), clipped, (*remarks, *more), tuple(files))
@@ -95,7 +89,7 @@ def _series(
     source: sources.Source,
     result: Volume,
     product: SeriesProduct,
-    profile: Profile,
+    profile: SliceProfile,
     force: bool,
     when: datetime.datetime | None,
 ) -> tuple[Series, tuple[str, ...]]:
@@ -103,7 +97,7 @@ def _series(
     product = dataclasses.replace(
         product,
         force=force or product.force,
-        profile=f"{profile.kind}:{profile.fwhm:.6g}mm",
+        profile=str(profile),
         spacing=grid.spacing[0],
         source_spacing=thick.spacing[0],
     )
@@ -115,22 +109,41 @@ def _series(
     return Series(slices, grid, product, thickness, mapping, now), slices.remarks
 
 
-def _write_files(
-    folder: pathlib.Path, series: Series, placed: list[places.Place], values: np.ndarray
+def _write_slices(
+    folder: pathlib.Path, series: Series, placed: list[Place], values: np.ndarray
 ) -> tuple[list[str], int, list[str]]:
     shared, remarks = single_frames.common(series)
-    padding, clipped, names = sources.Padding(series.slices), 0, []
-    digits = max(4, len(str(len(placed))))
+    clipped, names, digits = 0, [], max(4, len(str(len(placed))))
     for place in placed:
-        pixels, beyond = series.mapping.encode(values[place.index])
+        pixels, valid, beyond = _encoded(series, place, values)
         clipped += beyond
-        valid, nearest = None, padding.at(place.nearest)
-        if nearest is not None:
-            valid = ~rescale.put_padding(pixels, nearest, padding.limits, series.mapping.limits)
         names.append(f"{place.number:0{digits}d}.dcm")
-        ds = single_frames.image(shared, series, place, pixels, valid)
-        derived_image.write(ds, folder / names[-1])
-    return sorted(names), clipped, remarks
+        derived_image.write(single_frames.image(shared, series, place, pixels, valid), folder / names[-1])
+    return names, clipped, remarks
+
+
+def _write_enhanced(
+    folder: pathlib.Path, series: Series, placed: list[Place], values: np.ndarray, profile: SliceProfile
+) -> tuple[list[str], int, list[str]]:
+    enhanced_object.check_size(series)
+    frames, clipped = np.empty(series.grid.shape, series.mapping.dtype), 0
+    for number, place in enumerate(placed):
+        frames[number], _, beyond = _encoded(series, place, values)
+        clipped += beyond
+    ds, remarks = enhanced_object.image(series, placed, frames, profile.fwhm)
+    derived_image.write(ds, folder / "0001.dcm")
+    return ["0001.dcm"], clipped, remarks
+
+
+def _encoded(series: Series, place: Place, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """Returns the stored values of a new slice, a mask of its image or `None`, and the number of clipped samples."""
+    pixels, clipped = series.mapping.encode(values[place.index])
+    padding = series.slices.padding
+    if padding is None:
+        return pixels, None, clipped
+    mask = padding[place.nearest]
+    rescale.put_padding(pixels, mask, series.slices.description, series.mapping.limits)
+    return pixels, ~mask, clipped
 
 
 def _check_folder(folder: pathlib.Path) -> None:
