@@ -254,3 +254,23 @@ def dcmtk(program: str) -> str:
         if found := shutil.which(program, path=folder):
             return found
     pytest.skip(f"DCMTK's {program} is not installed")
+
+
+TLS = '[tls]\ncertificate = "{0}/{1}.crt"\nkey = "{0}/{2}.key"\nca = "{0}/{3}.crt"\n'
+
+
+def certificate(folder, name: str, days: int, issuer: str = ""):
+    """Makes a certificate with openssl; `issuer` signs it, itself otherwise."""
+    key, request, found = (folder / f"{name}.{suffix}" for suffix in ("key", "csr", "crt"))
+    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subject += [] if issuer else ["-addext", "basicConstraints=critical,CA:TRUE"]
+    openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, *subject)
+    by = ["-CA", folder / f"{issuer}.crt", "-CAkey", folder / f"{issuer}.key", "-CAcreateserial"]
+    openssl("x509", "-req", "-in", request, "-days", days, "-copy_extensions", "copy", "-out", found,
+        *(by if issuer else ["-signkey", key]))  # fmt: skip
+    return found
+
+
+def openssl(*arguments) -> None:
+    program = shutil.which("openssl") or pytest.skip("openssl is not installed")
+    subprocess.run([program, *map(str, arguments)], check=True, capture_output=True)

@@ -7,7 +7,8 @@ import time
 
 import pydicom
 import pytest
-from gateway_helpers import configuration, free_port, image, running, uid_of, wait_for
+from gateway_helpers import TLS, certificate, configuration, free_port, image, running, uid_of, wait_for
+from prometheus_client import CollectorRegistry
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import (
@@ -17,9 +18,13 @@ from pynetdicom.sop_class import (
 )
 
 from tfmisr.gateway import commitments as commitments_of
+from tfmisr.gateway import tls
 from tfmisr.gateway.__main__ import main
+from tfmisr.gateway.config import Tls
+from tfmisr.gateway.metrics import QueueMetrics
 from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.schema import DONE, Arrival
+from tfmisr.gateway.spool import Spool
 
 NODE = "keep_hours = 0\n"
 DESTINATION = "storage_commitment = true\ncommitment_seconds = 1"
@@ -33,15 +38,18 @@ class Committing:
             that nothing is there; `silent` reports nothing; `refused` answers the request with 0110.
         port: Of the archive.
         node: Port of the node, for reports on another association.
+        tls: TLS contexts for callers and for calls; `None` for plain connections.
     """
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, tls: tuple | None = None) -> None:
         self.mode, self.node, self.stored, self.requests, self.statuses = mode, 0, [], [], []
+        self.tls = tls
         entity = AE(ae_title="ARCHIVE")
         entity.add_supported_context(ComputedRadiographyImageStorage)
         entity.add_supported_context(StorageCommitmentPushModel)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._commit)]
-        self._server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        secure = tls and tls[0]
+        self._server = entity.start_server(("127.0.0.1", 0), block=False, ssl_context=secure, evt_handlers=handlers)
         self.port = self._server.server_address[1]
 
     def _store(self, event) -> int:
@@ -71,7 +79,8 @@ class Committing:
             self.statuses.append(send(association, report, kind))
             return
         roles = [build_role(StorageCommitmentPushModel, scp_role=True)] if self.mode == "other role" else []
-        with associated(self.node, "ARCHIVE", roles) as own:
+        secure = self.tls and (self.tls[1], "localhost")
+        with associated(self.node, "ARCHIVE", roles, tls=secure) as own:
             self.statuses.append(send(own, report, kind))
 
     def close(self) -> None:
@@ -85,11 +94,11 @@ def send(association, report: pydicom.Dataset, kind: int = 1) -> int | None:
 
 
 @contextlib.contextmanager
-def associated(port: int, calling: str, roles=(), *contexts):
+def associated(port: int, calling: str, roles=(), *contexts, tls: tuple | None = None):
     entity = AE(ae_title=calling)
     for context in (StorageCommitmentPushModel, *contexts):
         entity.add_requested_context(context, ExplicitVRLittleEndian)
-    association = entity.associate("127.0.0.1", port, ae_title="NODE", ext_neg=list(roles))
+    association = entity.associate("127.0.0.1", port, ae_title="NODE", ext_neg=list(roles), tls_args=tls)
     yield association
     if association.is_established:
         association.release()
@@ -201,6 +210,58 @@ def test_g15_a_request_that_is_refused_is_sent_again(tmp_path, archive):
         assert "status 0110" in node.command("status")
         archive.mode = "same"
         wait_for(lambda: commitments(node) == ["committed"], "the commitment")
+
+
+@pytest.mark.large
+def test_g10_g15_commitment_over_tls(tmp_path):
+    """Stored, asked for and reported over TLS, on the association of the request and on one of the archive's own."""
+    for name, issuer in (("authority", ""), ("node", "authority"), ("archive", "authority")):
+        certificate(tmp_path, name, 30, issuer)
+    own = Tls(tmp_path / "archive.crt", tmp_path / "archive.key", tmp_path / "authority.crt")
+    archive = Committing("same", (tls.server_context(own), tls.client_context(own)))
+    archive.node = free_port()
+    found = configuration({"archive": archive.port}, node=NODE, destination=DESTINATION + "\ntls = true")
+    found = found.replace("port = 0\nspool", f"port = {archive.node}\nspool").replace("keep_hours = 0\n", "")
+    sender = {"tls_args": (tls.client_context(own), "localhost")}
+    with running(tmp_path, found + TLS.format(tmp_path, "node", "node", "authority")) as node:
+        for number, archive.mode in enumerate(("same", "other"), 1):
+            association = AE(ae_title="MODALITY")
+            association.add_requested_context(ComputedRadiographyImageStorage)
+            association = association.associate("127.0.0.1", node.port, ae_title="NODE", **sender)
+            assert association.send_c_store(image(tmp_path, number)).Status == 0x0000
+            association.release()
+            wait_for(lambda number=number: commitments(node) == ["committed"] * number, "the commitment")
+        assert archive.statuses == [0x0000] * 2
+    archive.close()
+
+
+def test_g17_metrics_of_commitments(tmp_path, monkeypatch):
+    """One object of each state; the age is that of the oldest which is not committed."""
+    queue = Queue(tmp_path / "queue.db")
+    commitments_of.begin(queue, ["archive"])
+    now = time.time()
+    for number in range(4):
+        monkeypatch.setattr(time, "time", lambda number=number: now - 1000 + 100 * number)
+        queue.add(Arrival(f"1.2.{number}", "1.2", "", "d", 1, f"f{number}", "A", "", 0, ("archive", "other"), (), ""))
+        for name in ("archive", "other"):
+            queue.sent(queue.due(name, 1)[0], name, "")
+    monkeypatch.setattr(time, "time", lambda: now)
+    due = commitments_of.due(queue, "archive", 3)
+    commitments_of.request(queue, "archive", "9.9", due, 60)
+    first, second, _ = due.values()
+    commitments_of.report(queue, ["archive"], "9.9", [first], {second: "failure reason 0112"})
+    counts = commitments_of.counts(queue)
+    assert {name: each[:4] for name, each in counts.items()} == {"archive": (1, 1, 1, 1)}
+    assert counts["archive"].oldest == pytest.approx(900, abs=1e-3)
+    registry = CollectorRegistry()
+    registry.register(QueueMetrics(queue, Spool(tmp_path), lambda: 0))
+    (tmp_path / "quarantine").mkdir()
+    for state in ("requested", "committed", "failed", "waiting"):
+        labels = {"destination": "archive", "state": state}
+        assert registry.get_sample_value("tfmisr_gateway_commitments", labels) == 1
+    value = registry.get_sample_value("tfmisr_gateway_oldest_commitment_seconds", {"destination": "archive"})
+    assert value == pytest.approx(900, abs=1e-3)
+    queue.close()
 
 
 def test_g15_original_and_result_are_committed_each_for_itself(tmp_path):

@@ -6,7 +6,7 @@ import subprocess
 import gateway_helpers
 import pydicom
 import pytest
-from gateway_helpers import configuration, free_port
+from gateway_helpers import TLS, certificate, configuration, free_port
 
 from tfmisr.edge.errors import InputError
 from tfmisr.gateway import backoff, checking, conformance, queue, rules, services, tls, validation
@@ -199,23 +199,6 @@ def test_g22_the_statement_lists_what_the_node_answers_and_accepts():
         assert section in text
 
 
-def certificate(folder, name: str, days: int, issuer: str = ""):
-    """Makes a certificate with openssl; `issuer` signs it, itself otherwise."""
-    key, request, found = (folder / f"{name}.{suffix}" for suffix in ("key", "csr", "crt"))
-    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subject += [] if issuer else ["-addext", "basicConstraints=critical,CA:TRUE"]
-    run("req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, *subject)
-    by = ["-CA", folder / f"{issuer}.crt", "-CAkey", folder / f"{issuer}.key", "-CAcreateserial"]
-    run("x509", "-req", "-in", request, "-days", days, "-copy_extensions", "copy", "-out", found,
-        *(by if issuer else ["-signkey", key]))  # fmt: skip
-    return found
-
-
-def run(*arguments) -> None:
-    program = gateway_helpers.shutil.which("openssl") or pytest.skip("openssl is not installed")
-    subprocess.run([program, *map(str, arguments)], check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
     folder = tmp_path_factory.mktemp("certificates")
@@ -234,9 +217,6 @@ def test_g19_expiry_of_a_certificate(certificates):
         shown = subprocess.run([program, "x509", "-enddate", "-noout", "-in", path], capture_output=True, text=True)
         expected = datetime.datetime.strptime(shown.stdout.strip(), "notAfter=%b %d %H:%M:%S %Y GMT")
         assert tls.expiry(path) == expected.replace(tzinfo=datetime.timezone.utc)
-
-
-TLS = '[tls]\ncertificate = "{0}/{1}.crt"\nkey = "{0}/{2}.key"\nca = "{0}/{3}.crt"\n'
 
 
 @pytest.mark.parametrize(

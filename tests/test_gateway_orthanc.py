@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import shutil
+import sqlite3
 import subprocess
 import time
 
@@ -79,6 +80,10 @@ class Orthanc:
         """The answer of its REST interface; `None` where there is none."""
         content = self._curl(path)
         return json.loads(content) if content else None
+
+    def delete(self, instance: str) -> None:
+        """Makes it forget an instance."""
+        self._curl("-X", "DELETE", f"instances/{instance}")
 
     def send(self, instance: str) -> None:
         """Makes it send an instance to the gateway, and waits until it has."""
@@ -210,6 +215,29 @@ def test_orthanc_sends_and_gets_the_result_and_nothing_goes_round(tmp_path, arch
         assert node.rows("SELECT COUNT(*) FROM instances") == [(1,)]
         assert node.stop() == 0
     assert set(archive.instances()) == before | {uid_of(path), result}
+
+
+def test_g15_orthanc_commits_what_it_has_and_names_what_it_lost(tmp_path, archive):
+    """It reports on an association of its own; an instance that was deleted there is sent again on release."""
+    path, count = image(tmp_path, 400), len(archive.instances())
+    states = "SELECT state FROM commitments ORDER BY delivery"
+    with gateway(tmp_path, archive, destination="storage_commitment = true\ncommitment_seconds = 5") as node:
+        store(archive, path)
+        found = archive.wait(count + 2)
+        wait_for(lambda: node.rows(states) == [("committed",)] * 2, "the commitments", 30)
+        assert "storage commitment: committed 2, asked 0, to ask 0, not 0" in node.command("status")
+        archive.delete(found[uid_of(path)][0])
+        with contextlib.closing(sqlite3.connect(node.spool / "queue.db", timeout=10)) as database:
+            database.execute("DELETE FROM commitments WHERE delivery = 1")  # so that the node asks once more
+            database.commit()
+        wait_for(lambda: node.rows(states) == [("failed",), ("committed",)], "the report", 30)
+        assert "commitment:1  original of object 1 was not committed by archive: failure reason 0112" in node.command(
+            "quarantine", "list"
+        )
+        assert node.command("quarantine", "release", "commitment:1") == "released: 1\n"
+        wait_for(lambda: node.rows(states) == [("committed",)] * 2, "the commitment", 30)
+        assert node.stop() == 0
+    assert set(archive.instances()) == set(found)
 
 
 def test_g01_g12_both_are_killed_and_everything_arrives_once(tmp_path, archive):

@@ -366,6 +366,21 @@ def test_dcmtk_echoes_and_stores(node, tmp_path):
     assert "Calling AE Title Not Recognized" in refused.stderr + refused.stdout
 
 
+def test_dcmtk_with_as_many_contexts_as_there_can_be_and_with_services_that_are_not_offered(node):
+    """128 presentation contexts (PS3.8 9.3.2.2) of all syntaxes; queries and moves get no context, and harm nothing."""
+    address = ["-aet", "MODALITY", "-aec", "NODE", "127.0.0.1", str(node.port)]
+    subprocess.run([dcmtk("echoscu"), "-ppc", "128", "-pts", "38", *address], check=True)
+    query = ["-k", "QueryRetrieveLevel=STUDY", "-k", "PatientID=1"]
+    for command in (["findscu", "-S"], ["findscu", "-W"], ["movescu", "-S"]):
+        refused = subprocess.run(
+            [dcmtk(command[0]), command[1], *query, *address], check=False, capture_output=True, text=True
+        )
+        assert refused.returncode
+        assert "No Acceptable Presentation Contexts" in refused.stderr + refused.stdout
+    subprocess.run([dcmtk("echoscu"), *address], check=True)
+    wait_for(lambda: node.associations() == 0, "the end of all associations", 10)
+
+
 def test_g04_an_object_that_the_disk_does_not_take_is_refused_with_a700(node, tmp_path):
     """The error comes while the data arrive: a limit on the size of files stands for the full disk."""
     resource = pytest.importorskip("resource", reason="limits of another process exist on Linux only")

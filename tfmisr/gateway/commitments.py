@@ -121,6 +121,35 @@ def _conclude(db: sqlite3.Connection, destination: str, reference: Reference, st
         schema.insert_event(db, event, row["instance"], "", destination, reason)
 
 
+class Counts(typing.NamedTuple):
+    """What a destination has stored of the objects in the spool, by state, and since when the oldest waits."""
+
+    requested: int
+    committed: int
+    failed: int
+    waiting: int
+    oldest: float
+
+
+def counts(queue: Queue) -> dict[str, Counts]:
+    """Returns the counts of each destination that must commit.
+
+    `waiting` is stored and not yet asked for; `oldest` is the time in seconds since the oldest object that is not
+    committed was stored, 0 where there is none.
+    """
+    found = {}
+    for (name,) in queue.rows("SELECT name FROM commitment_destinations ORDER BY name"):
+        rows = queue.rows(
+            "SELECT c.state, COUNT(*), MIN(d.sent_at) FROM deliveries d LEFT JOIN commitments c ON c.delivery = d.id "
+            f"WHERE d.destination = ? AND d.state = '{SENT}' GROUP BY 1",
+            name,
+        )
+        numbers, since = {row[0]: row[1] for row in rows}, [row[2] for row in rows if row[0] != COMMITTED]
+        states = (numbers.get(state, 0) for state in (REQUESTED, COMMITTED, FAILED, None))
+        found[name] = Counts(*states, max(time.time() - min(since), 0.0) if since else 0.0)
+    return found
+
+
 def status(queue: Queue, destination: str) -> str:
     """Returns a destination's part of the status; an empty string where nothing needs its commitment."""
     if not queue.rows("SELECT 1 FROM commitment_destinations WHERE name = ?", destination):

@@ -7,7 +7,7 @@ import prometheus_client
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tfmisr.gateway import series_reports
+from tfmisr.gateway import commitments, series_reports
 from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.schema import GROUPED, PASSED, PROCESSED, SENT
 from tfmisr.gateway.spool import Spool
@@ -76,10 +76,25 @@ class QueueMetrics(Collector):
             work.add_metric([row[0]], row[1])
         yield work
         yield from series_reports.gauges(self._queue, _PREFIX)
+        yield from self._commitments()
         yield _gauge("oldest_unsent_seconds", "age of the oldest object that a destination lacks", oldest(self._queue))
         yield _gauge("disk_free_bytes", "free bytes of the spool's disk", self._spool.free)
         yield _gauge("quarantine_bytes", "disk space of objects with the UID of another one", self._spool.quarantined)
         yield _gauge("associations", "open associations of the receiver", self._associations())
+
+
+    def _commitments(self) -> Iterator[GaugeMetricFamily]:
+        """Yields what destinations with `storage_commitment` have committed and what not (G-15)."""
+        text = "what a destination has stored and the spool still has, by state of storage commitment"
+        states = GaugeMetricFamily(_PREFIX + "commitments", text, labels=["destination", "state"])
+        text = "time since the oldest object was stored that a destination has not committed"
+        oldest_age = GaugeMetricFamily(_PREFIX + "oldest_commitment_seconds", text, labels=["destination"])
+        for name, found in commitments.counts(self._queue).items():
+            for state in ("requested", "committed", "failed", "waiting"):
+                states.add_metric([name, state], getattr(found, state))
+            oldest_age.add_metric([name], found.oldest)
+        yield states
+        yield oldest_age
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
