@@ -18,6 +18,7 @@ class Source:
 
     volume: Volume
     paths: list
+    kind: str = "dicom"
     frame_numbers: tuple = ()
     padding: np.ndarray | None = None
 
