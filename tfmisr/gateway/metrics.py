@@ -82,7 +82,6 @@ class QueueMetrics(Collector):
         yield _gauge("quarantine_bytes", "disk space of objects with the UID of another one", self._spool.quarantined)
         yield _gauge("associations", "open associations of the receiver", self._associations())
 
-
     def _commitments(self) -> Iterator[GaugeMetricFamily]:
         """Yields what destinations with `storage_commitment` have committed and what not (G-15)."""
         text = "what a destination has stored and the spool still has, by state of storage commitment"

@@ -105,6 +105,7 @@ class SeriesProcessor(Processor):
             spacing=task.spacing if task.spacing == "iso" else float(task.spacing),
             threads=settings.processing.threads,
             memory=settings.processing.volume_memory_gb,
+            record_times=settings.processing.record_times,
         )
 
     def _conclude(self, task: SeriesTask, reply: dict) -> None:

@@ -15,7 +15,6 @@ from tfmisr.gateway import authenticity, spool, work
 CHECK, UPSCALE = (f"tfmisr.gateway.series_work:{name}" for name in ("check", "upscale"))
 _UID = re.compile(r"\b\d+(?:\.\d+){4,}\b")
 _ADVICE = re.compile(r"; [^;]*--[^;]*$")  # for the command line
-_FILE = re.compile(r"[^\s,;:'\"]*\b[0-9a-f]{32}\.dcm\b")
 
 
 def request(method: str, key: os.PathLike | None, **values: object) -> str:
@@ -44,7 +43,8 @@ def upscale(payload: dict) -> dict:
 
     Args:
         payload: As of `check`, with `sources`, paths; `folder`, for files that are not complete; `results`, where the
-            complete ones go; `prefix` of their names; `spacing`, `threads` and `memory` in GB.
+            complete ones go; `prefix` of their names; `spacing`, `threads`, `memory` in GB, and
+            `record_times`: without, a series that is made again has the same bytes.
 
     Returns:
         `refused`, the reason why there is no derived series, or `images`, of each the path as `file`, `uid`,
@@ -60,7 +60,11 @@ def upscale(payload: dict) -> dict:
     try:
         options = {name: payload[name] for name in ("method", "spacing", "threads", "memory")}
         made = series_upscaling.upscale_series(
-            payload["sources"], folder / "derived", version=tfmisr.__version__, **options
+            payload["sources"],
+            folder / "derived",
+            version=tfmisr.__version__,
+            record_times=payload["record_times"],
+            **options,
         )
         remarks = without_identifiers("; ".join(made.remarks), payload["sources"])
         return {"images": _keep(made.paths, results, payload["prefix"]), "remarks": remarks}
@@ -99,12 +103,8 @@ def without_identifiers(text: str, sources: list[str]) -> str:
         text: Message of the error.
         sources: Paths of its files.
     """
-    for folder in {os.path.dirname(source) for source in sources}:
-        text = text.replace(f"{folder}/", "")
-    numbers = {os.path.basename(source): number for number, source in enumerate(sources, 1)}
-
-    def named(match: re.Match) -> str:
-        return f"image {numbers.get(os.path.basename(match[0]), '?')}"
-
-    text = _UID.sub(lambda match: f"UID {hashlib.sha256(match[0].encode()).hexdigest()[:8]}", _FILE.sub(named, text))
+    for number, source in enumerate(sources, 1):
+        for name in (source, os.path.basename(source)):
+            text = text.replace(name, f"image {number}")
+    text = _UID.sub(lambda match: f"UID {hashlib.sha256(match[0].encode()).hexdigest()[:8]}", text)
     return _ADVICE.sub("", " ".join(text.split()))

@@ -4,6 +4,7 @@ Reading, interpolation or a network of planes, consistency with the acquired sli
 of `python -m tfmisr.volume`. Anything that cannot be done without doubt is refused before a file is written.
 """
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -41,6 +42,20 @@ class DerivedSeries(typing.NamedTuple):
     remarks: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    source: Source
+    grid: VolumeGrid
+    profile: SliceProfile
+    method: str
+    threads: int
+    memory: float  # GiB beside the acquired volume
+
+    @property
+    def volume(self):
+        return self.source.volume
+
+
 def upscale_series(
     paths: Sequence[str | os.PathLike],
     folder: str | os.PathLike,
@@ -48,7 +63,7 @@ def upscale_series(
     spacing: float | str = "iso",
     threads: int = 1,
     memory: float = 4.0,
-    version: str = "0",
+    **product: object,
 ) -> DerivedSeries:
     """Makes the derived series of a series.
 
@@ -59,7 +74,7 @@ def upscale_series(
         spacing: As of `check_spacing`.
         threads: Of a network.
         memory: GB that the process may take.
-        version: Of this package, for the derived images.
+        **product: Fields of `SeriesProduct` that do not follow from the method, such as `version`.
 
     Raises:
         InputError: The files are not one volume, the volume is not one that the method is for, or it does not fit the
@@ -68,13 +83,14 @@ def upscale_series(
     check_method(method)
     source = reading.read(list(paths))
     grid = target_grid(source.volume, spacing)
-    left = memory * 1e9 - _PROGRAM - source.volume.values.nbytes
-    _check_memory(grid, left / 2**30, memory)
-    profile = _profile(source.volume)
-    estimate = _refined if method.endswith(NETWORK_SUFFIX) else _interpolated
-    result, product = estimate(source, grid, profile, method, threads, left / 2**30, version)
-    report = write_series(source, result, folder, product, profile)
-    return DerivedSeries([pathlib.Path(folder, name) for name in report.files], (*source.remarks, *report.remarks))
+    left = (memory * 1e9 - _PROGRAM - source.volume.values.nbytes) / 2**30
+    _check_memory(grid, left, memory)
+    job = _Job(source, grid, _profile(source.volume), method, threads, left)
+    result, fields, remarks = _refined(job) if method.endswith(NETWORK_SUFFIX) else _interpolated(job)
+    made = SeriesProduct(name="tfmisr", **fields, **product)
+    report = write_series(source, result, folder, made, job.profile)
+    written = [pathlib.Path(folder, name) for name in report.files]
+    return DerivedSeries(written, (*source.remarks, *remarks, *report.remarks))
 
 
 def _check_memory(grid: VolumeGrid, left: float, memory: float) -> None:
@@ -91,37 +107,30 @@ def _profile(volume: Volume) -> SliceProfile:
     return known[0] if known else SliceProfile("gaussian", volume.grid.spacing[0])
 
 
-def _interpolated(
-    source: Source, grid: VolumeGrid, profile: SliceProfile, method: str, threads: int, memory: float, version: str
-) -> tuple[Volume, SeriesProduct]:
-    result = resampling.resample(source.volume, grid, method)
-    product = SeriesProduct(
-        name="tfmisr", version=version, model=method, weights_sha256="", method=_DESCRIPTIONS[method], ai=False
-    )
-    return result, product
+def _interpolated(job: _Job) -> tuple[Volume, dict, tuple[str, ...]]:
+    """Returns the new volume, fields of its product, and remarks."""
+    fields = {"model": job.method, "weights_sha256": "", "method": _DESCRIPTIONS[job.method], "ai": False}
+    return resampling.resample(job.volume, job.grid, job.method), fields, ()
 
 
-def _refined(
-    source: Source, grid: VolumeGrid, profile: SliceProfile, method: str, threads: int, memory: float, version: str
-) -> tuple[Volume, SeriesProduct]:
-    """Refines planes by a network and makes them agree with the acquired slices (V-05 to V-07)."""
+def _refined(job: _Job) -> tuple[Volume, dict, tuple[str, ...]]:
+    """Refines planes by a network and makes them agree with the acquired slices (V-05 to V-07); see `_interpolated`."""
     from tfmisr.edge.volumes.plane_model import PlaneModel
 
-    model, thick = PlaneModel(method, threads), source.volume.grid
-    model.require(thick.spacing[0] / grid.spacing[0], profile.kind, profile.fwhm / thick.spacing[0])
-    scale = planes.UnitScale.of(source.scale.from_unit(_UNIT))
-    result = planes.upsample(source.volume, grid, model, scale=scale, memory=memory)
-    SliceConsistency(profile, thick, grid).correct(result.values, source.volume.values, abs(source.scale.slope))
-    product = SeriesProduct(
-        name="tfmisr",
-        version=version,
-        model=re.sub(r"[^A-Za-z0-9 ._+():/-]", "_", model.name)[:47],
-        weights_sha256=model.card["weights_sha256"],
-        method="network of planes",
-        parameters="planes sagittal and coronal, mean",
-        consistency="exact along the slice axis",
-    )
-    return result, product
+    model = PlaneModel(job.method, job.threads)
+    scale = planes.UnitScale.of(job.source.scale.from_unit(_UNIT))
+    model.require(job.volume, job.grid, job.profile, scale)
+    result = planes.upsample(job.volume, job.grid, model, scale=scale, memory=job.memory)
+    consistency = SliceConsistency(job.profile, job.volume.grid, job.grid)
+    consistency.correct(result.values, job.volume.values, abs(job.source.scale.slope))
+    fields = {
+        "model": re.sub(r"[^A-Za-z0-9 ._+():/-]", "_", model.name)[:47],
+        "weights_sha256": model.card["weights_sha256"],
+        "method": "network of planes",
+        "parameters": "planes sagittal and coronal, mean",
+        "consistency": "exact along the slice axis",
+    }
+    return result, fields, tuple(filter(None, [model.remark(job.volume, scale)]))
 
 
 def check_method(method: str) -> None:
