@@ -334,7 +334,7 @@ def test_g17_metrics_count_series_and_name_none(entries, settings):
 
 def test_reasons_hold_no_identifiers():
     sources = ["/spool/objects/" + "ab" * 16 + ".dcm", "/spool/objects/" + "cd" * 16 + ".dcm"]
-    text = f"expected one series, found 1.2.840.10008.99.7 and 2.25.12\nin {sources[1]}: 3.5 mm, 1.2.3; add --resample_tilt"
+    text = f"expected one series, found 1.2.840.10008.99.7 and 2.25.12\nin {sources[1]}: 3.5 mm, 1.2.3; see --tilt"
     found = series_work.without_identifiers(text, sources)
     assert "10008" not in found and "/spool" not in found and "cdcd" not in found and "\n" not in found
     assert found.endswith("in image 2: 3.5 mm, 1.2.3")
