@@ -20,12 +20,12 @@ def report(settings: Config) -> list[str]:
         f"spool {node.spool}: objects are kept for {node.keep_hours:g} h after the last destination has them; nothing "
         f"is accepted with less than {node.reserve_mb:g} MB free",
     ]
-    lines.append(f"at most {node.quarantine_mb:g} MB of objects that come with the UID of another one are kept")
     lines += [f"accepts {each.ae_title} from {each.address or 'any address'}" for each in settings.sources]
     if settings.signed_by:
         lines.append(f"configuration and models are signed with the key {settings.signed_by}")
     lines += [_destination(each) for each in settings.destinations]
     lines += [f"rule {number}: {_rule(rule)}" for number, rule in enumerate(settings.rules, 1)]
+    lines.append(f"at most {node.quarantine_mb:g} MB of objects that come with the UID of another one are kept")
     lines += ["any other object is refused with status 0124"] if not _has_catch_all(settings) else []
     return [*lines, *_warnings(settings)]
 

@@ -4,7 +4,7 @@ from pydicom.uid import UID
 
 import tfmisr
 from tfmisr.edge.derived.product import IMPLEMENTATION_CLASS_UID
-from tfmisr.gateway import config, header, receiver, services, tls
+from tfmisr.gateway import config, receiver, rules, services, tls
 from tfmisr.gateway.incoming import SUFFIX
 
 _OVERVIEW = """\
@@ -12,6 +12,12 @@ The node receives composite objects with the Storage Service Class, keeps them o
 For images that a rule names it makes a derived image of higher resolution and sends it after the original; of CT and MR
 series that a rule names, a derived series of thinner slices. It offers no
 query, no retrieval, no modality worklist, no media and no printing."""
+
+_ANNEX = """\
+Attributes of derived images: docs/conformance.md of this release. Those that the node makes state no time of
+processing, unless `record_times` is configured: Instance Creation Date and Time, Series Date and Time and Contribution
+DateTime are absent, and Content Date and Time have no value where the source has one. The same source gives the same
+bytes each time. Enhanced images are excepted: Content Date and Time are Type 1 there."""
 
 
 def statement() -> str:
@@ -34,7 +40,7 @@ def statement() -> str:
         ("## 6 Support of character sets", "Objects are not decoded but for rules, which compare the repertoire of CS "
          "and UI, so every Specific Character Set is kept. Derived images keep that of their source."),
         ("## 7 Security", _security()),
-        ("## 8 Annexes", "Attributes of derived images: docs/conformance.md of this release."),
+        ("## 8 Annexes", _ANNEX),
     )  # fmt: skip
     return "\n\n".join(part for section in sections for part in section if part)
 
@@ -57,7 +63,7 @@ def _model() -> str:
         "each destination of its rule, not to the AE that sent it; a derived image follows once its source was stored "
         "there. Where a rule names a volume method, objects are sent on like others and grouped by Series Instance UID "
         "and calling AE title. A group is complete with the number of images that is configured or that "
-        f"{' or '.join(header.COUNTS)} states, else after {config.Rule.complete_after_seconds:g} s (configured) "
+        f"{' or '.join(rules.COUNTS)} states, else after {config.Rule.complete_after_seconds:g} s (configured) "
         "without a new one. One derived series is made of it, and sent to a destination once that has stored all "
         "objects of the group; a series with missing slices or more than one spacing has none. An object that comes "
         "later is sent on and changes nothing. "
@@ -121,9 +127,10 @@ def _outcomes() -> str:
 def _configuration() -> str:
     node = config.Node
     rows = [
-        ("acse_timeout", f"{node.acse_timeout:g} s"),
+        ("acse_timeout", f"{node.acse_timeout:g} s; a connection without an association is closed after it"),
         ("dimse_timeout", f"{node.dimse_timeout:g} s"),
-        ("network_timeout", f"{node.network_timeout:g} s"),
+        ("network_timeout", f"{node.network_timeout:g} s; a silent association, or a PDU that has not come, ends it"),
+        ("quarantine_mb", f"{node.quarantine_mb:g} MB for objects that come with the UID of another one"),
         ("retry_seconds", f"{config.Destination.retry_seconds:g} s, doubled up to the cap"),
         ("retry_cap_seconds", f"{config.Destination.retry_cap_seconds:g} s"),
         ("attempts", f"{config.Destination.attempts}, where a destination refuses an object"),

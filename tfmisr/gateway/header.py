@@ -3,7 +3,7 @@
 import io
 import pathlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import pydicom
 from pydicom import uid
@@ -11,14 +11,28 @@ from pydicom.filereader import read_dataset
 from pynetdicom.dsutils import split_dataset
 
 TAGS = ("SOPClassUID", "SOPInstanceUID", "Modality", "BodyPartExamined", "ImageType")
-# Where a rule names a volume method; the counts are those that `expected_images` may name.
-COUNTS = ("ImagesInAcquisition", "NumberOfSeriesRelatedInstances")
-SERIES_TAGS = ("SeriesInstanceUID", *COUNTS)
 MAX_INFLATED = 2**24  # bytes before the last of these Attributes
 
 
-def read(path: pathlib.Path, syntax: str, keywords: Sequence[str] = TAGS) -> pydicom.Dataset:
-    """Returns some Attributes, decoded; what follows them is not.
+def read(path: pathlib.Path, syntax: str) -> pydicom.Dataset:
+    """Returns the Attributes `TAGS`, decoded; what follows them is not.
+
+    Args:
+        path: DICOM file.
+        syntax: Its Transfer Syntax UID.
+
+    Raises:
+        ValueError: As of `parse`.
+        Exception: Any other error of pydicom or zlib, for a broken file.
+    """
+    header = parse(path, syntax, TAGS)
+    for keyword in TAGS:
+        header.get(keyword)
+    return header
+
+
+def parse(path: pathlib.Path, syntax: str, keywords: Collection[str]) -> pydicom.Dataset:
+    """Returns Attributes of a file; each is decoded when it is asked for.
 
     Args:
         path: DICOM file.
@@ -30,29 +44,43 @@ def read(path: pathlib.Path, syntax: str, keywords: Sequence[str] = TAGS) -> pyd
         Exception: Any other error of pydicom or zlib, for a broken file.
     """
     if syntax == uid.DeflatedExplicitVRLittleEndian:
-        header = _inflated(path, [pydicom.tag.Tag(keyword) for keyword in keywords])
-    else:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
-    for keyword in keywords:
-        if keyword not in COUNTS:  # a broken count refuses no object
-            header.get(keyword)
-    return header
+        return _inflated(path, keywords)
+    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
 
 
-def _inflated(path: pathlib.Path, tags: Sequence[int]) -> pydicom.Dataset:
+def inflate(path: pathlib.Path) -> bytes:
+    """Returns a deflated data set.
+
+    Raises:
+        ValueError: It has more than `MAX_INFLATED` bytes.
+        zlib.error: It is broken.
+    """
+    content, is_all = _inflate(path)
+    if not is_all:
+        raise ValueError("too many bytes")
+    return content
+
+
+def _inflate(path: pathlib.Path) -> tuple[bytes, bool]:
     """Inflates the beginning only: pydicom inflates all, and 600 kB may become 600 MB (PS3.5 A.5)."""
     with open(path, "rb") as file:
         file.seek(split_dataset(path)[1])
-        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        content = inflate.decompress(file.read(MAX_INFLATED), MAX_INFLATED)
+        state = zlib.decompressobj(-zlib.MAX_WBITS)
+        return state.decompress(file.read(MAX_INFLATED), MAX_INFLATED), state.eof
+
+
+def _inflated(path: pathlib.Path, keywords: Collection[str]) -> pydicom.Dataset:
+    content, is_all = _inflate(path)
     passed = []
+    tags = [pydicom.tag.Tag(keyword) for keyword in keywords]
+    last = max(tags)
 
     def is_behind(tag: int, *_: object) -> bool:
-        if tag > max(tags):
+        if tag > last:
             passed.append(tag)
-        return tag > max(tags)
+        return tag > last
 
-    found = read_dataset(io.BytesIO(content), False, True, stop_when=is_behind, specific_tags=list(tags))
-    if not passed and not inflate.eof:
+    found = read_dataset(io.BytesIO(content), False, True, stop_when=is_behind, specific_tags=tags)
+    if not passed and not is_all:
         raise ValueError("too many bytes before the Attributes that routing needs")
     return found

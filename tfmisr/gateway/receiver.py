@@ -53,7 +53,7 @@ class Receiver:
         self._busy = 0
         self._lock, self._quarantine = threading.Lock(), threading.Lock()
         self._server: Server | None = None
-        self._entity, self._tags = _entity(settings), rules.tags(settings)
+        self._entity = _entity(settings)
 
     def start(self) -> int:
         """Starts listening and returns the port.
@@ -177,7 +177,7 @@ class Receiver:
         if request.AffectedSOPClassUID not in services.STORAGE_CLASSES:
             raise _Refused(services.NOT_ACCEPTED)
         syntax = str(event.context.transfer_syntax)
-        found = _header(path, syntax, self._tags)
+        found = _header(path, syntax)
         named = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
         abstract_syntax = str(event.context.abstract_syntax)
         if (str(found.SOPClassUID), str(found.SOPInstanceUID)) != named or named[0] != abstract_syntax:
@@ -189,7 +189,7 @@ class Receiver:
         with open(path, "rb") as file:
             file.seek(split_dataset(path)[1])
             digest = spool.digest(file)
-        member = rules.member(rule, found)
+        member = rules.member(rule, path, syntax)
         return Arrival(
             *(named[1], named[0], syntax, digest, path.stat().st_size, "", calling),
             *(rule.model, rule.scale, original, result, rules.reason(rule, member), member),
@@ -255,10 +255,10 @@ def _entity(settings: Config) -> AE:
     return entity
 
 
-def _header(path: pathlib.Path, syntax: str, tags: tuple[str, ...]) -> pydicom.Dataset:
+def _header(path: pathlib.Path, syntax: str) -> pydicom.Dataset:
     """Returns the Attributes that rules need."""
     try:
-        found = header.read(path, syntax, tags)
+        found = header.read(path, syntax)
     except MemoryError:
         raise
     except Exception as error:

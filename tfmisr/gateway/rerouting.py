@@ -110,7 +110,7 @@ def _arrival(db: sqlite3.Connection, settings: Config, entry: entries.Entry) -> 
     """
     row = db.execute("SELECT * FROM instances WHERE id = ?", (entry.row["instance"],)).fetchone()
     try:
-        found = header.read(settings.node.spool / row["file"], row["transfer_syntax"], rules.tags(settings))
+        found = header.read(settings.node.spool / row["file"], row["transfer_syntax"])
     except Exception as error:
         raise InputError(f"{entry.name}: its file in the spool cannot be read ({type(error).__name__})") from error
     rule = rules.select(settings, found, row["calling_ae"])
@@ -120,7 +120,7 @@ def _arrival(db: sqlite3.Connection, settings: Config, entry: entries.Entry) -> 
     if not original and not result:
         raise InputError(f"{entry.name}: the rule of now sends its object to its sender alone; name a --destination")
     identity = (row[key] for key in ("sop_instance_uid", "sop_class_uid", "transfer_syntax", "digest", "size", "file"))
-    member = rules.member(rule, found)
+    member = rules.member(rule, settings.node.spool / row["file"], row["transfer_syntax"])
     reason = rules.reason(rule, member)
     return Arrival(*identity, row["calling_ae"], rule.model, rule.scale, original, result, reason, member)
 
@@ -181,7 +181,7 @@ def _numbers_of_series(queue: Queue, settings: Config, series: str) -> list[int]
     found = []
     for row in queue.rows("SELECT id, file, transfer_syntax FROM instances ORDER BY id"):
         try:
-            uid = header.read(settings.node.spool / row["file"], row["transfer_syntax"], _SERIES).get(_SERIES[0])
+            uid = header.parse(settings.node.spool / row["file"], row["transfer_syntax"], _SERIES).get(_SERIES[0])
         except Exception:  # noqa: BLE001
             continue  # no file, or one that cannot be read: of no series
         found += [row["id"]] if uid == series else []

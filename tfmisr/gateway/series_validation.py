@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import resampling, series_upscaling
 from tfmisr.gateway.config import SEND, Rule
-from tfmisr.gateway.header import COUNTS
+from tfmisr.gateway.rules import COUNTS
 
 LEAST_SECONDS = 1.0
 

@@ -72,7 +72,7 @@ def omit_times(target: pydicom.Dataset) -> None:
     The source's own times would be a false statement (D-06), so none is made, as far as PS3.3 allows: Instance Creation
     Date and Time are Type 3 (C.12.1), and absent; so are Series Date and Time (C.7.3.1). Content Date and Time are Type
     2C (C.7.6.1), needed where the images of a series are temporally related: they are kept without a value where the
-    source has them. The same is done with Contribution DateTime, Type 3 (C.7.5.1). Enhanced images are excepted: their
+    source has them. Contribution DateTime is Type 3 (C.12.1), and absent. Enhanced images are excepted: their
     Content Date and Time are Type 1 (C.7.6.16), and stay those of the processing.
     """
     for part in ("Date", "Time"):
