@@ -3,12 +3,14 @@
 import hashlib
 import random
 import subprocess
+import time
 
 import numpy as np
 import pydicom
 import pytest
-from gateway_helpers import Archive, configuration, data_set, dcmtk, running, uid_of, wait_for
+from gateway_helpers import Archive, Node, configuration, data_set, dcmtk, running, uid_of, wait_for
 from gateway_series_helpers import COLUMNS, FIRST, PIXEL, ROWS, SLICES, SPACING, ct_series, rule
+from test_gateway_crash import Resending
 
 THIN = 60  # 12 slices of 4 mm at 0.8 mm
 
@@ -177,3 +179,48 @@ def test_g11_a_job_that_takes_too_much_memory_is_quarantined_and_the_originals_p
         assert "memory" in node.rows("SELECT reason FROM series")[0][0]
         assert node.stop() == 0
     archive.close()
+
+
+def survive(folder, kills: int, series: int, seed: int) -> None:
+    """Kills the node at random moments while series come in, are processed and are sent.
+
+    Args:
+        folder: For its files.
+        kills: How many times.
+        series: Number of series of five slices; each gives ten new ones.
+        seed: Of the moments.
+    """
+    archive, moments = Archive(), random.Random(seed)
+    paths = [path for number in range(1, series + 1) for path in ct_series(folder / "ct", number, slices=5)]
+    moments.shuffle(paths)
+    configured = text(archive, "[processing]\nattempts = 99\nretry_seconds = 0.1", expected_images=5, spacing=2.0)
+    sender = Resending(paths)
+    for number in range(kills + 1):
+        node = sender.node = Node(folder, configured)
+        if number == 0:
+            sender.start()
+        if number < kills:
+            time.sleep(moments.uniform(0.0, 3.0))
+            node.kill()
+    try:
+        archive.wait(15 * series, 120)
+        sender.join(60)
+        wait_for(lambda: not node.rows("SELECT 1 FROM deliveries WHERE state <> 'sent'"), "the records")
+        assert node.rows("SELECT state, COUNT(*), SUM(late) FROM series GROUP BY 1") == [("processed", series, 0)]
+        assert node.stop() == 0
+    finally:
+        node.process.kill()
+        archive.close()
+    contents = set(archive.arrived)
+    assert len(contents) == len({uid for uid, _ in contents}) == 15 * series
+    assert {(uid_of(path), hashlib.sha256(data_set(path)).hexdigest()) for path in paths} <= contents
+    assert len(archive.arrived) - len(contents) <= kills
+    for number in range(1, series + 1):
+        z = [float(ds.ImagePositionPatient[2]) for ds in thin_series(archive, number)]
+        np.testing.assert_allclose(z, FIRST - SPACING / 2 + 1.0 + 2.0 * np.arange(10), atol=1e-4)
+    assert "Traceback" not in node.text()
+
+
+@pytest.mark.large
+def test_g01_killed_at_random_moments_each_series_is_made_once(tmp_path):
+    survive(tmp_path, kills=4, series=3, seed=1)
