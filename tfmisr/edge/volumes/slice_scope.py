@@ -16,6 +16,15 @@ from tfmisr.edge import applicability_statistics as statistics
 # Without the traces of JPEG: volumes are not compressed so, and averaging slices removes them.
 NAMES = tuple(name for name in statistics.INPUT_NAMES if not name.startswith("block_"))
 UNUSUAL, OUT_OF_SCOPE = 1.0, 2.0  # widths of the range beyond its end
+_WORDS = {
+    "power": "power spectrum",
+    "direction": "direction of structures",
+    "noise": "noise",
+    "gradient": "steepness of edges",
+    "gray": "gray levels",
+    "black": "gray levels",
+    "white": "gray levels",
+}
 _KEPT = [statistics.INPUT_NAMES.index(name) for name in NAMES]
 _QUANTILES = (0.02, 0.98)
 _LEAST_WIDTH = 0.3  # of a statistic that hardly varies in the training slices; most are logarithms
@@ -73,8 +82,9 @@ def deviations(field: Mapping, values: np.ndarray, shift: float = 0.0, max_val: 
 
 def sentence(found: Mapping[str, float]) -> str:
     """Returns what deviates most, in words; empty where nothing deviates much."""
-    largest = [name for name, value in found.items() if value > UNUSUAL][:_MOST_NAMED]
-    return f"slices unlike those of the training in {', '.join(largest)}" if largest else ""
+    largest = [_WORDS[name.partition("_")[0]] for name, value in found.items() if value > UNUSUAL]
+    named = list(dict.fromkeys(largest))[:_MOST_NAMED]
+    return f"slices unlike those of the training in {' and '.join(named)}" if named else ""
 
 
 def _measured(image: np.ndarray) -> np.ndarray:
