@@ -165,10 +165,10 @@ def test_v08_a_deviation_by_hand():
     measured = slice_scope._measured(image)
     low, high = measured - 6.0, measured - 4.0
     field = {"names": list(slice_scope.NAMES), "low": low.tolist(), "high": high.tolist(), "images": 9}
-    found = slice_scope.deviations(field, np.stack([image] * 5))
+    found = slice_scope.deviations(field, np.stack([image] * 5), SCALE.to_unit)
     assert slice_scope.is_valid(field) and len(found) == len(slice_scope.NAMES)
     np.testing.assert_allclose(list(found.values()), 2.0, rtol=1e-6)
-    assert slice_scope.deviations(field, np.zeros((3, 20, 64), np.float32)) == {}
+    assert slice_scope.deviations(field, np.zeros((3, 20, 64), np.float32), SCALE.to_unit) == {}
 
 
 def test_v09_what_needs_the_whole_plane_or_color_is_refused():
