@@ -20,7 +20,7 @@ from tfmisr.edge.derived.checking import Contents, element_bytes, first_item, fr
 from tfmisr.edge.errors import InputError
 
 _PROFILE = re.compile(r"slice profile (gaussian|rectangular):([0-9.]+(?:e-?[0-9]+)?)mm")
-_SAME_PLACE = 1e-3  # mm
+_KINDS = ("Through-plane super-resolution", "Interpolation along the slice axis")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -119,9 +119,20 @@ class SeriesPair:
         return [image.group.get("DerivationImageSequence", pydicom.Dataset()) for image in self.result]
 
     @functools.cached_property
+    def statement(self) -> str:
+        """Derivation Description of the first new slice, from the last sentence on a change of slices."""
+        text = str(self.descriptions[0].get("DerivationDescription") or "")
+        return text[max(0, *map(text.rfind, _KINDS)) :]
+
+    @property
+    def interpolated(self) -> bool:
+        """Whether the new slices are interpolated, and not estimated as thin ones by a network."""
+        return self.statement.startswith(_KINDS[1])
+
+    @functools.cached_property
     def profile(self) -> tuple[str, float] | None:
         """Kind and full width at half maximum (mm) of the slice profile that the derivation states."""
-        match = _PROFILE.search(str(self.descriptions[0].get("DerivationDescription") or ""))
+        match = _PROFILE.search(self.statement)
         return (match[1], float(match[2])) if match else None
 
 

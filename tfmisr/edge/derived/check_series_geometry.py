@@ -71,7 +71,7 @@ def thickness(pair: SeriesPair) -> str | None:
     """V-11f: Slice Thickness is the new spacing where a network estimated the slices, else the source's."""
     stated = [image.get("PixelMeasuresSequence", "SliceThickness") for image in pair.result]
     before = pair.source[0].get("PixelMeasuresSequence", "SliceThickness")
-    if _is_interpolated(pair):
+    if pair.interpolated:
         expected = before if not is_empty(before) else pair.profile[1] if pair.enhanced and pair.profile else None
     else:
         expected = pair.spacing
@@ -81,10 +81,6 @@ def thickness(pair: SeriesPair) -> str | None:
         if not is_empty(value) and abs(float(value) - float(expected)) > _MM:
             return "Slice Thickness must be the distance between estimated slices, or the source's after interpolation"
     return None
-
-
-def _is_interpolated(pair: SeriesPair) -> bool:
-    return str(pair.descriptions[0].get("DerivationDescription") or "").find("Interpolation along the slice axis") >= 0
 
 
 def numbering(pair: SeriesPair) -> str | None:
@@ -139,7 +135,7 @@ def references(pair: SeriesPair) -> str | None:
             if item.get("SpatialLocationsPreserved") != "NO":
                 return "Spatial Locations Preserved must be NO"
             named.append(known[key])
-        if reason := _wrong(named, np.abs(places - place), (pair.profile[1] + pair.spacing) / 2):
+        if reason := _wrong(named, places - place, (pair.profile[1] + pair.spacing) / 2):
             return reason
     return None
 
@@ -147,10 +143,11 @@ def references(pair: SeriesPair) -> str | None:
 def _wrong(named: list[int], distances: np.ndarray, limit: float) -> str | None:
     if len(set(named)) < len(named) or not named:
         return "Source Image Sequence must name each of its slices once"
-    must = set(np.flatnonzero(distances < limit - _OVERLAP))
-    may = set(np.flatnonzero(distances < limit + _OVERLAP))
-    if not may:  # in a gap: the slice on each side
-        must, may = {int(np.argmin(distances))}, set(map(int, np.argsort(distances)[:2]))
+    must = set(np.flatnonzero(np.abs(distances) < limit - _OVERLAP))
+    may = set(np.flatnonzero(np.abs(distances) < limit + _OVERLAP))
+    if not must:  # in a gap: the slice on each side
+        below, above = np.flatnonzero(distances <= 0)[-1:], np.flatnonzero(distances >= 0)[:1]
+        must, may = set() if may else {*below, *above}, {*may, *below, *above}
     if not must <= set(named) <= may:
         return "Source Image Sequence must name the acquired slices within the profile of the new one, and no other"
     return None

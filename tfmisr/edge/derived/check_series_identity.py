@@ -9,22 +9,21 @@ from pydicom.tag import Tag
 
 from tfmisr.edge.derived.check_geometry import long_decimals
 from tfmisr.edge.derived.check_series import Image, SeriesPair
-from tfmisr.edge.derived.checking import codes, is_empty
+from tfmisr.edge.derived.checking import Contents, Path, codes, is_empty
 
 _CONTEXT = (
     "StudyInstanceUID FrameOfReferenceUID PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime "
     "StudyID AccessionNumber Modality SpecificCharacterSet"
 ).split()
 _SAME_IN_SERIES = (
-    "SOPClassUID SeriesInstanceUID SeriesNumber SeriesDescription SeriesDate SeriesTime Manufacturer "
-    "ManufacturerModelName SoftwareVersions DeviceSerialNumber StationName PatientPosition ProtocolName "
-    "WindowCenter WindowWidth"
+    "SOPClassUID SeriesNumber SeriesDescription SeriesDate SeriesTime Manufacturer "
+    "ManufacturerModelName SoftwareVersions DeviceSerialNumber StationName WindowCenter WindowWidth"
 ).split()
 _ENHANCED = {
     uid.CTImageStorage: uid.EnhancedCTImageStorage,
     uid.MRImageStorage: uid.EnhancedMRImageStorage,
 }
-# Written for the new slices, and checked by other rules; at any level.
+# Written for the new slices, and checked by other rules.
 _WRITTEN = (
     "SOPInstanceUID SeriesInstanceUID SeriesNumber SeriesDescription SeriesDate SeriesTime InstanceNumber ImageType "
     "InstanceCreationDate InstanceCreationTime ContentDate ContentTime DerivationCodeSequence DerivationDescription "
@@ -46,7 +45,8 @@ _REMOVED = (
     "PixelShiftSequence ExposureControlSensingRegionsSequence ZoomCenter NumberOfSlices ImagesInAcquisition ImageIndex "
     "StackID InStackPositionNumber"
 ).split()
-_WRITTEN_TAGS, _REMOVED_TAGS = ({int(Tag(keyword)) for keyword in keywords} for keywords in (_WRITTEN, _REMOVED))
+_WRITTEN_TAGS = {int(Tag(keyword)) for keyword in (*_WRITTEN, *_CONTEXT)}
+_REMOVED_TAGS = {int(Tag(keyword)) for keyword in _REMOVED}
 
 
 def identifiers(pair: SeriesPair) -> str | None:
@@ -79,7 +79,7 @@ def context(pair: SeriesPair) -> str | None:
     return None
 
 
-def _path(keyword: str) -> tuple[tuple[int, int], ...]:
+def _path(keyword: str) -> Path:
     return ((int(Tag(keyword)), 0),)
 
 
@@ -132,12 +132,12 @@ def slice_attributes(pair: SeriesPair) -> str | None:
     """V-11p: what is equal in all acquired slices is copied; what differs between them is not in the new ones."""
     elements = [image.contents for image in pair.source]
     paths = {path for contents in elements for path in contents if _is_copied(path)}
+    single = {path[0][0] for path in paths if _differs(elements, path)}
     changed, kept = set(), set()
     for path in paths:
-        values = {contents.get(path, ("", b""))[1] for contents in elements}
         found = {image.contents.get(path, ("", b""))[1] for image in pair.result}
-        if len(values) > 1 and not _equal_numbers(values, path, elements):
-            kept |= {path[-1][0]} if found != {b""} else set()
+        if path[0][0] in single:
+            kept |= {path[0][0]} if found != {b""} else set()
         elif not pair.enhanced and found != {elements[0].get(path, ("", b""))[1]}:
             changed.add(path[-1][0])
     if changed:
@@ -145,7 +145,12 @@ def slice_attributes(pair: SeriesPair) -> str | None:
     return f"{_names(kept)} describe single acquired slices and must be removed" if kept else None
 
 
-def _equal_numbers(values: set[bytes], path: tuple, elements: list) -> bool:
+def _differs(elements: list[Contents], path: Path) -> bool:
+    values = {contents.get(path, ("", b""))[1] for contents in elements}
+    return len(values) > 1 and not _equal_numbers(values, path, elements)
+
+
+def _equal_numbers(values: set[bytes], path: Path, elements: list[Contents]) -> bool:
     """Whether Decimal Strings differ only in how the same number is written."""
     if next(c[path][0] for c in elements if path in c) not in ("DS", "IS"):
         return False
@@ -155,7 +160,7 @@ def _equal_numbers(values: set[bytes], path: tuple, elements: list) -> bool:
         return False
 
 
-def _is_copied(path: tuple[tuple[int, int], ...]) -> bool:
+def _is_copied(path: Path) -> bool:
     tags = {tag for tag, _ in path}
     if path[0][0] in _WRITTEN_TAGS or tags & _REMOVED_TAGS or path[0][0] >> 16 == 0x5200:
         return False
@@ -170,12 +175,13 @@ def _names(tags: set[int]) -> str:
 
 def removed(pair: SeriesPair) -> str | None:
     """V-11q: no private Data Elements, overlays or Attributes of the source's bytes; short Decimal Strings."""
+    sources = {text for image in pair.source for text in long_decimals(image.ds)}
     for image in pair.result[:1] if pair.enhanced else pair.result:
         if found := [k for k in _REMOVED if k in image.ds]:
             return f"{', '.join(found)} must be removed"
         if any(tag >> 16 & 1 or tag >> 24 == 0x60 for path in image.contents for tag, _ in path):
             return "private Data Elements and overlays must be removed"
-        if next(iter(long_decimals(image.ds)), None):
+        if set(long_decimals(image.ds)) - sources:
             return "a Decimal String has more than 16 characters"
         if image.ds.file_meta.TransferSyntaxUID.is_deflated or not getattr(image.ds, "preamble", None):
             return "the file must have a preamble and a transfer syntax without loss"

@@ -110,7 +110,7 @@ def averages(pair: SeriesPair) -> str | None:
     step = max(abs(image.rescale[0]) for image in pair.source)
     low, high = np.percentile(values, (1, 99))
     mean, p99 = abs(errors.mean()), np.percentile(np.abs(errors), 99)
-    is_corrected = "Corrected to agree with the source" in str(pair.descriptions[0].get("DerivationDescription"))
+    is_corrected = "Corrected to agree with the source" in pair.statement
     allowed = (0.5 * step, step) if is_corrected else (max(0.5 * step, 0.01 * (high - low)), 0.2 * (high - low))
     if mean > allowed[0]:
         return f"averaged over the slice profile, the mean differs by {mean / step:.3g} stored units"
