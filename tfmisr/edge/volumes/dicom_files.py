@@ -86,15 +86,18 @@ def expand(paths: Paths) -> list[pathlib.Path]:
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     found: list[pathlib.Path] = []
     for path in map(pathlib.Path, given):
-        if path.is_file() or path.is_dir():
-            found.append(path)
-        elif matches := sorted(glob.glob(str(path))):
-            found += [pathlib.Path(match) for match in matches]
-        else:
+        matches = [path] if _is_usable(path) else filter(_is_usable, map(pathlib.Path, sorted(glob.glob(str(path)))))
+        before = len(found)
+        found += matches
+        if len(found) == before:
             raise InputError(f"{path}: expected a file or folder of a volume, found neither")
     if not found:
         raise InputError("expected files or a folder of a volume. Received: no path")
     return found
+
+
+def _is_usable(path: pathlib.Path) -> bool:
+    return path.is_file() or path.is_dir()  # to open a named pipe would wait for ever
 
 
 def list_series(paths: Paths, shown: Callable = iter) -> tuple[list[SeriesEntry], list[str]]:
