@@ -10,6 +10,7 @@ measurements depend on each other, so that the true interval is wider.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -162,7 +163,8 @@ def _children(process: int) -> list[int]:
     """Returns the processes that a process has started, by any of its threads."""
     found = []
     for thread in pathlib.Path(f"/proc/{process}/task").iterdir():
-        found += map(int, (thread / "children").read_text(encoding="ascii").split())
+        with contextlib.suppress(OSError):  # the thread has ended meanwhile
+            found += map(int, (thread / "children").read_text(encoding="ascii").split())
     return sorted(found)
 
 
