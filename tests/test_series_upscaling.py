@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from gateway_series_helpers import FIRST, PIXEL, SLICES, SPACING, ct_series
 
+import tfmisr
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import Volume, VolumeGrid, plane_model, series_upscaling
 from tfmisr.gateway import series_work, spool
@@ -153,3 +154,18 @@ def test_the_target_is_the_smaller_pixel_spacing_or_what_the_rule_says():
     with pytest.raises(InputError, match="6 mm apart, not more than 6 mm"):
         series_upscaling.target_grid(volume, 6)
     assert PIXEL < SPACING
+
+
+def test_the_command_gives_the_same_images(tmp_path):
+    """The same UIDs and pixels, so that a series that was processed by both is one series."""
+    from tfmisr import volume
+
+    paths = ct_series(tmp_path / "ct")
+    made = series_upscaling.upscale_series(paths, tmp_path / "gateway", "spline", 3.0, version=tfmisr.__version__)
+    flags = ["--output", str(tmp_path / "command"), "--method", "spline", "--spacing", "3"]
+    assert volume.main([*map(str, paths), *flags]) == 0
+    ours, theirs = (
+        {ds.SOPInstanceUID: ds.PixelData for ds in map(pydicom.dcmread, folder)}
+        for folder in (made.paths, (tmp_path / "command").iterdir())
+    )
+    assert ours == theirs

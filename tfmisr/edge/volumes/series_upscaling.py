@@ -1,7 +1,8 @@
 """One thick series to a derived series of thin slices, without TensorFlow, as the gateway calls it.
 
 Reading, interpolation or a network of planes, consistency with the acquired slices, and writing, each with the defaults
-of `python -m tfmisr.volume`. Anything that cannot be done without doubt is refused before a file is written.
+of `python -m tfmisr.volume`, so that both give the same images. What cannot be done without doubt is refused before a
+file is written.
 """
 
 import dataclasses
@@ -19,13 +20,14 @@ from tfmisr.edge.errors import InputError, hint
 from tfmisr.edge.volumes import planes, reading, resampling
 from tfmisr.edge.volumes.consistency import SliceConsistency
 from tfmisr.edge.volumes.grid import VolumeGrid
+from tfmisr.edge.volumes.profile_estimation import estimate_fwhm
 from tfmisr.edge.volumes.slice_profile import SliceProfile, known_profile
 from tfmisr.edge.volumes.source import Source
 from tfmisr.edge.volumes.volume import Volume
 
 NETWORK_SUFFIX = ".tflite"
 _LEAST_RATIO = 1.01  # of the spacings: below it there is nothing to upscale
-_DESCRIPTIONS = {"spline": "cubic spline", "lanczos": "Lanczos, 3 lobes", "linear": "linear"}
+_DESCRIPTIONS = {"spline": "cubic spline", "linear": "linear interpolation", "lanczos": "Lanczos interpolation"}
 _UNIT = np.array([0.0, 1.0], np.float32)
 _PROGRAM = 0.3e9  # bytes of the process beside the volumes: libraries, a slice and its file
 
@@ -102,14 +104,16 @@ def _check_memory(grid: VolumeGrid, left: float, memory: float) -> None:
 
 
 def _profile(volume: Volume) -> SliceProfile:
-    """Returns the Gaussian profile as wide as the slices are thick, or where that is unknown as they are apart."""
-    known = known_profile(volume)
-    return known[0] if known else SliceProfile("gaussian", volume.grid.spacing[0])
+    """Returns a Gaussian profile as wide as Slice Thickness, else as estimated, else as the slices are apart."""
+    if known := known_profile(volume):
+        return known[0]
+    return SliceProfile("gaussian", estimate_fwhm(volume) or volume.grid.spacing[0])
 
 
 def _interpolated(job: _Job) -> tuple[Volume, dict, tuple[str, ...]]:
     """Returns the new volume, fields of its product, and remarks."""
-    fields = {"model": job.method, "weights_sha256": "", "method": _DESCRIPTIONS[job.method], "ai": False}
+    name = _DESCRIPTIONS[job.method]
+    fields = {"model": name, "weights_sha256": "", "method": name, "ai": False}
     return resampling.resample(job.volume, job.grid, job.method), fields, ()
 
 
@@ -118,17 +122,20 @@ def _refined(job: _Job) -> tuple[Volume, dict, tuple[str, ...]]:
     from tfmisr.edge.volumes.plane_model import PlaneModel
 
     model = PlaneModel(job.method, job.threads)
-    scale = planes.UnitScale.of(job.source.scale.from_unit(_UNIT))
+    scale = planes.UnitScale(*map(float, job.source.scale.from_unit(_UNIT)))
     model.require(job.volume, job.grid, job.profile, scale)
     result = planes.upsample(job.volume, job.grid, model, scale=scale, memory=job.memory)
+    if not np.isfinite(result.values).all():
+        raise InputError(f"{model.name} gave values that are not finite")
+    acquired = job.volume.values
     consistency = SliceConsistency(job.profile, job.volume.grid, job.grid)
-    consistency.correct(result.values, job.volume.values, abs(job.source.scale.slope))
+    consistency.correct(result.values, acquired, abs(job.source.scale.slope), float(acquired.min()))
     fields = {
         "model": re.sub(r"[^A-Za-z0-9 ._+():/-]", "_", model.name)[:47],
         "weights_sha256": model.card["weights_sha256"],
-        "method": "network of planes",
-        "parameters": "planes sagittal and coronal, mean",
-        "consistency": "exact along the slice axis",
+        "method": "through-plane network",
+        "parameters": "planes sagittal and coronal, fusion mean",
+        "consistency": f"slice profile {job.profile}, dead zone 0.25 levels",
     }
     return result, fields, tuple(filter(None, [model.remark(job.volume, scale)]))
 
