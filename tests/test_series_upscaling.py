@@ -31,7 +31,7 @@ def job(folder, paths, **changes) -> dict:
         "memory": 4.0,
         "record_times": False,
     }
-    return series_work.upscale(json.loads(series_work.request("spline", None, **(values | changes))))
+    return series_work.upscale(json.loads(series_work.request("spline", None, **values)) | changes)
 
 
 def edited(path, **changes) -> None:
@@ -104,8 +104,12 @@ def test_g11_a_series_beyond_the_memory_is_refused_before_it_is_interpolated(tmp
     assert answer["refused"] == "60 x 24 x 32 voxels need more memory than the 0.3001 GB of the process"
 
 
-def test_a_fault_of_the_spool_says_nothing_about_the_series(tmp_path):
+def test_a_fault_of_the_network_or_the_spool_says_nothing_about_the_series(tmp_path):
+    """An error, not a refusal: it is tried again, then quarantined, and can be released once it is repaired."""
     paths = ct_series(tmp_path / "ct")
+    (tmp_path / "broken.tflite").write_bytes(b"no network")
+    with pytest.raises(InputError):
+        job(tmp_path, paths, method=str(tmp_path / "broken.tflite"))
     paths[3].unlink()
     with pytest.raises(FileNotFoundError):
         job(tmp_path, paths)

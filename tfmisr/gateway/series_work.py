@@ -49,8 +49,12 @@ def upscale(payload: dict) -> dict:
     Returns:
         `refused`, the reason why there is no derived series, or `images`, of each the path as `file`, `uid`,
         `sop_class`, `syntax`, `digest` and `size`, with `remarks`, as text.
+
+    Raises:
+        InputError: There is no such network.
     """
     _require_signature(payload)
+    series_upscaling.weights_sha256(payload["method"])  # an error of the network is none of the series
     folder, results = pathlib.Path(payload["folder"]), pathlib.Path(payload["results"])
     for source in payload["sources"]:  # a fault of the spool says nothing about the series: it is tried again
         with open(source, "rb"):
