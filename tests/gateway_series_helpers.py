@@ -12,16 +12,16 @@ SPACING, PIXEL, FIRST = 4.0, 0.8, -20.0  # mm; FIRST is the z of the lowest slic
 
 
 def ct_series(folder: pathlib.Path, number: int = 1, slices: int = SLICES) -> list[pathlib.Path]:
-    """Writes a CT series, a ball of 300 HU in water, and returns its files from the lowest slice to the highest."""
+    """Writes a CT series, a blob of 600 HU in water, and returns its files from the lowest slice to the highest."""
     folder.mkdir(exist_ok=True)
     paths = []
     for index in range(slices):
         ds = header(number, index)
         z = FIRST + SPACING * index
         y, x = np.mgrid[:ROWS, :COLUMNS] * PIXEL
-        inside = (x - 12) ** 2 + (y - 9) ** 2 + (z - 2) ** 2 < 8**2
-        hu = np.where(inside, 300, 0) + np.random.default_rng([number, index]).integers(-10, 11, inside.shape)
-        ds.PixelData = (hu + 1024).astype("<u2").tobytes()
+        blob = 600 * np.exp(-((x - 12) ** 2 + (y - 9) ** 2 + (z - 2) ** 2) / (2 * 5**2))
+        hu = blob + np.random.default_rng([number, index]).integers(-5, 6, blob.shape)
+        ds.PixelData = np.rint(hu + 1024).astype("<u2").tobytes()
         ds.ImagePositionPatient = [-12.4, -9.2, z]
         ds.SliceLocation = z
         path = folder / f"{number}-{index}.dcm"

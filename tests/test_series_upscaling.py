@@ -10,6 +10,7 @@ import pytest
 from gateway_series_helpers import FIRST, PIXEL, SLICES, SPACING, ct_series
 
 import tfmisr
+from tfmisr import dicom_check
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import Volume, VolumeGrid, plane_model, series_upscaling
 from tfmisr.gateway import series_work, spool
@@ -55,6 +56,7 @@ def test_g14_a_series_that_is_made_again_has_the_same_bytes(tmp_path):
     assert second == first
     assert list((tmp_path / "spool" / "incoming").iterdir()) == []
     assert sorted(str(path) for path in (tmp_path / "spool" / "results").iterdir()) == [i["file"] for i in first]
+    assert dicom_check.main([str(tmp_path / "ct"), str(tmp_path / "spool" / "results")]) == 0
     timed = job(tmp_path, paths, spacing=3.0, record_times=True)["images"]
     assert "InstanceCreationDate" in pydicom.dcmread(timed[0]["file"])
     assert [image["uid"] for image in timed] == [image["uid"] for image in first]
