@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
 
-_EXTRA = ("pynetdicom", "prometheus_client", "tomli")
+_EXTRA = ("pynetdicom", "prometheus_client", "tomli", "h11")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,12 +1,11 @@
 """Who gets an association, and how many at the same time (G-06, G-07)."""
 
-import ipaddress
 import threading
 
 from pynetdicom import evt
 from pynetdicom.association import Association
 
-from tfmisr.gateway import committer, services
+from tfmisr.gateway import committer, peers, services
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.spool import Spool
 
@@ -45,10 +44,7 @@ class Admission:
         return None if self._takes_slot(event.assoc) else services.LOCAL_LIMIT
 
     def _is_source(self, calling: str, address: str) -> bool:
-        return any(
-            source.ae_title == calling and (not source.address or _same_address(source.address, address))
-            for source in self._settings.sources
-        )
+        return any(peers.may_associate(source, calling, address) for source in self._settings.sources)
 
     def _takes_slot(self, association: Association) -> bool:
         with self._lock:
@@ -71,9 +67,3 @@ def _only_reports(request) -> bool:
     """Whether a caller offers storage commitment, and beside it at most C-ECHO."""
     syntaxes = {context.abstract_syntax for context in request.presentation_context_definition_list}
     return services.COMMITMENT in syntaxes and syntaxes <= {services.COMMITMENT, services.VERIFICATION}
-
-
-def _same_address(first: str, second: str) -> bool:
-    """Compares IP addresses; an IPv4 address may come as IPv6 (RFC 4291 2.5.5.2)."""
-    one, other = ipaddress.ip_address(first), ipaddress.ip_address(second.partition("%")[0])
-    return one in (other, getattr(other, "ipv4_mapped", None))

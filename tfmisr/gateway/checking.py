@@ -4,7 +4,7 @@ import contextlib
 import datetime
 
 from tfmisr.gateway import operating, tls
-from tfmisr.gateway.config import Config, Rule
+from tfmisr.gateway.config import Config, Rule, Source
 from tfmisr.gateway.spool import Spool
 
 DAYS_BEFORE_EXPIRY = 30
@@ -20,7 +20,11 @@ def report(settings: Config) -> list[str]:
         f"spool {node.spool}: objects are kept for {node.keep_hours:g} h after the last destination has them; nothing "
         f"is accepted with less than {node.reserve_mb:g} MB free",
     ]
-    lines += [f"accepts {each.ae_title} from {each.address or 'any address'}" for each in settings.sources]
+    if web := settings.dicomweb:
+        http = "HTTPS with certificates of both sides" if settings.tls else "HTTP without TLS"
+        place = f"{web.address} port {web.port}, path {web.path}/studies"
+        lines.append(f"DICOMweb on {place}, {http}, at most {web.max_connections} connections")
+    lines += [_source(each) for each in settings.sources]
     if settings.signed_by:
         lines.append(f"configuration and models are signed with the key {settings.signed_by}")
     lines += [_destination(each) for each in settings.destinations]
@@ -28,6 +32,14 @@ def report(settings: Config) -> list[str]:
     lines.append(f"at most {node.quarantine_mb:g} MB of objects that come with the UID of another one are kept")
     lines += ["any other object is refused with status 0124"] if not _has_catch_all(settings) else []
     return [*lines, *_warnings(settings)]
+
+
+def _source(each: Source) -> str:
+    line = f"accepts {each.ae_title} from {each.address or 'any address'}"
+    if each.dicomweb:
+        line += f" with a certificate of {each.certificate}" if each.certificate else ""
+        line += f" over DICOMweb: it may store{', search and retrieve' if each.retrieve else ''}"
+    return line
 
 
 def _destination(each) -> str:

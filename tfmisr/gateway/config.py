@@ -99,10 +99,34 @@ class Source:
     Attributes:
         ae_title: Calling AE title.
         address: IP address it must have; empty for any.
+        dicomweb: It comes over DICOMweb, and requests no associations. It may store.
+        retrieve: Over DICOMweb it may also search and retrieve what the spool holds.
+        certificate: Name that its certificate must have over DICOMweb, as a DNS name of Subject Alternative Name or as
+            Common Name; empty for any certificate of the authorities.
     """
 
     ae_title: str
     address: str = ""
+    dicomweb: bool = False
+    retrieve: bool = False
+    certificate: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Dicomweb:
+    """HTTP server of STOW-RS, QIDO-RS and WADO-RS; HTTPS with the certificates of the table `tls`, where there is one.
+
+    Attributes:
+        port: TCP port; 0 chooses a free one, which is logged.
+        address: IP address to listen on.
+        path: Path before `/studies`; may be empty.
+        max_connections: Connections at the same time; more are closed.
+    """
+
+    port: int
+    address: str = "127.0.0.1"
+    path: str = "/dicom-web"
+    max_connections: int = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +211,7 @@ class Config:
         processing: Table `processing`.
         monitoring: Table `monitoring`; `None` for no HTTP server.
         tls: Table `tls`; `None` for plain TCP.
+        dicomweb: Table `dicomweb`; `None` for no DICOMweb service.
         path: The file.
         signed_by: PEM file of the public key with which the models must be signed; `None` for no signatures.
     """
@@ -198,5 +223,6 @@ class Config:
     processing: Processing = Processing()
     monitoring: Monitoring | None = None
     tls: Tls | None = None
+    dicomweb: Dicomweb | None = None
     path: pathlib.Path = pathlib.Path()
     signed_by: pathlib.Path | None = None

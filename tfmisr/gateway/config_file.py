@@ -10,10 +10,10 @@ import re
 import typing
 
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.gateway.config import Config, Destination, Monitoring, Node, Processing, Rule, Source, Tls
+from tfmisr.gateway.config import Config, Destination, Dicomweb, Monitoring, Node, Processing, Rule, Source, Tls
 from tfmisr.gateway.toml_lines import Lines
 
-_TABLES = {"node": Node, "processing": Processing, "monitoring": Monitoring, "tls": Tls}
+_TABLES = {"node": Node, "processing": Processing, "monitoring": Monitoring, "tls": Tls, "dicomweb": Dicomweb}
 _ARRAYS = {"sources": Source, "destinations": Destination, "rules": Rule}
 _EXPECTED = {
     int: "a whole number",

@@ -5,13 +5,15 @@ from pydicom.uid import UID
 import tfmisr
 from tfmisr.edge.derived.product import IMPLEMENTATION_CLASS_UID
 from tfmisr.gateway import config, receiver, rules, services, tls
+from tfmisr.gateway.dicomweb import conformance as web_conformance
 from tfmisr.gateway.incoming import SUFFIX
 
 _OVERVIEW = """\
 The node receives composite objects with the Storage Service Class, keeps them on its disk, and sends them on unchanged.
 For images that a rule names it makes a derived image of higher resolution and sends it after the original; of CT and MR
-series that a rule names, a derived series of thinner slices. It offers no
-query, no retrieval, no modality worklist, no media and no printing."""
+series that a rule names, a derived series of thinner slices. With a table `dicomweb` it also receives over DICOMweb, and
+answers searches and retrievals of what its disk still holds. It has no query and no retrieval over DIMSE, no modality
+worklist, no media and no printing."""
 
 _ANNEX = """\
 Attributes of derived images: docs/conformance.md of this release. Those that the node makes state no time of
@@ -34,6 +36,7 @@ def statement() -> str:
         ("#### 4.2.3 Association acceptance", _acceptance()),
         ("#### 4.2.4 Status of C-STORE responses of the node (SCP)", _statuses()),
         ("#### 4.2.5 Behavior on C-STORE responses of a destination (SCU)", _outcomes()),
+        *web_conformance.sections(),
         ("### 4.3 Network interfaces", "TCP/IP, IPv4 and IPv6. Address and port are configured; none is fixed."),
         ("### 4.4 Configuration", _configuration()),
         ("## 5 Media interchange", "None."),
@@ -52,7 +55,9 @@ def _grid(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def _services() -> str:
     rows = [("Storage", "yes", "yes"), ("Verification", "no", "yes"), ("Storage Commitment Push Model", "yes", "no")]
-    rows.append(("DICOMweb Studies Service, Store transaction (STOW-RS)", "user agent", "no"))
+    rows.append(("DICOMweb Studies Service, Store transaction (STOW-RS)", "user agent", "origin server"))
+    rows.append(("DICOMweb Studies Service, Search transaction (QIDO-RS)", "no", "origin server"))
+    rows.append(("DICOMweb Studies Service, Retrieve transaction (WADO-RS)", "no", "origin server"))
     return _grid(("Service", "SCU", "SCP"), rows)
 
 
@@ -144,5 +149,6 @@ def _security() -> str:
         "Without a table `tls` connections are plain TCP. With it, in both directions: TLS 1.2 or later, "
         f"authentication of both sides by certificates, the cipher suites `{tls.CIPHERS}` (OpenSSL's notation) for "
         "TLS 1.2, as the BCP 195 TLS Secure Transport Connection Profile (PS3.15 B.9) recommends. The AE title of a "
-        "caller, and where configured its IP address, must be listed. User identity is not negotiated."
+        "caller, and where configured its IP address, must be listed. User identity is not negotiated. DICOMweb uses "
+        "the same certificates; see 4.2.6."
     )

@@ -21,7 +21,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = prometheus_client.CollectorRegistry()
-        self.received = self._counter("received", "C-STORE requests by status", ["status"])
+        self.received = self._counter("received", "objects by status, of C-STORE and STOW-RS", ["status"])
+        self.dicomweb = self._counter("dicomweb_requests", "by HTTP status", ["transaction", "status"])
+        self.dicomweb_instances = self._counter("dicomweb_instances", "instances of STOW-RS by status", ["status"])
         self.received_bytes = self._counter("received_bytes", "bytes of new objects")
         self.rejected = self._counter("rejected_associations", "rejected associations by reason", ["reason"])
         self.sent = self._counter("sent", "objects that a destination has stored", ["destination", "kind"])

@@ -8,6 +8,7 @@ import sqlite3
 import sys
 import threading
 import time
+import typing
 import warnings
 from collections.abc import Iterator
 
@@ -23,6 +24,9 @@ from tfmisr.gateway.sender import Sender
 from tfmisr.gateway.series_processor import SeriesProcessor
 from tfmisr.gateway.spool import Spool
 from tfmisr.gateway.stow import StowSender
+
+if typing.TYPE_CHECKING:
+    from tfmisr.gateway.dicomweb.service import Service
 
 _LOG = logging.getLogger("tfmisr.gateway")
 SECONDS_TO_FINISH, SECONDS_TO_JOIN = 5.0, 3.0  # for objects that are arriving, and for those being sent
@@ -79,6 +83,15 @@ def _naming_address(address: str, port: int) -> Iterator[None]:
         raise InputError(f"cannot listen on {address} port {port}: {error.strerror}; choose another") from error
 
 
+def _web(settings: Config, parts: tuple, receiver: Receiver) -> "Service | None":
+    """Returns the DICOMweb service, where there is one: h11 is imported for it alone."""
+    if settings.dicomweb is None:
+        return None
+    from tfmisr.gateway.dicomweb.service import Service
+
+    return Service(settings, *parts, receiver.store)
+
+
 class Node:
     """All parts of the node.
 
@@ -96,6 +109,7 @@ class Node:
         incoming.install(spool.incoming)
         parts = (spool, self._queue, self._metrics)
         self._receiver = Receiver(settings, *parts)
+        self._web = _web(settings, parts, self._receiver)
         self._senders = [
             (StowSender if each.stow_path else Sender)(settings, each, *parts) for each in settings.destinations
         ]
@@ -131,6 +145,11 @@ class Node:
         with _naming_address(node.address, node.port):
             port = self._receiver.start()
         _LOG.info("%s listens on %s port %d", node.ae_title, node.address, port)
+        if self._web:
+            web = self._settings.dicomweb
+            with _naming_address(web.address, web.port):
+                port = self._web.start()
+            _LOG.info("DICOMweb at %s port %d, path %s/studies", web.address, port, web.path)
         for part in (*self._senders, *self._processors):
             part.start()
         if http := self._settings.monitoring:
@@ -140,7 +159,8 @@ class Node:
 
     def conditions(self) -> dict[str, bool]:
         """Returns the conditions of readiness by name."""
-        return {
+        web = {"dicomweb_alive": self._web.is_alive()} if self._web else {}
+        return web | {
             "queue_writable": self._is_writable(),
             "disk_has_space": self._spool.has_space,
             "models_loaded": all(processor.ready for processor in self._processors),
@@ -166,6 +186,8 @@ class Node:
                 if rounds % _ROUNDS_BETWEEN_REMOVALS == 1:
                     upkeep.correct_times(self._queue, self._longest_delay())
                     self.remove_done()
+                    if self._web:
+                        self._web.forget()
             except (OSError, sqlite3.Error) as error:
                 _LOG.error("removing files: %s", type(error).__name__)
 
@@ -186,7 +208,12 @@ class Node:
         _LOG.info("stopping")
         for sender in self._senders:
             sender.stop()
+        end = time.monotonic() + SECONDS_TO_FINISH
+        if self._web:
+            self._web.close()
         self._receiver.stop(SECONDS_TO_FINISH)
+        if self._web:
+            self._web.finish(end - time.monotonic())
         for processor in self._processors:
             processor.stop()
         end = time.monotonic() + SECONDS_TO_JOIN

@@ -13,7 +13,7 @@ from pynetdicom import AE, evt
 from pynetdicom.dsutils import split_dataset
 
 from tfmisr.edge.files import DISK_FULL
-from tfmisr.gateway import admission, committer, header, incoming, queue, rules, services, spool, tls
+from tfmisr.gateway import admission, committer, header, incoming, offers, queue, rules, services, spool, tls
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.metrics import Metrics
 from tfmisr.gateway.schema import Arrival
@@ -123,26 +123,31 @@ class Receiver:
         names = committer.destinations_of(self._settings, event.assoc.requestor.ae_title.strip())
         return committer.answer(self._queue, names, event)
 
-    def _answer(self, event: evt.Event) -> pydicom.Dataset | int:
+    def store(self, offer: offers.Offer) -> services.Status:
+        """Takes an object in; it is on the disk if the status is `STORED` (G-01)."""
         with self._lock:
             self._busy += 1
         try:
-            status = self._status(event)
+            status = self._status(offer)
         finally:
             with self._lock:
                 self._busy -= 1
         self._metrics.received.labels(f"{status.code:04X}").inc()
+        return status
+
+    def _answer(self, event: evt.Event) -> pydicom.Dataset | int:
+        status = self.store(offers.of_c_store(event))
         if status is services.STORED:
             return status.code
         response = pydicom.Dataset()
         response.Status, response.ErrorComment = status.code, status.comment
         return response
 
-    def _status(self, event: evt.Event) -> services.Status:
-        """Returns the status of a C-STORE request; no error of any kind becomes a success."""
+    def _status(self, offer: offers.Offer) -> services.Status:
+        """Returns the status of an object; no error of any kind becomes a success."""
         start = time.monotonic()
         try:
-            status = self._store(event)
+            status = self._store(offer)
         except _Refused as refusal:
             status = refusal.status
         except (OSError, sqlite3.Error) as error:
@@ -156,10 +161,10 @@ class Receiver:
         self._metrics.receive_seconds.observe(time.monotonic() - start)
         return status
 
-    def _store(self, event: evt.Event) -> services.Status:
+    def _store(self, offer: offers.Offer) -> services.Status:
         if self._stopping.is_set():
             return services.STOPPING
-        file = event.request._dataset_file
+        file = offer.file
         if file is None:
             return services.UNPARSABLE
         if not file.take():
@@ -168,19 +173,16 @@ class Receiver:
             raise file.error
         if not self._spool.has_space:
             return services.NO_SPACE
-        arrival = self._arrival(event, file.path)
+        arrival = self._arrival(offer, file.path)
         return self._keep(arrival, file)
 
-    def _arrival(self, event: evt.Event, path: pathlib.Path) -> Arrival:
+    def _arrival(self, offer: offers.Offer, path: pathlib.Path) -> Arrival:
         """Returns what the queue records about an object."""
-        request, calling = event.request, event.assoc.requestor.ae_title.strip()
-        if request.AffectedSOPClassUID not in services.STORAGE_CLASSES:
+        named, calling, syntax = (offer.sop_class_uid, offer.sop_instance_uid), offer.peer, offer.transfer_syntax
+        if offer.sop_class_uid not in services.STORAGE_CLASSES:
             raise _Refused(services.NOT_ACCEPTED)
-        syntax = str(event.context.transfer_syntax)
         found = _header(path, syntax)
-        named = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
-        abstract_syntax = str(event.context.abstract_syntax)
-        if (str(found.SOPClassUID), str(found.SOPInstanceUID)) != named or named[0] != abstract_syntax:
+        if (str(found.SOPClassUID), str(found.SOPInstanceUID)) != named or named[0] != offer.abstract_syntax:
             raise _Refused(services.MISMATCH)
         rule = rules.select(self._settings, found, calling)
         if rule is None:

@@ -1,7 +1,9 @@
 """The TCP server of the receiver: a silent, slow or broken peer never blocks another one."""
 
 import contextlib
+import selectors
 import socket
+import ssl
 import threading
 import time
 import typing
@@ -10,7 +12,7 @@ from pynetdicom import evt
 from pynetdicom.transport import ThreadedAssociationServer
 
 LONGEST_PDU = 2**20  # bytes; 128 presentation contexts of 50 Transfer Syntaxes are 0.2 MB, and data PDUs are MAX_PDU
-MOST_WAITING = 128  # connections; each costs two threads
+MOST_WAITING = 128  # connections; a thread each, and two more once there are data
 _ASSOCIATE = 1  # type of the PDU A-ASSOCIATE-RQ (PS3.8 9.3.2)
 
 
@@ -48,6 +50,10 @@ class Waiting:
         """Forgets a connection that has got its association, or has ended."""
         with self._lock:
             self._since.pop(connection, None)
+
+    def __contains__(self, connection: object) -> bool:
+        with self._lock:
+            return connection in self._since
 
     def close_old(self) -> None:
         """Closes the connections that have waited for too long."""
@@ -151,7 +157,7 @@ class Server(ThreadedAssociationServer):
         self.waiting.close_old()
 
     def process_request_thread(self, request: typing.Any, client_address: typing.Any) -> None:
-        """Makes the handshake, then an association; see `socketserver.ThreadingMixIn`."""
+        """Makes the handshake, then an association once there are data; see `socketserver.ThreadingMixIn`."""
         if self.ssl_context:
             plain = request
             try:
@@ -164,7 +170,23 @@ class Server(ThreadedAssociationServer):
                 self.waiting.remove(request)
                 self.shutdown_request(request)
                 return
-        super().process_request_thread(request, client_address)
+        if self._has_data(request):
+            super().process_request_thread(request, client_address)
+        else:
+            self.waiting.remove(request)
+            self.shutdown_request(request)
+
+    def _has_data(self, request: socket.socket) -> bool:
+        """Waits for the first data; false where the connection is closed before.
+
+        An association of pynetdicom looks a thousand times a second whether there are any, each time with Python's
+        lock: a hundred silent ones would take a core from those that send.
+        """
+        pending = isinstance(request, ssl.SSLSocket) and request.pending()
+        with contextlib.suppress(OSError, ValueError), selectors.DefaultSelector() as selector:
+            selector.register(request, selectors.EVENT_READ)
+            return bool(pending or selector.select(self.ae.acse_timeout)) and request in self.waiting
+        return False
 
     def handle_error(self, request: typing.Any, client_address: typing.Any) -> None:
         """Prints nothing: a connection that ends early is no event of the node."""

@@ -18,6 +18,7 @@ from tfmisr.edge.errors import InputError, hint
 from tfmisr.gateway import authenticity, config, config_file, series_validation, services, tls
 from tfmisr.gateway.config import Config, Rule
 from tfmisr.gateway.config_file import Problem
+from tfmisr.gateway.dicomweb import validation as dicomweb
 from tfmisr.gateway.toml_lines import Lines
 
 _LEAST = {
@@ -26,6 +27,7 @@ _LEAST = {
     "processing": {"processes": 1, "threads": 1, "timeout": 0.1, "attempts": 1, "retry_seconds": 0.01}
     | {"volume_timeout": 0.1, "volume_memory_gb": 0.1},
     "monitoring": {"port": 0},
+    "dicomweb": {"port": 0, "max_connections": 1},
     "destinations": {"port": 1, "retry_seconds": 0.01, "retry_cap_seconds": 0.01, "attempts": 1}
     | {"commitment_seconds": 1},
 }
@@ -76,6 +78,7 @@ def _problems(settings: Config) -> Iterator[Problem]:
     for index, rule in enumerate(settings.rules):
         for key, text in _rule_problems(rule, settings):
             yield Problem("rules", index, key, text)
+    yield from dicomweb.problems(settings)
     yield from _spool_problems(settings)
     yield from _tls_problems(settings)
 
