@@ -2,32 +2,25 @@
 
 import dataclasses
 
-import gateway_helpers
-import pydicom
 import pytest
+from gateway_queue_helpers import (
+    MEMBER,
+    arrival,
+    claim,
+    complete,
+    derived,
+    due,
+    events,
+    read,
+    send_all,
+    states,
+)
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import (
-    checking,
-    commitments,
-    conformance,
-    metrics,
-    operating,
-    queue,
-    rerouting,
-    rules,
-    series,
-    series_processor,
-    series_work,
-    upkeep,
-    validation,
-)
+from tfmisr.gateway import commitments, metrics, operating, queue, rerouting, series, series_processor, upkeep
 from tfmisr.gateway import entries as discarding
-from tfmisr.gateway.schema import FAILED, PASSED, RECEIVED, Arrival, Member
-from tfmisr.gateway.series import DerivedImage
+from tfmisr.gateway.schema import FAILED, PASSED, RECEIVED
 from tfmisr.gateway.spool import Spool
-
-MEMBER = Member("1.2.3", "spline", "iso", 60.0, 0)
 
 
 @pytest.fixture
@@ -42,43 +35,6 @@ def settings(tmp_path):
     made = read(tmp_path, 'volume = "spline"')
     Spool(made.node.spool).create()
     return made
-
-
-def arrival(number: int, member: Member | None = MEMBER, **changes) -> Arrival:
-    made = Arrival(
-        *(f"1.2.3.{number}", "1.2.840", "1.2.1", f"digest{number}", 10, f"objects/{number}.dcm", "CT1"),
-        *("", 0, ("a", "b"), ("a",), "", member),
-    )
-    return dataclasses.replace(made, **changes)
-
-
-def derived(*numbers: int) -> list[DerivedImage]:
-    return [DerivedImage(f"results/{n}.dcm", f"2.25.{n}", "1.2.840", "1.2.1", f"made{n}", 5) for n in numbers]
-
-
-def complete(entries, images: int, number: int = 1) -> dict:
-    return {number: (images, "none came for 60 s")}
-
-
-def claim(entries, images: int, number: int = 1):
-    return series.claim(entries, complete(entries, images, number))
-
-
-def events(entries) -> list[str]:
-    return [line.split("\t")[2] for line in operating.audit(entries)]
-
-
-def states(entries, table: str = "instances") -> list[str]:
-    return [row[0] for row in entries.rows(f"SELECT state FROM {table} ORDER BY id")]
-
-
-def due(entries, destination: str) -> list:
-    return [(each.instance, each.kind) for each in entries.due(destination, 10)]
-
-
-def send_all(entries, destination: str, count: int = 10) -> None:
-    for delivery in entries.due(destination, count):
-        entries.sent(delivery, destination, "")
 
 
 def test_g14_objects_are_grouped_by_series_and_sender_and_sent_on_at_once(entries):
@@ -329,96 +285,3 @@ def test_g17_metrics_count_series_and_name_none(entries, settings):
     assert found["tfmisr_gateway_series", ("collecting",)] == 1
     assert 0 <= found["tfmisr_gateway_oldest_waiting_series_seconds", ()] < 60
     assert found["tfmisr_gateway_late_images", ()] == 0
-
-
-def test_reasons_hold_no_identifiers():
-    sources = ["/spool/objects/" + "ab" * 16 + ".dcm", "/spool/objects/" + "cd" * 16 + ".dcm"]
-    text = f"expected one series, found 1.2.840.10008.99.7 and 2.25.12\nin {sources[1]}: 3.5 mm, 1.2.3; see --tilt"
-    found = series_work.without_identifiers(text, sources)
-    assert "10008" not in found and "/spool" not in found and "cdcd" not in found and "\n" not in found
-    assert found.endswith("in image 2: 3.5 mm, 1.2.3")
-
-
-RULE = """
-[node]
-ae_title = "NODE"
-port = 11112
-spool = "spool"
-[[sources]]
-ae_title = "CT1"
-[[destinations]]
-name = "archive"
-ae_title = "PACS"
-address = "localhost"
-port = 104
-[[rules]]
-modality = ["CT"]
-send = "original and result"
-destinations = ["archive"]
-"""
-
-
-def read(folder, text: str):
-    path = folder / "gateway.toml"
-    path.write_text(RULE + text, encoding="utf-8")
-    return validation.read(path)
-
-
-def test_g19_check_says_when_a_series_is_complete_and_what_follows(tmp_path):
-    settings = read(tmp_path, 'volume = "spline"\nspacing = 1\ncomplete_after_seconds = 90\nexpected_images = 24')
-    line = next(line for line in checking.report(settings) if line.startswith("rule 1"))
-    assert "(24 images, else 90 s without a new image) the slices at 1 mm by spline" in line
-    settings = read(tmp_path, 'volume = "spline"\nexpected_images = "ImagesInAcquisition"')
-    assert "ImagesInAcquisition images, else 60 s" in "\n".join(checking.report(settings))
-
-
-@pytest.mark.parametrize(
-    ("text", "line", "message"),
-    [
-        ('volume = "splin"', 17, "did you mean spline"),
-        ('volume = "self"', 17, "python -m tfmisr.volume"),
-        ('volume = "spline"\nmodel = "fast-x2"', 18, "has no model"),
-        ('volume = "spline"\nspacing = 0', 18, "above 0"),
-        ('volume = "spline"\nspacing = "thin"', 18, "iso or a distance"),
-        ('volume = "spline"\nspacing = true', 18, "a number or a string"),
-        ('volume = "spline"\ncomplete_after_seconds = 0.5', 18, "at least 1"),
-        ('volume = "spline"\nexpected_images = -1', 18, "a number of images"),
-        ('volume = "spline"\nexpected_images = "Images"', 18, "ImagesInAcquisition or"),
-        ('model = "fast-x2"\nspacing = 1', 18, "spacing belongs to a rule with a volume method"),
-    ],
-)
-def test_g19_a_wrong_volume_rule_is_refused_with_its_line(tmp_path, text, line, message):
-    with pytest.raises(InputError, match=f"line {line}: .*{message}"):
-        read(tmp_path, text)
-
-
-def test_g19_a_network_for_images_is_no_network_of_planes(tmp_path):
-    from tfmisr.edge import shipped
-
-    with pytest.raises(InputError, match="line 17: expected a through-plane network"):
-        read(tmp_path, f'volume = "{shipped.path("fast-x2")}"')
-
-
-@pytest.mark.parametrize("syntax", [pydicom.uid.ExplicitVRLittleEndian, pydicom.uid.DeflatedExplicitVRLittleEndian])
-def test_g14_series_and_expected_number_come_from_the_object_or_the_rule(tmp_path, syntax):
-    path = gateway_helpers.image(tmp_path, 1, ImagesInAcquisition=12)
-    ds = pydicom.dcmread(path)
-    ds.file_meta.TransferSyntaxUID = syntax
-    ds.save_as(path)
-    rule = read(tmp_path, 'volume = "spline"\nspacing = 2\nexpected_images = "ImagesInAcquisition"').rules[0]
-    assert rules.member(rule, path, syntax) == Member(ds.SeriesInstanceUID, "spline", "2", 60.0, 12)
-    assert rules.member(dataclasses.replace(rule, expected_images=7), path, syntax).expected == 7
-    assert rules.member(dataclasses.replace(rule, volume="", model="m"), path, syntax) is None
-    ds[0x0020, 0x1002] = pydicom.DataElement(0x00201002, "SH", "many")
-    ds[0x0020, 0x1002].VR = "IS"
-    ds.save_as(path)
-    assert rules.member(rule, path, syntax).expected == 0  # a broken count refuses no object
-    del ds.SeriesInstanceUID
-    ds.save_as(path)
-    assert rules.reason(rule, rules.member(rule, path, syntax)) == rules.NO_SERIES
-    path.write_bytes(path.read_bytes()[:200])
-    assert rules.member(rule, path, syntax) is None
-
-
-def test_g22_the_conformance_statement_names_the_grouping():
-    assert "ImagesInAcquisition or NumberOfSeriesRelatedInstances" in conformance.statement()
