@@ -13,7 +13,7 @@ from tiny_network import picture, tiny_network, write_tflite
 from tfmisr import degradations
 from tfmisr.edge import card, plane_card, runtime
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.volumes import Volume, VolumeGrid, planes, plane_model, slice_scope
+from tfmisr.edge.volumes import Volume, VolumeGrid, plane_model, planes, slice_scope
 from tfmisr.edge.volumes.slice_profile import SliceProfile
 from tfmisr.export import cards, convert
 from tfmisr.export import planes as plane_cards
