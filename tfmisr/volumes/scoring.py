@@ -1,4 +1,4 @@
-"""`python -m tfmisr.evaluate --volumes`: thin volumes are thickened, restored by each method, and scored in 3-D (V-13)."""
+"""`python -m tfmisr.evaluate --volumes`: thin volumes are thickened, restored by each method, scored in 3-D (V-13)."""
 
 import argparse
 import dataclasses
