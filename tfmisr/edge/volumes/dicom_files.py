@@ -20,6 +20,7 @@ from tfmisr.edge.volumes import enhanced
 from tfmisr.edge.volumes.slices import Slice, approximate_spacing, values_of
 
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
+_NO_DICOM, _NO_IMAGE = "of another format", "without an image"
 _SCOUTS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVEY")
 
 
@@ -107,18 +108,18 @@ def list_series(paths: Paths, shown: Callable = iter) -> tuple[list[SeriesEntry]
         InputError: A file that was named is not a readable DICOM image, or there is none at all.
     """
     remarks: list[str] = []
-    slices, skipped = [], {"not DICOM": 0, "without an image": 0}
+    slices, skipped = [], {_NO_DICOM: 0, _NO_IMAGE: 0}
     for path, named in shown(list(_files(paths, remarks.append))):
         if images.detect_format(path) != "DICOM":
             if named:
                 raise InputError(f"{path}: expected a DICOM image, found something else")
-            skipped["not DICOM"] += 1
+            skipped[_NO_DICOM] += 1
             continue
         header = _header(path)
         if reason := dicom.rejection_reason(header):
             if named and not is_directory_file(header):
                 raise InputError(f"{path}: {reason}")
-            skipped["without an image"] += 1
+            skipped[_NO_IMAGE] += 1
             continue
         with dicom_file.raise_input_errors(str(path)):
             slices += enhanced.slices_of(path, header)

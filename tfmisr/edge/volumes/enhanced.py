@@ -20,8 +20,8 @@ _MACROS = (
     "PixelMeasuresSequence FrameContentSequence PlanePositionSequence PlaneOrientationSequence FrameVOILUTSequence "
     "PixelValueTransformationSequence CTImageFrameTypeSequence MRImageFrameTypeSequence MRModifierSequence "
     "CardiacSynchronizationSequence TemporalPositionSequence MREchoSequence MRDiffusionSequence "
-    "MRTimingAndRelatedParametersSequence CTXRayDetailsSequence CTReconstructionSequence UnassignedSharedConvertedAttributesSequence "
-    "UnassignedPerFrameConvertedAttributesSequence"
+    "MRTimingAndRelatedParametersSequence CTXRayDetailsSequence CTReconstructionSequence "
+    "UnassignedSharedConvertedAttributesSequence UnassignedPerFrameConvertedAttributesSequence"
 ).split()
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 

@@ -44,9 +44,10 @@ def _missing(steps: np.ndarray, tolerance: float) -> str | None:
 
 def _two_spacings(steps: np.ndarray, wide: np.ndarray) -> str:
     first, last = int(wide[0]) + 1, int(wide[-1]) + 2
+    low, high = three_digits(float(steps.min())), three_digits(float(steps[wide[0]]))
     return (
         "expected equidistant slices. Received: mixed spacings between slices: "
-        f"{three_digits(float(steps.min()))} mm, but {three_digits(float(steps[wide[0]]))} mm from slice {first} to slice {last}"
+        f"{low} mm, but {high} mm from slice {first} to slice {last}"
     )
 
 
