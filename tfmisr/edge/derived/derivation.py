@@ -36,9 +36,20 @@ def record(target: verbatim.Verbatim, product: Product, when: datetime.datetime)
     if target.SOPClassUID in ENHANCED:
         _record_frames(target, product)
     else:
-        _add_code(target)
+        add_code(target)
         texts.append(target, "DerivationDescription", "ST", f" {product.description}", 1024)
         _append_source(target, source_image(target))
+    record_equipment(target, product, when)
+
+
+def record_equipment(target: verbatim.Verbatim, product: Product, when: datetime.datetime) -> None:
+    """Writes the equipment of acquisition and processing, and the content qualification (D-16 to D-18).
+
+    Args:
+        target: Changed in place; it must still have the equipment of the source.
+        product: The producer.
+        when: Time of processing, with a time zone.
+    """
     _contribute(target, product, when)
     if not product.keep_manufacturer:
         _replace_equipment(target, product)
@@ -53,7 +64,7 @@ def code(value: str, meaning: str) -> Sequence:
     return Sequence([item])
 
 
-def _add_code(holder: pydicom.Dataset) -> None:
+def add_code(holder: pydicom.Dataset) -> None:
     """Appends the code to those of the source's own derivation (D-12)."""
     # CID 7203 has no code for super-resolution.
     earlier = [item for item in holder.get("DerivationCodeSequence") or () if item.get("CodeValue") != "113085"]
@@ -92,22 +103,27 @@ def _record_frames(target: verbatim.Verbatim, product: Product) -> None:
     for number, group in enumerate(frames, start=1):
         earlier = copy.deepcopy(history.value) if history else group.get("DerivationImageSequence") or ()
         item = pydicom.Dataset()
-        _add_code(item)
+        add_code(item)
         item.DerivationDescription = product.description
         _append_source(item, source_image(target, number))
         group.DerivationImageSequence = Sequence([*earlier, item])
-    _list_source(target)
+    list_source(target, target)
     texts.append(target, "ImageComments", "LT", f" {product.description}", 10240)
 
 
-def _list_source(target: pydicom.Dataset) -> None:
-    """Adds the source to Source Image Evidence Sequence, which lists all references of Enhanced images (C.8.15.2)."""
+def list_source(target: pydicom.Dataset, source: pydicom.Dataset) -> None:
+    """Adds a source to Source Image Evidence Sequence, which lists all references of Enhanced images (C.8.15.2).
+
+    Args:
+        target: Changed in place.
+        source: An image, or a copy that still has its UIDs.
+    """
     item = pydicom.Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = target.SOPClassUID, target.SOPInstanceUID
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
     studies = target.setdefault("SourceImageEvidenceSequence", Sequence()).value
-    study = _item_of(studies, "StudyInstanceUID", target.StudyInstanceUID)
+    study = _item_of(studies, "StudyInstanceUID", source.StudyInstanceUID)
     series = study.setdefault("ReferencedSeriesSequence", Sequence()).value
-    instances = _item_of(series, "SeriesInstanceUID", target.SeriesInstanceUID)
+    instances = _item_of(series, "SeriesInstanceUID", source.SeriesInstanceUID)
     instances.setdefault("ReferencedSOPSequence", Sequence()).value.append(item)
 
 

@@ -40,6 +40,8 @@ _REASONS = {
     uid.DigitalXRayImageStorageForProcessing: "it is meant for processing; send the image for presentation",
     uid.DigitalMammographyXRayImageStorageForProcessing: "it is meant for processing; send the one for presentation",
 }
+# How `Product.description` and `SeriesProduct.description` begin.
+_OWN = ("Super-resolution x", "Through-plane super-resolution", "Interpolation along the slice axis")
 _REQUIRED = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 
@@ -118,7 +120,7 @@ def _identity_reason(ds: pydicom.Dataset, product: Product) -> str | None:
 
 def _is_upscaled(ds: pydicom.Dataset) -> bool:
     described = [str(item.get("ContributionDescription", "")) for item in ds.get("ContributingEquipmentSequence") or []]
-    return any(text.startswith("Super-resolution x") for text in described)
+    return any(text.startswith(_OWN) for text in described)
 
 
 def _position_reason(ds: pydicom.Dataset) -> str | None:

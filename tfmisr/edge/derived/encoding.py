@@ -35,8 +35,7 @@ def write_pixels(target: pydicom.Dataset, source: pydicom.Dataset, pixels: Pixel
     if target.SamplesPerPixel > 1 or source.PhotometricInterpretation == "PALETTE COLOR":
         _describe_color(target, pixels.bits)
     _limits(target, source, pixels)
-    if not target.get("LossyImageCompression") and (method := _lossy_method(source)):
-        _record_lossy_compression(target, source, method)
+    record_lossy_compression(target, source)
     vr = "OB" if target.BitsAllocated == 8 else "OW"
     target["PixelData"] = pydicom.DataElement("PixelData", vr, pixels.data)
 
@@ -77,8 +76,16 @@ def _lossy_method(source: pydicom.Dataset) -> str | None:
     return _LOSSY.get(syntax)
 
 
-def _record_lossy_compression(target: pydicom.Dataset, source: pydicom.Dataset, method: str) -> None:
-    """Writes the Lossy Image Compression Attributes where a lossy source does not have them (D-37)."""
+def record_lossy_compression(target: pydicom.Dataset, source: pydicom.Dataset) -> None:
+    """Writes the Lossy Image Compression Attributes where a lossy source does not have them (D-37).
+
+    Args:
+        target: Changed in place.
+        source: With its own Pixel Data and File Meta Information.
+    """
+    method = None if target.get("LossyImageCompression") else _lossy_method(source)
+    if not method:
+        return
     samples = source.Rows * source.Columns * source.SamplesPerPixel * int(source.get("NumberOfFrames") or 1)
     ratio = samples * source.BitsAllocated / 8 / max(len(source.PixelData), 1)
     target.LossyImageCompression = "01"

@@ -35,9 +35,9 @@ def identify(
     for event, time in {"InstanceCreation": when, "Content": when, "Series": series_start}.items():
         write_date(target, event, time)
     if target.SOPClassUID in ENHANCED:
-        _enhanced_type(target)
+        enhanced_type(target)
     else:
-        target.ImageType = _image_type(target, product)
+        target.ImageType = image_type(target, product)
 
 
 def derived_uid(product: Product, *parts: str) -> UID:
@@ -68,7 +68,7 @@ def local_time(target: pydicom.Dataset, when: datetime.datetime) -> datetime.dat
     return when.astimezone(element_values.time_zone(target))
 
 
-def _image_type(target: pydicom.Dataset, product: Product) -> list[str]:
+def image_type(target: pydicom.Dataset, product: Product) -> list[str]:
     """Returns DERIVED, SECONDARY, value 3 of the source, and the marker after all other values (D-10, D-11).
 
     PET allows only PRIMARY (C.8.9.4.1.1). Value 3 of XA and RF images states single plane or biplane, and must not be
@@ -85,8 +85,12 @@ def _image_type(target: pydicom.Dataset, product: Product) -> list[str]:
     return ["DERIVED", second, *rest, product.marker]
 
 
-def _enhanced_type(target: pydicom.Dataset) -> None:
-    """Writes the four values of Image Type and each Frame Type; the second is always PRIMARY (C.8.16.1)."""
+def enhanced_type(target: pydicom.Dataset) -> None:
+    """Writes the four values of Image Type and each Frame Type; the second is always PRIMARY (C.8.16.1).
+
+    Args:
+        target: An Enhanced object, changed in place.
+    """
     holders = [(target, "ImageType")]
     for group in functional_groups(target):
         for keyword in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence"):

@@ -98,12 +98,11 @@ class Product:
     applicability: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.scale, int) or not 2 <= self.scale <= 16:
-            raise ValueError(f"`scale` must be from 2 to 16. Received: scale={self.scale}")
+        self._check_scale()
         for field, limit in {"name": 16, "version": 16, "model": 47, "manufacturer": 64}.items():
             _check_text(field, getattr(self, field), limit)
         for field in ("uncertainty", "applicability"):
-            _check_sentence(field, getattr(self, field))
+            check_sentence(field, getattr(self, field))
         _check_choice("convention", self.convention, CONVENTIONS)
         _check_choice("lossless", self.lossless, LOSSLESS)
         _check_choice("overlays", self.overlays, ("drop", "nearest"))
@@ -112,6 +111,10 @@ class Product:
             raise ValueError(f"`weights_sha256` must be hexadecimal. Received: {self.weights_sha256!r}")
         if not re.fullmatch(uid.RE_VALID_UID, self.uid_root) or len(self.uid_root) > 40:
             raise ValueError(f"`uid_root` must be a UID of at most 40 characters. Received: {self.uid_root!r}")
+
+    def _check_scale(self) -> None:
+        if not isinstance(self.scale, int) or not 2 <= self.scale <= 16:
+            raise ValueError(f"`scale` must be from 2 to 16. Received: scale={self.scale}")
 
     @property
     def key(self) -> str:
@@ -159,7 +162,8 @@ def _check_text(field: str, value: str, limit: int) -> None:
         raise ValueError(f"`{field}` must be 1 to {limit} letters, digits or . _ - + ( ) : /. Received: {value!r}")
 
 
-def _check_sentence(field: str, value: str) -> None:
+def check_sentence(field: str, value: str) -> None:
+    """Raises `ValueError` where a text does not fit Derivation Description in every character set."""
     # Backslash and tilde are other characters in ISO_IR 13; the backslash separates values.
     if len(value) > _TEXT_LIMIT or any(not " " <= character < "~" or character == "\\" for character in value):
         raise ValueError(f"`{field}` must be at most {_TEXT_LIMIT} characters of ASCII, without \\ and ~")

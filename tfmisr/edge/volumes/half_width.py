@@ -1,0 +1,160 @@
+"""Half-widths of new slices: result +- w, from the volume's own in-plane images (V-08).
+
+In-plane images have the detail that thick slices lack, so they can be thickened along their rows and columns, by the
+same profile and ratio, restored by the same network, and compared. The multiplier of the scale map is the quantile of
+error / scale over the pixels of half of the images; on the other half the coverage is measured. This is split conformal
+prediction (Lei et al., Distribution-Free Predictive Inference for Regression, JASA 2018) of the pixels of this volume
+along its in-plane axes: a check of the method on one patient, without a guarantee for the slice axis, where anatomy,
+noise and the profile may differ, or for another patient.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from tfmisr.edge.errors import InputError
+from tfmisr.edge.text import counted
+from tfmisr.edge.volumes import disagreement, planes, resampling, slice_profile
+from tfmisr.edge.volumes.grid import VolumeGrid
+from tfmisr.edge.volumes.slice_profile import SliceProfile
+from tfmisr.edge.volumes.volume import Volume
+
+ALPHA = 0.1
+_IMAGES = 24  # slices that are used, evenly spaced
+_BLOCKS = 4  # of neighboring slices, in turn for calibration and for the measurement of the coverage
+_FOREGROUND = 0.05  # of the full scale: air would make every coverage look good
+_LEAST_PIXELS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnCalibration:
+    """A multiplier of the scale map, and what it covers.
+
+    Attributes:
+        alpha: Fraction of the pixels that may lie outside of result +- w.
+        multiplier: Of the scale map.
+        coverage: Fraction of the foreground pixels of the other images that lie within.
+        worst: The same of the image with the fewest.
+        images: In-plane images that the multiplier was calibrated on, and that the coverage was measured on.
+    """
+
+    alpha: float
+    multiplier: float
+    coverage: float
+    worst: float
+    images: tuple[int, int]
+
+    @property
+    def statement(self) -> str:
+        """What the half-widths are worth, in two sentences."""
+        return (
+            f"Half-widths w for {1 - self.alpha:.0%} of the voxels: multiplier {self.multiplier:.3g} of the scale map, "
+            f"calibrated on {counted(self.images[0], 'in-plane image')} of this volume thickened as its slices are. On "
+            f"{self.images[1]} others, {self.coverage:.1%} of the foreground pixels lay within result +- w (worst image "
+            f"{self.worst:.1%}). Measured along the in-plane axes of this volume: no guarantee for the slice axis or for "
+            "another patient."
+        )
+
+
+def half_widths(calibration: OwnCalibration, refined: list[Volume], base: Volume, full_scale: float) -> Volume:
+    """Returns the half-width of each voxel in the unit of the volume.
+
+    Args:
+        calibration: Of the same volume and network.
+        refined: Results of each orientation, of `tfmisr.edge.volumes.planes.upsample` with one of the planes.
+        base: The cubic-spline interpolation on the same grid.
+        full_scale: `max_val` of the scale that the network saw.
+    """
+    scale = disagreement.scale_map([each.values for each in refined], base.values, full_scale)
+    scale *= np.float32(calibration.multiplier)
+    return Volume(scale, base.grid, base.slice_thickness, base.modality)
+
+
+def calibrate(
+    volume: Volume,
+    grid: VolumeGrid,
+    predict: planes.Predict,
+    profile: SliceProfile,
+    scale: planes.Scale,
+    alpha: float = ALPHA,
+    progress: Callable[[float], None] | None = None,
+) -> OwnCalibration:
+    """Calibrates half-widths on the volume's own in-plane images.
+
+    Args:
+        volume: The acquired slices.
+        grid: Grid of the new slices.
+        predict: The network; see `tfmisr.edge.volumes.planes.upsample`.
+        profile: Profile of the acquired slices.
+        scale: The values that the network sees as 0 and 1.
+        alpha: Fraction of the pixels that may lie outside.
+        progress: Called with the fraction of the work that was done since the last call.
+
+    Raises:
+        InputError: `alpha` is no fraction, or the slices are too few, too small or too empty.
+    """
+    if not 0 < alpha < 1:
+        raise InputError(f"expected alpha between 0 and 1. Received: {alpha:g}")
+    ratio, width = volume.grid.spacing[0] / grid.spacing[0], profile.fwhm / volume.grid.spacing[0]
+    chosen = np.unique(np.linspace(0, len(volume.values) - 1, _IMAGES).round().astype(int))
+    fitted: list[np.ndarray] = []
+    measured: list[np.ndarray] = []
+    for axis in (1, 2):
+        block = np.arange(len(chosen)) * _BLOCKS // max(len(chosen), 1)
+        stack = _restored(volume, chosen, axis, (ratio, width, profile.kind), predict, scale)
+        for number, ratios in zip(block, stack, strict=True):
+            (measured if number % 2 else fitted).append(ratios)
+        if progress:
+            progress(0.5)
+    pooled = np.concatenate(fitted) if fitted else np.zeros(0)
+    _require_enough(pooled, measured)
+    multiplier = float(np.quantile(pooled, 1 - alpha, method="higher"))
+    inside = [(each <= multiplier).mean() for each in measured if len(each)]
+    coverage = float((np.concatenate(measured) <= multiplier).mean())
+    return OwnCalibration(alpha, multiplier, coverage, float(min(inside)), (len(fitted), len(measured)))
+
+
+def _restored(volume, chosen, axis, slices, predict, scale) -> list[np.ndarray]:
+    """Returns |error| / scale of the foreground pixels of in-plane images that were thickened along an axis."""
+    ratio, width, kind = slices
+    thin = _in_plane(volume, chosen, axis)
+    spacing = thin.grid.spacing[0]
+    thick = slice_profile.thicken(thin, ratio * spacing, SliceProfile(kind, width * ratio * spacing))
+    refined = planes.upsample(thick, thin.grid, predict, planes=("coronal",), scale=scale)
+    base = resampling.resample(thick, thin.grid)
+    # Slices of the map are images here, which are no neighbors: each is measured alone.
+    rows = _covered(thick.grid, thin.grid)
+    found = []
+    for number in range(len(chosen)):
+        image = np.s_[:, number : number + 1]
+        size = disagreement.scale_map([refined.values[image]], base.values[image], scale.max_val)
+        error = np.abs(refined.values[image] - thin.values[image]) / size
+        inside = (thin.values[image] - scale.shift) > _FOREGROUND * scale.max_val
+        found.append(error[rows][inside[rows]])
+    return found
+
+
+def _in_plane(volume, chosen, axis) -> Volume:
+    """Returns slices as a volume whose first axis is their rows or columns, and whose second counts them."""
+    values = np.moveaxis(volume.values[chosen], axis, 0)
+    spacing = (volume.grid.spacing[axis], 1.0, volume.grid.spacing[3 - axis])
+    axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    return Volume(np.ascontiguousarray(values), VolumeGrid(values.shape, spacing, (0.0, 0.0, 0.0), axes))
+
+
+def _covered(thick: VolumeGrid, thin: VolumeGrid) -> slice:
+    """Returns the rows of `thin` between the centers of the outermost slices of `thick`."""
+    places = thick.slice_coordinates(thin)
+    inside = np.flatnonzero((places >= 0) & (places <= thick.shape[0] - 1))
+    return slice(int(inside[0]), int(inside[-1]) + 1)
+
+
+def _require_enough(pooled, measured) -> None:
+    least = min(len(pooled), sum(map(len, measured)))
+    if least < _LEAST_PIXELS or not math.isfinite(float(pooled.max())):
+        raise InputError(
+            f"half-widths need in-plane images of {_LEAST_PIXELS:,} pixels above air, of several slices. Received: "
+            f"{least:,}; leave --uncertainty out"
+        )
