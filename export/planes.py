@@ -1,16 +1,20 @@
 """The card of a through-plane network: which slices it was trained for, and how its runtime applies it (V-09)."""
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+import numpy as np
 
 from tfmisr.degradations import Degradation
 from tfmisr.degradations.through_plane import ThickSlices
 from tfmisr.edge import plane_card
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.volumes import slice_scope
 
 if typing.TYPE_CHECKING:
     from tfmisr.data import Source
 
+_MOST_SLICES = 256
 _NOT_APPLICABLE = ("consistency",)  # `python -m tfmisr.volume` knows the profile and does it along the slice axis
 _GEOMETRY = "planes perpendicular to the slices; height is the slice axis at the new spacing; the size does not change"
 _INTENDED_USE = (
@@ -39,7 +43,17 @@ def describe(card: Mapping, degradation: Degradation, source: "Source | None" = 
     step = next((step for step in degradation.steps if isinstance(step, ThickSlices)), None)
     if step is None:
         raise InputError(f"expected a run with --degradation through_plane. Received: {degradation.describe()}")
-    return described(card, step.profiles, step.ratio, step.fwhm, getattr(source, "spacing_range", None))
+    fields = described(card, step.profiles, step.ratio, step.fwhm, getattr(source, "spacing_range", None))
+    return fields | {"slices": slice_scope.describe(_slices(source)) if source else None}
+
+
+def _slices(source: "Source") -> Iterator[np.ndarray]:
+    """Yields training images, evenly spaced."""
+    from tfmisr.data import pipeline
+
+    cache = pipeline.cache_of(source, "train")
+    for i in np.unique(np.linspace(0, len(cache) - 1, _MOST_SLICES).astype(int)):
+        yield cache[i][..., 0].astype(np.float32) / np.float32(cache.max_vals[i])
 
 
 def described(
@@ -74,6 +88,7 @@ def described(
         "ratio_range": list(ratios),
         "fwhm_range": list(widths),
         "spacing": list(spacing) if spacing else None,
+        "slices": None,
         "input": "planes, (1, height, width, 1), interpolated along the height by cubic splines; 0 to 1",
         "output": _output(card),
         "geometry": _GEOMETRY,

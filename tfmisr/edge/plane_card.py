@@ -22,6 +22,12 @@ def _is_count(value: object, least: int) -> bool:
     return type(value) is int and value >= least
 
 
+def _is_scope(value: object) -> bool:
+    from tfmisr.edge.volumes import slice_scope  # only a file of this kind needs it
+
+    return slice_scope.is_valid(value)
+
+
 # Field to its validity check.
 RUNTIME = {
     "kind": lambda v: v == KIND,
@@ -38,6 +44,7 @@ RUNTIME = {
     "ratio_range": _is_range,
     "fwhm_range": _is_range,
     "spacing": lambda v: v is None or _is_range(v),
+    "slices": lambda v: v is None or _is_scope(v),
     "weights_sha256": lambda v: len(v) == 64,
 }
 

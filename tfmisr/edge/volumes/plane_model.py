@@ -11,6 +11,11 @@ import numpy as np
 
 from tfmisr.edge import card, plane_card, runtime
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.volumes import slice_scope
+from tfmisr.edge.volumes.grid import VolumeGrid
+from tfmisr.edge.volumes.planes import Scale
+from tfmisr.edge.volumes.slice_profile import SliceProfile
+from tfmisr.edge.volumes.volume import Volume
 
 
 class PlaneModel:
@@ -51,14 +56,39 @@ class PlaneModel:
             out[...] = self._network(plane)
         return refined
 
-    def require(self, ratio: float, profile: str, fwhm: float) -> None:
-        """Refuses a volume unlike those that the network was trained on; see `tfmisr.edge.plane_card.mismatch`.
+    def mismatches(self, volume: Volume, grid: VolumeGrid, profile: SliceProfile, scale: Scale) -> list[str]:
+        """Returns in what a volume is unlike those that the network was trained on; empty where it is like them.
+
+        Args:
+            volume: The acquired slices.
+            grid: Grid of the new slices.
+            profile: Profile of the acquired slices.
+            scale: The values that the network sees as 0 and 1.
+        """
+        spacing = volume.grid.spacing[0]
+        found = [plane_card.mismatch(self.card, spacing / grid.spacing[0], profile.kind, profile.fwhm / spacing)]
+        deviations = self._deviations(volume, scale)
+        if max(deviations.values(), default=0.0) > slice_scope.OUT_OF_SCOPE:
+            found.append(slice_scope.sentence(deviations))
+        return [text for text in found if text]
+
+    def remark(self, volume: Volume, scale: Scale) -> str:
+        """Returns what is unusual of the slices, in one sentence; empty where nothing is. See `mismatches`."""
+        return slice_scope.sentence(self._deviations(volume, scale))
+
+    def require(self, volume: Volume, grid: VolumeGrid, profile: SliceProfile, scale: Scale) -> None:
+        """Refuses a volume unlike those that the network was trained on; see `mismatches`.
 
         Raises:
-            InputError: The ratio or the profile is outside the ranges of the card.
+            InputError: The ratio, the profile or the slices are outside the ranges of the card.
         """
-        if found := plane_card.mismatch(self.card, ratio, profile, fwhm):
-            raise InputError(f"{self.name} was trained for {found}; train another, or use --force")
+        if found := self.mismatches(volume, grid, profile, scale):
+            raise InputError(f"{self.name} is for other volumes: {'; '.join(found)}; take another, or --force")
+
+    def _deviations(self, volume: Volume, scale: Scale) -> dict[str, float]:
+        if not self.card["slices"]:
+            return {}
+        return slice_scope.deviations(self.card["slices"], volume.values, scale.shift, scale.max_val)
 
 
 class PlaneNetwork(runtime.Model):
