@@ -5,6 +5,7 @@ Beneath each method is its error, or without a truth what it differs from the fi
 
 import dataclasses
 import os
+import typing
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,19 +22,21 @@ _BACKGROUND, _TEXT, _DIM = "#14161a", "#f2f2f2", "#a8adb5"
 _MOST_SCALE, _LEAST_SCALE = 6.0, 0.5  # dots per mm
 
 
-def save(
-    path: str | os.PathLike, planes: Planes, title: str = "", notes: dict[str, str] | None = None, unit: str = ""
-) -> None:
-    """Writes a montage as PNG, atomically.
+def montage(planes: Planes, title: str = "", notes: dict[str, str] | None = None, unit: str = "") -> Figure:
+    """Returns a figure.
 
     Args:
-        path: The file.
         planes: From `volume_planes.collect`.
         title: First line, without patient data.
         notes: Text beneath a method's name, such as a score.
         unit: Of the values, such as `HU`.
     """
-    figure = _Page(planes, title, {**planes.notes, **(notes or {})}, unit).draw()
+    return _Page(planes, title, {**planes.notes, **(notes or {})}, unit).draw()
+
+
+def save(path: str | os.PathLike, planes: Planes, **options: typing.Any) -> None:
+    """Writes `montage(planes, **options)` as PNG, atomically."""
+    figure = montage(planes, **options)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
 

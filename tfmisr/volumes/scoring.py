@@ -157,4 +157,4 @@ def _draw(path, rows, method, pictures):
     )
     gains = {volume: score - other[volume] for volume, score in own.items()}
     picture = pictures[sorted(gains, key=gains.get)[len(gains) // 2]]
-    volume_montage.save(path, picture.planes, picture.title, picture.notes, picture.unit)
+    volume_montage.save(path, picture.planes, title=picture.title, notes=picture.notes, unit=picture.unit)

@@ -14,7 +14,7 @@ Self-Supervised Super-Resolution for Anisotropic MR Images with and Without Slic
    Fourier coefficient is the one of the largest magnitude.
 
 Departures: the network predicts the difference from the interpolation, and its learning rate starts at 1e-3 and falls
-to 0 along a half cosine, because it is trained for minutes; eight blocks of 64 filters instead of the larger EDSR. The
+to 0 along a half cosine, because it is trained for minutes; eight blocks of 32 filters instead of the larger EDSR. The
 anti-aliasing network that precedes it for two-dimensional acquisitions is left out: the variant for three-dimensional
 MR, whose profile is Gaussian. There is no consistency with the acquired slices.
 """
@@ -36,7 +36,7 @@ from tfmisr.progress import bar
 if typing.TYPE_CHECKING:
     from tfmisr.volumes.methods import Effort
 
-NETWORK = "edsr/num_filters=64,num_blocks=8"
+NETWORK = "edsr/num_filters=32,num_blocks=8"
 PATCH, BATCH = 32, 16
 LEARNING_RATE = 1e-3
 ROTATIONS = 6  # over 180 degrees
