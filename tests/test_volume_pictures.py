@@ -238,7 +238,7 @@ def test_a_browser_shows_the_planes_by_keyboard_and_by_slider_v16(tmp_path, case
 def test_values_of_one_gray_level_are_drawn(tmp_path):
     grid = grid_of((Z, Y, X))
     flat = np.full(grid.shape, 3.0, np.float32)
-    planes = volume_planes.collect(Volume(flat, grid, 3.0, "CT"), {"spline": flat}, grid, flat)
-    volume_montage.save(tmp_path / "flat.png", planes, title="flat", unit="HU")
+    source = Volume(flat, grid, 3.0, "CT")
+    volume_montage.save(tmp_path / "flat.png", source, {"spline": flat}, grid, flat, title="flat", unit="HU")
     page.save(tmp_path / "flat.html", {"spline": flat}, grid, "flat")
     assert (tmp_path / "flat.png").exists() and (tmp_path / "flat.html").exists()

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from tfmisr.edge.files import atomic_write
-from tfmisr.evaluation.volume_planes import SOURCE, TRUTH, Planes
+from tfmisr.edge.volumes import Volume, VolumeGrid
+from tfmisr.evaluation.volume_planes import SOURCE, TRUTH, Planes, collect
 
 _DPI, _WIDTH, _MARGIN, _GAP, _HEAD, _NOTE, _LABEL, _FOOT = 100, 1700, 18, 8, 34, 24, 88, 92
 _BACKGROUND, _TEXT, _DIM = "#14161a", "#f2f2f2", "#a8adb5"
@@ -34,7 +35,19 @@ def montage(planes: Planes, title: str = "", notes: dict[str, str] | None = None
     return _Page(planes, title, {**planes.notes, **(notes or {})}, unit).draw()
 
 
-def save(path: str | os.PathLike, planes: Planes, **options: typing.Any) -> None:
+def save(
+    path: str | os.PathLike,
+    source: Volume,
+    methods: dict[str, np.ndarray],
+    grid: VolumeGrid,
+    truth: np.ndarray | None = None,
+    **options: typing.Any,
+) -> None:
+    """Writes the montage of volumes as PNG, atomically; see `volume_planes.collect` and `montage` for the arguments."""
+    save_planes(path, collect(source, methods, grid, truth), **options)
+
+
+def save_planes(path: str | os.PathLike, planes: Planes, **options: typing.Any) -> None:
     """Writes `montage(planes, **options)` as PNG, atomically."""
     figure = montage(planes, **options)
     with atomic_write(path) as temporary:

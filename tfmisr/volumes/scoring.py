@@ -109,7 +109,7 @@ class _Case:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """Arguments of `volume_montage.save`."""
+    """Arguments of `volume_montage.save_planes`."""
 
     planes: volume_planes.Planes
     title: str
@@ -157,4 +157,4 @@ def _draw(path, rows, method, pictures):
     )
     gains = {volume: score - other[volume] for volume, score in own.items()}
     picture = pictures[sorted(gains, key=gains.get)[len(gains) // 2]]
-    volume_montage.save(path, picture.planes, title=picture.title, notes=picture.notes, unit=picture.unit)
+    volume_montage.save_planes(path, picture.planes, title=picture.title, notes=picture.notes, unit=picture.unit)
