@@ -189,7 +189,8 @@ import numpy as np
 from tfmisr.edge.volumes import Volume, VolumeGrid, planes
 from tfmisr.edge.volumes.plane_model import PlaneModel
 axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-thick = Volume(np.random.default_rng(0).random((6, 20, 24), np.float32), VolumeGrid((6, 20, 24), (4.0, 1.0, 1.0), (0.0, 0.0, 0.0), axes))
+grid = VolumeGrid((6, 20, 24), (4.0, 1.0, 1.0), (0.0, 0.0, 0.0), axes)
+thick = Volume(np.random.default_rng(0).random((6, 20, 24), np.float32), grid)
 result = planes.upsample(thick, thick.grid.with_slice_spacing(1.0), PlaneModel(sys.argv[1]))
 assert result.values.shape == (24, 20, 24) and np.isfinite(result.values).all()
 """

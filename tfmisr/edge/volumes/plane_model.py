@@ -99,7 +99,7 @@ class PlaneNetwork(runtime.Model):
     kind = plane_card.KIND
 
     def _sizes(self, tile: int | None, max_tile: int | None) -> tuple[int | None, int | None]:
-        """Returns windows whose places are multiples of the stride, so that all of them see the same pixels together."""
+        """Returns windows whose places are multiples of the stride: all of them see the same pixels together."""
         stride, sizes = self.card["stride"], super()._sizes(tile, max_tile)
         if stride == 1:
             return sizes
