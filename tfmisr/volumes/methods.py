@@ -91,9 +91,13 @@ def _file(path) -> Restore:
 
 def _trained(name, effort) -> Restore:
     def restore(thick, profile, grid):
-        from tfmisr.volumes import self_training, smore
+        if name == "smore":
+            from tfmisr.volumes import smore
 
-        return {"self": self_training, "smore": smore}[name].restore(thick, profile, grid, effort)
+            return smore.restore(thick, profile, grid, effort)
+        from tfmisr.volumes import self_training
+
+        return self_training.restore(thick, profile, grid, effort)
 
     return restore
 

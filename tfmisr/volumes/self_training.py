@@ -28,7 +28,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import planes, resampling
 from tfmisr.edge.volumes.consistency import SliceConsistency
 from tfmisr.edge.volumes.grid import VolumeGrid
@@ -156,5 +155,6 @@ def restore(volume: Volume, profile: SliceProfile, grid: VolumeGrid, effort: Eff
         return resampling.resample(volume, grid).values
     memory = max(4.0, 16 * math.prod(grid.shape) / 2**30)
     values = planes.upsample(volume, grid, trained.predict, scale=trained.scale, memory=memory).values
-    SliceConsistency(profile, volume.grid, grid).correct(values, volume.values)
+    projection = SliceConsistency(profile, volume.grid, grid)
+    projection.correct(values, volume.values, lowest=float(volume.values.min()))
     return values

@@ -53,6 +53,16 @@ class UnitScale:
     low: float
     high: float
 
+    @property
+    def shift(self) -> float:
+        """`low`, by the name that `IntensityScale` has for it."""
+        return self.low
+
+    @property
+    def max_val(self) -> float:
+        """`high - low`, by the name that `IntensityScale` has for it."""
+        return self.high - self.low
+
     @classmethod
     def of(cls, values: np.ndarray) -> "UnitScale":
         """Returns the scale from the lowest value to the 99.9th percentile; values above it are above 1."""

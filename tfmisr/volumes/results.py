@@ -1,0 +1,141 @@
+"""Writes what `python -m tfmisr.volume` made: derived series or NIfTI, montage, page and half-widths."""
+
+import dataclasses
+import pathlib
+import typing
+
+import numpy as np
+
+import tfmisr
+from tfmisr import cli
+from tfmisr.edge.levels import IntensityScale
+from tfmisr.edge.text import counted
+from tfmisr.edge.volumes import planes, resampling
+from tfmisr.edge.volumes.source import Source
+from tfmisr.edge.volumes.volume import Volume
+from tfmisr.volumes.restoring import Restored
+
+if typing.TYPE_CHECKING:
+    from tfmisr.volumes.command import Task
+
+
+@dataclasses.dataclass
+class Files:
+    """What was written.
+
+    Attributes:
+        statements: Sentences on further files.
+        remarks: Sentences on what may be wrong.
+    """
+
+    statements: list[str] = dataclasses.field(default_factory=list)
+    remarks: list[str] = dataclasses.field(default_factory=list)
+
+
+def write(task: "Task", restored: Restored) -> Files:
+    """Writes the result and what was asked for beside it.
+
+    The half-widths are computed before anything is written, and the result is written before the pictures.
+
+    Raises:
+        InputError: The result cannot be written in the form that was asked for.
+    """
+    files, request = Files(), task.request
+    half_widths, guarantee = None, ""
+    if request.uncertainty:
+        half_widths, guarantee = _half_widths(task, restored, files)
+    if request.output.lower().endswith((".nii", ".nii.gz")):
+        _write_nifti(request.output, task, restored.volume, files)
+    else:
+        _write_series(task, restored, guarantee, files)
+    if half_widths is not None:
+        _write_nifti(request.uncertainty, task, half_widths, files, as_float=True)
+        files.statements.append(guarantee)
+    if request.montage or request.page:
+        _draw(task, restored)
+    return files
+
+
+def _write_nifti(path: str, task: "Task", volume: Volume, files: Files, as_float: bool = False) -> None:
+    from tfmisr.edge.volumes import nifti
+
+    source = _as_float(task.source) if as_float else task.source
+    clipped = nifti.write(pathlib.Path(path).expanduser(), volume, source)
+    if clipped:
+        files.remarks.append(f"{counted(clipped, 'value')} clipped to the range of the data type")
+
+
+def _as_float(source: Source) -> Source:
+    """Returns the source with a header for float32 values: half-widths are fractions of a level."""
+    if source.kind != "nifti":
+        return dataclasses.replace(source, scale=IntensityScale(0, 1, slope=0.5))
+    header = source.nifti.copy()
+    header.set_data_dtype(np.float32)
+    header.set_slope_inter(1, 0)
+    return dataclasses.replace(source, nifti=header)
+
+
+def _write_series(task: "Task", restored: Restored, guarantee: str, files: Files) -> None:
+    from tfmisr.edge.derived.series import SeriesProduct, write_series
+
+    request, network = task.request, restored.network
+    product = SeriesProduct(
+        name="tfmisr",
+        version=tfmisr.__version__,
+        model=network.name if network else restored.method,
+        weights_sha256=network.weights_sha256 if network else "",
+        ai=network is not None,
+        method=restored.method,
+        parameters=_parameters(task, restored),
+        consistency=restored.consistency,
+        uncertainty=guarantee,
+    )
+    folder = pathlib.Path(request.output).expanduser()
+    report = write_series(task.source, restored.volume, folder, product, task.profile, request.enhanced, request.force)
+    files.remarks.extend(report.remarks)
+    if report.clipped:
+        files.remarks.append(f"{counted(report.clipped, 'value')} clipped to the stored range")
+
+
+def _parameters(task, restored) -> str:
+    if restored.network is None:
+        return ""
+    request = task.request
+    turned = f", {request.rotations} rotations" if request.rotations > 1 else ""
+    used = f"planes {' and '.join(request.planes)}, fusion {request.fusion}{turned}"
+    return ", ".join(filter(None, [restored.network.parameters, used]))
+
+
+def _half_widths(task: "Task", restored: Restored, files: Files) -> tuple[Volume | None, str]:
+    from tfmisr.edge.volumes import half_width
+
+    network = restored.network
+    if network is None:
+        files.remarks.append("no half-widths: the result is an interpolation, which has none")
+        return None, ""
+    source = task.source.volume
+    calibration = half_width.calibrate(source, task.grid, network.predict, task.profile, network.scale)
+    refined = [
+        planes.upsample(source, task.grid, network.predict, (plane,), scale=network.scale, memory=task.request.memory)
+        for plane in planes.PLANES
+    ]
+    base = resampling.resample(source, task.grid)
+    widths = half_width.half_widths(calibration, refined, base, network.scale.max_val)
+    return widths, calibration.statement
+
+
+def _draw(task: "Task", restored: Restored) -> None:
+    request, source = task.request, task.source
+    drawn = {"spline": resampling.resample(source.volume, task.grid).values, restored.method: restored.volume.values}
+    unit = "HU" if source.volume.modality == "CT" else ""
+    title = f"{source.name}, {source.volume.grid.spacing[0]:.3g} to {task.grid.spacing[0]:.3g} mm"
+    if request.montage:
+        with cli.naming_extras("--montage"):
+            from tfmisr.evaluation import volume_montage
+
+            path = pathlib.Path(request.montage).expanduser()
+            volume_montage.save(path, source.volume, drawn, task.grid, title=title, unit=unit)
+    if request.page:
+        from tfmisr.edge.volumes import page
+
+        page.save(pathlib.Path(request.page).expanduser(), drawn, task.grid, title, unit, restored.statements[-1])
