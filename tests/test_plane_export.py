@@ -123,6 +123,7 @@ def test_v09_a_network_of_one_volume_is_exported(trained, tmp_path):
     tiled = plane_model.load(outcome.files[0], tile=33)
     assert tiled.tile == 32 and len(list(tiled.grid(122, 84))) > 20
     np.testing.assert_allclose(tiled(plane[0]), expected[0], atol=1e-5)
+    assert "own_int8.tflite | 0.0" in (tmp_path / "out" / "report.md").read_text()
     rows = outcome.summary["files"]
     assert abs(rows["own_int8.tflite"]["psnr_drop"]) < 0.05 and rows["own_float32.tflite"]["worst_pixel"] < 1e-5
 

@@ -152,7 +152,8 @@ def test_v08_slices_unlike_the_training_are_refused(network, tmp_path):
     model = plane_model.PlaneModel(write(tmp_path / "scope.tflite", network, slices=field))
     alike = Volume(np.stack([picture(64, 64, seed=20 + seed)[..., 0] for seed in range(10)]), grid(10, 4.0, 64))
     profile = SliceProfile("gaussian", 4.0)
-    assert model.mismatches(alike, grid(40, side=64), profile, SCALE) == [] and model.remark(alike, SCALE) == ""
+    assert model.mismatches(alike, grid(40, side=64), profile, SCALE) == []
+    assert model.remarks(alike, grid(40, side=64), profile, SCALE) == []
     noise = np.random.default_rng(0).random(alike.values.shape, np.float32)
     with pytest.raises(InputError, match="slices unlike those of the training in power spectrum and"):
         model.require(Volume(noise, alike.grid), grid(40, side=64), profile, SCALE)

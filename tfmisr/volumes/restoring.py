@@ -90,10 +90,15 @@ def _of_file(task) -> tuple[Network, tuple[str, ...]]:
     from tfmisr.edge.volumes.plane_model import PlaneModel
 
     model = PlaneModel(task.request.model, task.request.threads or cli_threads())
+    scale = unit_scale(task.source.scale)
     if not task.request.force:
-        model.require(task.ratio, task.profile.kind, task.profile.fwhm)
-    network = Network(model, unit_scale(task.source.scale), model.name[:47], model.card["weights_sha256"])
-    return network, (f"{model.name}: trained on other volumes; no self-check, which needs a network trained here",)
+        model.require(task.source.volume, task.grid, task.profile, scale)
+    network = Network(model, scale, model.name[:47], model.card["weights_sha256"])
+    unusual = [f"{model.name}: {remark}" for remark in model.remarks(task.source.volume, task.grid, task.profile, scale)]
+    return network, (
+        *unusual,
+        f"{model.name}: trained on other volumes; no self-check, which needs a network trained here",
+    )
 
 
 def cli_threads() -> int:

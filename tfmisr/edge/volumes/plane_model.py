@@ -74,9 +74,10 @@ class PlaneModel:
             found.append(slice_scope.sentence(deviations))
         return [text for text in found if text]
 
-    def remark(self, volume: Volume, scale: Scale) -> str:
-        """Returns what is unusual of the slices, in one sentence; empty where nothing is. See `mismatches`."""
-        return slice_scope.sentence(self._deviations(volume, scale))
+    def remarks(self, volume: Volume, grid: VolumeGrid, profile: SliceProfile, scale: Scale) -> list[str]:
+        """Returns `mismatches`, and what is merely unusual of the slices, for texts."""
+        found = self.mismatches(volume, grid, profile, scale)
+        return list(dict.fromkeys(filter(None, [*found, slice_scope.sentence(self._deviations(volume, scale))])))
 
     def require(self, volume: Volume, grid: VolumeGrid, profile: SliceProfile, scale: Scale) -> None:
         """Refuses a volume unlike those that the network was trained on; see `mismatches`.
