@@ -189,8 +189,9 @@ def test_a_plane_network_of_a_file_is_applied_and_made_consistent_v13(monkeypatc
         def __init__(self, path, threads=1):
             self.asked = []
 
-        def require(self, ratio, profile, fwhm):
-            assert (ratio, profile, fwhm) == (2.0, "gaussian", 8.0)
+        def require(self, volume, grid, profile, scale):
+            found = (volume.grid.spacing[0] / grid.spacing[0], profile.kind, profile.fwhm)
+            assert found == (2.0, "gaussian", 8.0)
 
         def __call__(self, batch):
             return batch

@@ -83,8 +83,9 @@ def _file(path) -> Restore:
     model = PlaneModel(path)
 
     def restore(thick, profile, grid):
-        model.require(thick.grid.spacing[0] / grid.spacing[0], profile.kind, profile.fwhm)
-        return consistent(planes.upsample(thick, grid, model), thick, profile, grid)
+        scale = planes.UnitScale.of(thick.values)
+        model.require(thick, grid, profile, scale)
+        return consistent(planes.upsample(thick, grid, model, scale=scale), thick, profile, grid)
 
     return restore
 
