@@ -123,7 +123,7 @@ def predictor(network: "keras.Model") -> planes.Predict:
 
     from tfmisr.volumes.plane_network import STRIDE
 
-    infer = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True)
+    infer = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True, autograph=False)
 
     def predict(batch):
         height, width = batch.shape[1:3]
