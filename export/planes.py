@@ -18,13 +18,14 @@ _MOST_SLICES = 256
 _NOT_APPLICABLE = ("consistency",)  # `python -m tfmisr.volume` knows the profile and does it along the slice axis
 _GEOMETRY = "planes perpendicular to the slices; height is the slice axis at the new spacing; the size does not change"
 _INTENDED_USE = (
-    "Research. Makes slices thinner in volumes of the kind that it was trained on (python -m tfmisr.volume --model). Not "
-    "a medical device: not for diagnosis, and never in place of the acquired slices."
+    "Research. Makes slices thinner in volumes of the kind that it was trained on (python -m tfmisr.volume --model). "
+    "Not a medical device: not for diagnosis, and never in place of the acquired slices."
 )
 _LIMITS = (
     "What thick slices do not hold is guessed from the training volumes; fine structures may be missing, changed or "
     "invented.",
-    "On volumes of another modality, body part, spacing, slice profile or noise than the training volumes it is untried.",
+    "On volumes of another modality, body part, spacing, slice profile or noise than the training volumes it is "
+    "untried.",
 )
 _LIMIT_OF_INT8 = "The network sees 256 levels of its input: for faint detail take float32."
 

@@ -23,7 +23,7 @@ from tfmisr.inference import upscalers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 API = {
-    *("load", "fit", "evaluate", "observe", "tune", "export"),
+    *("load", "fit", "evaluate", "observe", "tune", "volume", "export"),
     *("models", "losses", "metrics", "degradations", "data", "InputError"),
 }
 TINY = {"model": "plain/num_filters=4,num_layers=3", "scale": 2, "patch_size": 8, "batch_size": 4, "steps": 4}

@@ -6,6 +6,7 @@ import pathlib
 import sys
 import typing
 
+import tfmisr
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import remove_orphaned_temporaries
@@ -21,8 +22,8 @@ _NIFTI = (".nii", ".nii.gz")
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m tfmisr.volume",
-        description="Makes the thick slices of a CT or MR volume thinner: a DICOM series, an Enhanced multi-frame image "
-        "or NIfTI. By default a network is trained on the volume's own slices, for which no other data are needed, and "
+        description="Makes the thick slices of a CT or MR volume thinner: of a DICOM series, an Enhanced image or "
+        "NIfTI. By default a network is trained on the volume's own slices, for which no other data are needed, and "
         "used where it restores held-out slices better than the cubic spline does.",
     )
     parser.add_argument(
@@ -81,7 +82,7 @@ def _add_method(parser):
     group.add_argument(
         "--weights",
         metavar="FILE",
-        help="start the training from a through-plane network (run folder, .keras or .tflite of --preset through_plane)",
+        help="start the training from a network of --preset through_plane: a run's folder, .keras or .tflite file",
     )
     group.add_argument("--minutes", type=float, metavar="N", help=f"training time (default: {MINUTES:g})")
     group.add_argument(
@@ -232,6 +233,8 @@ def main(argv: list[str] | None = None) -> int:
     print(thinned)
     return 0
 
+
+tfmisr._make_callable(__name__)
 
 if __name__ == "__main__":
     cli.run(main)

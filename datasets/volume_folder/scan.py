@@ -39,11 +39,6 @@ class Found:
         return self
 
 
-def has_nifti(folder: pathlib.Path) -> bool:
-    """Returns whether a NIfTI file lies in a folder or below; the search ends at the first."""
-    return any(is_nifti(path) for path, _ in all_files(folder, lambda message: None))
-
-
 def volumes(inputs: Iterable[str | os.PathLike]) -> list[Found]:
     """Returns the volumes of folders and files, sorted by name; series of localizers are left out.
 

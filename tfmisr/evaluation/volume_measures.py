@@ -4,6 +4,7 @@ All measures are defined on the voxels of the original. Their texts in `DEFINITI
 """
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -56,6 +57,11 @@ class Truth:
     otsu: float = dataclasses.field(init=False)
     foreground: np.ndarray = dataclasses.field(init=False, repr=False)
 
+    @functools.cached_property
+    def edge_width(self) -> float:
+        """The edge width of the original itself, mm."""
+        return edge_width(self, self.values)
+
     def __post_init__(self):
         low, high = np.percentile(self.values, _RANGE)
         if not high > low:
@@ -84,7 +90,8 @@ def measure(truth: Truth, values: np.ndarray) -> dict[str, float]:
     for axis, plane in enumerate(PLANES):
         scores |= _plane_scores(truth, values, axis, plane)
     energy, correlation = detail(truth.values, values, truth.spacing[0], truth.thick)
-    scores |= {"edge_fwhm": edge_width(truth, values), "detail_energy": energy, "detail_correlation": correlation}
+    scores |= {"edge_fwhm": edge_width(truth, values), "edge_fwhm_truth": truth.edge_width}
+    scores |= {"detail_energy": energy, "detail_correlation": correlation}
     return scores | {"bias": float(inside.mean()), "volume_error": volume_error(truth, values)}
 
 

@@ -28,8 +28,8 @@ COLUMNS = (
     ("psnr", "PSNR [dB]", ".2f", max),
     *((f"ssim_{plane}", f"SSIM {plane}", ".4f", max) for plane in PLANES),
     *((f"haarpsi_med_{plane}", f"HaarPSI_MED {plane}", ".4f", max) for plane in PLANES),
-    ("edge_fwhm", "edge FWHM [mm]", ".2f", min),
-    ("detail_energy", "detail energy", ".2f", None),
+    ("edge_fwhm", "edge FWHM [mm]", ".2f", None),
+    ("detail_energy", "detail energy", ".3f", None),
     ("detail_correlation", "detail correlation", ".2f", max),
     ("bias", "bias", "+.2f", None),
     ("volume_error", "volume error", "+.2%", None),
@@ -55,8 +55,10 @@ def summarize(rows: list[dict], training: dict[str, str]) -> dict[str, dict]:
     for method, of_method in by_method.items():
         values = {"n": len(of_method), "patients": len(set(patients.tolist()))}
         values |= {"training": training[method]} if training[method] else {}
-        for name in names:
+        for name in (name for name in names if not name.endswith("_truth")):
             values |= _compared(name, of_method, by_method[REFERENCE], usable[name], patients)
+        widths = [row["edge_fwhm_truth"] for row in of_method if _finite(row["edge_fwhm_truth"])]
+        values |= {"edge_fwhm_truth": float(np.mean(widths))} if widths else {}
         summary[method] = results.finite(values)
     return summary
 
@@ -156,7 +158,8 @@ def cells(models: dict[str, dict], names: Iterable[str] | None = None, intervals
         texts = [f"**{text}**" if text == top else text for text in texts]
         if intervals and name.endswith("_gain"):
             texts = [text + _interval(m, name, style) for text, m in zip(texts, models.values(), strict=True)]
-        titles.append(title)
+        original = next((m[f"{name}_truth"] for m in models.values() if _finite(m.get(f"{name}_truth"))), None)
+        titles.append(title if original is None else f"{title} (truth {original:{style}})")
         columns.append(texts)
     return [titles, *map(list, zip(*columns, strict=True))]
 

@@ -83,17 +83,22 @@ def _file(path) -> Restore:
     model = PlaneModel(path)
 
     def restore(thick, profile, grid):
-        model.require(thick.grid.spacing[0] / grid.spacing[0], profile.kind, profile.fwhm)
-        return consistent(planes.upsample(thick, grid, model), thick, profile, grid)
+        scale = planes.UnitScale.of(thick.values)
+        model.require(thick, grid, profile, scale)
+        return consistent(planes.upsample(thick, grid, model, scale=scale), thick, profile, grid)
 
     return restore
 
 
 def _trained(name, effort) -> Restore:
     def restore(thick, profile, grid):
-        from tfmisr.volumes import self_training, smore
+        if name == "smore":
+            from tfmisr.volumes import smore
 
-        return {"self": self_training, "smore": smore}[name].restore(thick, profile, grid, effort)
+            return smore.restore(thick, profile, grid, effort)
+        from tfmisr.volumes import self_training
+
+        return self_training.restore(thick, profile, grid, effort)
 
     return restore
 

@@ -1,20 +1,16 @@
-"""`python -m tfmisr.evaluate --volumes`: thin volumes are thickened, restored by each method, and scored in 3-D (V-13)."""
+"""`python -m tfmisr.evaluate --volumes`: thin volumes are thickened, restored by each method, scored in 3-D (V-13)."""
 
 import argparse
 import dataclasses
 import pathlib
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
 
 from tfmisr import cli
 from tfmisr.datasets.image_folder import patients
 from tfmisr.datasets.volume_folder import scan
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import atomic_write
 from tfmisr.edge.volumes import Volume
-from tfmisr.evaluation import volume_results
+from tfmisr.evaluation import verdicts, volume_planes, volume_results
 from tfmisr.evaluation.volume_measures import Truth, measure
 from tfmisr.evaluation.volume_protocol import REFERENCE, VolumeProtocol, VolumesHash
 from tfmisr.evaluation.volume_results import VolumeEvaluation
@@ -55,12 +51,13 @@ def run(arguments: argparse.Namespace) -> VolumeEvaluation:
         _Case(volume, f"volume_{index:03d}", numbers[key], arguments.threshold)
         for index, (volume, key) in enumerate(zip(found, keys, strict=True))
     ]
-    with tempfile.TemporaryDirectory() as pictures:
-        rows, protocol, notes = _score(scored, loaded, thickening, pathlib.Path(pictures))
-        models = volume_results.summarize(rows, {method.name: method.description for method in loaded})
-        models = volume_results.merged(arguments.merge, protocol, models) | models
-        content = volume_results.write(folder, protocol, rows, models, notes)
-        _keep_typical(rows, loaded[-1].name, pathlib.Path(pictures), folder)
+    protocol, notes = _protocol(scored, thickening)
+    merged = volume_results.merged(arguments.merge, protocol, [method.name for method in loaded])
+    rows, pictures = _score(scored, loaded, thickening)
+    models = volume_results.summarize(rows, {method.name: method.description for method in loaded})
+    notes += verdicts.few(models)
+    content = volume_results.write(folder, protocol, rows, merged | models, notes)
+    _draw(folder / "montage.png", rows, loaded[-1].name, pictures)
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
     return VolumeEvaluation(folder, content)
@@ -92,65 +89,72 @@ class _Case:
 
         return reading.read(list(self.found.paths), self.found.series).volume
 
-    def score(self, thin: Volume, loaded: list[Method], thickening: Thickening, folder: pathlib.Path) -> Iterator[dict]:
-        """Yields the scores of each method, and draws the montage."""
+    def score(self, loaded: list[Method], thickening: Thickening) -> "tuple[list[dict], Picture]":
+        """Returns the scores of each method, and what the montage shows."""
+        thin = self.read()
         thick, profile, grid, inside = thickening.apply(thin)
         truth = Truth(thin.values[inside], grid.spacing, thick.grid.spacing[0], self.threshold)
-        drawn, notes = {}, {}
+        rows, drawn, notes = [], {}, {}
         for method in loaded:
             values = method.restore(thick, profile, grid)
             scores = measure(truth, values)
             notes[method.name] = f"foreground {scores['psnr_foreground']:.2f} dB"
             if method in (loaded[0], *loaded[-2:]):
                 drawn[method.name] = values
-            yield {"volume": self.name, "patient": self.patient, "method": method.name} | scores
+            rows.append({"volume": self.name, "patient": self.patient, "method": method.name} | scores)
         title = f"{self.name}, ratio {thickening.ratio:g}, {thickening}"
         unit = "HU" if thin.modality == "CT" else ""
-        picture = folder / f"{self.name}.png"
-        _draw(picture, thick, drawn, grid, truth.values, title=title, notes=notes, unit=unit)
+        return rows, Picture(volume_planes.collect(thick, drawn, grid, truth.values), title, notes, unit)
 
 
-def _draw(*arguments, **options):
-    """Draws a montage where matplotlib is installed: an evaluation with JAX does not need it."""
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """Arguments of `volume_montage.save_planes`."""
+
+    planes: volume_planes.Planes
+    title: str
+    notes: dict[str, str]
+    unit: str
+
+
+def _protocol(cases, thickening) -> tuple[VolumeProtocol, list[str]]:
+    """Returns the protocol, which needs all values, and notes; results of another one are refused before training."""
+    digest, notes = VolumesHash(), []
+    for case in bar(cases, desc="reading", unit=" volumes", leave=False):
+        thin = case.read()
+        thickening.apply_to_grid(thin.grid)
+        digest.add(thin)
+        between, pixel = thin.grid.spacing[0], min(thin.grid.spacing[1:])
+        if between > _ISOTROPIC * pixel:
+            notes.append(
+                f"{case.name} has slices {between:.3g} mm apart and pixels of {pixel:.3g} mm: what it is compared "
+                "with is not thin itself"
+            )
+    threshold = cases[0].threshold
+    more = {} if threshold is None else {"threshold": f"{threshold:g}"}
+    return VolumeProtocol(len(cases), digest.hexdigest(), thickening.ratio, str(thickening), **more), notes
+
+
+def _score(cases, loaded, thickening) -> tuple[list[dict], dict[str, Picture]]:
+    rows, pictures = [], {}
+    for case in bar(cases, desc="scoring", unit=" volumes", leave=False):
+        found, pictures[case.name] = case.score(loaded, thickening)
+        rows += found
+    return rows, pictures
+
+
+def _draw(path, rows, method, pictures):
+    """Draws the volume with the median gain of the last method, where matplotlib is installed."""
     try:
         from tfmisr.evaluation import volume_montage
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "matplotlib":
             raise
+        print("no montage.png: matplotlib is not installed", file=sys.stderr)
         return
-    volume_montage.save(*arguments, **options)
-
-
-def _score(cases, loaded, thickening, folder):
-    """Returns the scores, the protocol and notes."""
-    digest, rows, notes = VolumesHash(), [], []
-    with bar(total=len(cases) * len(loaded), desc="scoring", unit=" results", leave=False) as progress:
-        for case in cases:
-            thin = case.read()
-            digest.add(thin)
-            if thin.grid.spacing[0] > _ISOTROPIC * min(thin.grid.spacing[1:]):
-                notes.append(
-                    f"{case.name} has slices {thin.grid.spacing[0]:.3g} mm apart and pixels of "
-                    f"{min(thin.grid.spacing[1:]):.3g} mm: what it is compared with is not thin itself"
-                )
-            for row in case.score(thin, loaded, thickening, folder):
-                rows.append(row)
-                progress.update()
-    threshold = cases[0].threshold
-    more = {} if threshold is None else {"threshold": f"{threshold:g}"}
-    found = VolumeProtocol(len(cases), digest.hexdigest(), thickening.ratio, str(thickening), **more)
-    return rows, found, notes
-
-
-def _keep_typical(rows, method, pictures, folder):
-    """Copies the montage of the volume with the median gain of the last method."""
     own, other = (
         {row["volume"]: row["psnr_foreground"] for row in rows if row["method"] == name} for name in (method, REFERENCE)
     )
     gains = {volume: score - other[volume] for volume, score in own.items()}
-    picture = pictures / f"{sorted(gains, key=gains.get)[len(gains) // 2]}.png"
-    if not picture.exists():
-        print("no montage.png: matplotlib is not installed", file=sys.stderr)
-        return
-    with atomic_write(folder / "montage.png") as temporary:
-        shutil.copyfile(picture, temporary)
+    picture = pictures[sorted(gains, key=gains.get)[len(gains) // 2]]
+    volume_montage.save_planes(path, picture.planes, title=picture.title, notes=picture.notes, unit=picture.unit)

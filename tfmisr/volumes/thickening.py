@@ -4,7 +4,7 @@ import dataclasses
 
 from tfmisr.edge.errors import InputError, check_name
 from tfmisr.edge.volumes import SliceProfile, Volume, VolumeGrid
-from tfmisr.edge.volumes.slice_profile import KINDS, thicken
+from tfmisr.edge.volumes.slice_profile import KINDS, thick_grid, thicken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,14 +54,17 @@ class Thickening:
         Raises:
             InputError: The volume is too small, or the gap is as long as the distance between slices.
         """
-        spacing = self.ratio * thin.grid.spacing[0]
+        profile, inside = self.apply_to_grid(thin.grid)
+        thick = thicken(thin, self.ratio * thin.grid.spacing[0], profile)
+        return thick, profile, part(thin.grid, inside), inside
+
+    def apply_to_grid(self, thin: VolumeGrid) -> tuple[SliceProfile, slice]:
+        """Returns the profile, and the thin slices within the thick ones; errors as of `apply`."""
+        spacing = self.ratio * thin.spacing[0]
         fwhm = spacing - self.gap if self.fwhm is None else self.fwhm
         if not fwhm > 0:
             raise InputError(f"--gap must be below the distance between slices, {spacing:g} mm. Received: {self.gap:g}")
-        profile = SliceProfile(self.kind, fwhm)
-        thick = thicken(thin, spacing, profile)
-        inside = within(thick.grid, thin.grid)
-        return thick, profile, part(thin.grid, inside), inside
+        return SliceProfile(self.kind, fwhm), within(thick_grid(thin, spacing), thin)
 
 
 def within(thick: VolumeGrid, thin: VolumeGrid) -> slice:

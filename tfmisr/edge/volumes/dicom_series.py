@@ -12,7 +12,7 @@ from tfmisr.edge.dicom_rules import GRAY, unsupported_reason
 from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted, three_digits
-from tfmisr.edge.volumes import enhanced
+from tfmisr.edge.volumes import enhanced, selection
 from tfmisr.edge.volumes.slices import Slice, values_of
 
 SOP_CLASSES = (uid.CTImageStorage, uid.MRImageStorage, *enhanced.SOP_CLASSES)
@@ -34,7 +34,21 @@ _IDENTITY = {
     "StudyInstanceUID": "studies",
     "FrameOfReferenceUID": "frames of reference: their positions are not comparable",
 }
+# Read for sorting, grouping and messages. Decoded at once: a broken one then names its file.
+_USED = (
+    *_SAME,
+    *_IDENTITY,
+    *selection.DIMENSIONS,
+    *"PatientName SeriesInstanceUID SeriesNumber SeriesDescription SOPInstanceUID NumberOfFrames SpacingBetweenSlices "
+    "SliceThickness PixelSpacing ImagePositionPatient ImageOrientationPatient RescaleSlope RescaleIntercept".split(),
+)
 _THICKNESS = 0.01  # relative difference of Slice Thickness that is rounding
+
+
+def decode_attributes(one: Slice) -> None:
+    """Decodes the Attributes that are read later; pydicom's exceptions on a broken one pass through."""
+    for keyword in _USED:
+        one.header.get(keyword)
 
 
 def check_image(one: Slice) -> None:
@@ -43,18 +57,15 @@ def check_image(one: Slice) -> None:
     sop_class = uid.UID(str(header.get("SOPClassUID") or ""))
     if sop_class not in SOP_CLASSES:
         name = sop_class.name if sop_class in uid.UID_dictionary else "a SOP Instance of unknown SOP Class"
-        raise InputError(f"{one.path}: expected CT or MR slices. Received: {name}")
+        raise InputError(f"expected CT or MR slices. Received: {name}")
     if header.get("PhotometricInterpretation") not in GRAY:
-        raise InputError(f"{one.path}: expected gray slices (MONOCHROME1 or MONOCHROME2)")
+        raise InputError("expected gray slices (MONOCHROME1 or MONOCHROME2)")
     frames = header.get("NumberOfFrames") or 1
     if one.frame is None and frames != 1:
-        raise InputError(f"{one.path}: expected one frame in {sop_class.name}. Received: {frames}")
-    try:
-        element_values.check(header)
-    except InputError as error:
-        raise InputError(f"{one.path}: {error}") from None
+        raise InputError(f"expected one frame in {sop_class.name}. Received: {frames}")
+    element_values.check(header)
     if reason := unsupported_reason(header) or _rescale_reason(header):
-        raise InputError(f"{one.path}: {reason}")
+        raise InputError(reason)
 
 
 def _rescale_reason(header: pydicom.Dataset) -> str | None:
@@ -71,7 +82,7 @@ _BAD_SLOPE = f"{label('RescaleSlope')} must be a finite number other than 0, and
 
 def check_series(slices: list[Slice]) -> None:
     """Raises `InputError` where slices are too few or differ in what they must share; the message names it."""
-    for keyword, noun in _IDENTITY.items():
+    for keyword, noun in {**_IDENTITY, **_names(slices)}.items():
         if len(found := values_of(slices, keyword)) > 1:
             raise InputError(f"expected slices of one patient and scan. Received: files of {len(found)} {noun}")
     if not enough(len(slices)):
@@ -87,6 +98,11 @@ def check_series(slices: list[Slice]) -> None:
     size = len(slices) * int(slices[0].header.Rows) * int(slices[0].header.Columns)
     if size > MAX_VOXELS:
         raise InputError(f"expected at most {MAX_VOXELS} voxels. Received: {size}")
+
+
+def _names(slices: list[Slice]) -> dict[str, str]:
+    """Returns the Attribute that distinguishes patients where none has an ID, as in files without identity."""
+    return {} if any(values_of(slices, "PatientID")) else {"PatientName": "patients"}
 
 
 def enough(count: int) -> bool:
