@@ -47,28 +47,6 @@ def test_g14_objects_are_grouped_by_series_and_sender_and_sent_on_at_once(entrie
     assert entries.claim() is None  # none of them is processed by itself
 
 
-def test_g14_a_series_is_complete_with_its_number_of_images_or_after_a_time_without_one():
-    now = [0.0]
-    watch = series_processor.Watch(lambda: now[0])
-    rows = [
-        {"id": 1, "expected": 0, "seconds": 60.0, "images": 5},
-        {"id": 2, "expected": 3, "seconds": 60.0, "images": 2},
-    ]
-    assert watch.complete(rows) == {}
-    now[0] = 59.0
-    rows[1]["images"] = 3
-    assert watch.complete(rows) == {2: (3, "3 were expected")}
-    rows[0]["images"] = 6  # the time begins again
-    del rows[1]
-    now[0] = 61.0
-    assert watch.complete(rows) == {}
-    now[0] = 120.9
-    assert watch.complete(rows) == {}
-    now[0] = 121.0
-    assert watch.complete(rows) == {1: (6, "none came for 60 s")}
-    assert series_processor.Watch(lambda: now[0]).complete(rows) == {}  # after a restart it begins again
-
-
 def test_g14_a_series_that_grew_meanwhile_is_not_taken(entries):
     entries.add(arrival(1))
     seen = complete(entries, 1)
@@ -113,6 +91,24 @@ def test_g14_a_late_object_is_sent_on_and_recorded_and_starts_nothing(entries, s
     assert {number for number, kind in due(entries, "b") if kind == "original"} == {1, 2, 4}
     assert series.collecting(entries) == []
     assert "late images 2" in operating.status(entries, settings)
+
+
+def test_g14_an_image_that_was_missing_opens_its_series_again(entries, settings):
+    """Where no derived series was made; then the time alone says when it is complete."""
+    entries.add(arrival(1, dataclasses.replace(MEMBER, expected=1)))
+    series.finish(entries, claim(entries, 1), PASSED, "1 slice is missing")
+    entries.add(arrival(2, dataclasses.replace(MEMBER, expected=1)))
+    assert states(entries) == ["collecting"] * 2
+    (row,) = series.collecting(entries)
+    assert (row["images"], row["late"]) == (2, 1)
+    watch = series_processor.Watch(iter([0.0, 60.0]).__next__)
+    assert watch.complete([row]) == {}
+    assert watch.complete([row]) == {1: (2, "none came for 60 s")}
+    assert "series opened again" in events(entries)
+    series.finish(entries, claim(entries, 2), FAILED, "failed with ValueError")
+    discarding.discard(entries, settings, ["series:1"])
+    entries.add(arrival(3))
+    assert states(entries) == [PASSED] * 3  # the operator gave it up
 
 
 def test_g11_a_series_whose_job_the_end_of_the_node_interrupts_begins_again(entries, settings):

@@ -46,6 +46,28 @@ def image(settings, number: int, uid: str = "2.25.7") -> dict:
     return {"file": str(path), "uid": uid, "sop_class": "1.2.840", "syntax": "1.2.1", "digest": "d", "size": 3}
 
 
+def test_g14_a_series_is_complete_with_its_number_of_images_or_after_a_time_without_one():
+    now = [0.0]
+    watch = series_processor.Watch(lambda: now[0])
+    rows = [
+        {"id": 1, "expected": 0, "seconds": 60.0, "images": 5, "late": 0},
+        {"id": 2, "expected": 3, "seconds": 60.0, "images": 2, "late": 0},
+    ]
+    assert watch.complete(rows) == {}
+    now[0] = 59.0
+    rows[1]["images"] = 3
+    assert watch.complete(rows) == {2: (3, "3 were expected")}
+    rows[0]["images"] = 6  # the time begins again
+    del rows[1]
+    now[0] = 61.0
+    assert watch.complete(rows) == {}
+    now[0] = 120.9
+    assert watch.complete(rows) == {}
+    now[0] = 121.0
+    assert watch.complete(rows) == {1: (6, "none came for 60 s")}
+    assert series_processor.Watch(lambda: now[0]).complete(rows) == {}  # after a restart it begins again
+
+
 def test_g14_a_complete_series_is_processed_with_the_limits_of_the_configuration(entries, settings, processor):
     entries.add(arrival(1, dataclasses.replace(MEMBER, expected=2, spacing="1.5")))
     assert not processor._next()

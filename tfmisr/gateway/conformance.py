@@ -11,9 +11,9 @@ from tfmisr.gateway.incoming import SUFFIX
 _OVERVIEW = """\
 The node receives composite objects with the Storage Service Class, keeps them on its disk, and sends them on unchanged.
 For images that a rule names it makes a derived image of higher resolution and sends it after the original; of CT and MR
-series that a rule names, a derived series of thinner slices. With a table `dicomweb` it also receives over DICOMweb, and
-answers searches and retrievals of what its disk still holds. It has no query and no retrieval over DIMSE, no modality
-worklist, no media and no printing."""
+series that a rule names, a derived series of thinner slices. With a table `dicomweb` it also receives over DICOMweb,
+and answers searches and retrievals of what its disk still holds. It has no query and no retrieval over DIMSE, no
+modality worklist, no media and no printing."""
 
 _ANNEX = """\
 Attributes of derived images: docs/conformance.md of this release. Those that the node makes state no time of

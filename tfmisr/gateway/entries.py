@@ -9,7 +9,7 @@ import time
 import typing
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import schema, series
+from tfmisr.gateway import schema, series, series_arrivals
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.schema import FAILED, ORIGINAL, PASSED, SENT
@@ -119,7 +119,7 @@ def _discard(db: sqlite3.Connection, entry: Entry, unsent_originals: bool) -> li
         db.execute(query, ("discarded by the operator", time.time(), row["instance"]))
         return []
     if entry.kind == "series":
-        series.conclude(db, row["id"], PASSED, "discarded by the operator", time.time())
+        series.conclude(db, row["id"], PASSED, series_arrivals.DISCARDED, time.time())
         return []
     if row["kind"] == ORIGINAL and not unsent_originals:
         raise InputError(

@@ -27,7 +27,7 @@ from tfmisr.gateway.schema import (
 )
 
 _OPEN = f"""
-SELECT s.id, s.expected, s.seconds, COUNT(*) AS images FROM series s
+SELECT s.id, s.expected, s.seconds, s.late, COUNT(*) AS images FROM series s
 JOIN series_instances m ON m.series = s.id AND m.kind = '{ORIGINAL}'
 WHERE s.state = '{COLLECTING}' GROUP BY s.id ORDER BY s.id
 """
@@ -78,7 +78,7 @@ class DerivedImage:
 
 
 def collecting(queue: Queue) -> list[sqlite3.Row]:
-    """Returns `id`, `expected`, `seconds` and `images` of each group that is not complete by what has happened yet."""
+    """Returns `id`, `expected`, `seconds`, `late` and `images` of each group that waits to be complete."""
     return queue.rows(_OPEN)
 
 

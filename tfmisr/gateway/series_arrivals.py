@@ -4,16 +4,17 @@ import sqlite3
 import time
 
 from tfmisr.gateway import schema
-from tfmisr.gateway.schema import COLLECTING, DERIVED, ORIGINAL, PASSED, PROCESSED, Arrival
+from tfmisr.gateway.schema import COLLECTING, DERIVED, ORIGINAL, PASSED, PROCESSED, PROCESSING, Arrival
 
 LATE = "it came after its series was complete"
+DISCARDED = "discarded by the operator"
 
 
 def join(db: sqlite3.Connection, number: int | None, arrival: Arrival) -> None:
     """Adds a new object to the group of its series, or records that it comes too late for it.
 
-    A series that is complete is not processed again: its images have been sent, and a second derived series of other
-    slices would contradict the first.
+    A series that was processed, or is now, is not processed again: a second derived series of other slices would
+    contradict the first. One that has no derived series, such as for a missing slice, is opened again.
 
     Args:
         db: The queue, in a transaction.
@@ -22,12 +23,16 @@ def join(db: sqlite3.Connection, number: int | None, arrival: Arrival) -> None:
     """
     member, now = arrival.series, time.time()
     group = _find(db, arrival) or _create(db, arrival, now)
-    if group["state"] != COLLECTING:
+    if group["state"] in (PROCESSING, PROCESSED) or group["reason"] == DISCARDED:
         db.execute("UPDATE series SET late = late + 1 WHERE id = ?", (group["id"],))
         db.execute(f"UPDATE instances SET state = '{PASSED}', reason = ? WHERE id = ?", (LATE, number))
         detail = f"series {group['id']}: {LATE}"
         schema.insert_event(db, "late", number, arrival.digest, arrival.calling_ae, detail)
         return
+    if group["state"] != COLLECTING:
+        _reopen(db, group)
+        detail = f"series {group['id']}: it has no derived series"
+        schema.insert_event(db, "series opened again", number, arrival.digest, arrival.calling_ae, detail)
     db.execute(f"INSERT INTO series_instances VALUES (?, ?, '{ORIGINAL}')", (number, group["id"]))
     db.execute(f"UPDATE instances SET state = '{COLLECTING}', reason = '' WHERE id = ?", (number,))
     db.execute(
@@ -54,6 +59,20 @@ def _create(db: sqlite3.Connection, arrival: Arrival, now: float) -> sqlite3.Row
         + ("\t".join(arrival.result_to), now, now, now),
     ).lastrowid
     return db.execute("SELECT * FROM series WHERE id = ?", (number,)).fetchone()
+
+
+def _reopen(db: sqlite3.Connection, group: sqlite3.Row) -> None:
+    """From now on the time decides when it is complete: its number of images was reached, or is wrong."""
+    db.execute(
+        f"UPDATE series SET state = '{COLLECTING}', late = late + 1, attempts = 0, next_attempt = 0, reason = '' "
+        "WHERE id = ?",
+        (group["id"],),
+    )
+    db.execute(
+        f"UPDATE instances SET state = '{COLLECTING}', reason = '' WHERE id IN "
+        f"(SELECT instance FROM series_instances WHERE series = ? AND kind = '{ORIGINAL}')",
+        (group["id"],),
+    )
 
 
 def _merged(group: sqlite3.Row, arrival: Arrival) -> str:

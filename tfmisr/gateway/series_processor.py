@@ -43,7 +43,7 @@ class Watch:
             images = row["images"]
             known = self._seen.get(row["id"])
             seen[row["id"]] = known if known and known[0] == images else (images, now)
-            if 0 < row["expected"] <= images:
+            if 0 < row["expected"] <= images and not row["late"]:
                 found[row["id"]] = images, f"{row['expected']} were expected"
             elif now - seen[row["id"]][1] >= row["seconds"]:
                 found[row["id"]] = images, f"none came for {row['seconds']:g} s"
