@@ -1,9 +1,11 @@
 """Storage commitment (G-15): what a destination must commit is kept until it reports that it has."""
 
 import contextlib
+import socket
 import sqlite3
 import threading
 import time
+from contextlib import ExitStack
 
 import pydicom
 import pytest
@@ -223,7 +225,11 @@ def test_g10_g15_commitment_over_tls(tmp_path):
     found = configuration({"archive": archive.port}, node=NODE, destination=DESTINATION + "\ntls = true")
     found = found.replace("port = 0\nspool", f"port = {archive.node}\nspool").replace("keep_hours = 0\n", "")
     sender = {"tls_args": (tls.client_context(own), "localhost")}
-    with running(tmp_path, found + TLS.format(tmp_path, "node", "node", "authority")) as node:
+    found = found.replace("reserve_mb = 0", "reserve_mb = 0\nacse_timeout = 4")
+    with running(tmp_path, found + TLS.format(tmp_path, "node", "node", "authority")) as node, ExitStack() as opened:
+        # G-07: callers that begin no handshake keep nobody out, and are closed.
+        address = ("127.0.0.1", node.port)
+        silent = [opened.enter_context(socket.create_connection(address)) for _ in range(150)]
         for number, archive.mode in enumerate(("same", "other"), 1):
             association = AE(ae_title="MODALITY")
             association.add_requested_context(ComputedRadiographyImageStorage)
@@ -232,6 +238,10 @@ def test_g10_g15_commitment_over_tls(tmp_path):
             association.release()
             wait_for(lambda number=number: commitments(node) == ["committed"] * number, "the commitment")
         assert archive.statuses == [0x0000] * 2
+        for each in silent:
+            each.settimeout(20)
+            with contextlib.suppress(ConnectionResetError):
+                assert each.recv(1) == b""
     archive.close()
 
 

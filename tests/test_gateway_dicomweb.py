@@ -6,13 +6,14 @@ Oracles: dicomweb-client (https://github.com/ImagingDataCommons/dicomweb-client)
 import io
 import pathlib
 import shutil
+import socket
 import subprocess
 import urllib.request
 
 import pydicom
 import pytest
 from dicomweb_helpers import SOURCE, TABLE, TYPE, body, get, post, request, web_configuration, web_port
-from gateway_helpers import BICUBIC, Archive, data_set, image, running, uid_of
+from gateway_helpers import BICUBIC, Archive, data_set, image, running, uid_of, wait_for
 from pydicom.uid import JPEGLSLossless
 
 SENDER = '[[sources]]\nae_title = "SENDER"\naddress = "127.0.0.3"\ndicomweb = true\n'
@@ -169,6 +170,17 @@ def test_g16_g04_an_object_that_the_disk_does_not_take_is_refused_with_503(node,
     assert (both.status, both.reasons(), both.stored()) == (202, [0xA700], [uid_of(small)])
     assert (alone.status, alone.reasons(), alone.headers["Retry-After"]) == (503, [0xA700], "30")
     assert post(port, large.read_bytes()).status == 200
+
+
+def test_g16_g02_a_connection_that_ends_in_an_object_leaves_nothing(node, port, tmp_path):
+    content = body(image(tmp_path, 22).read_bytes(), image(tmp_path, 23).read_bytes())
+    head = f"POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {len(content)}\r\n"
+    with socket.create_connection(("127.0.0.1", port)) as broken:
+        broken.sendall(head.encode() + b"\r\n" + content[:-5000])
+        wait_for(lambda: list((node.spool / "incoming").iterdir()), "the second object")
+    wait_for(lambda: not list((node.spool / "incoming").iterdir()), "its removal")
+    known = {row[0] for row in node.rows("SELECT sop_instance_uid FROM instances")}
+    assert uid_of(tmp_path / "22.dcm") in known and uid_of(tmp_path / "23.dcm") not in known
 
 
 def test_g16_curl_waits_for_the_permission_to_send_and_reads_the_response(port, tmp_path):

@@ -202,6 +202,7 @@ def test_resend_queues_what_was_sent_and_refuses_what_is_gone(node):
         run("resend", str(path), "1.2.3", "--destination", "a")
 
 
+@pytest.mark.large
 def test_a_running_node_sends_again(tmp_path):
     archive = Archive()
     path = image(tmp_path, 1)

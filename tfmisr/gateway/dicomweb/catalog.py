@@ -17,17 +17,19 @@ from tfmisr.gateway.dicomweb import tables
 from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.schema import ORIGINAL, RESULT
 
-_VERSION = 1
+_VERSION = 2
 _TABLES = """
 CREATE TABLE entries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     instance INTEGER NOT NULL,
     kind TEXT NOT NULL,
     digest TEXT NOT NULL,
     study TEXT NOT NULL,
     series TEXT NOT NULL,
     uid TEXT NOT NULL,
+    modality TEXT NOT NULL,
     attributes TEXT NOT NULL,
-    PRIMARY KEY (instance, kind)
+    UNIQUE (instance, kind)
 );
 CREATE INDEX entries_study ON entries (study, series, uid);
 CREATE INDEX entries_uid ON entries (uid);
@@ -39,7 +41,8 @@ UNION ALL
 SELECT id, '{RESULT}', result_digest, result_file, result_syntax FROM instances WHERE result_uid <> ''
 """
 _KEYWORDS = tuple(dict.fromkeys(name for level in tables.LEVELS for name in tables.keywords(level)))
-_BATCH = 200  # files of a transaction
+_BATCH = 200  # files of a transaction, and entries in memory at once
+_EMPTY = "-"  # no Modality
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +66,16 @@ class Held:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """An indexed file: number of the object, `original` or `result`, and Attributes by tag as in DICOM JSON."""
+    """An indexed file.
 
-    instance: int
-    kind: str
+    Attributes:
+        study: Study Instance UID.
+        series: Series Instance UID.
+        attributes: Attributes by tag as in DICOM JSON.
+    """
+
+    study: str
+    series: str
     attributes: dict
 
 
@@ -129,7 +138,8 @@ class Catalog:
         try:
             found = header.parse(self._folder / held.file, held.syntax, _KEYWORDS)
             uids = [str(found[name].value) for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")]
-            content = json.dumps(found.to_json_dict(suppress_invalid_tags=True))
+            content = found.to_json_dict(suppress_invalid_tags=True)
+            modality = (content.get("00080060", {}).get("Value") or [_EMPTY])[0]
             if not all(uids):
                 raise ValueError("an empty UID")
         except FileNotFoundError:  # removed meanwhile, or lost
@@ -137,32 +147,56 @@ class Catalog:
         except Exception:  # noqa: BLE001
             self._unreadable.add(held.digest)
             return
-        values = (held.instance, held.kind, held.digest, *uids, content)
-        self._db.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        values = (held.instance, held.kind, held.digest, *uids, modality, json.dumps(content))
+        self._db.execute(
+            "INSERT OR REPLACE INTO entries (instance, kind, digest, study, series, uid, modality, attributes) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            values,
+        )
 
-    def entries(self, study: str = "", series: str = "", uid: str = "") -> list[Entry]:
-        """Returns what is indexed, in the order of arrival.
+    def entries(self, study: str = "", series: str = "") -> Iterator[Entry]:
+        """Yields what is indexed, in the order in which it was; a few are in memory at once.
 
         Args:
             study: Study Instance UID; empty for any.
             series: Series Instance UID; empty for any.
-            uid: SOP Instance UID; empty for any.
         """
-        given = {name: value for name, value in (("study", study), ("series", series), ("uid", uid)) if value}
+        last = 0
+        query = f"SELECT id, study, series, attributes FROM entries WHERE {{}} AND id > ? ORDER BY id LIMIT {_BATCH}"
+        while rows := self._rows(query, {"study": study, "series": series}, last):
+            for _, of_study, of_series, text in rows:
+                yield Entry(of_study, of_series, json.loads(text))
+            last = rows[-1][0]
+
+    def counts(self, study: str = "") -> dict[str, tuple[list[str], int, int]]:
+        """Returns Study Instance UID to modalities, number of series, and number of instances."""
+        query = "SELECT study, modality, COUNT(*) FROM entries WHERE {} GROUP BY study, modality ORDER BY modality"
+        found: dict[str, tuple[list[str], int, int]] = {}
+        for name, modality, instances in self._rows(query, {"study": study}):
+            modalities, series, others = found.get(name, ([], 0, 0))
+            found[name] = [*modalities, *([modality] if modality != _EMPTY else [])], series, others + instances
+        for name, _ in self.series(study):
+            modalities, series, instances = found[name]
+            found[name] = modalities, series + 1, instances
+        return found
+
+    def series(self, study: str = "") -> dict[tuple[str, str], int]:
+        """Returns (Study Instance UID, Series Instance UID) to number of instances."""
+        query = "SELECT study, series, COUNT(*) FROM entries WHERE {} GROUP BY study, series"
+        return {(name, uid): count for name, uid, count in self._rows(query, {"study": study})}
+
+    def held(self, study: str, series: str = "", uid: str = "") -> list[Held]:
+        """Returns the files of a study, series or instance that the spool still holds, in the order of arrival."""
+        query = "SELECT instance, kind FROM entries WHERE {} ORDER BY instance, kind"
+        wanted = {tuple(row) for row in self._rows(query, {"study": study, "series": series, "uid": uid})}
+        rows = [row for row in self._queue.rows(_HELD) if (row["instance"], row["kind"]) in wanted]
+        return [Held(**dict(row)) for row in sorted(rows, key=lambda row: (row["instance"], row["kind"]))]
+
+    def _rows(self, query: str, conditions: dict[str, str], *values: object) -> list[tuple]:
+        given = {name: value for name, value in conditions.items() if value}
         where = " AND ".join(f"{name} = ?" for name in given) or "1"
         with self._lock:
-            rows = self._db.execute(
-                f"SELECT instance, kind, attributes FROM entries WHERE {where} ORDER BY instance, kind",
-                tuple(given.values()),
-            ).fetchall()
-        return [Entry(number, kind, json.loads(text)) for number, kind, text in rows]
-
-    def held(self, entries: list[Entry]) -> list[Held]:
-        """Returns the files of entries, as far as the spool still holds them."""
-        wanted = {(each.instance, each.kind): number for number, each in enumerate(entries)}
-        rows = [row for row in self._queue.rows(_HELD) if (row["instance"], row["kind"]) in wanted]
-        rows.sort(key=lambda row: wanted[row["instance"], row["kind"]])
-        return [Held(**dict(row)) for row in rows]
+            return self._db.execute(query.format(where), (*given.values(), *values)).fetchall()
 
 
 def _open(path: pathlib.Path) -> sqlite3.Connection:

@@ -13,7 +13,7 @@ from tfmisr.gateway.dicomweb.messages import Refused
 
 MAX_PART_HEADER = 8192  # bytes
 _MAX_PREAMBLE = 65_536  # bytes
-_LONGEST_BOUNDARY = 70  # characters (RFC 2046 5.1.1)
+_LONGEST_BOUNDARY = 200  # characters; RFC 2046 5.1.1 allows 70, and Orthanc sends 73
 
 
 class Part:

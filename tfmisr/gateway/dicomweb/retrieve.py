@@ -33,7 +33,7 @@ class Retrieve:
             sqlite3.Error: Queue or index cannot be used.
         """
         self._catalog.synchronize()
-        found = self._catalog.held(self._catalog.entries(study, series, uid))
+        found = self._catalog.held(study, series, uid)
         found = [each for each in found if (self._folder / each.file).is_file()]
         if not found:
             raise Refused(404, "not, or no longer, in the spool")

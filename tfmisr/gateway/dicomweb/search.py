@@ -1,7 +1,7 @@
 """Search transaction (QIDO-RS, PS3.18 10.6): studies, series and instances that the spool still holds."""
 
+import dataclasses
 import json
-from collections.abc import Iterable
 
 from tfmisr.gateway.dicomweb import matching, tables
 from tfmisr.gateway.dicomweb.catalog import Catalog, Entry
@@ -41,64 +41,62 @@ class Search:
         kind = choose(request, JSON)
         query = matching.parse(request.query, level)
         unreadable = self._catalog.synchronize()
-        groups = _groups(self._catalog.entries(study, series), level)
-        found = [each for each in groups if each.select(query)]
-        shown = found[query.offset : query.offset + query.limit]
+        found = _Results(self._catalog, query, level, study)
+        for entry in self._catalog.entries(study, series):
+            found.add(entry)
         levels = _levels(level, study, series)
-        results = [_result(each, levels, query, studies_url) for each in shown]
-        headers = _warnings(len(found) - query.offset - len(shown), query.not_kept, unreadable)
+        results = [_result(each, level, levels, query, studies_url) for each in found.shown]
+        headers = _warnings(found.count - query.offset - len(results), query.not_kept, unreadable)
         if not results:
             return Response(204, headers=headers), 0
         return Response(200, kind, json.dumps(results).encode(), headers=headers), len(results)
 
 
-class _Group:
-    """The files of one result: all of a study or series, or one instance."""
+@dataclasses.dataclass(frozen=True)
+class _Result:
+    """A result: Attributes of the file that stands for it, and those that describe study and series as a whole."""
 
-    def __init__(self, level: str, entries: list[Entry], study: list[Entry], series: list[Entry]) -> None:
-        self.level, self.first = level, entries[0].attributes  # of the file that stands for the result
-        self._entries, self._study, self._series = entries, study, series
-
-    def select(self, query: Query) -> bool:
-        """Takes the first file that matches; false if none does."""
-        computed = {name: value for name, value in query.keys.items() if name in tables.COUNTED["study"]}
-        if not all(matching.matches(_attribute(name, self.computed(name)), name, computed[name]) for name in computed):
-            return False
-        keys = [(name, value) for name, value in query.keys.items() if name not in computed]
-        fitting = (e.attributes for e in self._entries if all(matching.matches(e.attributes, *key) for key in keys))
-        self.first = next(fitting, None)
-        return self.first is not None
-
-    def computed(self, keyword: str) -> list:
-        """Values of an Attribute that describes study or series as a whole."""
-        if keyword == "ModalitiesInStudy":
-            return sorted({value for each in self._study for value in matching.values(each.attributes, "Modality")})
-        if keyword == "NumberOfStudyRelatedSeries":
-            return [len({_uid(each, "series") for each in self._study})]
-        return [len(self._series if keyword == "NumberOfSeriesRelatedInstances" else self._study)]
+    attributes: dict
+    computed: dict[str, list]
 
 
-def _uid(entry: Entry, level: str) -> str:
-    return matching.values(entry.attributes, _UIDS[level])[0]
+class _Results:
+    """The results of a search, of which those in the window of `offset` and `limit` alone are kept in memory.
 
+    A study or series matches if one of its files does; the first one that does stands for it.
+    """
 
-def _by(entries: Iterable[Entry], *levels: str) -> dict[tuple, list[Entry]]:
-    found: dict[tuple, list[Entry]] = {}
-    for each in entries:
-        found.setdefault(tuple(_uid(each, level) for level in levels), []).append(each)
-    return found
+    def __init__(self, catalog: Catalog, query: Query, level: str, study: str) -> None:
+        self.shown: list[_Result] = []
+        self.count = 0
+        self._query, self._level = query, level
+        self._studies, self._series = catalog.counts(study), catalog.series(study)
+        self._seen: set[tuple[str, ...]] = set()
 
+    def add(self, entry: Entry) -> None:
+        """Takes a file into account."""
+        keys = {"study": (entry.study,), "series": (entry.study, entry.series)}.get(self._level)
+        if keys in self._seen:
+            return
+        computed = self._computed(entry)
+        fields = entry.attributes | _attribute("ModalitiesInStudy", computed["ModalitiesInStudy"])
+        if not all(matching.matches(fields, *key) for key in self._query.keys.items()):
+            return
+        if keys:
+            self._seen.add(keys)
+        if self._query.offset <= self.count < self._query.offset + self._query.limit:
+            self.shown.append(_Result(entry.attributes, computed))
+        self.count += 1
 
-def _groups(entries: list[Entry], level: str) -> list[_Group]:
-    studies, series = _by(entries, "study"), _by(entries, "study", "series")
-    groups = {"study": studies.values(), "series": series.values()}.get(level, [[each] for each in entries])
-    return [
-        _Group(
-            *(level, group, studies[(_uid(group[0], "study"),)]),
-            series[_uid(group[0], "study"), _uid(group[0], "series")],
-        )
-        for group in groups
-    ]
+    def _computed(self, entry: Entry) -> dict[str, list]:
+        # What was indexed meanwhile is not counted yet.
+        modalities, series, instances = self._studies.get(entry.study, ([], 1, 1))
+        return {
+            "ModalitiesInStudy": modalities,
+            "NumberOfStudyRelatedSeries": [series],
+            "NumberOfStudyRelatedInstances": [instances],
+            "NumberOfSeriesRelatedInstances": [self._series.get((entry.study, entry.series), 1)],
+        }
 
 
 def _attribute(keyword: str, values: list) -> dict:
@@ -112,10 +110,10 @@ def _levels(level: str, study: str, series: str) -> tuple[str, ...]:
     return tables.LEVELS[min(bool(study) + bool(series), last - 1) : last]
 
 
-def _result(group: _Group, levels: tuple[str, ...], query: Query, studies_url: str) -> dict:
+def _result(result: _Result, of: str, levels: tuple[str, ...], query: Query, studies_url: str) -> dict:
     found = _attribute("SpecificCharacterSet", ["ISO_IR 192"]) | _attribute("InstanceAvailability", ["ONLINE"])
-    found |= _attribute("RetrieveURL", [_url(group, studies_url)])
-    for level in tables.LEVELS[: tables.LEVELS.index(group.level) + 1]:
+    found |= _attribute("RetrieveURL", [_url(result.attributes, of, studies_url)])
+    for level in tables.LEVELS[: tables.LEVELS.index(of) + 1]:
         names = [_UIDS[level], *query.keys, *query.included]
         if level in levels:
             names += [*tables.MATCHED[level], *tables.RETURNED[level]]
@@ -124,17 +122,17 @@ def _result(group: _Group, levels: tuple[str, ...], query: Query, studies_url: s
         names += tables.COUNTED[level] if level in levels else ()
         for name in dict.fromkeys(names):
             if name in tables.COUNTED[level]:
-                found |= _attribute(name, group.computed(name))
+                found |= _attribute(name, result.computed[name])
             elif name in offered:
                 tag = matching.tag_of(name)
-                found[tag] = group.first.get(tag, {"vr": matching.vr_of(name)})
+                found[tag] = result.attributes.get(tag, {"vr": matching.vr_of(name)})
     return dict(sorted(found.items()))
 
 
-def _url(group: _Group, studies_url: str) -> str:
-    uids = [matching.values(group.first, _UIDS[level])[0] for level in tables.LEVELS]
+def _url(attributes: dict, of: str, studies_url: str) -> str:
+    uids = [matching.values(attributes, _UIDS[level])[0] for level in tables.LEVELS]
     parts = [uids[0], f"series/{uids[1]}", f"instances/{uids[2]}"]
-    return "/".join((studies_url, *parts[: tables.LEVELS.index(group.level) + 1]))
+    return "/".join((studies_url, *parts[: tables.LEVELS.index(of) + 1]))
 
 
 def _warnings(more: int, not_kept: tuple[str, ...], unreadable: int) -> tuple[tuple[str, str], ...]:

@@ -115,7 +115,7 @@ class Service:
         try:
             response = self._answer(request)
         except Refused as refusal:
-            _LOG.warning("DICOMweb request refused with %d", refusal.status)
+            _LOG.warning("DICOMweb request refused with %d: %s", refusal.status, refusal.text)
             response = refusal.response()
         except (ConnectionError, TimeoutError, RemoteProtocolError):
             raise
