@@ -83,6 +83,26 @@ def test_g14_a_complete_series_is_processed_with_the_limits_of_the_configuration
     assert not processor._next()
 
 
+def test_g14_a_series_that_stays_incomplete_is_refused_until_the_rest_comes(entries, settings, processor):
+    """Slices that are missing at an end would not be found by their positions."""
+    now = [0.0]
+    processor._watch = series_processor.Watch(lambda: now[0])
+    member = dataclasses.replace(MEMBER, expected=3)
+    for number in (1, 2):
+        entries.add(arrival(number, member))
+    assert not processor._next()
+    now[0] = 60.0
+    assert processor._next()
+    assert entries.rows("SELECT reason FROM series")[0][0] == "3 images were expected, 2 came"
+    assert states(entries) == [PASSED] * 2
+    entries.add(arrival(3, member))
+    assert not processor._next()
+    now[0] = 120.0
+    processor.replies = [{"value": {"images": [image(settings, 1)], "remarks": ""}}]
+    assert processor._next()
+    assert states(entries, "series") == ["processed"]
+
+
 def test_g11_a_job_that_fails_is_tried_again_then_quarantined(entries, settings, processor, caplog):
     entries.add(arrival(1, dataclasses.replace(MEMBER, expected=1)))
     limit = "took more memory than --memory_limit, 4,000 MB"

@@ -46,6 +46,7 @@ class SeriesTask:
         method: Interpolation, or path of a `.tflite` file.
         spacing: Distance of the new slices: `iso`, or mm.
         attempts: This attempt, from 1.
+        expected: Number of images that it should have; 0 for unknown.
         files: Names of its objects in the spool.
     """
 
@@ -53,6 +54,7 @@ class SeriesTask:
     method: str
     spacing: str
     attempts: int
+    expected: int
     files: tuple[str, ...]
 
 
@@ -101,7 +103,7 @@ def claim(queue: Queue, complete: Mapping[int, tuple[int, str]]) -> SeriesTask |
         if found is None:
             return None
         db.execute(f"UPDATE series SET state = '{PROCESSING}', attempts = attempts + 1 WHERE id = ?", (found,))
-        row = db.execute("SELECT id, method, spacing, attempts FROM series WHERE id = ?", (found,)).fetchone()
+        row = db.execute("SELECT id, method, spacing, attempts, expected FROM series WHERE id = ?", (found,)).fetchone()
         files = tuple(name for (name,) in db.execute(_FILES, (found,)))
     return SeriesTask(**dict(row), files=files)
 

@@ -81,6 +81,10 @@ class SeriesProcessor(Processor):
         self._unfinished = task = series.claim(self._queue, complete)
         if task is None:
             return False
+        if len(task.files) < task.expected:  # what is missing at an end of a volume does not show in its geometry
+            self._refuse(task, f"{task.expected} images were expected, {len(task.files)} came")
+            self._unfinished = None
+            return True
         start = time.monotonic()
         settings = self._settings.processing
         limits = Limits(settings.volume_timeout, int(settings.volume_memory_gb * 1e9))
