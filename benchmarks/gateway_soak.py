@@ -1,12 +1,13 @@
 """Soak of the gateway (G-20): many small images in and out, and whether memory or open files of its processes grow.
 
-    python benchmarks/gateway_soak.py --images 10000
+    MALLOC_ARENA_MAX=1 python benchmarks/gateway_soak.py --images 10000
 
 Images of 64x64 pixels go by C-STORE over the loopback interface to a node in a process of its own, which sends the
 originals and upscaled images on to a receiver in this process, both compared with what was sent. At intervals the
 resident memory and the open descriptors of every process of the node are read. The slope of memory is that of ordinary
 least squares over the second half of the images, with its 95 % confidence interval by Student's t distribution; its
-measurements depend on each other, so that the true interval is wider.
+measurements depend on each other, so that the true interval is wider. The variable
+is that of the unit and the Dockerfile in examples/gateway.
 """
 
 import argparse
