@@ -135,6 +135,14 @@ def test_v01_outputs_that_cannot_be_written_are_refused_first(series, nifti, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
+def test_v01_series_that_was_derived_is_refused_before_the_training(series, tmp_path, monkeypatch):
+    monkeypatch.setattr(plane_training.PlaneTraining, "run", lambda *_: pytest.fail("it was trained"))
+    tfmisr.volume(series, tmp_path / "thin", method="spline", spacing=2.5)
+    with pytest.raises(InputError):
+        tfmisr.volume(tmp_path / "thin", tmp_path / "thinner", steps=1)
+    assert not (tmp_path / "thinner").exists()
+
+
 def test_v05_a_failure_leaves_nothing_half_written(nifti, tmp_path, monkeypatch):
     def broken(*_, **__):
         raise InputError("the training diverged")

@@ -1,6 +1,8 @@
 """Training on a volume's own slices: pairs, seeds, interruption, the self-check (V-05)."""
 
 import dataclasses
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -95,20 +97,18 @@ def weights(training):
     return [weight.numpy() for weight in training.network.trainable_variables]
 
 
+def terminate_at_step_3(fraction, step):
+    if step == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def test_v05_interrupted_training_resumes_to_the_same_bits(thin, thick, tmp_path):
     slices = own_slices(thick, thin)
     whole = PlaneTraining(slices, QUICK)
     whole.run()
 
-    def stop(fraction, step):
-        if step == 3:
-            import os
-            import signal
-
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with pytest.raises(Terminated, match="step 3"):
-        PlaneTraining(slices, QUICK, tmp_path, "a").run(stop)
+    with pytest.raises(Terminated, match="step 3, which is kept"):
+        PlaneTraining(slices, QUICK, tmp_path, "a").run(terminate_at_step_3)
     steps = []
     resumed = PlaneTraining(slices, QUICK, tmp_path, "a")
     resumed.run(lambda fraction, step: steps.append(step))
@@ -122,8 +122,11 @@ def test_v05_interrupted_training_resumes_to_the_same_bits(thin, thick, tmp_path
 
 
 def test_v05_minutes_end_the_training(thin, thick):
+    """And SIGTERM without a folder ends it too, with the truth about what is kept."""
     training = PlaneTraining(own_slices(thick, thin), dataclasses.replace(QUICK, steps=None, minutes=0.02))
     training.run()
+    with pytest.raises(Terminated, match="without --workdir nothing is kept"):
+        PlaneTraining(own_slices(thick, thin), QUICK).run(terminate_at_step_3)
     assert training.step >= 1 and float(training.seconds.numpy()) >= 1.2
     for wrong in ({"steps": 0}, {"minutes": 0.0}, {"steps": None, "minutes": None}):
         with pytest.raises(InputError):

@@ -10,7 +10,7 @@ import tfmisr
 from tfmisr import cli
 from tfmisr.edge.levels import IntensityScale
 from tfmisr.edge.text import counted
-from tfmisr.edge.volumes import planes, resampling
+from tfmisr.edge.volumes import nifti_reading, planes, resampling
 from tfmisr.edge.volumes.source import Source
 from tfmisr.edge.volumes.volume import Volume
 from tfmisr.volumes.restoring import Restored
@@ -32,6 +32,30 @@ class Files:
     remarks: list[str] = dataclasses.field(default_factory=list)
 
 
+def check(task: "Task") -> None:
+    """Checks, before a training, that the source may be processed and that what was asked for can be written.
+
+    Raises:
+        InputError: The series must not be processed (D-07 and others).
+        ModuleNotFoundError: A package is missing; the message names the extra.
+    """
+    if task.request.montage:
+        with cli.naming_extras("--montage"):
+            from tfmisr.evaluation import volume_montage  # noqa: F401
+    if is_nifti(task.request.output):
+        nifti_reading.nibabel()
+        return
+    from tfmisr.edge.derived.series import SeriesProduct, sources
+
+    product = SeriesProduct("tfmisr", tfmisr.__version__, "", "", force=task.request.force)
+    sources.load(task.source, product)
+
+
+def is_nifti(path: str) -> bool:
+    """Returns whether a name is that of a NIfTI file."""
+    return path.lower().endswith((".nii", ".nii.gz"))
+
+
 def write(task: "Task", restored: Restored) -> Files:
     """Writes the result and what was asked for beside it.
 
@@ -44,7 +68,7 @@ def write(task: "Task", restored: Restored) -> Files:
     half_widths, guarantee = None, ""
     if request.uncertainty:
         half_widths, guarantee = _half_widths(task, restored, files)
-    if request.output.lower().endswith((".nii", ".nii.gz")):
+    if is_nifti(request.output):
         _write_nifti(request.output, task, restored.volume, files)
     else:
         _write_series(task, restored, guarantee, files)
