@@ -16,7 +16,20 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import SliceProfile, reading
 from tfmisr.volumes import plane_training, self_check, self_training
 
+pytestmark = pytest.mark.usefixtures("small")
 GRID = grid_of((10, 24, 28), (5.0, 1.0, 1.0))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A network that is quick to build, where one is built."""
+
+    def create():
+        from tfmisr.volumes import plane_network
+
+        return plane_network.create(4, 3)
+
+    monkeypatch.setattr(plane_training, "_new_network", create)
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ class PlaneTraining:
             )
         environment.make_deterministic()
         environment.set_seed(settings.seed)
-        self.network = _loaded(settings.weights) if settings.weights else plane_network.create()
+        self.network = _loaded(settings.weights) if settings.weights else _new_network()
         self.optimizer = keras.optimizers.Adam(settings.learning_rate)
         self.network.compile(self.optimizer, loss="mae", jit_compile=False)
         self.optimizer.build(self.network.trainable_variables)
@@ -173,6 +173,10 @@ class PlaneTraining:
         self.average.on_train_batch_end(self.step)
         self.step += 1
         self.seconds.assign(float(self.seconds.numpy()) + time.monotonic() - start)
+
+
+def _new_network() -> keras.Model:
+    return plane_network.create()
 
 
 def _described(file: pathlib.Path) -> dict:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 import typing
 
 import numpy as np
@@ -17,6 +18,8 @@ from tfmisr.volumes.restoring import Restored
 
 if typing.TYPE_CHECKING:
     from tfmisr.volumes.command import Task
+
+_UNUSABLE = re.compile(r"[^A-Za-z0-9 ._+():/-]")  # in the name of a model in DICOM (`Product`)
 
 
 @dataclasses.dataclass
@@ -47,7 +50,7 @@ def check(task: "Task") -> None:
         return
     from tfmisr.edge.derived.series import SeriesProduct, sources
 
-    product = SeriesProduct("tfmisr", tfmisr.__version__, "", "", force=task.request.force)
+    product = SeriesProduct("tfmisr", tfmisr.__version__, "planes", "", force=task.request.force)
     sources.load(task.source, product)
 
 
@@ -106,7 +109,7 @@ def _write_series(task: "Task", restored: Restored, guarantee: str, files: Files
     product = SeriesProduct(
         name="tfmisr",
         version=tfmisr.__version__,
-        model=network.name if network else restored.method,
+        model=_UNUSABLE.sub("_", network.name if network else restored.method)[:47],
         weights_sha256=network.weights_sha256 if network else "",
         ai=network is not None,
         method=restored.method,
