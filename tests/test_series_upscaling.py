@@ -117,29 +117,41 @@ def test_a_fault_of_the_network_or_the_spool_says_nothing_about_the_series(tmp_p
         job(tmp_path, paths)
 
 
-def test_v07_a_network_adds_to_the_spline_and_agrees_with_the_acquired_slices(tmp_path, monkeypatch):
-    """Whatever it adds: averaged over the profile of the slices, the result is them again, within half a level."""
+class Network:
+    """In place of `plane_model.PlaneNetwork`: adds a wave along the slice axis to each plane."""
 
-    class Network:
-        name, card = "planes v1", {"weights_sha256": "ab" * 32}
+    name = "planes v1"
+    card = {"weights_sha256": "ab" * 32, "profile": ["gaussian"], "ratio_range": [1.5, 2.5], "fwhm_range": [0.9, 1.1]}
+    card |= {"slices": None, "spacing": None}
 
-        def __init__(self, path, threads):
-            self.scale = None
+    def __init__(self, *_):
+        pass
 
-        def require(self, volume, grid, profile, scale):
-            assert (profile.kind, profile.fwhm, scale.shift, scale.max_val) == ("gaussian", 4.0, -1024.0, 4095.0)
+    def __call__(self, plane):
+        return plane + np.float32(0.01) * np.cos(np.arange(len(plane), dtype=np.float32))[:, None, None]
 
-        def remark(self, volume, scale):
-            return "unusual: noise"
 
-        def __call__(self, planes):
-            return planes + np.float32(0.01) * np.cos(np.arange(planes.shape[1], dtype=np.float32))[:, None, None]
-
-    monkeypatch.setattr(plane_model, "PlaneModel", Network)
+@pytest.fixture
+def network(monkeypatch, tmp_path) -> str:
+    """The path of a network of planes."""
+    monkeypatch.setattr(plane_model, "PlaneNetwork", Network)
     monkeypatch.setattr(series_upscaling, "check_method", lambda method: None)
+    path = tmp_path / "planes.tflite"
+    path.touch()
+    return str(path)
+
+
+def test_g14_a_network_makes_no_series_that_it_was_not_trained_for(tmp_path, network):
+    answer = job(tmp_path, ct_series(tmp_path / "ct"), method=network)["refused"]
+    assert answer.startswith(
+        "planes v1 is for other volumes: slices 1.5 to 2.5 times the new spacing apart. Received: 5"
+    )
+
+
+def test_v07_a_network_adds_to_the_spline_and_agrees_with_the_acquired_slices(tmp_path, network):
+    """Whatever it adds: averaged over the profile of the slices, the result is them again, within half a level."""
     paths = ct_series(tmp_path / "ct")
-    made = series_upscaling.upscale_series(paths, tmp_path / "thin", "planes.tflite", 2.0, version="1")
-    assert made.remarks[0] == "unusual: noise"
+    made = series_upscaling.upscale_series(paths, tmp_path / "thin", network, 2.0, version=tfmisr.__version__)
     networks = [pydicom.dcmread(path) for path in made.paths]
     thin = np.stack([ds.pixel_array for ds in networks]).astype(float)
     for index in range(2, SLICES - 2):  # a Gaussian of FWHM 4 mm at the place of an acquired slice
@@ -161,16 +173,17 @@ def test_the_target_is_the_smaller_pixel_spacing_or_what_the_rule_says():
         series_upscaling.target_grid(volume, 6)
 
 
-def test_the_command_gives_the_same_images(tmp_path):
+@pytest.mark.parametrize("flags", [["--method", "spline"], ["--model", "planes.tflite"]], ids=["spline", "network"])
+def test_the_command_gives_the_same_images(tmp_path, network, flags):
     """The same UIDs and pixels, so that a series that was processed by both is one series."""
     from tfmisr import volume
 
     paths = ct_series(tmp_path / "ct")
-    made = series_upscaling.upscale_series(paths, tmp_path / "gateway", "spline", 3.0, version=tfmisr.__version__)
-    flags = ["--output", str(tmp_path / "command"), "--method", "spline", "--spacing", "3"]
-    assert volume.main([*map(str, paths), *flags]) == 0
+    flags = [flag.replace("planes.tflite", network) for flag in flags]
+    made = series_upscaling.upscale_series(paths, tmp_path / "gateway", flags[1], 2.5, version=tfmisr.__version__)
+    assert volume.main([*map(str, paths), "--output", str(tmp_path / "command"), "--spacing", "2.5", *flags]) == 0
     ours, theirs = (
-        {ds.SOPInstanceUID: ds.PixelData for ds in map(pydicom.dcmread, folder)}
-        for folder in (made.paths, (tmp_path / "command").iterdir())
+        {ds.SOPInstanceUID: ds.PixelData for ds in map(pydicom.dcmread, files)}
+        for files in (made.paths, (tmp_path / "command").iterdir())
     )
     assert ours == theirs

@@ -123,7 +123,8 @@ def _refined(job: _Job) -> tuple[Volume, dict, tuple[str, ...]]:
 
     model = PlaneModel(job.method, job.threads)
     scale = planes.UnitScale(*map(float, job.source.scale.from_unit(_UNIT)))
-    model.require(job.volume, job.grid, job.profile, scale)
+    given = job.volume, job.grid, job.profile, scale
+    model.require(*given)
     result = planes.upsample(job.volume, job.grid, model, scale=scale, memory=job.memory)
     if not np.isfinite(result.values).all():
         raise InputError(f"{model.name} gave values that are not finite")
@@ -137,7 +138,7 @@ def _refined(job: _Job) -> tuple[Volume, dict, tuple[str, ...]]:
         "parameters": "planes sagittal and coronal, fusion mean",
         "consistency": f"slice profile {job.profile}, dead zone 0.25 levels",
     }
-    return result, fields, tuple(filter(None, [model.remark(job.volume, scale)]))
+    return result, fields, tuple(model.remarks(*given))
 
 
 def check_method(method: str) -> None:
