@@ -144,13 +144,15 @@ def test_v05_self_check_measures_the_held_out_slices(thin, thick):
     best, bad = self_check.check(slices, cheat), self_check.check(slices, worse)
     assert best.passed and best.network > 60 and best.slices == 1
     assert not bad.passed and "so the result is the cubic spline" in bad.statement
+    untrained = self_check.check(slices, lambda batch: batch)
+    assert untrained.network == untrained.consistent > untrained.spline and not untrained.passed
     per_axis = [((d - s)[patches.foreground(s)] ** 2) for _, d, s, _ in slices.check_pairs()]
     expected = -10 * np.log10(np.concatenate(per_axis).mean())
     assert best.spline == bad.spline == pytest.approx(expected, abs=1e-4)
 
 
 def test_v05_network_that_does_not_help_is_not_used(thin, thick, monkeypatch):
-    failed = self_check.SelfCheck(spline=20.0, network=19.9, slices=1)
+    failed = self_check.SelfCheck(spline=20.0, consistent=20.1, network=20.05, slices=1)
     monkeypatch.setattr(self_training, "check", lambda *_: failed)
     found = self_training.restore(thick, SliceProfile("gaussian", 4.0), thin.grid, Effort(steps=1))
     np.testing.assert_array_equal(found, resampling.resample(thick, thin.grid).values)

@@ -1,4 +1,4 @@
-"""The work of `python -m tfmisr.volume`: reads a volume, makes its slices thinner, writes it; tells what it did."""
+"""The work of `python -m tfmisr.volume`: reads a volume, makes its slices thinner, writes it and says what it did."""
 
 import dataclasses
 import pathlib

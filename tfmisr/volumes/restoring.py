@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import sys
 import typing
@@ -89,22 +90,19 @@ def _interpolated(task, method, statements) -> Restored:
 def _of_file(task) -> tuple[Network, tuple[str, ...]]:
     from tfmisr.edge.volumes.plane_model import PlaneModel
 
-    model = PlaneModel(task.request.model, task.request.threads or cli_threads())
+    model = PlaneModel(task.request.model, task.request.threads or cores())
     scale = unit_scale(task.source.scale)
+    given = (task.source.volume, task.grid, task.profile, scale)
     if not task.request.force:
-        model.require(task.source.volume, task.grid, task.profile, scale)
+        model.require(*given)
     network = Network(model, scale, model.name[:47], model.card["weights_sha256"])
-    unusual = [f"{model.name}: {remark}" for remark in model.remarks(task.source.volume, task.grid, task.profile, scale)]
-    return network, (
-        *unusual,
-        f"{model.name}: trained on other volumes; no self-check, which needs a network trained here",
-    )
+    unusual = [f"{model.name}: {remark}" for remark in model.remarks(*given)]
+    found = f"{model.name}: trained on other volumes; the self-check is of networks that are trained on this one"
+    return network, (*unusual, found)
 
 
-def cli_threads() -> int:
-    """Returns the cores that this process may use."""
-    import os
-
+def cores() -> int:
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
