@@ -14,7 +14,7 @@ import numpy as np
 
 from tfmisr.edge import applicability_statistics as statistics
 
-# Without the traces of JPEG, as volumes are not compressed so, and without what depends on how much air is in the field.
+# Without the traces of JPEG, as volumes are not compressed so, and without what depends on how much air is shown.
 _LEFT_OUT = ("noise_10", "noise_25", "gray_2", "gray_10", "gray_30", "black")
 NAMES = tuple(name for name in statistics.INPUT_NAMES if not name.startswith("block_") and name not in _LEFT_OUT)
 UNUSUAL, OUT_OF_SCOPE = 1.0, 1.5  # widths of the range beyond its end
@@ -53,8 +53,8 @@ def is_valid(field: object) -> bool:
         return True
     if not isinstance(field, Mapping) or field.get("names") != list(NAMES):
         return False
-    ranges = [field.get(end) for end in ("low", "high")]
-    if any(not isinstance(each, list) or len(each) != len(NAMES) for each in ranges):
+    ranges = [each for each in (field.get("low"), field.get("high")) if isinstance(each, list)]
+    if [len(each) for each in ranges] != [len(NAMES)] * 2:
         return False
     numbers = all(type(value) in (int, float) and math.isfinite(value) for each in ranges for value in each)
     return numbers and bool((np.array(ranges[0]) <= np.array(ranges[1])).all())
@@ -70,8 +70,8 @@ def deviations(field: Mapping, values: np.ndarray, to_unit: Callable[[np.ndarray
     """
     if min(values.shape[1:]) < statistics.SMALLEST:
         return {}
-    ends = [share * (len(values) - 1) for share in _MIDDLE]
-    chosen = np.unique(np.linspace(*ends, _SLICES).round().astype(int))
+    first, last = (share * (len(values) - 1) for share in _MIDDLE)
+    chosen = np.unique(np.linspace(first, last, _SLICES).round().astype(int))
     median = np.median([_measured(np.clip(to_unit(values[i]), 0.0, 1.0)) for i in chosen], axis=0)
     low, high = (np.array(field[end]) for end in ("low", "high"))
     beyond = np.maximum(low - median, median - high) / np.maximum(high - low, _LEAST_WIDTH)
