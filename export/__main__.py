@@ -35,6 +35,10 @@ def run(arguments: argparse.Namespace) -> outcomes.Exported:
     _check_backend()
     if heads.is_head(arguments.model):
         return heads.export(arguments)
+    from tfmisr.export import self_trained
+
+    if self_trained.is_run(arguments.model):
+        return self_trained.export(arguments)
     if arguments.uncertainty_of:
         raise InputError(f"expected the run of an uncertainty head for uncertainty_of. Received: {arguments.model}")
     from tfmisr import config, degradations, models

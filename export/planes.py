@@ -18,13 +18,14 @@ _MOST_SLICES = 256
 _NOT_APPLICABLE = ("consistency",)  # `python -m tfmisr.volume` knows the profile and does it along the slice axis
 _GEOMETRY = "planes perpendicular to the slices; height is the slice axis at the new spacing; the size does not change"
 _INTENDED_USE = (
-    "Research. Makes slices thinner in volumes of the kind that it was trained on (python -m tfmisr.volume --model). Not "
-    "a medical device: not for diagnosis, and never in place of the acquired slices."
+    "Research. Makes slices thinner in volumes of the kind that it was trained on (python -m tfmisr.volume --model). "
+    "Not a medical device: not for diagnosis, and never in place of the acquired slices."
 )
 _LIMITS = (
     "What thick slices do not hold is guessed from the training volumes; fine structures may be missing, changed or "
     "invented.",
-    "On volumes of another modality, body part, spacing, slice profile or noise than the training volumes it is untried.",
+    "On volumes of another modality, body part, spacing, slice profile or noise than the training volumes it is "
+    "untried.",
 )
 _LIMIT_OF_INT8 = "The network sees 256 levels of its input: for faint detail take float32."
 
@@ -62,6 +63,7 @@ def described(
     ratios: tuple[float, float],
     widths: tuple[float, float],
     spacing: tuple[float, float] | None,
+    stride: int = 1,
 ) -> dict:
     """Returns the card of a network for slices of these ranges; see `tfmisr.edge.plane_card`.
 
@@ -71,19 +73,24 @@ def described(
         ratios: Least and largest spacing of the slices over the new spacing.
         widths: Least and largest full width at half maximum of the profile over the spacing of the slices.
         spacing: Least and largest pixel spacing of the training images in mm; `None` where they do not state it.
+        stride: Height and width of what the network takes are multiples of it.
 
     Raises:
-        InputError: The network sees a whole plane at once, or takes color.
+        InputError: The network sees a whole plane at once, takes color, or windows are no multiples of the stride.
     """
     if card["overlap"] is None:
         raise InputError("a through-plane network needs a limited receptive field; take another --model, such as plain")
     if card["channels"] != 1:
         raise InputError(f"a through-plane network takes gray images. Received: one for {card['channels']} channels")
+    if card["tile"] and card["tile"] % stride:
+        raise InputError(f"--tile must be a multiple of {stride}, the stride of the network. Received: {card['tile']}")
     kept = {key: value for key, value in card.items() if key not in _NOT_APPLICABLE}
     return kept | {
         "kind": plane_card.KIND,
         "skip": "input" if card["skip"] == "bicubic" else "none",
         "gating_thresholds": None,
+        "stride": stride,
+        "overlap": -(-card["overlap"] // stride) * stride,
         "profile": list(profiles),
         "ratio_range": list(ratios),
         "fwhm_range": list(widths),

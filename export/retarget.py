@@ -7,8 +7,9 @@ import pathlib
 import numpy as np
 
 from tfmisr import cli
+from tfmisr.config import initial_weights
 from tfmisr.edge import card as model_card
-from tfmisr.edge import files, plane_card, runtime, shipped
+from tfmisr.edge import files, runtime, shipped
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import plane_model
 from tfmisr.export import pixel_shuffle, targets
@@ -55,7 +56,7 @@ def write(arguments: argparse.Namespace, tiles: list[int]) -> tuple[pathlib.Path
     """
     name = arguments.model
     source = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name).expanduser()
-    card = model_card.read(source, _kind(source))
+    card = model_card.read(source, initial_weights.plane_kind(source))
     if card.get("flavor") != targets.FLAVOR:
         raise InputError(f"--target {arguments.target} takes an int8 file. Received: {name}, {card.get('flavor')}")
     if card["shuffle"] != 1:
@@ -71,10 +72,6 @@ def write(arguments: argparse.Namespace, tiles: list[int]) -> tuple[pathlib.Path
         _store(paths[-1], content, fields, source)
         print(f"{paths[-1]}: {paths[-1].stat().st_size / 1e6:.2f} MB, tile {tile}, overlap {card['overlap']}")
     return folder, tuple(paths)
-
-
-def _kind(source) -> str | None:
-    return plane_card.KIND if source.is_file() and model_card.kind_of(source) == plane_card.KIND else None
 
 
 def _default_tile(card) -> int:

@@ -6,9 +6,11 @@ import pathlib
 import numpy as np
 from dicom_sources import ct, mr
 
+from tfmisr.edge.derived.series import SeriesProduct
 from tfmisr.edge.volumes import Volume, VolumeGrid
 
 OBLIQUE = ([0.8, 0.6, 0.0], [-0.36, 0.48, 0.8])  # direction of the column index, then of the row index
+CORONAL = ([1.0, 0.0, 0.0], [0.0, 0.0, -1.0])
 AXIAL = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
 
 
@@ -18,6 +20,7 @@ class Source:
 
     volume: Volume
     paths: list
+    kind: str = "dicom"
     frame_numbers: tuple = ()
     padding: np.ndarray | None = None
 
@@ -29,11 +32,24 @@ def grid_of(shape=(8, 24, 32), spacing=(5.0, 0.7, 0.5), origin=(-10.0, 20.0, 30.
     return VolumeGrid(shape, spacing, origin, directions)
 
 
-def wave(shape, low=-900.0, high=1200.0):
-    """A smooth pattern (slices, rows, columns) that differs in all three directions."""
-    z, y, x = np.meshgrid(*(np.arange(n) / n for n in shape), indexing="ij")
-    pattern = 0.5 + 0.25 * np.sin(5 * z + 3 * x) * np.cos(4 * y) + 0.2 * z * x
-    return (low + (high - low) * np.clip(pattern, 0, 1)).astype(np.float32)
+def pattern(grid, low=-900.0, high=1200.0, about=None):
+    """A smooth function of the patient's coordinates, with a bright spot, at the voxels of a grid: float32.
+
+    The spot is near the first voxel of `about`, by default of the grid itself.
+    """
+    about = about or grid
+    index = np.stack([*np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), np.ones(grid.shape)], axis=-1)
+    place = index @ grid.affine[:3].T - about.origin
+    depth, down, right = np.moveaxis(place @ np.transpose(about.directions), -1, 0)
+    waves = 0.35 + 0.12 * np.sin(depth / 7 + right / 3) * np.cos(down / 4) + 0.005 * right
+    spot = np.exp(-((depth - 12) ** 2) / 40 - (down - 5) ** 2 / 4 - (right - 5) ** 2 / 3)
+    return (low + (high - low) * (waves + 0.5 * spot)).astype(np.float32)
+
+
+def thin_product(**fields):
+    """A producer of thin slices."""
+    values = {"name": "tfmisr", "version": "0.1.0", "model": "self", "weights_sha256": "ab" * 32}
+    return SeriesProduct(**{**values, "method": "self-supervised", "parameters": "900 steps, seed 0", **fields})
 
 
 def averaged(thin, thick_grid, thin_grid, profile):
@@ -48,7 +64,9 @@ def averaged(thin, thick_grid, thin_grid, profile):
     return np.einsum("ij,jyx->iyx", weights / weights.sum(axis=1, keepdims=True), thin).astype(np.float32)
 
 
-def write_source(folder, values, grid, make=ct, thickness=5.0, backwards=False, edit=None, **attributes):
+def write_source(
+    folder, values, grid, make=ct, thickness=5.0, backwards=False, edit=None, intercept=0, unsigned=False, **attributes
+):
     """Writes `values` (in the unit after the rescale) as a series; the names of the files are in no useful order.
 
     Args:
@@ -59,13 +77,15 @@ def write_source(folder, values, grid, make=ct, thickness=5.0, backwards=False, 
         thickness: Slice Thickness in mm.
         backwards: Instance Number decreases with the slice index.
         edit: Called with each data set and its slice index.
+        intercept: Rescale Intercept.
+        unsigned: Whether stored values are unsigned.
         **attributes: For `make`.
     """
     count, paths = grid.shape[0], []
     modality = "MR" if make is mr else "CT"
     for index in range(count):
         number = count - index if backwards else index + 1
-        pixels = np.rint(values[index]).astype(np.uint16 if make is mr else np.int16)
+        pixels = np.rint(values[index] - intercept).astype(np.uint16 if unsigned or make is mr else np.int16)
         ds = make(
             pixels,
             **{

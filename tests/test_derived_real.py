@@ -80,8 +80,8 @@ def us_of_two_frames():
     return us(NumberOfFrames=2, PixelData=frames, SOPClassUID=uid.UltrasoundMultiFrameImageStorage)
 
 
-def enhanced_mr():
-    source = enhanced_ct(SOPClassUID=uid.EnhancedMRImageStorage, Modality="MR")
+def enhanced_mr(**fields):
+    source = enhanced_ct(SOPClassUID=uid.EnhancedMRImageStorage, Modality="MR", **fields)
     for group in source.PerFrameFunctionalGroupsSequence:
         group.MRImageFrameTypeSequence = group.CTImageFrameTypeSequence
         del group.CTImageFrameTypeSequence

@@ -41,7 +41,9 @@ def put_series(folder, patient, shape=(6, 40, 36), **options):
     folder.mkdir(parents=True)
     grid = grid_of(shape)
     values = wave(shape)
-    write_source(folder, values, grid, PatientID=patient, SeriesInstanceUID=f"1.2.3.{len(patient)}.{ord(patient[-1])}", **options)
+    write_source(
+        folder, values, grid, PatientID=patient, SeriesInstanceUID=f"1.2.3.{len(patient)}.{ord(patient[-1])}", **options
+    )
     return values
 
 

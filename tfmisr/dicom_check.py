@@ -1,20 +1,35 @@
 """python -m tfmisr.dicom_check: checks a derived DICOM image against its source, or a half-width map against its image.
 
+Of two folders it checks a derived series of thin slices against the series that it was made from (V-11).
+
 It complements dciodvfy and dcentvfy, which check a single file or a series against the standard. Not checked, since one
 pair of files does not show it: D-02 (deterministic UIDs), D-25 (the convention is an argument), D-42 and D-44.
 """
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pydicom
 
 from tfmisr import cli
 from tfmisr.edge import dicom_file, element_values, stored_values
-from tfmisr.edge.derived import check_bytes, check_geometry, check_half_width, check_identity, check_pixels, product
-from tfmisr.edge.derived.checking import Contents, Pair, Rule, element_bytes
+from tfmisr.edge.derived import (
+    check_bytes,
+    check_geometry,
+    check_half_width,
+    check_identity,
+    check_pixels,
+    check_series,
+    check_series_geometry,
+    check_series_identity,
+    check_series_pixels,
+    product,
+)
+from tfmisr.edge.derived.check_series import SeriesPair
+from tfmisr.edge.derived.checking import Contents, Pair, element_bytes
 from tfmisr.edge.errors import InputError
 
 
@@ -52,6 +67,24 @@ def violations(
     return sorted(lines)
 
 
+def series_violations(source: str | os.PathLike, result: str | os.PathLike) -> list[str]:
+    """Returns one line for each rule that a derived series breaks; it starts with the number of the rule (V-11a ...).
+
+    Args:
+        source: Folder with the acquired slices, or an Enhanced object.
+        result: Folder with the derived series and nothing else.
+
+    Raises:
+        InputError: A file cannot be read, or there is no series of slices.
+    """
+    pair = check_series.load(source, result)
+    with dicom_file.raise_input_errors(f"{os.fspath(source)} and {os.fspath(result)}"):
+        lines = _violations({**check_series_identity.RULES, **check_series_geometry.RULES}, pair)
+        if not any(line.startswith("V-11c") for line in lines):  # the other rules would fail for the same reason
+            lines += _violations(check_series_pixels.RULES, pair)
+    return sorted(lines)
+
+
 def _load(path: str | os.PathLike) -> tuple[pydicom.Dataset, Contents]:
     with dicom_file.raise_input_errors(os.fspath(path)):
         ds = dicom_file.load(path)
@@ -76,7 +109,7 @@ def _recorded(path: str | os.PathLike) -> np.ndarray:
         raise InputError(f"{os.fspath(path)} is not a readable .npy file ({type(error).__name__})") from None
 
 
-def _violations(rules: Mapping[str, Rule], pair: Pair) -> list[str]:
+def _violations(rules: Mapping[str, Callable[[Any], str | None]], pair: Pair | SeriesPair) -> list[str]:
     reasons = {number: rule(pair) for number, rule in rules.items()}
     return [f"{number} {reason}" for number, reason in reasons.items() if reason]
 
@@ -84,12 +117,15 @@ def _violations(rules: Mapping[str, Rule], pair: Pair) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m tfmisr.dicom_check",
-        description="Checks a derived DICOM image against its source, or the map of its half-widths against the "
-        "derived image. Prints one line per violated rule; exit status 0: no violation, 1: violations, 2: a file "
-        "cannot be read.",
+        description="Checks a derived DICOM image against its source, the map of its half-widths against the derived "
+        "image, or of two folders a series of thin slices against the acquired one. Prints one line per violated rule; "
+        "exit status 0: no violation, 1: violations, 2: a file cannot be read.",
     )
-    parser.add_argument("source", help="the DICOM image that was upscaled; for a half-width map, the upscaled image")
-    parser.add_argument("result", help="the DICOM image that was derived from it, or the half-width map")
+    parser.add_argument(
+        "source",
+        help="the DICOM image that was upscaled; for a half-width map, the upscaled image; for a series, its folder",
+    )
+    parser.add_argument("result", help="the DICOM image that was derived from it, the half-width map, or a folder")
     parser.add_argument(
         "--half_width",
         metavar="FILE.npy",
@@ -108,9 +144,16 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
-    lines = violations(
-        arguments.source, arguments.result, arguments.convention, arguments.keep_private, arguments.half_width
-    )
+    if os.path.isdir(arguments.result):
+        if arguments.half_width or arguments.keep_private or arguments.convention != "half_pixel":
+            raise InputError(
+                "--half_width, --convention and --keep_private are for two files. Received: the folder of a series"
+            )
+        lines = series_violations(arguments.source, arguments.result)
+    else:
+        lines = violations(
+            arguments.source, arguments.result, arguments.convention, arguments.keep_private, arguments.half_width
+        )
     for line in lines:
         print(line)
     return 1 if lines else 0

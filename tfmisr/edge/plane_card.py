@@ -36,6 +36,7 @@ RUNTIME = {
     "tile": lambda v: v is None or _is_count(v, 1),
     "max_tile": lambda v: v is None or _is_count(v, 1),
     "overlap": lambda v: _is_count(v, 0),
+    "stride": lambda v: _is_count(v, 1) and v <= 8,
     "skip": lambda v: v in ("input", "none"),
     "shuffle": lambda v: _is_count(v, 1) and v == 1,
     "fine_scale": lambda v: _is_count(v, 1) and v <= 2**16,

@@ -102,10 +102,9 @@ class PlaneTraining:
         file = workdir / _IDENTITY
         described = {"volume": identity, **dataclasses.asdict(self.settings)}
         if file.is_file():
-            with contextlib.suppress(ValueError):
-                found = json.loads(file.read_text(encoding="utf-8"))
-                if changed := [key for key in described if found.get(key) != described[key]]:
-                    raise _OtherTraining(workdir, changed)
+            found = _described(file)
+            if changed := [key for key in described if found.get(key) != described[key]]:
+                raise _OtherTraining(workdir, changed)
         else:
             workdir.mkdir(parents=True, exist_ok=True)
             write_text(file, json.dumps(described, indent=1) + "\n")
@@ -168,6 +167,14 @@ class PlaneTraining:
         self.average.on_train_batch_end(self.step)
         self.step += 1
         self.seconds.assign(float(self.seconds.numpy()) + time.monotonic() - start)
+
+
+def _described(file: pathlib.Path) -> dict:
+    """Returns what the file of a training says; nothing where it is damaged."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _loaded(weights: str) -> keras.Model:

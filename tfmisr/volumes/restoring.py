@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import sys
 import typing
@@ -89,17 +90,19 @@ def _interpolated(task, method, statements) -> Restored:
 def _of_file(task) -> tuple[Network, tuple[str, ...]]:
     from tfmisr.edge.volumes.plane_model import PlaneModel
 
-    model = PlaneModel(task.request.model, task.request.threads or cli_threads())
+    model = PlaneModel(task.request.model, task.request.threads or cores())
+    scale = unit_scale(task.source.scale)
+    found = model.mismatches(task.source.volume, task.grid, task.profile, scale)
     if not task.request.force:
-        model.require(task.ratio, task.profile.kind, task.profile.fwhm)
-    network = Network(model, unit_scale(task.source.scale), model.name[:47], model.card["weights_sha256"])
-    return network, (f"{model.name}: trained on other volumes; no self-check, which needs a network trained here",)
+        model.require(task.source.volume, task.grid, task.profile, scale)
+    elif found:
+        print(f"warning: {model.name} is for other volumes: {'; '.join(found)}", file=sys.stderr)
+    network = Network(model, scale, model.name[:47], model.card["weights_sha256"])
+    return network, (f"{model.name}: trained on other volumes; the self-check is of networks trained on this one",)
 
 
-def cli_threads() -> int:
-    """Returns the cores that this process may use."""
-    import os
-
+def cores() -> int:
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

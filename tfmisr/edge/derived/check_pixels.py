@@ -36,13 +36,14 @@ def stored_values(pair: Pair) -> str | None:
 
 def _valid(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Returns masks of the pixels that are not padding, of source and result."""
-    limits = _padding(pair.source)
+    limits = padding_limits(pair.source)
     if limits is None:
         return np.ones(pair.source_pixels.shape[:3], bool), np.ones(pair.result_pixels.shape[:3], bool)
     return ~_within(pair.source_pixels, limits), ~_within(pair.result_pixels, limits)
 
 
-def _padding(ds: pydicom.Dataset) -> tuple[int, int] | None:
+def padding_limits(ds: pydicom.Dataset) -> tuple[int, int] | None:
+    """Returns the lowest and highest stored value of padding, `None` for an image without it."""
     value, last = ds.get("PixelPaddingValue"), ds.get("PixelPaddingRangeLimit")
     if not isinstance(value, int) or not _is_gray(ds):
         return None
@@ -95,7 +96,7 @@ def padding(pair: Pair) -> str | None:
     """D-32: pixel padding is where the source has it."""
     if changed := pair.changed(("PixelPaddingValue", "PixelPaddingRangeLimit")):
         return f"{', '.join(changed)} must be the source's"
-    if _padding(pair.source) is None:
+    if padding_limits(pair.source) is None:
         return None
     source, result = _valid(pair)
     if not np.array_equal(pair.upscale_nearest(source), result):

@@ -5,6 +5,7 @@ outside the given paths is opened. Series Description may contain a name: it app
 which is for the terminal of the user, never in errors, logs or results.
 """
 
+import contextlib
 import dataclasses
 import glob
 import os
@@ -16,10 +17,12 @@ import pydicom
 from tfmisr.edge import dicom, dicom_file, folders, images
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
-from tfmisr.edge.volumes import enhanced
+from tfmisr.edge.volumes import dicom_series, enhanced
 from tfmisr.edge.volumes.slices import Slice, approximate_spacing, values_of
 
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
+_SOMETHING_ELSE = "expected a DICOM image, found something else"
+_DIRECTORY = "a DICOMDIR, whose references are not followed: name the folder with its images"
 _NO_DICOM, _NO_IMAGE = "of another format", "without an image"
 _SCOUTS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVEY")
 
@@ -86,15 +89,18 @@ def expand(paths: Paths) -> list[pathlib.Path]:
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     found: list[pathlib.Path] = []
     for path in map(pathlib.Path, given):
-        if path.is_file() or path.is_dir():
-            found.append(path)
-        elif matches := sorted(glob.glob(str(path))):
-            found += [pathlib.Path(match) for match in matches]
-        else:
+        matches = [path] if _is_usable(path) else filter(_is_usable, map(pathlib.Path, sorted(glob.glob(str(path)))))
+        before = len(found)
+        found += matches
+        if len(found) == before:
             raise InputError(f"{path}: expected a file or folder of a volume, found neither")
     if not found:
         raise InputError("expected files or a folder of a volume. Received: no path")
     return found
+
+
+def _is_usable(path: pathlib.Path) -> bool:
+    return path.is_file() or path.is_dir()  # to open a named pipe would wait for ever
 
 
 def list_series(paths: Paths, shown: Callable = iter) -> tuple[list[SeriesEntry], list[str]]:
@@ -108,30 +114,51 @@ def list_series(paths: Paths, shown: Callable = iter) -> tuple[list[SeriesEntry]
         InputError: A file that was named is not a readable DICOM image, or there is none at all.
     """
     remarks: list[str] = []
-    slices, skipped = [], {_NO_DICOM: 0, _NO_IMAGE: 0}
+    slices: list[Slice] = []
+    skipped: dict[str, list[str]] = {_NO_DICOM: [], _NO_IMAGE: []}
     for path, named in shown(list(_files(paths, remarks.append))):
-        if images.detect_format(path) != "DICOM":
-            if named:
-                raise InputError(f"{path}: expected a DICOM image, found something else")
-            skipped[_NO_DICOM] += 1
-            continue
-        header = _header(path)
-        if reason := dicom.rejection_reason(header):
-            if named and not is_directory_file(header):
-                raise InputError(f"{path}: {reason}")
-            skipped[_NO_IMAGE] += 1
-            continue
-        with dicom_file.raise_input_errors(str(path)):
-            slices += enhanced.slices_of(path, header)
-    remarks += [f"skipped {counted(count, 'file')} {what}" for what, count in skipped.items() if count]
+        with naming(path):
+            reason, found = _slices_of(path)
+        if reason and named and reason != _DIRECTORY:
+            raise InputError(f"{path}: {reason}")
+        if reason:
+            skipped[_NO_DICOM if reason == _SOMETHING_ELSE else _NO_IMAGE].append(reason)
+        slices += found
+    remarks += [f"skipped {counted(len(each), 'file')} {what}" for what, each in skipped.items() if each]
     if not slices:
-        raise InputError(f"expected DICOM images of a volume, found none ({'; '.join(remarks) or 'no files'})")
+        reasons = sorted(set(skipped[_NO_IMAGE]))[:3]
+        raise InputError(
+            f"expected DICOM images of a volume, found none ({'; '.join(remarks + reasons) or 'no files'})"
+        )
     return _grouped(slices), remarks
 
 
-def is_directory_file(header: pydicom.Dataset) -> bool:
-    """Returns whether a file is a DICOMDIR (PS3.10 8.6)."""
-    return "DirectoryRecordSequence" in header
+def _slices_of(path: pathlib.Path) -> tuple[str | None, list[Slice]]:
+    """Returns why a file has no slices, and its slices."""
+    if images.detect_format(path) != "DICOM":
+        return _SOMETHING_ELSE, []
+    if path.stat().st_size > dicom_file.MAX_BYTES:
+        raise InputError(f"the file has more than {dicom_file.MAX_BYTES} bytes; split it")
+    header = dicom.read_header(path)
+    if "DirectoryRecordSequence" in header:
+        return _DIRECTORY, []
+    if reason := dicom.rejection_reason(header):
+        return reason, []
+    found = enhanced.slices_of(path, header)
+    for one in found:
+        dicom_series.decode_attributes(one)
+    return None, found
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Turns what a broken file raises into an `InputError` with its path, and hides pydicom's messages."""
+    try:
+        with dicom_file.raise_input_errors(str(path)):
+            yield
+    except InputError as error:
+        message = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"{path}: {message.removeprefix(f'{path}: ')}") from None
 
 
 def choose(entries: list[SeriesEntry], series: str | None) -> tuple[SeriesEntry, list[str]]:
@@ -185,12 +212,6 @@ def _files(paths: Paths, report: Callable[[str], None]) -> Iterator[tuple[pathli
             if (real := os.path.realpath(file)) not in seen:
                 seen.add(real)
                 yield file, named
-
-
-def _header(path: pathlib.Path) -> pydicom.Dataset:
-    if path.stat().st_size > dicom_file.MAX_BYTES:
-        raise InputError(f"{path}: the file has more than {dicom_file.MAX_BYTES} bytes; split it")
-    return dicom.read_header(path)
 
 
 def _grouped(slices: list[Slice]) -> list[SeriesEntry]:

@@ -12,7 +12,7 @@ from tfmisr.edge.dicom_rules import GRAY, unsupported_reason
 from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted, three_digits
-from tfmisr.edge.volumes import enhanced
+from tfmisr.edge.volumes import enhanced, selection
 from tfmisr.edge.volumes.slices import Slice, values_of
 
 SOP_CLASSES = (uid.CTImageStorage, uid.MRImageStorage, *enhanced.SOP_CLASSES)
@@ -34,7 +34,21 @@ _IDENTITY = {
     "StudyInstanceUID": "studies",
     "FrameOfReferenceUID": "frames of reference: their positions are not comparable",
 }
+# Read for sorting, grouping and messages. Decoded at once: a broken one then names its file.
+_USED = (
+    *_SAME,
+    *_IDENTITY,
+    *selection.DIMENSIONS,
+    *"SeriesInstanceUID SeriesNumber SeriesDescription SOPInstanceUID NumberOfFrames SpacingBetweenSlices "
+    "SliceThickness PixelSpacing ImagePositionPatient ImageOrientationPatient RescaleSlope RescaleIntercept".split(),
+)
 _THICKNESS = 0.01  # relative difference of Slice Thickness that is rounding
+
+
+def decode_attributes(one: Slice) -> None:
+    """Decodes the Attributes that are read later; pydicom's exceptions on a broken one pass through."""
+    for keyword in _USED:
+        one.header.get(keyword)
 
 
 def check_image(one: Slice) -> None:
@@ -43,18 +57,15 @@ def check_image(one: Slice) -> None:
     sop_class = uid.UID(str(header.get("SOPClassUID") or ""))
     if sop_class not in SOP_CLASSES:
         name = sop_class.name if sop_class in uid.UID_dictionary else "a SOP Instance of unknown SOP Class"
-        raise InputError(f"{one.path}: expected CT or MR slices. Received: {name}")
+        raise InputError(f"expected CT or MR slices. Received: {name}")
     if header.get("PhotometricInterpretation") not in GRAY:
-        raise InputError(f"{one.path}: expected gray slices (MONOCHROME1 or MONOCHROME2)")
+        raise InputError("expected gray slices (MONOCHROME1 or MONOCHROME2)")
     frames = header.get("NumberOfFrames") or 1
     if one.frame is None and frames != 1:
-        raise InputError(f"{one.path}: expected one frame in {sop_class.name}. Received: {frames}")
-    try:
-        element_values.check(header)
-    except InputError as error:
-        raise InputError(f"{one.path}: {error}") from None
+        raise InputError(f"expected one frame in {sop_class.name}. Received: {frames}")
+    element_values.check(header)
     if reason := unsupported_reason(header) or _rescale_reason(header):
-        raise InputError(f"{one.path}: {reason}")
+        raise InputError(reason)
 
 
 def _rescale_reason(header: pydicom.Dataset) -> str | None:

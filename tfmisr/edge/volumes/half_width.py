@@ -26,6 +26,7 @@ _IMAGES = 24  # slices that are used, evenly spaced
 _BLOCKS = 4  # of neighboring slices, in turn for calibration and for the measurement of the coverage
 _FOREGROUND = 0.05  # of the full scale: air would make every coverage look good
 _LEAST_PIXELS = 1000
+_UNIT = planes.UnitScale(0.0, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +66,11 @@ def half_widths(calibration: OwnCalibration, refined: list[Volume], base: Volume
         calibration: Of the same volume and network.
         refined: Results of each orientation, of `tfmisr.edge.volumes.planes.upsample` with one of the planes.
         base: The cubic-spline interpolation on the same grid.
-        full_scale: `max_val` of the scale that the network saw.
+        full_scale: Difference of the values that the network saw as 1 and 0, in the unit of the volume.
     """
-    scale = disagreement.scale_map([each.values for each in refined], base.values, full_scale)
-    scale *= np.float32(calibration.multiplier)
-    return Volume(scale, base.grid, base.slice_thickness, base.modality)
+    size = disagreement.scale_map([each.values for each in refined], base.values, full_scale)
+    size *= np.float32(calibration.multiplier)
+    return Volume(size, base.grid, base.slice_thickness, base.modality)
 
 
 def calibrate(
@@ -99,13 +100,14 @@ def calibrate(
         raise InputError(f"expected alpha between 0 and 1. Received: {alpha:g}")
     ratio, width = volume.grid.spacing[0] / grid.spacing[0], profile.fwhm / volume.grid.spacing[0]
     chosen = np.unique(np.linspace(0, len(volume.values) - 1, _IMAGES).round().astype(int))
-    images = volume.values[chosen] + _thin_noise(volume, grid, profile, scale, chosen)
+    images = scale.to_unit(volume.values[chosen])
+    images += _missing_noise(images, profile.matrix(volume.grid, grid)[len(volume.values) // 2])
     fitted: list[np.ndarray] = []
     measured: list[np.ndarray] = []
     for axis in (1, 2):
         block = np.arange(len(chosen)) * _BLOCKS // max(len(chosen), 1)
         thin = _in_plane(images, volume.grid, axis)
-        stack = _restored(thin, (ratio, width, profile.kind), predict, scale)
+        stack = _restored(thin, (ratio, width, profile.kind), predict)
         for number, ratios in zip(block, stack, strict=True):
             (measured if number % 2 else fitted).append(ratios)
         if progress:
@@ -118,36 +120,34 @@ def calibrate(
     return OwnCalibration(alpha, multiplier, coverage, float(min(inside)), (len(fitted), len(measured)))
 
 
-def _thin_noise(volume, grid, profile, scale, chosen) -> np.ndarray:
+def _missing_noise(images: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Returns white noise that thick slices lack: an average over a profile of weights w has |w| times that of thin ones.
 
     The noise of the slices is estimated by Immerkaer's filter (CVIU 1996), robustly, in the foreground.
     """
-    values = volume.values[chosen]
-    rows = values[:, :-2] - 2 * values[:, 1:-1] + values[:, 2:]
+    rows = images[:, :-2] - 2 * images[:, 1:-1] + images[:, 2:]
     response = np.abs(rows[..., :-2] - 2 * rows[..., 1:-1] + rows[..., 2:])
-    inside = response[(values[:, 1:-1, 1:-1] - scale.shift) > _FOREGROUND * scale.max_val]
+    inside = response[images[:, 1:-1, 1:-1] > _FOREGROUND]
     noise = float(np.median(inside)) / 0.6745 / 6 if len(inside) else 0.0
-    weights = profile.matrix(volume.grid, grid)[len(volume.values) // 2]
     missing = noise * math.sqrt(max(1 / float((weights**2).sum()) - 1, 0.0))
-    return np.float32(missing) * np.random.default_rng(0).standard_normal(values.shape, np.float32)
+    return np.float32(missing) * np.random.default_rng(0).standard_normal(images.shape, np.float32)
 
 
-def _restored(thin, slices, predict, scale) -> list[np.ndarray]:
+def _restored(thin, slices, predict) -> list[np.ndarray]:
     """Returns |error| / scale of the foreground pixels of in-plane images that were thickened along an axis."""
     ratio, width, kind = slices
     spacing = thin.grid.spacing[0]
     thick = slice_profile.thicken(thin, ratio * spacing, SliceProfile(kind, width * ratio * spacing))
-    refined = planes.upsample(thick, thin.grid, predict, planes=("coronal",), scale=scale)
+    refined = planes.upsample(thick, thin.grid, predict, planes=("coronal",), scale=_UNIT)
     base = resampling.resample(thick, thin.grid)
     # Slices of the map are images here, which are no neighbors: each is measured alone.
     rows = _covered(thick.grid, thin.grid)
     found = []
     for number in range(thin.values.shape[1]):
         image = np.s_[:, number : number + 1]
-        size = disagreement.scale_map([refined.values[image]], base.values[image], scale.max_val)
+        size = disagreement.scale_map([refined.values[image]], base.values[image], 1.0)
         error = np.abs(refined.values[image] - thin.values[image]) / size
-        inside = (thin.values[image] - scale.shift) > _FOREGROUND * scale.max_val
+        inside = thin.values[image] > _FOREGROUND
         found.append(error[rows][inside[rows]])
     return found
 

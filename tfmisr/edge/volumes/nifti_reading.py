@@ -199,7 +199,7 @@ def _grid(affine: np.ndarray, axes: tuple[int, int, int], shape: tuple[int, ...]
     size = tuple(shape[axis] for axis in axes)
     if not dicom_series.enough(size[0]):
         raise InputError(
-            f"expected at least {dicom_series.MIN_SLICES} slices along axis {axes[0]}. Received: {size[0]}"
+            f"expected at least {dicom_series.MIN_SLICES} slices along axis {axes[0]} of the file. Received: {size[0]}"
         )
     directions = tuple(tuple(map(float, axis)) for axis in (columns / spacing).T)
     return VolumeGrid(size, tuple(map(float, spacing)), tuple(map(float, affine[:3, 3])), directions)

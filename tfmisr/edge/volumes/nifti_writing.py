@@ -24,6 +24,7 @@ from tfmisr.edge.volumes.volume import Volume
 
 _PARALLEL = 1e-6  # difference of unit vectors that is rounding
 _SNAP = 1e-9  # of a voxel
+_LEVEL = 1  # of gzip, as nibabel: others take several times as long for a few percent
 _MAX_NIFTI_1 = 32767  # voxels along an axis
 
 
@@ -59,7 +60,7 @@ def _opened(temporary: pathlib.Path, path: pathlib.Path) -> Iterator[BinaryIO]:
         if path.suffix.lower() != ".gz":
             yield raw
             return
-        with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
+        with gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as packed:
             yield cast(BinaryIO, packed)
 
 

@@ -6,8 +6,10 @@ and LiteRT.
 
 import os
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tfmisr.edge import card, plane_card, runtime
 from tfmisr.edge.errors import InputError
@@ -88,13 +90,34 @@ class PlaneModel:
     def _deviations(self, volume: Volume, scale: Scale) -> dict[str, float]:
         if not self.card["slices"]:
             return {}
-        return slice_scope.deviations(self.card["slices"], volume.values, scale.shift, scale.max_val)
+        return slice_scope.deviations(self.card["slices"], volume.values, scale.to_unit)
 
 
 class PlaneNetwork(runtime.Model):
     """The network of the file for one plane (height, width, 1); arguments as of `tfmisr.edge.runtime.Model`."""
 
     kind = plane_card.KIND
+
+    def _sizes(self, tile: int | None, max_tile: int | None) -> tuple[int | None, int | None]:
+        """Returns windows whose places are multiples of the stride, so that all of them see the same pixels together."""
+        stride, sizes = self.card["stride"], super()._sizes(tile, max_tile)
+        if stride == 1:
+            return sizes
+        side = (sizes[0] or sizes[1] or runtime.TILE) // stride * stride
+        return super()._sizes(max(side, 2 * self.card["overlap"] + stride), None)
+
+    def __call__(
+        self,
+        lr: np.ndarray,
+        convert: Callable | None = None,
+        dtype: DTypeLike = np.float32,
+        max_val: float | None = None,
+    ) -> np.ndarray:
+        """Refines a plane; one that is no multiple of the network's stride is mirrored up to it and cut again."""
+        height, width = lr.shape[:2]
+        stride = self.card["stride"]
+        padded = np.pad(lr, ((0, -height % stride), (0, -width % stride), (0, 0)), "symmetric")
+        return super().__call__(padded, convert, dtype, max_val)[:height, :width]
 
     def window(self, lr: np.ndarray) -> np.ndarray:
         """Returns one window refined; its outermost `overlap` pixels are valid only at the borders of the plane."""

@@ -73,7 +73,8 @@ def _read_dicom(paths: Paths, series: str | None, select: Select, resample_tilt:
         remarks.append(f"skipped {counted(entry.localizers, 'localizer')} of the series")
     chosen = selection.apply(entry.slices, select)
     for one in chosen:
-        dicom_series.check_image(one)
+        with dicom_files.naming(one.path):
+            dicom_series.check_image(one)
     dicom_series.check_series(chosen)
     stack = stacking.stack(chosen)
     if stack.is_tilted and not resample_tilt:

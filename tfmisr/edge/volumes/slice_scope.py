@@ -7,7 +7,7 @@ network is trained on few volumes, so there is no p-value as for images of many 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -16,6 +16,15 @@ from tfmisr.edge import applicability_statistics as statistics
 # Without the traces of JPEG: volumes are not compressed so, and averaging slices removes them.
 NAMES = tuple(name for name in statistics.INPUT_NAMES if not name.startswith("block_"))
 UNUSUAL, OUT_OF_SCOPE = 1.0, 2.0  # widths of the range beyond its end
+_WORDS = {
+    "power": "power spectrum",
+    "direction": "direction of structures",
+    "noise": "noise",
+    "gradient": "steepness of edges",
+    "gray": "gray levels",
+    "black": "gray levels",
+    "white": "gray levels",
+}
 _KEPT = [statistics.INPUT_NAMES.index(name) for name in NAMES]
 _QUANTILES = (0.02, 0.98)
 _LEAST_WIDTH = 0.3  # of a statistic that hardly varies in the training slices; most are logarithms
@@ -50,21 +59,19 @@ def is_valid(field: object) -> bool:
     return numbers and bool((np.array(ranges[0]) <= np.array(ranges[1])).all())
 
 
-def deviations(field: Mapping, values: np.ndarray, shift: float = 0.0, max_val: float = 1.0) -> dict[str, float]:
+def deviations(field: Mapping, values: np.ndarray, to_unit: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
     """Returns how far a volume lies beyond the ranges, in widths of the range, of the statistics that do; largest first.
 
     Args:
         field: The card's field `slices`.
         values: Slices, float32 (slices, rows, columns). Nothing deviates in those below 32 x 32 pixels.
-        shift: The value that the network sees as 0.
-        max_val: What is added to it for 1.
+        to_unit: Maps them to what the network sees, 0 to 1.
     """
     if min(values.shape[1:]) < statistics.SMALLEST:
         return {}
     ends = [share * (len(values) - 1) for share in _MIDDLE]
     chosen = np.unique(np.linspace(*ends, _SLICES).round().astype(int))
-    unit = (np.clip((values[i] - np.float32(shift)) / np.float32(max_val), 0.0, 1.0) for i in chosen)
-    median = np.median([_measured(image) for image in unit], axis=0)
+    median = np.median([_measured(np.clip(to_unit(values[i]), 0.0, 1.0)) for i in chosen], axis=0)
     low, high = (np.array(field[end]) for end in ("low", "high"))
     beyond = np.maximum(low - median, median - high) / np.maximum(high - low, _LEAST_WIDTH)
     order = [i for i in np.argsort(-beyond) if beyond[i] > 0]
@@ -73,8 +80,9 @@ def deviations(field: Mapping, values: np.ndarray, shift: float = 0.0, max_val: 
 
 def sentence(found: Mapping[str, float]) -> str:
     """Returns what deviates most, in words; empty where nothing deviates much."""
-    largest = [name for name, value in found.items() if value > UNUSUAL][:_MOST_NAMED]
-    return f"slices unlike those of the training in {', '.join(largest)}" if largest else ""
+    largest = [_WORDS[name.partition("_")[0]] for name, value in found.items() if value > UNUSUAL]
+    named = list(dict.fromkeys(largest))[:_MOST_NAMED]
+    return f"slices unlike those of the training in {' and '.join(named)}" if named else ""
 
 
 def _measured(image: np.ndarray) -> np.ndarray:

@@ -54,6 +54,7 @@ def image(series: Series, placed: list[Place], frames: np.ndarray, fwhm: float) 
     texts.append(target, "ImageComments", "LT", f" {series.product.description}", 10240)
     target.ContentQualification = "RESEARCH"  # not of a product approved for patients (C.8.13.2.1.1)
     target.InstanceNumber, target.NumberOfFrames = 1, len(placed)
+    target.Rows, target.Columns = series.grid.shape[1:]
     _write_dimensions(target, series)
     _write_measures(shared, series, fwhm)
     target.SharedFunctionalGroupsSequence = Sequence([shared])

@@ -20,8 +20,8 @@ _PIXELS = (
     "SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue "
     "PixelPaddingRangeLimit"
 )
-# Of single-frame images, or retired there.
-_NOT_ENHANCED = ("AcquisitionDate", "AcquisitionTime", "PatientOrientation", "ImageLaterality")
+# Of single-frame images; the side is in Frame Anatomy Sequence.
+_NOT_ENHANCED = ("AcquisitionDate", "AcquisitionTime", "PatientOrientation", "ImageLaterality", "Laterality")
 # PS3.16 Annex L: Body Part Examined (0018,0015) to SNOMED CT.
 _REGIONS = {
     "ABDOMEN": ("818983003", "Abdomen"),

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from tfmisr.edge.derived.series.sources import Slices
-from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import VolumeGrid
+from tfmisr.edge.volumes.slice_matrices import check_same_planes
 
 _TOUCHING = 1e-3  # mm: slabs that only touch have no part in common
 
@@ -47,7 +47,7 @@ def places(slices: Slices, grid: VolumeGrid, width: float) -> list[Place]:
     Raises:
         InputError: Rows, columns or directions of the new grid are not the source's.
     """
-    check_plane(slices.grid, grid)
+    check_same_planes(slices.grid, grid)
     distances = slices.grid.slice_coordinates(grid) * slices.grid.spacing[0]
     covering = overlapping(slices.distances, width, distances, grid.spacing[0])
     backwards, line = _runs_backwards(slices), _location_line(slices)
@@ -67,21 +67,6 @@ def places(slices: Slices, grid: VolumeGrid, width: float) -> list[Place]:
             )
         )
     return result
-
-
-def check_plane(old: VolumeGrid, new: VolumeGrid) -> None:
-    """Checks that only the slices differ.
-
-    Raises:
-        InputError: They do not.
-    """
-    offset = np.subtract(new.origin, old.origin)
-    shift = [abs(np.dot(offset, direction)) for direction in old.directions[1:]]
-    same_plane = np.allclose(old.directions, new.directions, atol=1e-5)
-    if not same_plane or old.shape[1:] != new.shape[1:] or not np.allclose(old.spacing[1:], new.spacing[1:], rtol=1e-6):
-        raise InputError("expected a volume with the rows, columns and directions of its source")
-    if max(shift) > 1e-3:
-        raise InputError(f"expected the new slices above the source's. Received: shifted by {max(shift):.3g} mm")
 
 
 def overlapping(old: np.ndarray, width: float, new: np.ndarray, thickness: float) -> list[tuple[int, ...]]:
@@ -108,11 +93,12 @@ def overlapping(old: np.ndarray, width: float, new: np.ndarray, thickness: float
 
 
 def _runs_backwards(slices: Slices) -> bool:
-    """Whether Instance Number decreases with the slice index."""
-    numbers = [header.get("InstanceNumber") for header in slices.headers]
-    if slices.is_enhanced or any(number in (None, "") for number in numbers) or len(numbers) < 2:
+    """Whether Instance Number, or the number of the frame, decreases with the slice index."""
+    numbers = [item.frame or item.header.get("InstanceNumber") for item in slices.items]
+    if any(number in (None, "") for number in numbers) or len(numbers) < 2:
         return False
-    return bool(np.dot(np.array(numbers, float) - np.mean(np.array(numbers, float)), np.arange(len(numbers))) < 0)
+    index = np.arange(len(numbers))
+    return bool(np.dot(np.array(numbers, float), index - index.mean()) < 0)
 
 
 def _location_line(slices: Slices) -> np.ndarray | None:

@@ -14,6 +14,7 @@ class SeriesProduct(Product):
 
     Attributes:
         scale: Of rows and columns; always 1.
+        series_number_offset: Added to Series Number (0020,0011), other than that of an upscaled series (D-05).
         method: How the slices were estimated, such as "self-supervised" or "cubic spline".
         parameters: Whatever else changes the pixels, such as "900 steps, seed 0, planes sagittal and coronal". Part of
             the identity of the series and of Derivation Description.
@@ -23,6 +24,7 @@ class SeriesProduct(Product):
     """
 
     scale: int = 1
+    series_number_offset: int = 3000
     method: str = ""
     parameters: str = ""
     profile: str = ""

@@ -27,12 +27,14 @@ class StoredValues:
         intercept: Rescale Intercept (0028,1052).
         limits: Lowest and highest value that can be stored.
         dtype: Of Pixel Data, little endian.
+        is_sources: Whether all acquired slices have this slope and intercept.
     """
 
     slope: float
     intercept: float
     limits: tuple[int, int]
     dtype: str
+    is_sources: bool = True
 
     def encode(self, values: np.ndarray) -> tuple[np.ndarray, int]:
         """Returns rounded stored values and the number of those that were clipped.
@@ -63,7 +65,7 @@ def common_mapping(slices: Slices, lowest: float, highest: float) -> StoredValue
     """
     pairs = sorted({item.rescale for item in slices.items}, key=lambda pair: (abs(pair[0]), pair))
     slope, intercept = pairs[-1]
-    mapping = StoredValues(slope, intercept, _limits(slices), _dtype(slices))
+    mapping = StoredValues(slope, intercept, _limits(slices), _dtype(slices), len(pairs) == 1)
     if len(pairs) > 1:
         ends = sorted((value - intercept) / slope for value in (lowest, highest))
         if ends[0] < mapping.limits[0] - 0.5 or ends[1] > mapping.limits[1] + 0.5:

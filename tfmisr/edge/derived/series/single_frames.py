@@ -71,9 +71,10 @@ def common(series: Series) -> tuple[verbatim.Verbatim, list[str]]:
     texts.append(target, "DerivationDescription", "ST", f" {series.product.description}", 1024)
     target.ImageType = identity.image_type(target, series.product)
     write_common(target, series)
+    target.Rows, target.Columns = series.grid.shape[1:]  # other than the source's after a gantry tilt
     target.SliceThickness = None if series.thickness is None else decimal(series.thickness)
     target.SpacingBetweenSlices = decimal(series.grid.spacing[0])
-    if "RescaleSlope" in target or (series.mapping.slope, series.mapping.intercept) != (1, 0):
+    if not series.mapping.is_sources:  # else the bytes of the source are kept
         target.RescaleSlope, target.RescaleIntercept = decimal(series.mapping.slope), decimal(series.mapping.intercept)
     return target, remarks
 

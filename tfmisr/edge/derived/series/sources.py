@@ -31,6 +31,10 @@ class Source(Protocol):
         """The volume."""
 
     @property
+    def kind(self) -> str:
+        """`dicom` for files of one slice, `enhanced`, or `nifti`."""
+
+    @property
     def paths(self) -> Sequence[str | os.PathLike]:
         """The file of each slice, in the order of the slices."""
 
@@ -102,6 +106,8 @@ def load(source: Source, product: Product) -> Slices:
     Raises:
         InputError: An image must not be processed (D-07), or the files are not those of the volume.
     """
+    if source.kind == "nifti":
+        raise InputError("expected DICOM files as the source of a derived series; write a .nii.gz instead")
     paths = list(dict.fromkeys(map(pathlib.Path, source.paths)))
     remarks, items, description = [], [], None
     for path in paths:

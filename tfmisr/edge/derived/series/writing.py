@@ -139,7 +139,7 @@ def _encoded(series: Series, place: Place, values: np.ndarray) -> tuple[np.ndarr
     """Returns the stored values of a new slice, a mask of its image or `None`, and the number of clipped samples."""
     pixels, clipped = series.mapping.encode(values[place.index])
     padding = series.slices.padding
-    if padding is None:
+    if padding is None or sources.padding_value(series.slices.description) is None:
         return pixels, None, clipped
     mask = padding[place.nearest]
     rescale.put_padding(pixels, mask, series.slices.description, series.mapping.limits)

@@ -1,0 +1,155 @@
+"""Checks the pixels of a derived series (V-11k to V-11o).
+
+Each rule returns a sentence on what is wrong, or `None`.
+"""
+
+import math
+
+import numpy as np
+
+from tfmisr.edge.derived.check_pixels import padding_limits
+from tfmisr.edge.derived.check_series import Image, SeriesPair
+from tfmisr.edge.derived.checking import is_empty
+
+_PIXEL_ATTRIBUTES = (
+    "SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored HighBit PixelRepresentation"
+).split()
+_PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
+_WINDOW = 2, 8, 8  # slices, rows, columns on each side of the brightest voxel
+
+
+def stored_values(pair: SeriesPair) -> str | None:
+    """V-11k: bits, sign and polarity are the source's; one rescale for the series, the source's if that has one."""
+    first = pair.source[0]
+    for image in pair.result:
+        if changed := [k for k in _PIXEL_ATTRIBUTES if image.ds.get(k) != first.ds.get(k)]:
+            return f"{', '.join(changed)} must be the source's"
+    new, old = {image.rescale for image in pair.result}, {image.rescale for image in pair.source}
+    if len(new) > 1:
+        return "Rescale Slope and Intercept must be equal in all new slices"
+    if not new <= old:
+        return "Rescale Slope and Intercept must be those of the source"
+    return None
+
+
+def _limits(image: Image) -> tuple[int, int] | None:
+    return padding_limits(image.ds)
+
+
+def _padded(image: Image) -> np.ndarray:
+    limits = _limits(image)
+    if limits is None:
+        return np.zeros(image.pixels.shape, bool)
+    return (image.pixels >= limits[0]) & (image.pixels <= limits[1])
+
+
+def padding(pair: SeriesPair) -> str | None:
+    """V-11l: padding is exactly where the nearest acquired slice has it."""
+    first = pair.source[0].ds
+    if any(image.ds.get(k) != first.get(k) for image in pair.result for k in _PADDING):
+        return "Pixel Padding Value and Range Limit must be the source's"
+    if _limits(pair.source[0]) is None or pair.tilted:
+        return None
+    places = pair.places(pair.source)
+    for place, image in zip(pair.places(pair.result), pair.result, strict=True):
+        apart = np.abs(places - place)
+        near = [pair.source[i] for i in np.flatnonzero(apart < apart.min() + 1e-3)]  # two, halfway between them
+        if not any(np.array_equal(_padded(image), _padded(source)) for source in near):
+            return "padding must be exactly where the nearest acquired slice has it"
+    return None
+
+
+def limits(pair: SeriesPair) -> str | None:
+    """V-11m: Smallest and Largest Image Pixel Value, where stated, are those of the pixels without padding."""
+    for image in () if pair.enhanced else pair.result:
+        inside = image.pixels[~_padded(image)]
+        for keyword, function in {"SmallestImagePixelValue": np.min, "LargestImagePixelValue": np.max}.items():
+            stated = image.ds.get(keyword)
+            if not is_empty(stated) and (not inside.size or stated != function(inside)):
+                return f"{keyword} must be that of the pixels"
+    return None
+
+
+def _values(images: list[Image]) -> np.ndarray:
+    return np.stack([image.pixels.astype(np.float32) * image.rescale[0] + image.rescale[1] for image in images])
+
+
+def weights(pair: SeriesPair) -> np.ndarray:
+    """Returns the weights (acquired slices, new slices) of the slice profile, integrated over each new slice."""
+    kind, width = pair.profile or ("rectangular", pair.source_spacing)
+    places = pair.places(pair.result)
+    distances = places - pair.places(pair.source)[:, None]
+    ends = [distances + side * pair.spacing / 2 for side in (-1, 1)]
+    if kind == "rectangular":
+        low, high = (np.clip(end / width, -0.5, 0.5) for end in ends)
+    else:
+        low, high = (np.vectorize(math.erf)(end / width * 2 * math.sqrt(math.log(2))) for end in ends)
+    parts = high - low
+    return parts / np.maximum(parts.sum(axis=1, keepdims=True), 1e-12)
+
+
+def _compared(pair: SeriesPair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the acquired values, the averages of the new ones, and a mask of voxels without padding."""
+    old, new = _values(list(pair.source)), _values(list(pair.result))
+    averaged = np.tensordot(weights(pair), new, axes=1)
+    return old, averaged, ~np.stack([_padded(image) for image in pair.source])
+
+
+def averages(pair: SeriesPair) -> str | None:
+    """V-11n: averaged over the slice profile, the new slices agree with the acquired ones (V-07).
+
+    Where the derivation states a correction to agree with the source, 99 % of the voxels within one stored unit, half
+    of it for rounding. Otherwise the mean within 1 % of the source's range, and 99 % of the voxels within a fifth.
+    """
+    if pair.tilted or pair.spacing > pair.source_spacing * 1.001:
+        return None
+    old, averaged, valid = _compared(pair)
+    values, errors = old[valid], (averaged - old)[valid]
+    if not values.size:
+        return None
+    step = max(abs(image.rescale[0]) for image in pair.source)
+    low, high = np.percentile(values, (1, 99))
+    mean, p99 = abs(errors.mean()), np.percentile(np.abs(errors), 99)
+    is_corrected = "Corrected to agree with the source" in pair.statement
+    allowed = (0.5 * step, step) if is_corrected else (max(0.5 * step, 0.01 * (high - low)), 0.2 * (high - low))
+    if mean > allowed[0]:
+        return f"averaged over the slice profile, the mean differs by {mean / step:.3g} stored units"
+    if p99 > max(allowed[1], step):
+        return f"averaged over the slice profile, 1 % of the voxels differ by {p99 / step:.3g} stored units or more"
+    return None
+
+
+def marker(pair: SeriesPair) -> str | None:
+    """V-11o: the centroid of the brightest spot moves by at most 0.1 voxel of the source."""
+    if pair.tilted or pair.spacing > pair.source_spacing * 1.001:
+        return None
+    old, averaged, valid = _compared(pair)
+    if not valid.any() or np.ptp(old[valid]) == 0:
+        return None
+    background = float(np.percentile(old[valid], 1))
+    old, averaged = (np.where(valid, values, background) for values in (old, averaged))
+    peak = np.unravel_index(int(np.argmax(old)), old.shape)
+    box = tuple(slice(max(p - n, 0), p + n + 1) for p, n in zip(peak, _WINDOW, strict=True))
+    before, after = (_centroid(values[box], background) for values in (old, averaged))
+    if before is None:
+        return None
+    moved = np.inf if after is None else np.abs(after - before).max()
+    return f"the centroid of the brightest spot moved by {moved:.2g} voxels" if moved > 0.1 else None
+
+
+def _centroid(values: np.ndarray, background: float) -> np.ndarray | None:
+    """Returns the centroid, in indices, of what exceeds half of the maximum over the background."""
+    excess = np.clip(values - (background + (values.max() - background) / 2), 0, None)
+    total = excess.sum(dtype=np.float64)
+    if total <= 0:
+        return None
+    return np.array([(np.indices(values.shape)[axis] * excess).sum(dtype=np.float64) / total for axis in range(3)])
+
+
+RULES = {
+    "V-11k": stored_values,
+    "V-11l": padding,
+    "V-11m": limits,
+    "V-11n": averages,
+    "V-11o": marker,
+}
