@@ -62,7 +62,7 @@ def test_it_restores_a_phantom_better_than_the_spline_v14():
     thick, profile, grid, inside = Thickening(3.0).apply(thin)
     truth = Truth(thin.values[inside], grid.spacing, thick.grid.spacing[0])
     scores = [
-        measure(truth, methods.load(name, methods.Effort(steps=200)).restore(thick, profile, grid))
+        measure(truth, methods.load(name, methods.Effort(steps=200)).restore(thick, profile, grid, None))
         for name in ("spline", "smore")
     ]
     assert scores[1]["psnr_foreground"] > scores[0]["psnr_foreground"]
