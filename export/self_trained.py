@@ -58,6 +58,7 @@ def export(arguments: argparse.Namespace) -> outcomes.Exported:
         convert.save_model(network, output / "saved_model")
     report = {"files": rows, "planes": len(held_out), "failures": _failures(rows, arguments)}
     files.write_text(output / "report.json", json.dumps(report, indent=2) + "\n")
+    files.write_text(output / "report.md", _markdown(report))
     for failure in report["failures"]:
         print(f"over the limit: {failure}", file=sys.stderr)
     return outcomes.Exported(output, tuple(paths), report)
@@ -111,6 +112,20 @@ def _compared(network, path, held_out) -> dict:
 
 def _psnr(image, truth) -> float:
     return float(-10 * np.log10(max(np.mean((image - truth) ** 2, dtype=np.float64), 1e-12)))
+
+
+def _markdown(report) -> str:
+    """Returns the report in Markdown."""
+    lines = [
+        f"# What each file costs against the Keras network, on {report['planes']} planes of held-out slices",
+        "",
+        "| file | size | PSNR | PSNR drop, dB | worst pixel |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in report["files"].items():
+        numbers = f"{row['psnr']:.2f} | {row['psnr_drop']:+.4f} | {row['worst_pixel']:.1e}"
+        lines.append(f"| {name} | {row['bytes'] / 1e6:.2f} MB | {numbers} |")
+    return "\n".join([*lines, "", f"Gate: {'; '.join(report['failures']) or 'all within the limit'}.", ""])
 
 
 def _failures(rows, arguments) -> list[str]:

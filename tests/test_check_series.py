@@ -27,10 +27,10 @@ def edit(ds, index):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """A source of four padded slices, and the derived series of eight, as files and as an Enhanced object."""
+    """A source of five padded slices, and the derived series of ten, as files and as an Enhanced object."""
     base = tmp_path_factory.mktemp("check")
     (base / "source").mkdir()
-    grid = grid_of(shape=(6, 14, 16), spacing=(4.0, 0.7, 0.5))
+    grid = grid_of(shape=(5, 14, 16), spacing=(4.0, 0.7, 0.5))
     fine = grid.with_slice_spacing(2.0)
     thin = pattern(fine)
     values = averaged(thin, grid, fine, FOUR)

@@ -1,6 +1,7 @@
 """V-11: a volume written as a derived series of single-frame CT or MR images."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pydicom
@@ -26,7 +27,7 @@ class Written:
     folder: object
     report: object
 
-    @property
+    @functools.cached_property
     def slices(self):
         return [pydicom.dcmread(file) for file in sorted(self.folder.iterdir())]
 
@@ -36,7 +37,7 @@ class Written:
 
 def derive(tmp_path, spacing=2.5, grid=None, profile=FIVE, product=None, name="thin", **fields):
     """Writes a thick series of an analytic volume, reads it, and writes the volume at `spacing` as a derived one."""
-    grid = grid or grid_of()
+    grid = grid or grid_of(shape=(5, 20, 24))
     fine = grid.with_slice_spacing(spacing)
     low, high = (20, 1500) if fields.get("make") is mr else (-900, 1200)
     thin = pattern(fine, low, high, grid)
@@ -52,7 +53,7 @@ def derive(tmp_path, spacing=2.5, grid=None, profile=FIVE, product=None, name="t
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    return derive(tmp_path_factory.mktemp("series"), backwards=True)
+    return derive(tmp_path_factory.mktemp("series"), grid=grid_of(shape=(6, 20, 24)), backwards=True)
 
 
 GEOMETRIES = {
@@ -64,11 +65,13 @@ GEOMETRIES = {
 }
 
 
-@pytest.mark.parametrize("spacing", [2.0, 1.7])
 @pytest.mark.parametrize("name", GEOMETRIES)
-def test_v11_every_geometry_passes_the_check(tmp_path, name, spacing):
-    grid = grid_of(**GEOMETRIES[name])
-    made = derive(tmp_path, spacing, grid, SliceProfile("gaussian", grid.spacing[0]), make=mr if spacing < 2 else ct)
+def test_v11_every_geometry_passes_the_check(tmp_path, name):
+    """CT at a whole ratio, MR at another, each with the sense and the anisotropy of its planes."""
+    grid = grid_of(**{"shape": (5, 20, 24), **GEOMETRIES[name]})
+    ratio, make = (2, ct) if name in ("axial", "coronal", "feet first") else (1.7, mr)
+    profile = SliceProfile("gaussian", grid.spacing[0])
+    made = derive(tmp_path, grid.spacing[0] / ratio, grid, profile, make=make)
     assert made.check() == []
     again = reading.read(made.folder)
     expected = made.result.grid
@@ -79,7 +82,7 @@ def test_v11_every_geometry_passes_the_check(tmp_path, name, spacing):
 
 def test_v11_positions_by_hand(tmp_path):
     """Eight slices of 5 mm from z = 30: faces at 27.5 and 67.5; slices of 1 mm have their centers at 28 to 67."""
-    made = derive(tmp_path, 1.0)
+    made = derive(tmp_path, 1.0, grid_of(shape=(8, 8, 8)))
     slices = made.slices
     assert [float(ds.ImagePositionPatient[2]) for ds in slices] == [28.0 + n for n in range(40)]
     assert {tuple(ds.ImagePositionPatient[:2]) for ds in slices} == {(-10.0, 20.0)}
@@ -93,14 +96,14 @@ def test_v11_numbers_run_as_the_sources(written):
     """Instance Numbers of the source fall with z, and so do the new ones; files are in their order."""
     heights = [float(ds.ImagePositionPatient[2]) for ds in written.slices]
     assert heights == sorted(heights, reverse=True)
-    assert [ds.InstanceNumber for ds in written.slices] == list(range(1, 17))
-    assert written.report.files == tuple(f"{n:04d}.dcm" for n in range(1, 17))
+    assert [ds.InstanceNumber for ds in written.slices] == list(range(1, 13))
+    assert written.report.files == tuple(f"{n:04d}.dcm" for n in range(1, 13))
     assert written.check() == []
 
 
 def test_v11_source_images_by_hand(tmp_path):
     """Slices of 5 mm every 4 mm overlap: half of 5 + 2 mm is 3.5, so a slice within 3.5 mm is named."""
-    made = derive(tmp_path, 2.0, grid_of(spacing=(4.0, 0.7, 0.5)))
+    made = derive(tmp_path, 2.0, grid_of(shape=(4, 16, 16), spacing=(4.0, 0.7, 0.5)))
     # Places of the sources: 0, 4, 8, ...; of the new slices: -1, 1, 3, 5, ...
     named = [[int(i.ReferencedSOPInstanceUID.split(".")[-1]) for i in ds.SourceImageSequence] for ds in made.slices[:5]]
     assert named == [[1], [1, 2], [1, 2], [2, 3], [2, 3]]
@@ -109,7 +112,7 @@ def test_v11_source_images_by_hand(tmp_path):
 
 def test_v11_in_a_gap_the_slices_on_both_sides_are_named(tmp_path):
     """Slices of 1 mm every 5 mm, new ones every mm: those at 1 to 4 mm lie within no profile."""
-    made = derive(tmp_path, 1.0, profile=SliceProfile("rectangular", 1.0))
+    made = derive(tmp_path, 1.0, grid_of(shape=(3, 16, 16)), SliceProfile("rectangular", 1.0))
     named = [[int(i.ReferencedSOPInstanceUID.split(".")[-1]) for i in ds.SourceImageSequence] for ds in made.slices[:8]]
     assert named == [[1], [1], [1], [1, 2], [1, 2], [1, 2], [1, 2], [2]]
     assert made.check() == []
@@ -117,7 +120,7 @@ def test_v11_in_a_gap_the_slices_on_both_sides_are_named(tmp_path):
 
 def test_v11_identity_is_new_and_the_context_is_kept(written):
     source, slices = pydicom.dcmread(written.source.paths[0]), written.slices
-    assert len({ds.SOPInstanceUID for ds in slices}) == 16
+    assert len({ds.SOPInstanceUID for ds in slices}) == 12
     assert {ds.file_meta.MediaStorageSOPInstanceUID == ds.SOPInstanceUID for ds in slices} == {True}
     assert len({ds.SeriesInstanceUID for ds in slices}) == 1
     assert slices[0].SeriesInstanceUID != source.SeriesInstanceUID
@@ -133,7 +136,8 @@ def test_v11_identity_is_new_and_the_context_is_kept(written):
 
 def test_v11_uids_are_a_function_of_source_product_and_spacing(tmp_path):
     def uids(name, spacing=2.5, product=None, **fields):
-        slices = derive(tmp_path, spacing, grid_of(shape=(3, 8, 8)), name=name, product=product, **fields).slices
+        fields = {"grid": grid_of(shape=(3, 8, 8)), "name": name, "product": product, **fields}
+        slices = derive(tmp_path, spacing, **fields).slices
         return [slices[0].SeriesInstanceUID, *(ds.SOPInstanceUID for ds in slices)]
 
     first = uids("a")
@@ -175,7 +179,7 @@ def test_v11_attributes_of_single_slices(tmp_path):
         ds.ProtocolName = "chest"
         ds.ImagesInAcquisition = 8
 
-    made = derive(tmp_path, 1.0, edit=edit)
+    made = derive(tmp_path, 1.0, grid_of(shape=(8, 8, 8)), edit=edit)
     slices = made.slices
     # 5 mm and 10 ms apart: 2 ms per mm, and no extrapolation before the first and after the last slice.
     assert [float(ds.TriggerTime) for ds in slices[:8]] == [100, 100, 100, 102, 104, 106, 108, 110]

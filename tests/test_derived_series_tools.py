@@ -155,10 +155,14 @@ def centroid(image):
 
 
 @needs_dcm2niix
-@pytest.mark.parametrize("enhanced", [False, True])
 @pytest.mark.parametrize(
-    ("make", "fields"),
-    [(ct, {"plane": OBLIQUE}), (mr, {"plane": CORONAL, "sense": -1})],
+    ("make", "fields", "enhanced"),
+    [
+        (ct, {"plane": OBLIQUE}, False),
+        (mr, {"plane": CORONAL, "sense": -1}, True),
+        pytest.param(ct, {"plane": OBLIQUE}, True, marks=pytest.mark.large),
+        pytest.param(mr, {"plane": CORONAL, "sense": -1}, False, marks=pytest.mark.large),
+    ],
 )
 def test_v11_dcm2niix_reads_overlapping_volumes(tmp_path, make, fields, enhanced):
     """The outer corners agree within 2e-3 mm, and the spot is where it is in the patient within 0.1 voxel."""

@@ -152,7 +152,8 @@ def test_v08_slices_unlike_the_training_are_refused(network, tmp_path):
     model = plane_model.PlaneModel(write(tmp_path / "scope.tflite", network, slices=field))
     alike = Volume(np.stack([picture(64, 64, seed=20 + seed)[..., 0] for seed in range(10)]), grid(10, 4.0, 64))
     profile = SliceProfile("gaussian", 4.0)
-    assert model.mismatches(alike, grid(40, side=64), profile, SCALE) == [] and model.remark(alike, SCALE) == ""
+    assert model.mismatches(alike, grid(40, side=64), profile, SCALE) == []
+    assert model.remarks(alike, grid(40, side=64), profile, SCALE) == []
     noise = np.random.default_rng(0).random(alike.values.shape, np.float32)
     with pytest.raises(InputError, match="slices unlike those of the training in power spectrum and"):
         model.require(Volume(noise, alike.grid), grid(40, side=64), profile, SCALE)
@@ -189,7 +190,8 @@ import numpy as np
 from tfmisr.edge.volumes import Volume, VolumeGrid, planes
 from tfmisr.edge.volumes.plane_model import PlaneModel
 axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-thick = Volume(np.random.default_rng(0).random((6, 20, 24), np.float32), VolumeGrid((6, 20, 24), (4.0, 1.0, 1.0), (0.0, 0.0, 0.0), axes))
+grid = VolumeGrid((6, 20, 24), (4.0, 1.0, 1.0), (0.0, 0.0, 0.0), axes)
+thick = Volume(np.random.default_rng(0).random((6, 20, 24), np.float32), grid)
 result = planes.upsample(thick, thick.grid.with_slice_spacing(1.0), PlaneModel(sys.argv[1]))
 assert result.values.shape == (24, 20, 24) and np.isfinite(result.values).all()
 """

@@ -127,7 +127,7 @@ def test_v05_networks_of_the_zoo_keep_the_size_of_a_plane():
         assert network(plane).shape == plane.shape and models.scale_of(network) == 1
     start = models.create("plain/num_filters=4,num_layers=2", 1)(plane)  # untrained: the interpolation
     np.testing.assert_allclose(start, plane, atol=1e-6)
-    with pytest.raises(InputError, match="python -m tfmisr.volume takes"):
+    with pytest.raises(InputError, match="python -m tfmisr.volume takes it"):
         models.check_scale(1)
 
 

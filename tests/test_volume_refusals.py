@@ -2,13 +2,15 @@
 
 import os
 
+import dicom_bytes
 import numpy as np
 import pydicom
 import pytest
-from dicom_sources import color, ct, item, mr, us
+from dicom_sources import OBLIQUE, color, ct, item, mr, us
 from pydicom import uid
 from volume_sources import AXIAL, ORIGIN, SAGITTAL, decimals, enhanced, normal, numbered, save, series
 
+from tfmisr.edge import dicom_file
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import reading
 
@@ -32,6 +34,12 @@ def only(index, **attributes):
     "attributes,expected",
     [
         ({"ImageOrientationPatient": AXIAL}, "mixed orientations, 2 orientations in 5 slices"),
+        ({"ImageOrientationPatient": OBLIQUE[3:] + OBLIQUE[:3]}, "mixed orientations, 2 orientations in 5 slices"),
+        (
+            {"ImagePositionPatient": ["1e300", 0, 0]},
+            "Image Position (Patient) (0020,0032) must be finite numbers below",
+        ),
+        ({"RescaleSlope": "1e300"}, "Rescale Slope (0028,1053) takes values beyond those of float32"),
         ({"PixelSpacing": [0.7, 0.6]}, "mixed spacings: Pixel Spacing (0028,0030) 0.7 x 0.5 and 0.7 x 0.6 mm"),
         ({"BitsStored": 12}, "mixed bit depths: Bits Stored (0028,0101) 12 and 16"),
         ({"RescaleType": "US"}, "mixed rescale types: Rescale Type (0028,1054) HU and US"),
@@ -60,6 +68,11 @@ def only(index, **attributes):
 )
 def test_v02_a_slice_that_differs_is_named(tmp_path, attributes, expected):
     assert expected in refusal(save(tmp_path, series(each=only(1, **attributes))))
+
+
+def test_two_patients_without_ids_are_distinguished_by_name(tmp_path):
+    each = only(1, PatientName="Doe^John")
+    assert "files of 2 patients" in refusal(save(tmp_path, series(PatientID="", each=each)))
 
 
 def test_v02_mixed_sizes_are_named(tmp_path):
@@ -254,6 +267,12 @@ def test_v01_a_broken_number_does_not_repeat_its_text(tmp_path):
     assert content.count(old) == 1
     path.write_bytes(content.replace(old, b"Doe^Jane"))
     assert "Pixel Spacing (0028,0030) must be 2 decimal numbers, not text" in refusal(folder)
+
+
+def test_a_deflated_header_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(dicom_file, "MAX_BYTES", 10_000)
+    (tmp_path / "a.dcm").write_bytes(dicom_bytes.file_of([(0x00204000, "LT", bytes(50_000))], "deflated"))
+    assert "a.dcm: the file inflates to more than 10000 bytes" in refusal(tmp_path)
 
 
 def test_v02_a_multi_frame_image_without_its_functional_groups_is_refused(tmp_path):

@@ -149,7 +149,7 @@ def volume(
     Args:
         inputs: Folder or files of a DICOM series, or one `.nii` or `.nii.gz` file.
         output: Folder that does not exist yet, or a `.nii` or `.nii.gz` file.
-        **flags: The flags of `python -m tfmisr.volume`, documented in its `--help`.
+        **flags: The flags of `python -m tfmisr.volume`, documented in its `--help`; `spacing` may be a number of mm.
 
     Returns:
         What was written, and what the self-check found.
@@ -157,4 +157,6 @@ def volume(
     Raises:
         InputError: The input is not one volume, or an option does not exist or fit; nothing is written.
     """
+    if isinstance(spacing := flags.get("spacing"), float):
+        flags["spacing"] = repr(spacing)
     return _run("volume", {"inputs": inputs, "output": output, **flags})

@@ -70,7 +70,13 @@ def load(source: str | os.PathLike | pydicom.Dataset) -> pydicom.Dataset:
 
 
 def read_header(path: str | os.PathLike) -> pydicom.Dataset:
-    """Returns the Data Set without its Pixel Data; on a broken file, pydicom's exceptions pass through."""
+    """Returns the Data Set without its Pixel Data; on a broken file, pydicom's exceptions pass through.
+
+    Raises:
+        InputError: A deflated file is too large when inflated.
+    """
+    with open(path, "rb") as file:
+        _check_deflated(file)
     return _with_syntax(pydicom.dcmread(path, stop_before_pixels=True, force=True))
 
 
@@ -129,10 +135,10 @@ def _check_deflated(file: BinaryIO) -> None:
     meta = pydicom.filereader._read_file_meta_info(file)
     if meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
         return
-    inflate, size, chunk = zlib.decompressobj(-zlib.MAX_WBITS), 0, file.read()
+    inflate, size, chunk = zlib.decompressobj(-zlib.MAX_WBITS), 0, file.read(2**20)
     while chunk and not inflate.eof:
         size += len(inflate.decompress(chunk, 2**20))
-        chunk = inflate.unconsumed_tail
+        chunk = inflate.unconsumed_tail or file.read(2**20)
         if size > MAX_BYTES:
             raise InputError(f"the file inflates to more than {MAX_BYTES} bytes")
 

@@ -63,12 +63,15 @@ def mismatch(card: Mapping, ratio: float, profile: str, fwhm: float) -> str:
     if profile not in card["profile"]:
         found.append(f"slice profiles that are {' or '.join(card['profile'])}. Received: {profile}")
     if not _within(ratio, *card["ratio_range"]):
-        low, high = card["ratio_range"]
-        found.append(f"slices {low:g} to {high:g} times the new spacing apart. Received: {ratio:.3g}")
+        found.append(f"slices {_range(*card['ratio_range'])} times the new spacing apart. Received: {ratio:.3g}")
     if not _within(fwhm, *card["fwhm_range"]):
-        low, high = card["fwhm_range"]
-        found.append(f"slice profiles of {low:g} to {high:g} times the spacing of the slices. Received: {fwhm:.3g}")
+        widths = _range(*card["fwhm_range"])
+        found.append(f"slice profiles of {widths} times the spacing of the slices. Received: {fwhm:.3g}")
     return "; ".join(found)
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
 
 
 def _within(value: float, low: float, high: float) -> bool:

@@ -35,7 +35,7 @@ def check_scale(scale: int) -> None:
     """Raises an `InputError` where `scale` is not in `SCALES`, for which the zoo is built and tested."""
     if scale == PLANE_SCALE:
         raise InputError(
-            "scale must be 2, 3, 4 or 8. Received: 1, that of through-plane networks, which python -m tfmisr.volume takes"
+            "scale must be 2, 3, 4 or 8. Received: 1, that of through-plane networks; python -m tfmisr.volume takes it"
         )
     if scale not in SCALES:
         raise InputError(f"scale must be 2, 3, 4 or 8. Received: {scale}")

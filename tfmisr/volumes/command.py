@@ -1,4 +1,4 @@
-"""The work of `python -m tfmisr.volume`: reads a volume, makes its slices thinner, writes it; tells what it did."""
+"""The work of `python -m tfmisr.volume`: reads a volume, makes its slices thinner, writes it and says what it did."""
 
 import dataclasses
 import pathlib
@@ -102,10 +102,11 @@ def thin(request: Request) -> Thinned:
     Raises:
         InputError: The input is not one volume, or does not fit the flags; nothing is written then.
     """
-    from tfmisr.volumes import results
+    from tfmisr.volumes import restoring, results
 
     task = _task(request)
-    restored = _restore(task)
+    results.check(task)
+    restored = restoring.restore(task)
     files = results.write(task, restored)
     own = task.source.volume.grid
     done = (
@@ -157,9 +158,3 @@ def _profile(volume: Volume, text: str | None) -> tuple[SliceProfile, str]:
     spacing = volume.grid.spacing[0]
     reason = "the distance between the slices: their thickness is unknown, and the spectra do not determine it"
     return SliceProfile("gaussian", spacing), reason
-
-
-def _restore(task: Task):
-    from tfmisr.volumes import restoring
-
-    return restoring.restore(task)

@@ -34,6 +34,7 @@ from tfmisr.edge.volumes.grid import VolumeGrid
 from tfmisr.edge.volumes.planes import Scale
 from tfmisr.edge.volumes.slice_profile import SliceProfile
 from tfmisr.edge.volumes.volume import Volume
+from tfmisr.volumes import plane_run
 from tfmisr.volumes.patches import OwnSlices
 from tfmisr.volumes.self_check import SelfCheck, check
 
@@ -92,7 +93,7 @@ def train(
         settings: How long, from which weights and seed.
         scale: The values that the network sees as 0 and 1; by default those of this volume. Weights of a network that
             was trained on other volumes need its scale.
-        workdir: Folder for checkpoints.
+        workdir: Folder for checkpoints, and for what `python -m tfmisr.export` takes.
         progress: Called with the fraction of the training done, and the step.
 
     Raises:
@@ -102,10 +103,12 @@ def train(
 
     scale = scale or planes.UnitScale.of(volume.values)
     slices = OwnSlices(volume, grid, profile, scale)
-    identity = hashlib.sha256(np.ascontiguousarray(volume.values).tobytes())
+    identity = hashlib.sha256(np.ascontiguousarray(volume.values))
     identity.update(f"{volume.grid} {grid.spacing} {profile} {scale}".encode())
     training = PlaneTraining(slices, settings, workdir, identity.hexdigest())
     network = training.run(progress)
+    if workdir is not None:
+        plane_run.write(workdir, network, slices, {"steps": training.step, "seed": settings.seed})
     predict = predictor(network)
     seconds = float(training.seconds.numpy())
     return Trained(predict, network, scale, training.step, seconds, check(slices, predict))
@@ -120,7 +123,7 @@ def predictor(network: "keras.Model") -> planes.Predict:
 
     from tfmisr.volumes.plane_network import STRIDE
 
-    infer = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True)
+    infer = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True, autograph=False)
 
     def predict(batch):
         height, width = batch.shape[1:3]

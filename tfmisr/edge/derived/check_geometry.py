@@ -94,13 +94,12 @@ def position(pair: Pair) -> str | None:
 
 def decimal_strings(pair: Pair) -> str | None:
     """D-27: Decimal Strings have at most 16 characters."""
-    if set(long_decimals(pair.result)) - set(long_decimals(pair.source)):
+    if set(_long(pair.result)) - set(_long(pair.source)):
         return "a Decimal String has more than 16 characters"
     return None
 
 
-def long_decimals(ds: pydicom.Dataset) -> Iterator[str]:
-    """Yields the Decimal Strings of more than 16 characters, in Items too."""
+def _long(ds: pydicom.Dataset) -> Iterator[str]:
     for element in ds.iterall():
         if element.VR == "DS" and element.value not in (None, ""):
             values = element.value if element.VM > 1 else [element.value]

@@ -28,7 +28,7 @@ class Image:
     """A slice: a file, or a frame of an Enhanced object.
 
     Attributes:
-        ds: The Data Set.
+        ds: The Data Set, without Pixel Data.
         frame: Number of the frame, from 1; `None` for a file of one slice.
         group: What describes the frame: its functional groups, each with its first Item; the Data Set for a file.
         pixels: Stored values (rows, columns).
@@ -197,6 +197,7 @@ def _images(file: pathlib.Path) -> list[Image]:
     contents = element_bytes(ds)
     element_values.check(ds)
     pixels = stored_pixels(ds)[..., 0]
+    ds.pop("PixelData", None)  # decoded, and large
     groups = frame_groups(ds)
     if not groups:
         if missing := [k for k in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing") if not ds.get(k)]:

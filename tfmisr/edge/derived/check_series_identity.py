@@ -3,11 +3,12 @@
 Each rule returns a sentence on what is wrong, or `None`. No rule quotes an Attribute value.
 """
 
+from collections.abc import Iterator
+
 from pydicom import uid
 from pydicom.datadict import dictionary_keyword
 from pydicom.tag import Tag
 
-from tfmisr.edge.derived.check_geometry import long_decimals
 from tfmisr.edge.derived.check_series import Image, SeriesPair
 from tfmisr.edge.derived.checking import Contents, Path, codes, is_empty
 
@@ -175,17 +176,22 @@ def _names(tags: set[int]) -> str:
 
 def removed(pair: SeriesPair) -> str | None:
     """V-11q: no private Data Elements, overlays or Attributes of the source's bytes; short Decimal Strings."""
-    sources = {text for image in pair.source for text in long_decimals(image.ds)}
+    sources = {text for image in pair.source for text in _long_decimals(image.contents)}
     for image in pair.result[:1] if pair.enhanced else pair.result:
         if found := [k for k in _REMOVED if k in image.ds]:
             return f"{', '.join(found)} must be removed"
         if any(tag >> 16 & 1 or tag >> 24 == 0x60 for path in image.contents for tag, _ in path):
             return "private Data Elements and overlays must be removed"
-        if set(long_decimals(image.ds)) - sources:
+        if set(_long_decimals(image.contents)) - sources:
             return "a Decimal String has more than 16 characters"
         if image.ds.file_meta.TransferSyntaxUID.is_deflated or not getattr(image.ds, "preamble", None):
             return "the file must have a preamble and a transfer syntax without loss"
     return None
+
+
+def _long_decimals(contents: Contents) -> Iterator[bytes]:
+    values = (value for vr, value in contents.values() if vr == "DS")
+    return (part for value in values for part in value.split(b"\\") if len(part.strip()) > 16)
 
 
 RULES = {

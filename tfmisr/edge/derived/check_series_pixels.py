@@ -70,8 +70,9 @@ def limits(pair: SeriesPair) -> str | None:
     return None
 
 
-def _values(images: list[Image]) -> np.ndarray:
-    return np.stack([image.pixels.astype(np.float32) * image.rescale[0] + image.rescale[1] for image in images])
+def _values(image: Image) -> np.ndarray:
+    slope, intercept = image.rescale
+    return image.pixels * np.float32(slope) + np.float32(intercept)
 
 
 def weights(pair: SeriesPair) -> np.ndarray:
@@ -90,8 +91,11 @@ def weights(pair: SeriesPair) -> np.ndarray:
 
 def _compared(pair: SeriesPair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the acquired values, the averages of the new ones, and a mask of voxels without padding."""
-    old, new = _values(list(pair.source)), _values(list(pair.result))
-    averaged = np.tensordot(weights(pair), new, axes=1)
+    old = np.stack([_values(image) for image in pair.source])
+    averaged = np.zeros_like(old)
+    for image, column in zip(pair.result, weights(pair).T, strict=True):  # one new slice in memory
+        for index in np.flatnonzero(column > 1e-7):
+            averaged[index] += np.float32(column[index]) * _values(image)
     return old, averaged, ~np.stack([_padded(image) for image in pair.source])
 
 

@@ -45,11 +45,13 @@ def decode(slices: list[Slice], shape: tuple[int, int, int], shown: Callable = i
     for index, one in enumerate(slices):
         files.setdefault(one.path, []).append(index)
     for path, indices in shown(list(files.items())):
-        with dicom_file.raise_input_errors(str(path)):
+        with np.errstate(over="ignore"), dicom_file.raise_input_errors(str(path)):
             for index, frame, mask in _frames(path, {slices[i].frame or 0: i for i in indices}):
                 if frame.shape != shape[1:]:
                     raise InputError("the pixels differ in size from the other slices")
                 values[index] = frame
+                if not np.isfinite(values[index]).all():
+                    raise InputError("Rescale Slope (0028,1053) takes values beyond those of float32")
                 if mask is not None and mask.any():
                     padding = np.zeros(shape, bool) if padding is None else padding
                     padding[index] = mask

@@ -39,7 +39,7 @@ _USED = (
     *_SAME,
     *_IDENTITY,
     *selection.DIMENSIONS,
-    *"SeriesInstanceUID SeriesNumber SeriesDescription SOPInstanceUID NumberOfFrames SpacingBetweenSlices "
+    *"PatientName SeriesInstanceUID SeriesNumber SeriesDescription SOPInstanceUID NumberOfFrames SpacingBetweenSlices "
     "SliceThickness PixelSpacing ImagePositionPatient ImageOrientationPatient RescaleSlope RescaleIntercept".split(),
 )
 _THICKNESS = 0.01  # relative difference of Slice Thickness that is rounding
@@ -82,7 +82,7 @@ _BAD_SLOPE = f"{label('RescaleSlope')} must be a finite number other than 0, and
 
 def check_series(slices: list[Slice]) -> None:
     """Raises `InputError` where slices are too few or differ in what they must share; the message names it."""
-    for keyword, noun in _IDENTITY.items():
+    for keyword, noun in {**_IDENTITY, **_names(slices)}.items():
         if len(found := values_of(slices, keyword)) > 1:
             raise InputError(f"expected slices of one patient and scan. Received: files of {len(found)} {noun}")
     if not enough(len(slices)):
@@ -98,6 +98,11 @@ def check_series(slices: list[Slice]) -> None:
     size = len(slices) * int(slices[0].header.Rows) * int(slices[0].header.Columns)
     if size > MAX_VOXELS:
         raise InputError(f"expected at most {MAX_VOXELS} voxels. Received: {size}")
+
+
+def _names(slices: list[Slice]) -> dict[str, str]:
+    """Returns the Attribute that distinguishes patients where none has an ID, as in files without identity."""
+    return {} if any(values_of(slices, "PatientID")) else {"PatientName": "patients"}
 
 
 def enough(count: int) -> bool:

@@ -1,11 +1,11 @@
-"""The size of the error of new slices, before calibration, from what orientations disagree on and what was added (V-08).
+"""The size of the error of new slices, before calibration: where orientations disagree, and what was added (V-08).
 
 The scale of a voxel is the root mean square, over its neighborhood, of three signs of an error: half the difference of
 the results from the sagittal and the coronal planes, what the network added to the interpolation, and the steepness
 along the slice axis. The disagreement of orientations is a small ensemble (Lakshminarayanan et al., Simple and Scalable
 Predictive Uncertainty Estimation using Deep Ensembles, NeurIPS 2017); alone it tells little, because one network
-refined both orientations and errs alike in them. `docs/volumes.md` has the measurements. `tfmisr.edge.volumes.half_width`
-calibrates it.
+refined both orientations and errs alike in them. `docs/volumes.md` has the measurements;
+`tfmisr.edge.volumes.half_width` calibrates it.
 """
 
 from collections.abc import Sequence

@@ -5,12 +5,19 @@ order of the array: slice, row, column. The outer faces of the volume lie half a
 """
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
 from tfmisr.edge.errors import InputError
 
 Triple = tuple[float, float, float]
+
+
+def triple(values: Iterable[float]) -> Triple:
+    """Returns three numbers as Python floats."""
+    first, second, third = (float(value) for value in values)
+    return first, second, third
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +68,7 @@ class VolumeGrid:
         count = max(1, round(self.extent / spacing))
         shift = (self.extent - self.spacing[0] - (count - 1) * spacing) / 2  # of the first center
         origin = np.asarray(self.origin) + shift * np.asarray(self.directions[0])
-        return VolumeGrid(
-            (count, *self.shape[1:]), (spacing, *self.spacing[1:]), tuple(map(float, origin)), self.directions
-        )
+        return VolumeGrid((count, *self.shape[1:]), (spacing, *self.spacing[1:]), triple(origin), self.directions)
 
     def slice_coordinates(self, other: "VolumeGrid") -> np.ndarray:
         """Returns, for each slice of `other` (same axes), its place in slice indices of this grid, float64."""

@@ -53,9 +53,9 @@ class OwnCalibration:
         return (
             f"Half-widths w for {1 - self.alpha:.0%} of the voxels: multiplier {self.multiplier:.3g} of the scale map, "
             f"calibrated on {counted(self.images[0], 'in-plane image')} of this volume thickened as its slices are. On "
-            f"{self.images[1]} others, {self.coverage:.1%} of the foreground pixels lay within result +- w (worst image "
-            f"{self.worst:.1%}). Measured along the in-plane axes of this volume: no guarantee for the slice axis or for "
-            "another patient."
+            f"{self.images[1]} others, {self.coverage:.1%} of the foreground pixels lay within result +- w (worst "
+            f"image {self.worst:.1%}). Measured along the in-plane axes of this volume: along the slice axis fewer "
+            "voxels may lie within, and there is no guarantee, neither for it nor for another patient."
         )
 
 
@@ -121,7 +121,7 @@ def calibrate(
 
 
 def _missing_noise(images: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Returns white noise that thick slices lack: an average over a profile of weights w has |w| times that of thin ones.
+    """Returns white noise that thick slices lack: an average with the weights w has |w| times the noise of thin ones.
 
     The noise of the slices is estimated by Immerkaer's filter (CVIU 1996), robustly, in the foreground.
     """

@@ -18,7 +18,8 @@ import numpy as np
 
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import decoding, dicom_series
-from tfmisr.edge.volumes.grid import VolumeGrid
+from tfmisr.edge.volumes.grid import VolumeGrid, triple
+from tfmisr.edge.volumes.slices import MAX_MM
 from tfmisr.edge.volumes.source import Source
 from tfmisr.edge.volumes.volume import Volume
 
@@ -169,7 +170,7 @@ def lps_affine(header: Any) -> np.ndarray:
     """Returns the matrix (4, 4) from indices of the file to LPS coordinates in mm."""
     affine = np.array(header.get_best_affine(), float)
     affine[:3] *= _MM.get(header.get_xyzt_units()[0], 1.0)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if not (np.abs(affine) < MAX_MM).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise InputError("the affine is not finite or has no inverse: expected sform or qform of three axes")
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     cosines = np.abs((affine[:3, :3] / lengths).T @ (affine[:3, :3] / lengths) - np.eye(3))
@@ -196,13 +197,12 @@ def _axes(affine: np.ndarray, slice_axis: int | None) -> tuple[int, int, int]:
 def _grid(affine: np.ndarray, axes: tuple[int, int, int], shape: tuple[int, ...]) -> VolumeGrid:
     columns = affine[:3, list(axes)]
     spacing = np.linalg.norm(columns, axis=0)
-    size = tuple(shape[axis] for axis in axes)
-    if not dicom_series.enough(size[0]):
-        raise InputError(
-            f"expected at least {dicom_series.MIN_SLICES} slices along axis {axes[0]} of the file. Received: {size[0]}"
-        )
-    directions = tuple(tuple(map(float, axis)) for axis in (columns / spacing).T)
-    return VolumeGrid(size, tuple(map(float, spacing)), tuple(map(float, affine[:3, 3])), directions)
+    count, rows, width = (shape[axis] for axis in axes)
+    if not dicom_series.enough(count):
+        minimum = dicom_series.MIN_SLICES
+        raise InputError(f"expected at least {minimum} slices along axis {axes[0]} of the file. Received: {count}")
+    first, second, third = (triple(axis) for axis in (columns / spacing).T)
+    return VolumeGrid((count, rows, width), triple(spacing), triple(affine[:3, 3]), (first, second, third))
 
 
 def slope_of(header: Any) -> tuple[float, float]:
@@ -219,7 +219,7 @@ def _values(path: pathlib.Path, header: Any, index: int, axes: tuple[int, int, i
     values = np.empty(grid.shape, np.float32)
     slope, intercept = slope_of(header)
     ordered = values.transpose(np.argsort(axes))  # a view with the axes of the file
-    with _opened(path) as file:
+    with _opened(path) as file, np.errstate(over="ignore"):  # beyond float32: infinite, and refused
         file.seek(start)
         for k in range(shape[2]):  # the last axis is the slowest in the file
             plane = np.frombuffer(_read_exactly(file, shape[0] * shape[1] * dtype.itemsize), dtype)

@@ -74,9 +74,10 @@ class PlaneModel:
             found.append(slice_scope.sentence(deviations))
         return [text for text in found if text]
 
-    def remark(self, volume: Volume, scale: Scale) -> str:
-        """Returns what is unusual of the slices, in one sentence; empty where nothing is. See `mismatches`."""
-        return slice_scope.sentence(self._deviations(volume, scale))
+    def remarks(self, volume: Volume, grid: VolumeGrid, profile: SliceProfile, scale: Scale) -> list[str]:
+        """Returns `mismatches`, and what is merely unusual of the slices, for texts."""
+        found = self.mismatches(volume, grid, profile, scale)
+        return list(dict.fromkeys(filter(None, [*found, slice_scope.sentence(self._deviations(volume, scale))])))
 
     def require(self, volume: Volume, grid: VolumeGrid, profile: SliceProfile, scale: Scale) -> None:
         """Refuses a volume unlike those that the network was trained on; see `mismatches`.
@@ -99,7 +100,7 @@ class PlaneNetwork(runtime.Model):
     kind = plane_card.KIND
 
     def _sizes(self, tile: int | None, max_tile: int | None) -> tuple[int | None, int | None]:
-        """Returns windows whose places are multiples of the stride, so that all of them see the same pixels together."""
+        """Returns windows whose places are multiples of the stride: all of them see the same pixels together."""
         stride, sizes = self.card["stride"], super()._sizes(tile, max_tile)
         if stride == 1:
             return sizes

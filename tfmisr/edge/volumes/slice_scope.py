@@ -3,7 +3,8 @@
 Each statistic of a slice (power spectrum, noise, gradients, gray levels; `tfmisr.edge.applicability_statistics`) has a
 range in the training slices. The median over the slices of a volume is compared with it, in widths of the range. A
 network is trained on few volumes, so there is no p-value as for images of many patients
-(`tfmisr.edge.applicability`): the limits were set on a few volumes, and what is within them may still be of another kind.
+(`tfmisr.edge.applicability`): the limits were set on a few volumes, and what is within them may still be of another
+kind.
 """
 
 import math
@@ -60,7 +61,7 @@ def is_valid(field: object) -> bool:
 
 
 def deviations(field: Mapping, values: np.ndarray, to_unit: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
-    """Returns how far a volume lies beyond the ranges, in widths of the range, of the statistics that do; largest first.
+    """Returns the statistics of a volume beyond their ranges, and how far in widths of the range; largest first.
 
     Args:
         field: The card's field `slices`.

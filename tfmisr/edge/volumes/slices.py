@@ -11,6 +11,8 @@ import pydicom
 from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 
+MAX_MM = 1e6  # no scanner is larger than a kilometer; beyond, products overflow
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Slice:
@@ -57,8 +59,8 @@ class Slice:
                 "use images as the scanner wrote them"
             )
         numbers = np.array([float(v) for v in value])
-        if not np.isfinite(numbers).all():
-            raise InputError(f"{self.path}: {label(keyword)} must be finite numbers")
+        if not (np.abs(numbers) < MAX_MM).all():
+            raise InputError(f"{self.path}: {label(keyword)} must be finite numbers below {MAX_MM:g}")
         return numbers
 
 

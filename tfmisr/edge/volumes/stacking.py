@@ -19,7 +19,7 @@ from tfmisr.edge.element_values import label
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted, three_digits
 from tfmisr.edge.volumes import gaps, selection
-from tfmisr.edge.volumes.grid import VolumeGrid
+from tfmisr.edge.volumes.grid import VolumeGrid, triple
 from tfmisr.edge.volumes.slices import Slice
 
 ORIENTATION, SPACING, IN_PLANE, TILT = 0.1, 0.02, 0.1, 1e-3
@@ -124,8 +124,8 @@ def _grid(
 ) -> VolumeGrid:
     distance = float(np.linalg.norm(step))
     shape = (len(slices), int(slices[0].header.Rows), int(slices[0].header.Columns))
-    directions = tuple(tuple(map(float, axis)) for axis in (step / distance, axes[1], axes[0]))
-    return VolumeGrid(shape, (distance, *map(float, spacing)), tuple(map(float, origin)), directions)
+    directions = (triple(step / distance), triple(axes[1]), triple(axes[0]))
+    return VolumeGrid(shape, triple((distance, *spacing)), triple(origin), directions)
 
 
 def _angle(step: np.ndarray, normal: np.ndarray) -> float:

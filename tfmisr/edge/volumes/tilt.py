@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from tfmisr.edge.volumes.grid import VolumeGrid
+from tfmisr.edge.volumes.grid import VolumeGrid, triple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +38,10 @@ def orthogonal(grid: VolumeGrid) -> Shear:
     before = np.ceil(np.maximum(0, -shifts.min(axis=0)) - 1e-9).astype(int)
     after = np.ceil(np.maximum(0, shifts.max(axis=0)) - 1e-9).astype(int)
     origin = grid.position(0, -float(before[0]), -float(before[1]))
-    shape = (grid.shape[0], *(int(n + b + a) for n, b, a in zip(grid.shape[1:], before, after, strict=True)))
+    rows, columns = (int(n + b + a) for n, b, a in zip(grid.shape[1:], before, after, strict=True))
     spacing = (float(abs(step @ normal)), *grid.spacing[1:])
-    directions = (tuple(map(float, sign * normal)), *grid.directions[1:])
-    return Shear(VolumeGrid(shape, spacing, tuple(map(float, origin)), directions), shifts + before)
+    directions = (triple(sign * normal), *grid.directions[1:])
+    return Shear(VolumeGrid((grid.shape[0], rows, columns), spacing, triple(origin), directions), shifts + before)
 
 
 def resample(values: np.ndarray, shear: Shear, outside: float) -> tuple[np.ndarray, np.ndarray]:
