@@ -131,7 +131,7 @@ def test_v05_minutes_end_the_training(thin, thick, small):
     """And SIGTERM without a folder ends it too, with the truth about what is kept."""
     training = PlaneTraining(own_slices(thick, thin), dataclasses.replace(QUICK, steps=None, minutes=0.005))
     training.run()
-    with pytest.raises(Terminated, match="without --workdir nothing is kept"):
+    with pytest.raises(Terminated, match="only with --workdir are checkpoints kept"):
         PlaneTraining(own_slices(thick, thin), QUICK).run(terminate_at_step_3)
     assert training.step >= 1 and float(training.seconds.numpy()) >= 0.3
     for wrong in ({"steps": 0}, {"minutes": 0.0}, {"steps": None, "minutes": None}):
