@@ -184,8 +184,8 @@ def check_memory(grid: VolumeGrid, memory: float, fusion: str = "mean", rotation
     copies = max(fusions.copies(fusion, rotations), 1 + more)
     needed = copies * 4 * np.prod(grid.shape, dtype=float) / _GIB / (1 - _NETWORK_SHARE)
     if needed > memory:
+        held = f"{counted(copies, 'float32 array')} of {grid.shape[0]} x {grid.shape[1]} x {grid.shape[2]} voxels"
         raise InputError(
-            f"expected at least {needed:.1f} GiB for {grid.shape[0]} x {grid.shape[1]} x {grid.shape[2]} voxels, of "
-            f"which {counted(copies, 'float32 array')} {'is' if copies == 1 else 'are'} held at once. Received: --memory "
-            f"{memory:g}; give more, or a larger spacing"
+            f"expected at least {needed:.1f} GiB for {held}, held at once. Received: --memory {memory:g}; give more, or "
+            "a larger spacing"
         )
