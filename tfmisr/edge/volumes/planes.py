@@ -186,6 +186,6 @@ def check_memory(grid: VolumeGrid, memory: float, fusion: str = "mean", rotation
     if needed > memory:
         held = f"{counted(copies, 'float32 array')} of {grid.shape[0]} x {grid.shape[1]} x {grid.shape[2]} voxels"
         raise InputError(
-            f"expected at least {needed:.1f} GiB for {held}, held at once. Received: --memory {memory:g}; give more, or "
-            "a larger spacing"
+            f"expected at least {needed:.1f} GiB for {held}, held at once. Received: --memory {memory:g}; give more, "
+            "or a larger spacing"
         )
