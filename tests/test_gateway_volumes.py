@@ -72,13 +72,13 @@ def test_g14_two_series_interleaved_and_one_lacks_a_slice(tmp_path):
     first, second = ct_series(tmp_path / "ct", 1), ct_series(tmp_path / "ct", 2)
     missing = second.pop(5)
     paths = [path for pair in zip(first, second, strict=False) for path in pair] + first[-1:]
-    with running(tmp_path, text(archive, complete_after_seconds=4)) as node:
+    with running(tmp_path, text(archive, complete_after_seconds=3)) as node:
         assert node.send(*paths) == [0x0000] * (2 * SLICES - 1)
         archive.wait(2 * SLICES - 1 + THIN)
         wait_for(lambda: len(node.rows("SELECT 1 FROM series WHERE state = 'passed'")) == 1, "the refusal")
         refusal = next(line for line in node.command("audit").splitlines() if "series: passed" in line)
         assert "series 2: " in refusal and "missing" in refusal and "1.2.826" not in refusal
-        assert "12 images, none came for 4 s" in node.command("audit")
+        assert "12 images, none came for 3 s" in node.command("audit")
         assert node.send(second[0]) == [0x0000]  # once more: nothing follows
         assert node.rows("SELECT COUNT(*) FROM series WHERE state = 'passed'") == [(1,)]
         assert thin_series(archive, 2) == []
@@ -116,7 +116,7 @@ def test_g14_dcmtk_sends_a_series_and_a_late_slice_changes_nothing(tmp_path):
 
 @pytest.mark.large
 def test_g01_a_node_killed_in_the_middle_of_a_job_makes_it_again_and_sends_it_once(tmp_path):
-    """kill -9 after a part of the series, right after its last image, and twice while it is processed."""
+    """kill -9 after a part of the series, right after its last image, and while it is processed."""
     archive = Archive()
     paths = ct_series(tmp_path / "ct")
     configured = text(archive, "[processing]\nattempts = 9", complete_after_seconds=4)
@@ -126,14 +126,13 @@ def test_g01_a_node_killed_in_the_middle_of_a_job_makes_it_again_and_sends_it_on
     with running(tmp_path, configured) as node:
         assert node.send(*paths[7:]) == [0x0000] * 5
         node.kill()
-    for _ in range(2):
-        with running(tmp_path, configured) as node:
-            wait_for(lambda: node.rows("SELECT state FROM series") == [("processing",)], "the job")
-            node.kill()
+    with running(tmp_path, configured) as node:
+        wait_for(lambda: node.rows("SELECT state FROM series") == [("processing",)], "the job")
+        node.kill()
     with running(tmp_path, configured) as node:
         archive.wait(SLICES + THIN)
         wait_for(lambda: not node.rows("SELECT 1 FROM deliveries WHERE state <> 'sent'"), "the records")
-        assert node.rows("SELECT state, attempts FROM series") == [("processed", 3)]
+        assert node.rows("SELECT state, attempts FROM series") == [("processed", 2)]
         assert sorted(node.spool.glob("incoming/*")) == []
         assert node.stop() == 0
     archive.close()
@@ -227,4 +226,4 @@ def survive(folder, kills: int, series: int, seed: int) -> None:
 
 @pytest.mark.large
 def test_g01_killed_at_random_moments_each_series_is_made_once(tmp_path):
-    survive(tmp_path, kills=4, series=3, seed=1)
+    survive(tmp_path, kills=3, series=3, seed=1)
