@@ -35,6 +35,10 @@ def run(arguments: argparse.Namespace) -> outcomes.Exported:
     _check_backend()
     if heads.is_head(arguments.model):
         return heads.export(arguments)
+    from tfmisr.export import self_trained
+
+    if self_trained.is_run(arguments.model):
+        return self_trained.export(arguments)
     if arguments.uncertainty_of:
         raise InputError(f"expected the run of an uncertainty head for uncertainty_of. Received: {arguments.model}")
     from tfmisr import config, degradations, models
@@ -118,6 +122,7 @@ class Export:
         self.source, self.degradation, self.first_tile = source, degradation, first_tile
         self.folder = pathlib.Path(arguments.output)
         self.name = arguments.name or run.name
+        self.of_planes = run.scale == 1
         self.flavors = [f for f in arguments.formats if f != "saved_model"]
         self.accelerated = arguments.target != TARGETS[0]
         self.run_fields = cards.shared(arguments.model, run.config, arguments.modality, arguments.license)
@@ -127,7 +132,7 @@ class Export:
 
     def write(self, flavor: str, tile: int | None) -> pathlib.Path:
         """Converts the network and writes the file; its card lacks the comparison, which `compare` adds."""
-        from tfmisr.export import cards, convert
+        from tfmisr.export import cards, convert, planes
         from tfmisr.inference import upscalers
 
         subgraph = convert.exported_subgraph(self.network, flavor)
@@ -135,8 +140,9 @@ class Export:
         max_tile = self.arguments.max_tile
         # Else windows are chosen for each image.
         fixed = tile if self.accelerated or (self.arguments.tile and not max_tile) else None
-        fields = self.run.scale, fixed, radius, self.run_fields, max_tile, self.degradation
-        card = cards.describe(self.name, flavor, subgraph, *fields)
+        fields = self.run.scale, fixed, radius, self.run_fields, max_tile
+        card = cards.describe(self.name, flavor, subgraph, *fields, None if self.of_planes else self.degradation)
+        card = planes.describe(card, self.degradation, self.source) if self.of_planes else card
         cards.check_tile("tile", tile, card["overlap"], radius)
         cards.check_tile("max_tile", max_tile, card["overlap"], radius)
         path = self._path(flavor, tile)
@@ -204,7 +210,7 @@ class Export:
         content = card.attach(*self.written[path])
         with files.atomic_write(path) as temporary:
             temporary.write_bytes(content)
-        written = card.latest(card.check(content, "the new file"))
+        written = card.latest(card.check(content, "the new file", self.written[path][1].get("kind")))
         files.write_text(card.sidecar_path(path), json.dumps(written, indent=2) + "\n")
 
     def compare(self, paths: list[pathlib.Path]) -> dict:

@@ -15,6 +15,7 @@ import numpy as np
 from tfmisr import cli
 from tfmisr.edge import card, runtime
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.volumes import plane_model
 
 SIDE = 128  # of the window in pixels, for a file of any size; more where the receptive field is large
 
@@ -77,7 +78,7 @@ def measure(paths: Sequence, threads: Sequence[int] = (1, 2), rounds: int = 30, 
     Returns:
         `machine`, `method`, and `models`: one dictionary for each file and number of threads.
     """
-    entries = [(runtime.Model(path, count), count) for path in paths for count in threads]
+    entries = [(plane_model.load(path, count), count) for path in paths for count in threads]
     cases = [(model, count, _random_image(model)) for model, count in entries]
     for model, _, lr in cases:
         model(lr)
@@ -153,7 +154,7 @@ def peak_memory(path: str | os.PathLike) -> float | None:
 def _peak_of_this_process(path) -> float | None:
     runtime.interpreter_class()
     before = _resident("VmRSS")
-    model = runtime.Model(path)
+    model = plane_model.load(path)
     model(_random_image(model))
     peak = _resident("VmHWM")
     return None if before is None or peak is None else round((peak - before) / 1024, 1)

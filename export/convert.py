@@ -76,6 +76,9 @@ def exported_subgraph(network: keras.Model, flavor: str) -> ExportedSubgraph:
     if residual is None:
         return ExportedSubgraph(network, "none")
     last, inputs = graph.made_by(residual)
+    if flavor == "int8" and network.output_shape[-1] == 1 and graph.is_linear_conv(last):  # of a plane: no shuffle
+        dual = keras.Model(network.input, _dual_range_conv(last, 1)(inputs[0]))
+        return ExportedSubgraph(dual, "bicubic", fine_scale=quantization.FINE_SCALE)
     if flavor in _WITHOUT_PIXEL_SHUFFLE and isinstance(last, layers.DepthToSpace):
         return ExportedSubgraph(keras.Model(network.input, inputs[0]), "bicubic", last.scale)
     if flavor == "int8" and isinstance(last, layers.DepthToSpace):

@@ -9,9 +9,9 @@ import numpy as np
 
 from tfmisr import metrics
 from tfmisr.data import pipeline
-from tfmisr.edge import runtime
 from tfmisr.edge.text import counted
 from tfmisr.edge.upscaler import to_levels
+from tfmisr.edge.volumes import plane_model
 from tfmisr.inference import upscalers
 from tfmisr.progress import bar
 
@@ -85,7 +85,7 @@ def parity(
 
 def _file(path):
     # What the conversion costs: the network has no correction by consistency to compare with.
-    return runtime.Model(path, threads=2, consistency=False)
+    return plane_model.load(path, threads=2, consistency=False)
 
 
 def _scores(hr, image, max_val, scale):

@@ -7,9 +7,11 @@ import pathlib
 import numpy as np
 
 from tfmisr import cli
+from tfmisr.config import initial_weights
 from tfmisr.edge import card as model_card
 from tfmisr.edge import files, runtime, shipped
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.volumes import plane_model
 from tfmisr.export import pixel_shuffle, targets
 from tfmisr.quantization import tflite_schema
 
@@ -54,7 +56,7 @@ def write(arguments: argparse.Namespace, tiles: list[int]) -> tuple[pathlib.Path
     """
     name = arguments.model
     source = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name).expanduser()
-    card = model_card.read(source)
+    card = model_card.read(source, initial_weights.plane_kind(source))
     if card.get("flavor") != targets.FLAVOR:
         raise InputError(f"--target {arguments.target} takes an int8 file. Received: {name}, {card.get('flavor')}")
     if card["shuffle"] != 1:
@@ -124,8 +126,8 @@ def _store(path, content, card, source):
     whole = model_card.attach(content, card)
     with files.atomic_write(path) as temporary:
         temporary.write_bytes(whole)
-        _require_equal(runtime.Model(source, tile=card["tile"]), runtime.Model(temporary), source)
-    written = model_card.latest(model_card.check(whole, "the new file"))
+        _require_equal(plane_model.load(source, tile=card["tile"]), plane_model.load(temporary), source)
+    written = model_card.latest(model_card.check(whole, "the new file", card.get("kind")))
     files.write_text(model_card.sidecar_path(path), json.dumps(written, indent=2) + "\n")
 
 

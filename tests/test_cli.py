@@ -20,6 +20,7 @@ COMMANDS = (
     "tune",
     "evaluate",
     "upscale",
+    "volume",
     "prepare",
     "export",
     "export.benchmark",

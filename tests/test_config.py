@@ -40,7 +40,7 @@ def test_file_of_a_run_gives_the_same_configuration(tmp_path):
     "fields,message",
     [
         ({"scal": 2}, "scal; did you mean scale?"),
-        ({"scale": 5}, "scale must be one of 2, 3, 4, 8. Received: 5"),
+        ({"scale": 5}, "scale must be one of 1, 2, 3, 4, 8. Received: 5"),
         ({"scale": "4"}, "scale must be"),
         ({"batch_size": 0}, "batch_size must be above 0. Received: 0"),
         ({"steps": -1}, "steps must be above 0"),

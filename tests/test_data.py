@@ -37,7 +37,7 @@ def test_folders_come_as_one_string_or_several():
 
 
 def test_names_are_those_of_the_folders():
-    assert data.names() == ["chest_phantom", "chest_xray14", "image_folder"]
+    assert data.names() == ["chest_phantom", "chest_xray14", "image_folder", "phantom_volume", "volume_folder"]
 
 
 @pytest.mark.parametrize(

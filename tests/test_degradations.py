@@ -14,7 +14,8 @@ from tfmisr.data import pipeline
 from tfmisr.degradations import ct, mr, oct, real_world, ultrasound, xray
 from tfmisr.edge.errors import InputError
 
-RANDOM = [name for name in degradations.names() if name != "bicubic"]
+# through_plane keeps the size of an image: tests/test_through_plane.py
+RANDOM = [name for name in degradations.names() if name not in ("bicubic", "through_plane")]
 
 
 def flat(value, side=256):
@@ -250,7 +251,7 @@ def test_patch_made_from_high_resolution_sees_what_lies_around_it(tmp_path):
 @pytest.mark.parametrize(
     "text,message",
     [
-        ("xrays", "degradation must be one of bicubic, ct, mr, oct, real_world, ultrasound, xray"),
+        ("xrays", "degradation must be one of bicubic, ct, mr, oct, real_world, through_plane, ultrasound, xray"),
         ("xray(dose=3)", "expected parameters named photons, electronic, mtf_nyquist, log_range. Received: dose"),
         ("xray(photons=many)", "photons must be a number, 0 or more. Received: many"),
         ("xray(photons)", "photons must be a number, 0 or more. Received: nothing"),

@@ -38,7 +38,7 @@ MISSING_HINTS = {}
 # A module imports from its own room and from those before it. A room is a package or module directly in tfmisr/.
 ROOMS = (
     "_moved edge progress cli options _lazy _rows cluster presets degradations layers models losses quantization "
-    "config data metrics datasets classical training inference evaluation calibration export tuning volumes "
+    "config data metrics datasets classical training inference evaluation calibration volumes export tuning "
     "reader_study observers prepare dicom_check signing card upscale volume gateway evaluate calibrate observe fit "
     "tune api tfmisr __main__"
 ).split()

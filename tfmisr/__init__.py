@@ -7,12 +7,13 @@
     evaluate(models, ...)       scores models and interpolations, as `python -m tfmisr.evaluate`
     observe(models, ...)        measures detectability of signals, as `python -m tfmisr.observe`
     tune(**options)             searches hyperparameters, as `python -m tfmisr.tune`
+    volume(inputs, output, ...) makes slices of CT and MR thinner, as `python -m tfmisr.volume`
     export(workdir, output)     exports a network to `.tflite` files, as `python -m tfmisr.export`
     data.pairs(dataset)         returns a `tf.data.Dataset` of (LR, HR) for any Keras training loop
     models, losses, metrics, degradations
 
-`fit`, `evaluate`, `observe`, `tune` and `export` are the commands' modules, which are callable. A user error raises
-`InputError`, a subclass of `ValueError`.
+`fit`, `evaluate`, `observe`, `tune`, `volume` and `export` are the commands' modules, which are callable. A user error
+raises `InputError`, a subclass of `ValueError`.
 """
 
 import importlib
@@ -27,7 +28,7 @@ from tfmisr import _moved
 
 if typing.TYPE_CHECKING:
     from tfmisr import data, degradations, losses, metrics, models
-    from tfmisr.api import evaluate, export, fit, load, observe, tune
+    from tfmisr.api import evaluate, export, fit, load, observe, tune, volume
     from tfmisr.edge.errors import InputError
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ __all__ = [
     "models",
     "observe",
     "tune",
+    "volume",
 ]
 _HOMES = {"InputError": "tfmisr.edge.errors", "load": "tfmisr.api"}
 

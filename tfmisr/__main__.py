@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "scores models and interpolations on the images of a split",
     "observe": "measures how well signals can be detected in upscaled images",
     "upscale": "upscales images: PNG, JPEG, TIFF and DICOM, files and folders",
+    "volume": "makes the thick slices of a CT or MR volume thinner: DICOM series and NIfTI",
     "export": "exports a network as .tflite files with model cards, and compares them with it",
     "export.benchmark": "measures the speed of .tflite files on this machine",
     "calibrate": "calibrates a model's uncertainty on patients that it was not trained on",

@@ -12,6 +12,7 @@ if typing.TYPE_CHECKING:
     from tfmisr.evaluation.outcomes import Evaluation, Exported, Search, TrainingRun
     from tfmisr.inference.array_upscaler import ArrayUpscaler
     from tfmisr.observers.outcome import Observation
+    from tfmisr.volumes.command import Thinned
 
 
 def _run(command: str, flags: dict):
@@ -138,3 +139,24 @@ def export(workdir: str | os.PathLike, output: str | os.PathLike, **flags: typin
         InputError: The run or an option does not exist, or the data cannot be used.
     """
     return _run("export.__main__", {"model": workdir, "output": output, **flags})
+
+
+def volume(
+    inputs: str | os.PathLike | Sequence[str | os.PathLike], output: str | os.PathLike, **flags: typing.Any
+) -> "Thinned":
+    """Makes the thick slices of a CT or MR volume thinner.
+
+    Args:
+        inputs: Folder or files of a DICOM series, or one `.nii` or `.nii.gz` file.
+        output: Folder that does not exist yet, or a `.nii` or `.nii.gz` file.
+        **flags: The flags of `python -m tfmisr.volume`, documented in its `--help`; `spacing` may be a number of mm.
+
+    Returns:
+        What was written, and what the self-check found.
+
+    Raises:
+        InputError: The input is not one volume, or an option does not exist or fit; nothing is written.
+    """
+    if isinstance(spacing := flags.get("spacing"), float):
+        flags["spacing"] = repr(spacing)
+    return _run("volume", {"inputs": inputs, "output": output, **flags})

@@ -179,7 +179,7 @@ def _output(arguments, path) -> pathlib.Path:
 
 
 def _splits(arguments, source) -> list[str]:
-    split = arguments.split or ("all" if source.name == "image_folder" else "validation")
+    split = arguments.split or ("all" if source.name in ("image_folder", "volume_folder") else "validation")
     return list(source.splits) if split == "all" else [split]
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import math
 import pathlib
 import sys
+import typing
 
 import tfmisr
 from tfmisr import classical, cli, metrics
@@ -14,6 +15,9 @@ from tfmisr.edge.errors import InputError, check_name
 from tfmisr.evaluation import outcomes
 from tfmisr.evaluation.scoring import INTERPOLATIONS, REFERENCE
 from tfmisr.losses.expression import VALUE_RANGES
+
+if typing.TYPE_CHECKING:
+    from tfmisr.evaluation.volume_results import VolumeEvaluation
 
 _INHERITED = ("scale", "degradation", "blur_sigma", "noise_std", "quantize_lr")
 
@@ -83,8 +87,45 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="that score images (default: 1)")
     flags.add_flags(parser, "scored", "the evaluation ends with its reason")
+    _add_volume_flags(parser.add_argument_group("volumes"))
     parser.add_argument("--output", metavar="DIR", help="default: evaluation/ in the first run's folder, or here")
     return parser
+
+
+def _add_volume_flags(group):
+    group.add_argument(
+        "--volumes",
+        nargs="+",
+        metavar="PATH",
+        help="score methods for volumes (spline, linear, lanczos along the slice axis; self or smore, trained on each "
+        "volume; a .tflite plane network) on these thin CT and MR volumes: folders, NIfTI files, DICOM files",
+    )
+    group.add_argument("--ratio", type=float, metavar="R", help="thick over thin distance between slices (default: 4)")
+    group.add_argument(
+        "--slice_profile",
+        metavar="TEXT",
+        help="of the thick slices: gaussian (default) or rectangular, with its full width at half maximum, such as "
+        "gaussian:5mm (default: the distance between slices less the gap)",
+    )
+    group.add_argument("--gap", type=float, metavar="MM", help="between thick slices; below 0: overlap (default: 0)")
+    group.add_argument(
+        "--threshold", type=float, metavar="X", help="of the volume error, in HU for CT (default: Otsu's)"
+    )
+    group.add_argument(
+        "--steps", type=int, metavar="N", help="training steps of self and smore a volume (default: 900)"
+    )
+    group.add_argument("--minutes", type=float, metavar="N", help="training minutes of self and smore a volume")
+
+
+_VOLUME_FLAGS = ("ratio", "slice_profile", "gap", "threshold", "steps", "minutes")
+_SHARED_FLAGS = ("models", "volumes", "patient_pattern", "seed", "merge", "output")
+
+
+def _refuse_image_flags(arguments):
+    parser = _parser()
+    for name, value in vars(arguments).items():
+        if name not in (*_VOLUME_FLAGS, *_SHARED_FLAGS) and value != parser.get_default(name):
+            raise InputError(f"--{name} is for images; leave it out with --volumes")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,12 +134,17 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def run(arguments: argparse.Namespace) -> outcomes.Evaluation:
+def run(arguments: argparse.Namespace) -> "outcomes.Evaluation | VolumeEvaluation":
     """Scores the models of parsed flags, or of `tfmisr.options.parsed`.
 
     Raises:
         InputError: There is no such model, dataset or metric, or the models cannot be compared.
     """
+    if arguments.volumes:
+        _refuse_image_flags(arguments)
+        from tfmisr.volumes import scoring as volume_scoring
+
+        return volume_scoring.run(arguments)
     measures = _measures(arguments)
     _check(arguments)
     workers = flags.options(arguments)
@@ -175,6 +221,9 @@ def _feature_network(arguments, measures):
 
 
 def _check(arguments):
+    given = next((name for name in _VOLUME_FLAGS if getattr(arguments, name) is not None), None)
+    if given:
+        raise InputError(f"--{given} is for volumes; give --volumes too, or leave it out")
     for name in ("crop_border", "blur_sigma", "noise_std"):
         if not 0 <= (getattr(arguments, name) or 0) < math.inf:
             raise InputError(f"{name} must be a number, 0 or more. Received: {getattr(arguments, name)}")

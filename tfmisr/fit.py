@@ -157,9 +157,8 @@ def _evaluate(run_config, source, path) -> outcomes.TrainingRun | outcomes.Train
     split = next((s for s in ("test", "validation", "train") if s in source.splits), None)
     if split != "test":
         print(f"warning: {source.name} holds no test images; evaluating on the {split} split", file=sys.stderr)
-    names = [*scoring.INTERPOLATIONS, str(path.parent)]
     degradation = degradations.of(run_config.identity())
-    models = [upscalers.load(name) for name in names]
+    models = [*scoring.interpolations(run_config.scale), upscalers.load(str(path.parent))]
     result = scoring.evaluate(
         models, source, split, run_config.scale, degradation, measures=("psnr", "ssim"), max_images=_MAX_IMAGES
     )

@@ -22,10 +22,10 @@ def identity(source: Source | CachedSource) -> str:
     """Returns the name of the numbering of patients.
 
     The numbers of an archive, such as ChestX-ray14, mean the same patients in all of its configurations; those of a
-    folder of images mean the same patients in that folder alone.
+    folder of images or volumes mean the same patients in that folder alone.
     """
     name = source.name.partition("/")[0]
-    return f"{name}/{source.prepared}" if name == "image_folder" else name
+    return f"{name}/{source.prepared}" if name in ("image_folder", "volume_folder") else name
 
 
 def record(source: Source | CachedSource, split: str = "train", salt: str | None = None) -> dict:

@@ -6,7 +6,7 @@ import types
 import typing
 
 from tfmisr import models
-from tfmisr.config import uncertainty
+from tfmisr.config import through_plane, uncertainty
 from tfmisr.edge.errors import InputError, check_name, hint
 from tfmisr.losses import expression
 from tfmisr.models import discriminators
@@ -66,6 +66,8 @@ def _check_together(config) -> None:
         from tfmisr import degradations
 
         degradations.of(dataclasses.asdict(config))
+    if config.scale == models.PLANE_SCALE or "through_plane" in config.degradation:
+        through_plane.check(config)
     _check_adversarial(config)
     _check_feed(config)
     if config.steps is not None and config.epochs is not None:

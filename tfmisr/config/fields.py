@@ -38,7 +38,11 @@ class Config:
         None, "for a folder: regular expression with one group, the patient identifier in a file name"
     )
     model: str = _option("cnn5", "model, model/variant or model/argument=value,...: " + ", ".join(models.names()))
-    scale: int = _option(4, "upsampling factor", models.SCALES)
+    scale: int = _option(
+        4,
+        "upsampling factor; 1: a network that refines interpolated planes of a volume (--degradation through_plane)",
+        (models.PLANE_SCALE, *models.SCALES),
+    )
     degradation: str = _option(
         "bicubic",
         "degradation model that generates LR from HR, with parameters in parentheses, such as 'xray(photons=5000)': "

@@ -16,6 +16,13 @@ def path_of(name: str | os.PathLike) -> pathlib.Path:
     return shipped.path(name) if name in shipped.names() else pathlib.Path(name).expanduser()
 
 
+def plane_kind(path: pathlib.Path) -> str | None:
+    """Returns the kind of the card of a through-plane network, `None` for other files; see `tfmisr.edge.card.read`."""
+    from tfmisr.edge import card, plane_card
+
+    return plane_card.KIND if path.is_file() and card.kind_of(path) == plane_card.KIND else None
+
+
 def digest(name: str | os.PathLike, field: str = "initial_weights") -> str:
     """Returns the SHA-256 of initial weights, in hexadecimal digits.
 
@@ -30,7 +37,7 @@ def digest(name: str | os.PathLike, field: str = "initial_weights") -> str:
 
     path = path_of(name)
     if path.suffix == ".tflite":
-        return card.read(path)["weights_sha256"]
+        return card.read(path, plane_kind(path))["weights_sha256"]
     path = path / "model.keras" if path.is_dir() else path
     try:
         with zipfile.ZipFile(path) as file, file.open("model.weights.h5") as weights:

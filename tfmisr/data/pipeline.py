@@ -160,7 +160,7 @@ class PatchSampler:
         if self.burned_in and rng.random() < self.burned_in:
             lr, hr = self._annotated(i, y, x, rng)
         elif self.degradation.reduces_at_random:
-            lr = self._reduced(i, y, x, rng)
+            lr = self._reduced(i, y, x, rng, turned=self.degradation.along_rows and transform_index % 2 == 1)
         else:
             lr = as_float(self.lr[i][y : y + size, x : x + size], max_val)
             lr = self.random_part(lr, max_val, rng) if self.random_part else lr
@@ -183,11 +183,17 @@ class PatchSampler:
         hr = crop_to_multiple(as_float(self.cache[i], int(self.cache.max_vals[i])), self.scale)
         return cumulative_error(hr, self.scale, self.patch_size)
 
-    def _reduced(self, i, y, x, rng):
-        """Returns a low-resolution patch computed from high-resolution pixels, with the degradation's margin."""
+    def _reduced(self, i, y, x, rng, turned):
+        """Returns a low-resolution patch computed from high-resolution pixels, with the degradation's margin.
+
+        `turned`: it is degraded along its columns, which a transform then makes the rows.
+        """
         size, max_val = self.patch_size, int(self.cache.max_vals[i])
         context, y, x = self._context(i, y, x, -(-self.degradation.margin // self.scale))
-        return self.degradation(as_float(context, max_val), max_val, rng)[y : y + size, x : x + size]
+        context = as_float(context, max_val)
+        lr = self.degradation(context.swapaxes(0, 1) if turned else context, max_val, rng)
+        lr = lr.swapaxes(0, 1) if turned else lr
+        return lr[y : y + size, x : x + size]
 
     def _annotated(self, i, y, x, rng):
         """Returns a patch in both resolutions with burned-in annotations."""

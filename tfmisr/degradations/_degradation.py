@@ -45,6 +45,11 @@ class Degradation:
         return any(hasattr(step, "scale") for step in self.steps[first:])
 
     @property
+    def along_rows(self) -> bool:
+        """Whether the degradation acts along one axis of an image only, from row to row."""
+        return any(getattr(step, "along_rows", False) for step in self.steps)
+
+    @property
     def margin(self) -> int:
         """High-resolution pixels around a patch that its low-resolution pixels depend on; for `reduces_at_random`."""
         return sum(getattr(step, "margin", 0) for step in self.steps)

@@ -13,7 +13,7 @@ import os
 import pathlib
 import struct
 
-from tfmisr.edge import consistency, head_card
+from tfmisr.edge import card_kinds, consistency, head_card
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 
@@ -213,7 +213,8 @@ def check(content: bytes, where: str | os.PathLike, kind: str | None = None) -> 
     Args:
         content: The complete file.
         where: Its path, for error messages. A sidecar `NAME.card.json` beside it must have the same weights hash.
-        kind: `head_card.KIND` for an uncertainty head; `None` for a model that upscales.
+        kind: `head_card.KIND` for an uncertainty head, `plane_card.KIND` for a network that refines planes of a volume;
+            `None` for a model that upscales.
 
     Returns:
         The fields. Those of `NAMES` are returned under both names; what a card of versions 1 and 2 lacks has its
@@ -228,9 +229,9 @@ def check(content: bytes, where: str | os.PathLike, kind: str | None = None) -> 
         version = card["card_version"]
         if version != VERSION and version not in _EARLIER:
             raise InputError(f"{where} has a card of version {version}, this tfmisr reads {VERSION}; install another")
-        _check_kind(card, where, kind)
-        card = card if kind else _complete(card, _EARLIER.get(version, {}))
-        runtime = head_card.RUNTIME if kind else _RUNTIME
+        card_kinds.check(card, where, kind)
+        card = card if kind == head_card.KIND else _complete(card, _EARLIER.get(version, {}))
+        runtime = card_kinds.RUNTIMES[kind] if kind else _RUNTIME
         invalid = [key for key, is_valid in runtime.items() if not is_valid(card[key])]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):
@@ -244,12 +245,14 @@ def check(content: bytes, where: str | os.PathLike, kind: str | None = None) -> 
     return card
 
 
-def _check_kind(card: dict, where: str | os.PathLike, kind: str | None) -> None:
-    expected, received = (
-        "an uncertainty head" if each == head_card.KIND else "a model" for each in (kind, card.get("kind"))
-    )
-    if expected != received:
-        raise InputError(f"expected {expected}, received {received}: {where}; NAME.uncertainty.tflite is the head")
+def kind_of(path: str | os.PathLike) -> str | None:
+    """Returns the `kind` of a file's card, `None` for a model that upscales; `read` checks it."""
+    content = pathlib.Path(path).read_bytes()
+    start, end = _locate(content, path)
+    try:
+        return json.loads(bytes(content[start:end])).get("kind")
+    except (ValueError, AttributeError, RecursionError):
+        return None  # `read` says what is wrong
 
 
 def _complete(card: dict, defaults: dict) -> dict:

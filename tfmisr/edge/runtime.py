@@ -52,6 +52,8 @@ class Model:
             `tile` and `max_tile` are passed.
     """
 
+    kind: str | None = None  # of the card; see `tfmisr.edge.card.check`
+
     def __init__(
         self,
         path: str | os.PathLike,
@@ -64,7 +66,7 @@ class Model:
         self.path = pathlib.Path(path)
         if threads < 1:
             raise InputError(f"threads must be at least 1. Received: {threads}")
-        self.card = model_card.read(self.path)
+        self.card = model_card.read(self.path, self.kind)
         self.name, self.scale, self.channels = printable(self.path.stem), self.card["scale"], self.card["channels"]
         self.overlap, fields = self.card["overlap"], self.card["consistency"]
         self.consistency = Consistency.from_card(fields, self.scale) if consistency and fields else None

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import typing
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from tfmisr import metrics
 from tfmisr.edge.errors import InputError
@@ -17,6 +17,12 @@ if typing.TYPE_CHECKING:
 _OLD_KEYS = {"center_fraction": "centre_fraction"}
 
 REFERENCE = "bicubic"  # what gains are over
+PLANE_REFERENCE = "spline"  # for networks of planes: their input, interpolated along one axis by a cubic spline
+
+
+def reference(models: Container[str]) -> str:
+    """Returns the name of what gains are over, one of the `models`: `spline` for planes, else `bicubic`."""
+    return PLANE_REFERENCE if PLANE_REFERENCE in models and REFERENCE not in models else REFERENCE
 
 
 def definitions(measures: Iterable[str], features: str = "") -> str:

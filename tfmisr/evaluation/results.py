@@ -10,7 +10,7 @@ import sys
 import typing
 
 from tfmisr.edge.errors import InputError
-from tfmisr.evaluation.protocol import REFERENCE, current_metrics
+from tfmisr.evaluation.protocol import current_metrics, reference
 
 if typing.TYPE_CHECKING:
     from tfmisr.evaluation.scoring import Result
@@ -97,10 +97,11 @@ def case_caption(summary: dict[str, dict]) -> str:
     """Returns how the case of the montage was chosen; see `scoring.evaluate`."""
     model = list(summary)[-1]
     count = summary[model].get("psnr_n", summary[model]["n"])
-    if model == REFERENCE or count < 2:
+    base = reference(summary)
+    if model == base or count < 2:
         images = summary[model]["n"]
         return "the only image" if images == 1 else f"one of {images} images"
-    over = f"PSNR gain of {model} over {REFERENCE}" if REFERENCE in summary else f"PSNR of {model}"
+    over = f"PSNR gain of {model} over {base}" if base in summary else f"PSNR of {model}"
     return f"median case of {count} by {over}"
 
 

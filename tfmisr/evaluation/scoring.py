@@ -12,7 +12,7 @@ from tfmisr import metrics
 from tfmisr.edge.deprecation import renamed
 from tfmisr.evaluation import image_scores, verdicts
 from tfmisr.evaluation.image_scores import ImageScores, score
-from tfmisr.evaluation.protocol import REFERENCE
+from tfmisr.evaluation.protocol import PLANE_REFERENCE, REFERENCE, reference
 from tfmisr.evaluation.summary import summarize
 from tfmisr.metrics import _old_names
 
@@ -25,7 +25,16 @@ if typing.TYPE_CHECKING:
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
-__all__ = ["INTERPOLATIONS", "REFERENCE", "ImageScores", "Result", "evaluate", "score", "summarize"]
+__all__ = ["INTERPOLATIONS", "REFERENCE", "ImageScores", "Result", "evaluate", "interpolations", "score", "summarize"]
+
+
+def interpolations(scale: int) -> list["Upscaler"]:
+    """Returns what a network is compared with: for planes, scale 1, their interpolation alone, which is its input."""
+    from tfmisr.inference import upscalers
+
+    if scale == 1:
+        return [dataclasses.replace(upscalers.load(REFERENCE), name=PLANE_REFERENCE)]
+    return [upscalers.load(name) for name in INTERPOLATIONS]
 
 
 @dataclasses.dataclass
@@ -65,7 +74,7 @@ def evaluate(
     weights_dir: str | os.PathLike | None = None,
     distribute: Callable[[Sequence[int]], Iterator[tuple[int, ImageScores]]] | None = None,
 ) -> Result:
-    """Scores upscalers on full images; gains are over `bicubic`, where it is one of them.
+    """Scores upscalers on full images; gains are over `bicubic` or, for planes, `spline`, where it is one of them.
 
     The montage shows the image on which the last upscaler's PSNR gain over bicubic is the median.
 
@@ -141,7 +150,8 @@ def _picture(rows, upscalers, caches, scale, degradation):
     from tfmisr.edge.upscaler import to_levels
 
     last = [row["psnr"] for row in rows if row["model"] == upscalers[-1].name]
-    first = [row["psnr"] for row in rows if row["model"] == REFERENCE] or [0.0] * len(last)
+    base = reference([u.name for u in upscalers])
+    first = [row["psnr"] for row in rows if row["model"] == base] or [0.0] * len(last)
     names = [row["id"] for row in rows if row["model"] == upscalers[-1].name]
     # Images with infinite PSNR are not representative; where all are, any of them is taken.
     gains = [(a - b, name) for a, b, name in zip(last, first, names, strict=True)]

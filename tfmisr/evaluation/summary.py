@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from tfmisr import metrics
-from tfmisr.evaluation.protocol import REFERENCE
+from tfmisr.evaluation.protocol import reference
 
 
 def summarize(rows: list[dict], parameters: dict[str, int]) -> dict[str, dict]:
@@ -32,7 +32,7 @@ def summarize(rows: list[dict], parameters: dict[str, int]) -> dict[str, dict]:
             if name in _shares():
                 values |= _share(name, model_rows, patients)
                 continue
-            compared = None if name.endswith("_hr") else having[name].get(REFERENCE)
+            compared = None if name.endswith("_hr") else having[name].get(reference(parameters))
             values |= _counts(name, usable[name], patients) | _mean(name, model_rows, compared, usable[name], patients)
         summary[model] = values
     return summary

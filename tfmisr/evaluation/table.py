@@ -181,6 +181,8 @@ def _format(value, column):
 
 def _title(column, models):
     """Returns the title with the value of the reference images, which is the same for all models."""
+    if column is _GAIN:
+        return column.title.replace(protocols.REFERENCE, protocols.reference(models))
     values = [_number(model, column.reference) for model in models.values()] if column.reference else []
     known = next((value for value in values if value is not None), None)
     return column.title if known is None else f"{column.title} (HR {_format(known, column)})"

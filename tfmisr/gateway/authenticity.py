@@ -10,6 +10,7 @@ import pathlib
 from tfmisr import classical
 from tfmisr.edge import resize, shipped, signature
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.volumes import resampling
 
 
 def require_configuration(path: pathlib.Path, key: str | os.PathLike) -> None:
@@ -37,7 +38,7 @@ def require_model(model: str, key: str | os.PathLike) -> None:
     Raises:
         InputError: There is no such file, it is no `.tflite` file, or it has no valid signature.
     """
-    if model in (*resize.METHODS, *classical.METHODS):
+    if model in (*resize.METHODS, *classical.METHODS, *resampling.METHODS):
         return
     name = model.removesuffix("+")
     path = shipped.path(name) if shipped.is_name(name) else pathlib.Path(name).expanduser()

@@ -59,7 +59,17 @@ def _rule(rule: Rule) -> str:
     parts += [f"Image Type has {' and '.join(rule.image_type)}"] if rule.image_type else []
     scale = f" x{rule.scale}" if rule.scale else ""
     what = f"the original, then the result of {rule.model}{scale}" if rule.model else "the original"
+    what = f"the original, then {_volume(rule)}" if rule.volume else what
     return f"if {' and '.join(parts) or 'no rule before applies'}: {what} to {', '.join(rule.destinations)}"
+
+
+def _volume(rule: Rule) -> str:
+    spacing = "the pixel spacing" if rule.spacing == "iso" else f"{rule.spacing:g} mm"
+    count = f"{rule.expected_images} images, else " if rule.expected_images else ""
+    return (
+        f"of each series that is complete ({count}{rule.complete_after_seconds:g} s without a new image) the slices at "
+        f"{spacing} by {rule.volume}"
+    )
 
 
 def _has_catch_all(settings: Config) -> bool:

@@ -48,6 +48,8 @@ class Processing:
         timeout: Seconds for one object, after which its process is ended.
         attempts: Attempts at an object whose process ends or fails, before it is quarantined.
         retry_seconds: Seconds before the second attempt; doubled for each further one.
+        volume_timeout: Seconds for one series, as `timeout`.
+        volume_memory_gb: Memory of the process of one series in GB, above which it is ended.
         record_times: Results state when they were made. One that is made again, by another node or after `keep_hours`,
             then has other bytes under the same UID, which an archive may refuse.
     """
@@ -57,6 +59,8 @@ class Processing:
     timeout: float = 600.0
     attempts: int = 3
     retry_seconds: float = 5.0
+    volume_timeout: float = 3600.0
+    volume_memory_gb: float = 4.0
     record_times: bool = False
 
 
@@ -172,6 +176,12 @@ class Rule:
         body_part: Values of Body Part Examined (0018,0015), one of which must match.
         sop_class: SOP Classes, as UID or keyword such as `CTImageStorage`, one of which must match.
         image_type: Values that Image Type (0008,0008) must contain, all of them.
+        volume: Through-plane method for a series instead of a model for each image: an interpolation along the slice
+            axis, or the `.tflite` file of a network of planes.
+        spacing: Distance of the new slices: `iso`, the pixel spacing, or mm.
+        complete_after_seconds: Time without a new image after which a series is complete.
+        expected_images: Number of images with which a series is complete, or the keyword of the Attribute that states
+            it; 0 for none, so that the time decides.
     """
 
     destinations: tuple[str, ...]
@@ -183,6 +193,10 @@ class Rule:
     body_part: tuple[str, ...] = ()
     sop_class: tuple[str, ...] = ()
     image_type: tuple[str, ...] = ()
+    volume: str = ""
+    spacing: float | str = "iso"
+    complete_after_seconds: float = 60.0
+    expected_images: int | str = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,8 @@ _EXPECTED = {
     float: "a number",
     bool: "true or false",
     str: "a string",
+    int | str: "a whole number or a string",
+    float | str: "a number or a string",
     pathlib.Path: "a path",
     tuple[str, ...]: "a list of strings",
 }
@@ -121,13 +123,17 @@ def _value(hint_type, value, name: str, index: int, key: str, folder: pathlib.Pa
         float: isinstance(value, int | float) and not isinstance(value, bool),
         bool: isinstance(value, bool),
         str: isinstance(value, str),
+        int | str: isinstance(value, int | str) and not isinstance(value, bool),
+        float | str: isinstance(value, int | float | str) and not isinstance(value, bool),
         pathlib.Path: isinstance(value, str) and bool(value),
         tuple[str, ...]: isinstance(value, list) and all(isinstance(item, str) for item in value),
     }
     if not fits[hint_type]:
         raise _Wrong(name, index, key, f"expected {_EXPECTED[hint_type]} for {key}. Received: {value!r}")
-    if hint_type is str and re.search(r"[\x00-\x1f\x7f]", value):
+    if isinstance(value, str) and hint_type is not pathlib.Path and re.search(r"[\x00-\x1f\x7f]", value):
         raise _Wrong(name, index, key, f"expected no control characters in {key}")
     if hint_type is pathlib.Path:
         return folder / pathlib.Path(value).expanduser()
+    if hint_type in (int | str, float | str):
+        return value
     return tuple(value) if hint_type == tuple[str, ...] else hint_type(value)

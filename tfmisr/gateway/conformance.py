@@ -4,15 +4,16 @@ from pydicom.uid import UID
 
 import tfmisr
 from tfmisr.edge.derived.product import IMPLEMENTATION_CLASS_UID
-from tfmisr.gateway import config, receiver, services, tls
+from tfmisr.gateway import config, receiver, rules, services, tls
 from tfmisr.gateway.dicomweb import conformance as web_conformance
 from tfmisr.gateway.incoming import SUFFIX
 
 _OVERVIEW = """\
 The node receives composite objects with the Storage Service Class, keeps them on its disk, and sends them on unchanged.
-For images that a rule names it makes a derived image of higher resolution and sends it after the original. With a table
-`dicomweb` it also receives over DICOMweb, and answers searches and retrievals of what its disk still holds. It has no
-query and no retrieval over DIMSE, no modality worklist, no media and no printing."""
+For images that a rule names it makes a derived image of higher resolution and sends it after the original; of CT and MR
+series that a rule names, a derived series of thinner slices. With a table `dicomweb` it also receives over DICOMweb,
+and answers searches and retrievals of what its disk still holds. It has no query and no retrieval over DIMSE, no
+modality worklist, no media and no printing."""
 
 _ANNEX = """\
 Attributes of derived images: docs/conformance.md of this release. Those that the node makes state no time of
@@ -65,7 +66,14 @@ def _model() -> str:
         "One Application Entity is SCP of Storage and Verification, and SCU of Storage. An object is acknowledged when "
         f"its data (first a file `*{SUFFIX}`) and its entry in the queue are flushed to the disk. It is sent to "
         "each destination of its rule, not to the AE that sent it; a derived image follows once its source was stored "
-        "there. A response that is lost leads to a second C-STORE of the same instance: delivery is at least once. "
+        "there. Where a rule names a volume method, objects are sent on like others and grouped by Series Instance UID "
+        "and calling AE title. A group is complete with the number of images that is configured or that "
+        f"{' or '.join(rules.COUNTS)} states, else after {config.Rule.complete_after_seconds:g} s (configured) "
+        "without a new one. One derived series is made of it, and sent to a destination once that has stored all "
+        "objects of the group; a series with fewer images than that number, missing slices or more than one spacing "
+        "has none. An object that comes later is sent on; it opens a group without a derived series again, and changes "
+        "nothing otherwise. "
+        "A response that is lost leads to a second C-STORE of the same instance: delivery is at least once. "
         "Where a destination is configured so, N-ACTION asks it to commit what it has stored, again after "
         f"{config.Destination.commitment_seconds:g} s (configured) without a report; N-EVENT-REPORT is accepted on "
         "that association and on one that the destination requests. Until the commitment the object is kept. "
@@ -132,6 +140,7 @@ def _configuration() -> str:
         ("retry_seconds", f"{config.Destination.retry_seconds:g} s, doubled up to the cap"),
         ("retry_cap_seconds", f"{config.Destination.retry_cap_seconds:g} s"),
         ("attempts", f"{config.Destination.attempts}, where a destination refuses an object"),
+        ("complete_after_seconds", f"{config.Rule.complete_after_seconds:g} s, of a series with a volume method"),
     ]
     return _grid(("Parameter", "Default"), rows)
 

@@ -9,7 +9,7 @@ import time
 import typing
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import schema
+from tfmisr.gateway import schema, series, series_arrivals
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.schema import FAILED, ORIGINAL, PASSED, SENT
@@ -26,6 +26,12 @@ _PROCESSING = (
 )
 _CONFLICT = (
     "SELECT id, 0 AS instance, digest, file, calling_ae AS destination, '' AS reason FROM conflicts WHERE id = ?"
+)
+
+
+_SERIES = (
+    "SELECT id, (SELECT MIN(instance) FROM series_instances WHERE series = s.id) AS instance, '' AS digest, reason, "
+    f"'' AS destination FROM series s WHERE id = ? AND state = '{FAILED}'"
 )
 
 
@@ -49,6 +55,7 @@ def find(db: sqlite3.Connection, settings: Config, name: str) -> Entry:
         "commitment": _DELIVERY.format(reason="c.reason", join=_COMMITMENT),
         "processing": _PROCESSING,
         "conflict": _CONFLICT,
+        "series": _SERIES,
     }
     row = db.execute(queries[kind], (number,)).fetchone() if kind in queries else None
     names = [each.name for each in settings.destinations]
@@ -110,6 +117,9 @@ def _discard(db: sqlite3.Connection, entry: Entry, unsent_originals: bool) -> li
     if entry.kind == "processing":
         query = f"UPDATE instances SET state = '{PASSED}', reason = ?, result_to = '', changed_at = ? WHERE id = ?"
         db.execute(query, ("discarded by the operator", time.time(), row["instance"]))
+        return []
+    if entry.kind == "series":
+        series.conclude(db, row["id"], PASSED, series_arrivals.DISCARDED, time.time())
         return []
     if row["kind"] == ORIGINAL and not unsent_originals:
         raise InputError(

@@ -7,9 +7,9 @@ import prometheus_client
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tfmisr.gateway import commitments
+from tfmisr.gateway import commitments, series_reports
 from tfmisr.gateway.queue import Queue
-from tfmisr.gateway.schema import PASSED, PROCESSED, SENT
+from tfmisr.gateway.schema import GROUPED, PASSED, PROCESSED, SENT
 from tfmisr.gateway.spool import Spool
 
 _PREFIX = "tfmisr_gateway_"
@@ -72,10 +72,12 @@ class QueueMetrics(Collector):
         yield depth
         work = GaugeMetricFamily(_PREFIX + "processing_queue", "objects by state of processing", labels=["state"])
         for row in self._queue.rows(
-            f"SELECT state, COUNT(*) FROM instances WHERE state NOT IN ('{PROCESSED}', '{PASSED}') GROUP BY 1"
+            "SELECT state, COUNT(*) FROM instances "
+            f"WHERE state NOT IN ('{PROCESSED}', '{PASSED}', '{GROUPED}') GROUP BY 1"
         ):
             work.add_metric([row[0]], row[1])
         yield work
+        yield from series_reports.gauges(self._queue, _PREFIX)
         yield from self._commitments()
         yield _gauge("oldest_unsent_seconds", "age of the oldest object that a destination lacks", oldest(self._queue))
         yield _gauge("disk_free_bytes", "free bytes of the spool's disk", self._spool.free)

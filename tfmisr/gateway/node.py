@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import backoff, commitments, incoming, monitoring, operating, schema, upkeep
+from tfmisr.gateway import backoff, commitments, incoming, monitoring, operating, schema, series, upkeep
 from tfmisr.gateway.committer import Committer
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.metrics import Metrics, QueueMetrics
@@ -21,6 +21,7 @@ from tfmisr.gateway.processor import PROCESSING_CAP, Processor
 from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.receiver import Receiver
 from tfmisr.gateway.sender import Sender
+from tfmisr.gateway.series_processor import SeriesProcessor
 from tfmisr.gateway.spool import Spool
 from tfmisr.gateway.stow import StowSender
 
@@ -118,11 +119,14 @@ class Node:
         waiting = self._queue.rows(f"SELECT 1 FROM instances WHERE state = '{schema.RECEIVED}' LIMIT 1")
         count = settings.processing.processes if waiting or any(rule.model for rule in settings.rules) else 0
         self._processors = [Processor(settings, *parts) for _ in range(count)]
+        if series.is_waiting(self._queue) or any(rule.volume for rule in settings.rules):
+            self._processors.append(SeriesProcessor(settings, *parts))
         self._metrics.registry.register(QueueMetrics(self._queue, spool, lambda: self._receiver.associations))
 
     def _recover(self) -> None:
         """Takes up what the last process left: nothing acknowledged is lost, nothing else is kept (G-02)."""
         again = self._queue.recover(self._settings.processing.attempts)
+        series.recover(self._queue, self._settings.processing.attempts)
         known = [
             name
             for query in ("SELECT file FROM instances", "SELECT file FROM conflicts")

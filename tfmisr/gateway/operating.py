@@ -3,7 +3,7 @@
 import time
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import commitments
+from tfmisr.gateway import commitments, series_reports
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.metrics import oldest
 from tfmisr.gateway.queue import Queue
@@ -31,6 +31,7 @@ def status(queue: Queue, settings: Config) -> str:
         f"objects in the spool: {sum(counts.values())}; to process: {waiting}; "
         f"original only: {counts.get(PASSED, 0)}; processing quarantined: {counts.get(FAILED, 0)}"
     ]
+    lines += series_reports.status(queue)
     names = [destination.name for destination in settings.destinations]
     names += [row[0] for row in queue.rows("SELECT DISTINCT destination FROM deliveries") if row[0] not in names]
     lines += [_of_destination(queue, name) for name in names]
@@ -67,6 +68,9 @@ def retry(queue: Queue) -> int:
             f"UPDATE instances SET next_attempt = 0 WHERE state = '{RECEIVED}' AND next_attempt > 0"
         ).rowcount
         count += db.execute(
+            f"UPDATE series SET next_attempt = 0 WHERE state = '{RECEIVED}' AND next_attempt > 0"
+        ).rowcount
+        count += db.execute(
             f"UPDATE commitments SET next_attempt = 0 WHERE state = '{REQUESTED}' AND reason <> ''"
         ).rowcount
     return count
@@ -91,7 +95,7 @@ def quarantine(queue: Queue, settings: Config) -> list[str]:
         f"processing:{row['id']}  object {row['id']}, {row['attempts']} attempts: {row['reason']}"
         for row in queue.rows(f"SELECT * FROM instances WHERE state = '{FAILED}' ORDER BY id")
     ]
-    lines += commitments.quarantine(queue)
+    lines += series_reports.quarantine(queue) + commitments.quarantine(queue)
     for row in queue.rows("SELECT * FROM conflicts ORDER BY id"):
         text = f"sha256 {row['digest'][:12]}, not {row['kept_digest'][:12]}, from {row['calling_ae']}"
         lines.append(f"conflict:{row['id']}  same UID with other bytes ({text}): {row['file']}")
@@ -112,9 +116,8 @@ def release(queue: Queue, names: list[str]) -> int:
                     f"{name} cannot be released: two objects cannot have one UID, and its sender knows that it was "
                     "refused; correct it there"
                 )
-            table, state = {"delivery": ("deliveries", QUEUED), "processing": ("instances", RECEIVED)}.get(
-                kind, ("", "")
-            )
+            tables = {"delivery": ("deliveries", QUEUED), "processing": ("instances", RECEIVED)}
+            table, state = (tables | {"series": ("series", RECEIVED)}).get(kind, ("", ""))
             changed = (kind == "commitment" and commitments.release(db, number)) or (
                 table
                 and db.execute(

@@ -70,7 +70,7 @@ class Processor(threading.Thread):
             if not busy and not self._stopping.is_set():
                 self._queue.wait(version, _IDLE_SECONDS)
 
-    def _call(self, function: str, payload: str, seconds: float | None = None) -> dict:
+    def _call(self, function: str, payload: str, limits: Limits | None = None) -> dict:
         with self._lock:
             if self._stopping.is_set():
                 return {"error": "interrupted"}
@@ -78,7 +78,7 @@ class Processor(threading.Thread):
                 self._child.close()
                 self._child = None
             self._child = self._child or Child()
-        return self._child.call(function, payload, Limits(seconds))
+        return self._child.call(function, payload, limits or Limits())
 
     def _load(self) -> bool:
         """Loads each model once, so that a wrong one is reported before the first image; false to try again."""
@@ -87,12 +87,22 @@ class Processor(threading.Thread):
         for model, scale in models:
             reply = self._call(work.LOAD, work.request(model, scale, threads, key=self._settings.signed_by))
             if "error" in reply:
-                if not self._stopping.is_set():
-                    _LOG.error("model %s not loaded: %s; trying again", model, reply["error"])
-                    self._stopping.wait(self._settings.processing.retry_seconds)
+                self._report_not_loaded(model, reply["error"])
                 return False
             self._metrics.models.labels(model).info({"sha256": reply["value"]["sha256"]})
         return True
+
+    def _report_not_loaded(self, model: str, reason: str) -> None:
+        if not self._stopping.is_set():
+            _LOG.error("model %s not loaded: %s; trying again", model, reason)
+            self._stopping.wait(self._settings.processing.retry_seconds)
+
+    def _end_process(self) -> None:
+        """Ends the process, which gives its memory back; the next call starts another one."""
+        with self._lock:
+            if self._child:
+                self._child.close()
+            self._child = None
 
     def _next(self) -> bool:
         """Processes one object; false if there is none."""
@@ -107,7 +117,7 @@ class Processor(threading.Thread):
         settings = self._settings.processing
         paths |= {"record_times": "yes"} if settings.record_times else {}
         payload = work.request(task.model, task.scale, settings.threads, **paths)
-        reply = self._call(work.UPSCALE, payload, settings.timeout)
+        reply = self._call(work.UPSCALE, payload, Limits(settings.timeout))
         self._conclude(task, reply)
         self._unfinished = None
         self._metrics.process_seconds.observe(time.monotonic() - start)
@@ -140,4 +150,4 @@ class Processor(threading.Thread):
 
     def _count(self, outcome: str, text: str) -> None:
         self._metrics.processed.labels(outcome).inc()
-        _LOG.log(logging.INFO if outcome == "processed" else logging.WARNING, "%s", text)
+        _LOG.log(logging.INFO if outcome.endswith("processed") else logging.WARNING, "%s", text)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import routes, schema
+from tfmisr.gateway import routes, schema, series_arrivals
 from tfmisr.gateway.schema import (
     DUE,
     FAILED,
@@ -66,7 +66,8 @@ class Queue:
             ) from error
         if version not in (0, schema.VERSION):
             raise InputError(f"expected a queue of version {schema.VERSION} at {path}, found {version}")
-        if not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'commitments'"):  # new, or of an earlier release
+        if not schema.TABLE_NAMES.issubset(name for (name,) in self.rows("SELECT name FROM sqlite_master")):
+            # new, or of an earlier release
             self._connection.executescript(f"BEGIN; {schema.TABLES} PRAGMA user_version={schema.VERSION}; COMMIT;")
 
     def close(self) -> None:
@@ -116,7 +117,7 @@ class Queue:
     def known(self, uid: str) -> str:
         """Returns the digest of an object or result with this SOP Instance UID; empty if there is none."""
         found = self.rows("SELECT digest FROM instances WHERE sop_instance_uid = ?", uid)
-        found = found or self.rows("SELECT result_digest FROM instances WHERE result_uid = ?", uid)
+        found = found or self.rows("SELECT result_digest FROM instances WHERE result_uid = ? AND result_uid <> ''", uid)
         return found[0][0] if found else ""
 
     def replace_lost_file(self, arrival: Arrival, folder: pathlib.Path) -> bool:
@@ -166,6 +167,8 @@ class Queue:
             ).lastrowid
             schema.insert_deliveries(db, number, ORIGINAL, arrival.original_to)
             schema.insert_event(db, "received", number, arrival.digest, arrival.calling_ae, arrival.reason)
+            if arrival.series:
+                series_arrivals.join(db, number, arrival)
         self.notify()
         return NEW
 

@@ -191,17 +191,17 @@ class Receiver:
         with open(path, "rb") as file:
             file.seek(split_dataset(path)[1])
             digest = spool.digest(file)
-        reason = "" if rule.model else "by rule"
+        member = rules.member(rule, path, syntax)
         return Arrival(
             *(named[1], named[0], syntax, digest, path.stat().st_size, "", calling),
-            *(rule.model, rule.scale, original, result, reason),
+            *(rule.model, rule.scale, original, result, rules.reason(rule, member), member),
         )
 
     def _keep(self, arrival: Arrival, file: incoming.IncomingFile) -> services.Status:
         known = self._queue.known(arrival.sop_instance_uid)
         if known and known != arrival.digest:
             return self._refuse_conflict(arrival, file)
-        if not known and not arrival.original_to and not arrival.model:
+        if not known and not arrival.original_to and not arrival.model and not arrival.series:
             return services.NOWHERE
         target = self._spool.keep(file, self._spool.objects)
         arrival = dataclasses.replace(arrival, file=self._spool.relative(target))

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.gateway import entries, header, routes, rules, schema
+from tfmisr.gateway import entries, header, routes, rules, schema, series_arrivals
 from tfmisr.gateway.config import Config
 from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.schema import (
@@ -87,6 +87,8 @@ def release_by_rules(queue: Queue, settings: Config, names: list[str]) -> int:
             entry = entries.find(db, settings, name)
             if entry.kind == "conflict":
                 raise InputError(f"{name} cannot be released: two objects cannot have one UID")
+            if entry.kind == "series" or series_arrivals.is_derived(db, entry.row["instance"]):
+                raise InputError(f"no rule is for the series of {name}: release it without --present_rules")
             arrival = _arrival(db, settings, entry)
             if entry.kind == "processing":
                 state = RECEIVED if arrival.model else PASSED
@@ -118,7 +120,9 @@ def _arrival(db: sqlite3.Connection, settings: Config, entry: entries.Entry) -> 
     if not original and not result:
         raise InputError(f"{entry.name}: the rule of now sends its object to its sender alone; name a --destination")
     identity = (row[key] for key in ("sop_instance_uid", "sop_class_uid", "transfer_syntax", "digest", "size", "file"))
-    return Arrival(*identity, row["calling_ae"], rule.model, rule.scale, original, result, "")
+    member = rules.member(rule, settings.node.spool / row["file"], row["transfer_syntax"])
+    reason = rules.reason(rule, member)
+    return Arrival(*identity, row["calling_ae"], rule.model, rule.scale, original, result, reason, member)
 
 
 def resend(

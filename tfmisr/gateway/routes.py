@@ -6,7 +6,7 @@ object, and its result, once; so nodes in a ring do not send it round without en
 
 import sqlite3
 
-from tfmisr.gateway import schema
+from tfmisr.gateway import schema, series_arrivals
 from tfmisr.gateway.schema import ORIGINAL, PROCESSED, RECEIVED, RESULT, Arrival
 
 
@@ -21,7 +21,7 @@ def extend(db: sqlite3.Connection, arrival: Arrival) -> None:
         "SELECT id, model, scale, state, result_to FROM instances WHERE sop_instance_uid = ?",
         (arrival.sop_instance_uid,),
     ).fetchone()
-    if row is None:
+    if row is None or series_arrivals.extend(db, row["id"], arrival):
         return
     schema.insert_deliveries(db, row["id"], ORIGINAL, arrival.original_to)
     if arrival.model and not row["model"]:

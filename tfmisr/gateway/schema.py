@@ -1,6 +1,7 @@
 """Tables of the queue, and the states of an object and of its deliveries (G-11)."""
 
 import dataclasses
+import re
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -9,6 +10,8 @@ VERSION = 1
 
 # States of an object. RECEIVED: to be processed. PASSED: nothing to process, by rule or because the image is refused.
 RECEIVED, PROCESSING, PROCESSED, PASSED = "received", "processing", "processed", "passed"
+# Waits for the other objects of its series; is part of a series that was processed, or of a derived one.
+COLLECTING, GROUPED = "collecting", "grouped"
 # States of a delivery.
 QUEUED, RETRY, SENT = "queued", "retry", "sent"
 # Of both: quarantined after a number of attempts.
@@ -16,7 +19,8 @@ FAILED = "failed"
 # States of a storage commitment, beside FAILED.
 REQUESTED, COMMITTED = "requested", "committed"
 
-ORIGINAL, RESULT = "original", "result"
+# Kinds of deliveries. An image of a derived series is an object of its own: no other object's result.
+ORIGINAL, RESULT, DERIVED = "original", "result", "derived"
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS instances (
@@ -97,22 +101,56 @@ CREATE TABLE IF NOT EXISTS commitments (
     next_attempt REAL NOT NULL,
     reason TEXT NOT NULL DEFAULT ''
 );
+CREATE TABLE IF NOT EXISTS series (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    series_uid TEXT NOT NULL,
+    calling_ae TEXT NOT NULL,
+    method TEXT NOT NULL,
+    spacing TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    expected INTEGER NOT NULL,
+    result_to TEXT NOT NULL,
+    first_at REAL NOT NULL,
+    last_at REAL NOT NULL,
+    late INTEGER NOT NULL DEFAULT 0,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_attempt REAL NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    changed_at REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS series_uid ON series (series_uid, calling_ae);
+CREATE INDEX IF NOT EXISTS series_state ON series (state, next_attempt);
+CREATE TABLE IF NOT EXISTS series_instances (
+    instance INTEGER PRIMARY KEY REFERENCES instances (id) ON DELETE CASCADE,
+    series INTEGER NOT NULL REFERENCES series (id),
+    kind TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS series_instances_series ON series_instances (series, kind);
 """
-# What can be sent to a destination now: the object, and its result once the object is there (G-14).
+TABLE_NAMES = frozenset(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", TABLES))
+# What can be sent to a destination now: the object, its result once the object is there, and the images of a derived
+# series once all objects of its source are there (G-14).
 DUE = f"""
+WITH held AS (
+    SELECT m.series FROM deliveries o JOIN series_instances m ON m.instance = o.instance AND m.kind = '{ORIGINAL}'
+    WHERE o.destination = ?1 AND o.kind = '{ORIGINAL}' AND o.state <> '{SENT}')
 SELECT d.id, d.instance, d.kind, d.attempts, i.sop_class_uid, i.received_at,
        CASE d.kind WHEN '{RESULT}' THEN i.result_syntax ELSE i.transfer_syntax END AS transfer_syntax,
        CASE d.kind WHEN '{RESULT}' THEN i.result_file ELSE i.file END AS file
 FROM deliveries d JOIN instances i ON i.id = d.instance
-WHERE d.destination = ? AND d.state IN ('{QUEUED}', '{RETRY}') AND d.next_attempt <= ?
+WHERE d.destination = ?1 AND d.state IN ('{QUEUED}', '{RETRY}') AND d.next_attempt <= ?2
   AND (d.kind = '{ORIGINAL}' OR NOT EXISTS (
        SELECT 1 FROM deliveries o WHERE o.instance = d.instance AND o.destination = d.destination
        AND o.kind = '{ORIGINAL}' AND o.state <> '{SENT}'))
-ORDER BY d.id LIMIT ?
+  AND (d.kind <> '{DERIVED}' OR NOT EXISTS (
+       SELECT 1 FROM series_instances r
+       WHERE r.instance = d.instance AND r.kind = '{DERIVED}' AND r.series IN (SELECT series FROM held)))
+ORDER BY d.id LIMIT ?3
 """
 # What every destination has had for a time, and has committed where it must (G-15).
 DONE = f"""
-SELECT id FROM instances i WHERE state IN ('{PROCESSED}', '{PASSED}') AND changed_at < ?
+SELECT id FROM instances i WHERE state IN ('{PROCESSED}', '{PASSED}', '{GROUPED}') AND changed_at < ?
   AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.instance = i.id AND (d.state <> '{SENT}' OR d.sent_at >= ?))
   AND NOT EXISTS (
        SELECT 1 FROM deliveries d JOIN commitment_destinations n ON n.name = d.destination
@@ -120,6 +158,25 @@ SELECT id FROM instances i WHERE state IN ('{PROCESSED}', '{PASSED}') AND change
        WHERE d.instance = i.id AND COALESCE(c.state, '') <> '{COMMITTED}')
 LIMIT 1000
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """What an object says about its series, where a rule names a volume method.
+
+    Attributes:
+        uid: Series Instance UID (0020,000E).
+        method: Interpolation, or path of a `.tflite` file.
+        spacing: Distance of the new slices: `iso`, or mm.
+        seconds: Time without a new image after which the series is complete.
+        expected: Number of images with which it is complete; 0 for unknown.
+    """
+
+    uid: str
+    method: str
+    spacing: str
+    seconds: float
+    expected: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +196,7 @@ class Arrival:
         original_to: Destinations of the object itself.
         result_to: Destinations of the result.
         reason: Why there is nothing to process, if there is not.
+        series: Its series, where that is processed as a volume; the object has no model of its own then.
     """
 
     sop_instance_uid: str
@@ -153,6 +211,7 @@ class Arrival:
     original_to: tuple[str, ...]
     result_to: tuple[str, ...]
     reason: str
+    series: Member | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +221,7 @@ class Delivery:
     Attributes:
         id: Number of the delivery.
         instance: Number of the object.
-        kind: `original` or `result`.
+        kind: `original`, `result` or `derived`.
         attempts: Attempts so far.
         sop_class_uid: SOP Class UID of what is sent; that of a result is that of its source (D-07).
         transfer_syntax: Its Transfer Syntax UID.

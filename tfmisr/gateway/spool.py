@@ -1,6 +1,6 @@
 """The folder of the node: received objects, results, files that are arriving, and the database of the queue.
 
-incoming/    data sets that are arriving (*.part); removed at the start
+incoming/    data sets that are arriving (*.part), derived series that are being made; removed at the start
 objects/     received objects
 results/     derived images
 quarantine/  objects that came with the UID of another one
@@ -125,7 +125,10 @@ class Spool:
             if f"{folder.name}/{path.name}" not in names
         ]
         for path in left:
-            path.unlink(missing_ok=True)
+            if path.is_dir():  # of a series that was being processed
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         return len(left)
 
     def relative(self, path: pathlib.Path) -> str:

@@ -17,6 +17,7 @@ def remove_done(queue: Queue, age: float) -> list[str]:
             files += [name for name in row if name]
             db.execute("DELETE FROM deliveries WHERE instance = ?", (number,))
             db.execute("DELETE FROM instances WHERE id = ?", (number,))
+        db.execute("DELETE FROM series WHERE id NOT IN (SELECT series FROM series_instances)")
         db.execute(
             "DELETE FROM events WHERE at < ? AND event <> ? AND instance NOT IN (SELECT id FROM instances)",
             (limit, entries.DISCARDED),
@@ -37,10 +38,11 @@ def correct_times(queue: Queue, longest: float) -> None:
     latest = now + longest
     with queue.transaction() as db:
         count = 0
-        for table in ("deliveries", "instances", "destinations", "commitments"):
+        for table in ("deliveries", "instances", "destinations", "commitments", "series"):
             count += db.execute(f"UPDATE {table} SET next_attempt = ? WHERE next_attempt > ?", (now, latest)).rowcount
         db.execute("UPDATE deliveries SET sent_at = ? WHERE sent_at > ?", (now, now))
         db.execute("UPDATE instances SET changed_at = ? WHERE changed_at > ?", (now, now))
         db.execute("UPDATE instances SET received_at = ? WHERE received_at > ?", (now, now))
+        db.execute("UPDATE series SET first_at = MIN(first_at, ?), last_at = ? WHERE last_at > ?", (now, now, now))
     if count:
         queue.notify()

@@ -15,7 +15,7 @@ from pydicom import uid
 from tfmisr import classical
 from tfmisr.edge import card, resize, shipped
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.gateway import authenticity, config, config_file, services, tls
+from tfmisr.gateway import authenticity, config, config_file, series_validation, services, tls
 from tfmisr.gateway.config import Config, Rule
 from tfmisr.gateway.config_file import Problem
 from tfmisr.gateway.dicomweb import validation as dicomweb
@@ -24,7 +24,8 @@ from tfmisr.gateway.toml_lines import Lines
 _LEAST = {
     "node": {"port": 0, "max_associations": 1, "acse_timeout": 0.1, "dimse_timeout": 0.1, "network_timeout": 0.1}
     | {"reserve_mb": 0, "keep_hours": 0, "quarantine_mb": 0},
-    "processing": {"processes": 1, "threads": 1, "timeout": 0.1, "attempts": 1, "retry_seconds": 0.01},
+    "processing": {"processes": 1, "threads": 1, "timeout": 0.1, "attempts": 1, "retry_seconds": 0.01}
+    | {"volume_timeout": 0.1, "volume_memory_gb": 0.1},
     "monitoring": {"port": 0},
     "dicomweb": {"port": 0, "max_connections": 1},
     "destinations": {"port": 1, "retry_seconds": 0.01, "retry_cap_seconds": 0.01, "attempts": 1}
@@ -61,7 +62,9 @@ def _resolved(rule: Rule, folder: pathlib.Path) -> Rule:
     model = rule.model
     if model and not _is_name(model) and (folder / model.removesuffix("+")).exists():
         model = str((folder / model).absolute())
-    return dataclasses.replace(rule, sop_class=classes, model=model)
+    return dataclasses.replace(
+        rule, sop_class=classes, model=model, volume=series_validation.resolved(rule.volume, folder)
+    )
 
 
 def _is_name(model: str) -> bool:
@@ -82,11 +85,12 @@ def _problems(settings: Config) -> Iterator[Problem]:
 
 def _signature_problems(settings: Config) -> Iterator[Problem]:
     for index, rule in enumerate(settings.rules):
-        if rule.model and settings.signed_by:
+        for key in ("model", "volume"):
             try:
-                authenticity.require_model(rule.model, settings.signed_by)
+                if getattr(rule, key) and settings.signed_by:
+                    authenticity.require_model(getattr(rule, key), settings.signed_by)
             except InputError as error:
-                yield Problem("rules", index, "model", str(error))
+                yield Problem("rules", index, key, str(error))
 
 
 def _number_problems(settings: Config) -> Iterator[Problem]:
@@ -171,6 +175,8 @@ def _rule_problems(rule: Rule, settings: Config) -> Iterator[tuple[str, str]]:
         yield "send", f"expected {' or '.join(config.SEND)}. Received: {rule.send}"
     elif rule.send == config.SEND[0] and (rule.model or rule.scale):
         yield "model" if rule.model else "scale", "a rule with send = 'original only' has no model and no scale"
+    elif rule.volume or series_validation.changed(rule):
+        yield from series_validation.problems(rule)
     elif rule.send == config.SEND[1] and (problem := model_problem(rule.model, rule.scale)):
         yield "model", problem
 
@@ -178,7 +184,7 @@ def _rule_problems(rule: Rule, settings: Config) -> Iterator[tuple[str, str]]:
 def model_problem(model: str, scale: int) -> str:
     """Returns what is wrong with a model and its scale (0 for the model's own), or an empty string."""
     if not model:
-        return "a rule with send = 'original and result' needs a model"
+        return "a rule with send = 'original and result' needs a model or a volume method"
     if model in (*resize.METHODS, *classical.METHODS):
         return "" if 2 <= scale <= 16 else f"{model} needs a scale from 2 to 16. Received: {scale}"
     name = model.removesuffix("+")

@@ -69,7 +69,7 @@ def upscale(payload: dict) -> dict:
             batch(source, target)
         except InputError as error:
             return {"refused": _reason(error, source)}
-    return _described(target)
+    return described(target)
 
 
 def _reason(error: InputError, source: pathlib.Path) -> str:
@@ -86,14 +86,20 @@ def _check_files(source: pathlib.Path, target: pathlib.Path) -> None:
         raise PermissionError(errno.EACCES, "the folder of the results cannot be written")
 
 
-def _described(path: pathlib.Path) -> dict:
+def described(path: pathlib.Path) -> dict:
+    """Returns `uid`, `sop_class`, `syntax` and `digest` of a DICOM file; its name is flushed to the disk."""
     spool.sync_folder(path.parent)
     with suppress_pydicom_messages():
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID", "SOPClassUID"])
     with open(path, "rb") as file:
         file.seek(144 + header.file_meta.FileMetaInformationGroupLength)  # preamble, DICM, group length (PS3.10 7.1)
         digest = spool.digest(file)
-    return {"uid": str(header.SOPInstanceUID), "syntax": str(header.file_meta.TransferSyntaxUID), "digest": digest}
+    return {
+        "uid": str(header.SOPInstanceUID),
+        "sop_class": str(header.SOPClassUID),
+        "syntax": str(header.file_meta.TransferSyntaxUID),
+        "digest": digest,
+    }
 
 
 def request(model: str, scale: int, threads: int, **paths: os.PathLike | None) -> str:

@@ -39,6 +39,8 @@ class DepthToSpace(keras.layers.Layer):
         self.scale = scale
 
     def call(self, inputs):
+        if self.scale == 1:  # networks of planes; TensorFlow's operation starts at 2
+            return inputs
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 

@@ -21,6 +21,7 @@ if typing.TYPE_CHECKING:
     import keras
 
 SCALES = (2, 3, 4, 8)
+PLANE_SCALE = 1  # of networks that refine interpolated planes of a volume, `--degradation through_plane`
 
 registration.when_keras_is_imported()
 
@@ -32,6 +33,10 @@ def names() -> list[str]:
 
 def check_scale(scale: int) -> None:
     """Raises an `InputError` where `scale` is not in `SCALES`, for which the zoo is built and tested."""
+    if scale == PLANE_SCALE:
+        raise InputError(
+            "scale must be 2, 3, 4 or 8. Received: 1, that of through-plane networks; python -m tfmisr.volume takes it"
+        )
     if scale not in SCALES:
         raise InputError(f"scale must be 2, 3, 4 or 8. Received: {scale}")
 
@@ -129,7 +134,7 @@ def create(name: str, scale: int, channels: int = 1, **kwargs: typing.Any) -> "k
 
     Args:
         name: `name`, `name/variant` or `name/argument=value,...`; see `parse_model_spec`.
-        scale: Upsampling factor, 2, 3, 4 or 8.
+        scale: Upsampling factor, 2, 3, 4 or 8; 1 for a network that refines interpolated planes of a volume.
         channels: 1 (gray) or 3 (RGB).
         **kwargs: Arguments of the model's `build`, over those of the variant.
 
@@ -140,7 +145,8 @@ def create(name: str, scale: int, channels: int = 1, **kwargs: typing.Any) -> "k
     Raises:
         InputError: No such model, variant, argument or scale, or a network that Keras cannot build.
     """
-    check_scale(scale)
+    if scale != PLANE_SCALE:
+        check_scale(scale)
     if channels not in (1, 3):
         raise InputError(f"channels must be 1 or 3. Received: {channels}")
     model_module, arguments = module(name)

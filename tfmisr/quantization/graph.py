@@ -44,7 +44,7 @@ def made_by(tensor: keras.KerasTensor) -> tuple[keras.layers.Layer, list[keras.K
 
 
 def residual(network: keras.Model) -> keras.KerasTensor | None:
-    """Returns what a network adds to the bicubic interpolation of its input at its end; `None` for another network."""
+    """Returns what a network adds at its end to its input, or to the bicubic interpolation of it; else `None`."""
     last, inputs = made_by(network.output)
     if not isinstance(last, keras.layers.Add) or len(inputs) != 2:
         return None
@@ -52,7 +52,15 @@ def residual(network: keras.Model) -> keras.KerasTensor | None:
         layer, source = made_by(upsampled)
         if isinstance(layer, layers.BicubicUpsampling) and source[0] is network.input:
             return added
+        if upsampled is network.input:  # of a plane, which is refined at its own size
+            return added
     return None
+
+
+def is_linear_conv(layer: keras.layers.Layer) -> bool:
+    """Returns whether a layer is an ungrouped convolution without activation."""
+    linear = type(layer) is keras.layers.Conv2D and layer.activation is keras.activations.linear
+    return linear and layer.groups == 1
 
 
 def dual_range_conv(network: keras.Model) -> keras.layers.Conv2D | None:
@@ -62,8 +70,7 @@ def dual_range_conv(network: keras.Model) -> keras.layers.Conv2D | None:
         return None
     shuffle, inputs = made_by(added)
     conv = made_by(inputs[0])[0] if isinstance(shuffle, layers.DepthToSpace) else None
-    linear = type(conv) is keras.layers.Conv2D and conv.activation is keras.activations.linear
-    return conv if linear and conv.groups == 1 else None
+    return conv if is_linear_conv(conv) else None
 
 
 def folded(network: keras.Model) -> keras.Model:

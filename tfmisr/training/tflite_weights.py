@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tfmisr import models
+from tfmisr.config import initial_weights
 from tfmisr.edge import card as model_card
 from tfmisr.edge.errors import InputError
 from tfmisr.quantization import tflite_schema
@@ -29,7 +30,7 @@ def network(path: pathlib.Path) -> keras.Model:
     Raises:
         InputError: The card does not name the network, or it is not a plain one.
     """
-    card = model_card.read(path)
+    card = model_card.read(path, initial_weights.plane_kind(path))
     name = card.get("training", {}).get("model")
     if not isinstance(name, str):
         raise InputError(f"the model card of {path} does not name its network; give the run's folder")

@@ -10,8 +10,9 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.tag import Tag
 
 from tfmisr.edge.derived.check_series import Image, SeriesPair
-from tfmisr.edge.derived.checking import Contents, Path, codes, is_empty
+from tfmisr.edge.derived.checking import PROCESSING_EVENTS, Contents, Path, codes, is_empty
 
+_PARTS = ("Date", "Time")
 _CONTEXT = (
     "StudyInstanceUID FrameOfReferenceUID PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime "
     "StudyID AccessionNumber Modality SpecificCharacterSet"
@@ -113,7 +114,7 @@ def _purpose(item: object) -> list[str]:
 
 
 def series(pair: SeriesPair) -> str | None:
-    """V-11j: number, description and dates of the series are new, and equal in all its instances."""
+    """V-11j: number, description and dates of the series are new and equal in its instances, or it has no dates."""
     first, source = pair.result[0].ds, pair.source[0].ds
     if is_empty(first.get("SeriesNumber")) or first.SeriesNumber == source.get("SeriesNumber"):
         return "Series Number must be a new one"
@@ -121,8 +122,11 @@ def series(pair: SeriesPair) -> str | None:
         return "Series Description must state the new spacing, in 64 characters"
     if differing := [k for k in _SAME_IN_SERIES if len({_bytes(image, k) for image in pair.result}) > 1]:
         return f"{', '.join(differing)} must be equal in all slices"
-    for event in ("InstanceCreation", "Series", "Content"):
-        if any(is_empty(first.get(f"{event}{part}")) for part in ("Date", "Time")):
+    times = [image.ds.get(f"{event}{part}") for image in pair.result for event in PROCESSING_EVENTS for part in _PARTS]
+    if not pair.enhanced and all(map(is_empty, times)):
+        return None  # left out altogether (`identity.omit_times`)
+    for event in PROCESSING_EVENTS:
+        if any(is_empty(first.get(f"{event}{part}")) for part in _PARTS):
             return f"{event} Date and Time must be those of the processing"
         if all(first[k].value == source.get(k) for k in (f"{event}Date", f"{event}Time")):
             return f"{event} Date and Time must be those of the processing"

@@ -12,7 +12,8 @@ determine (the null space of `A`) is kept. Where `A U` is nearly singular, as fo
 Moore-Penrose inverse of `A`, which amplifies rounding errors least.
 
 Reference:
-    Irani and Peleg, CVGIP 1991 (back-projection); Bahat and Michaeli, Explorable Super Resolution, CVPR 2020 (exact
+    Irani and Peleg, CVGIP 1991 (back-projection); Youla and Webb, IEEE Trans. Medical Imaging 1982 (projections onto
+    convex sets); Bahat and Michaeli, Explorable Super Resolution, CVPR 2020 (exact
     consistency by a projection)
 """
 
@@ -27,6 +28,7 @@ from tfmisr.edge.volumes.slice_profile import SliceProfile
 DEAD_ZONE = 0.25  # levels of the source: half of what V-07 allows
 _LARGEST_GAIN = 4.0  # of a correction at any place, by the sum of absolute weights
 _SLAB = 32  # rows of the volume
+_TURNS = 2  # a third one changed less than 0.01 dB
 
 
 class SliceConsistency:
@@ -50,18 +52,25 @@ class SliceConsistency:
             )
         self.correction = _right_inverse(self.averaging, resampling.matrix(thick, thin))
 
-    def correct(self, result: np.ndarray, acquired: np.ndarray, level: float = 0.0) -> None:
+    def correct(
+        self, result: np.ndarray, acquired: np.ndarray, level: float = 0.0, lowest: float | None = None
+    ) -> None:
         """Corrects a result in place, slab by slab.
 
         Args:
             result: float32 (thin slices, rows, columns).
             acquired: (thick slices, rows, columns), in the same unit.
             level: Distance between two levels of the acquired values; 0 for values that are not rounded.
+            lowest: Value that nothing in the object lies below, such as the lowest acquired one: the result is
+                projected onto both sets in turn (projections onto convex sets), at last onto the acquired slices.
         """
         for rows in _slabs(result.shape[1]):
-            error = acquired[:, rows] - apply(self.averaging, result[:, rows])
-            error = np.sign(error) * np.maximum(np.abs(error) - DEAD_ZONE * level, 0)
-            result[:, rows] += apply(self.correction, error)
+            for _ in range(1 if lowest is None else _TURNS):
+                if lowest is not None:
+                    np.maximum(result[:, rows], np.float32(lowest), out=result[:, rows])
+                error = acquired[:, rows] - apply(self.averaging, result[:, rows])
+                error = np.sign(error) * np.maximum(np.abs(error) - DEAD_ZONE * level, 0)
+                result[:, rows] += apply(self.correction, error)
 
     def largest_error(self, result: np.ndarray, acquired: np.ndarray) -> float:
         """Returns the largest absolute difference between the acquired slices and the averages of a result."""

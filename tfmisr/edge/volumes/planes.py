@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from tfmisr.edge.errors import InputError, check_name
+from tfmisr.edge.text import counted
 from tfmisr.edge.volumes import fusion as fusions
 from tfmisr.edge.volumes import resampling, rotation
 from tfmisr.edge.volumes.grid import VolumeGrid
@@ -32,24 +33,50 @@ _MOST_PLANES = 32  # of a batch
 
 
 class Scale(Protocol):
-    """The values that a network sees as 0 and 1: `shift` and `shift + max_val`."""
+    """The values that a network sees as 0 and 1, such as `tfmisr.edge.levels.IntensityScale`."""
 
-    shift: float
-    max_val: float
+    def to_unit(self, values: np.ndarray) -> np.ndarray:
+        """Returns float32 values for the network."""
+
+    def from_unit(self, fractions: np.ndarray) -> np.ndarray:
+        """Returns float32 values in the unit of the volume."""
 
 
 @dataclasses.dataclass(frozen=True)
 class UnitScale:
-    """A `Scale` by the lowest and highest value of a volume, for networks that are trained on this volume alone."""
+    """A `Scale` by the values of a volume, for a network that is trained on this volume alone.
 
-    shift: float
-    max_val: float
+    Args:
+        low: What the network sees as 0.
+        high: What it sees as 1.
+    """
+
+    low: float
+    high: float
+
+    @property
+    def shift(self) -> float:
+        """`low`, by the name that `IntensityScale` has for it."""
+        return self.low
+
+    @property
+    def max_val(self) -> float:
+        """`high - low`, by the name that `IntensityScale` has for it."""
+        return self.high - self.low
 
     @classmethod
     def of(cls, values: np.ndarray) -> "UnitScale":
-        """Returns the scale of an array."""
-        low, high = float(values.min()), float(values.max())
-        return cls(low, max(high - low, 1e-6))
+        """Returns the scale from the lowest value to the 99.9th percentile; values above it are above 1."""
+        low, high = float(values.min()), float(np.percentile(values[:: max(1, len(values) // 32)], 99.9))
+        return cls(low, high if high > low else max(float(values.max()), low + 1.0))
+
+    def to_unit(self, values: np.ndarray) -> np.ndarray:
+        """As of `Scale`."""
+        return (np.asarray(values, np.float32) - np.float32(self.low)) / np.float32(self.high - self.low)
+
+    def from_unit(self, fractions: np.ndarray) -> np.ndarray:
+        """As of `Scale`."""
+        return np.asarray(fractions, np.float32) * np.float32(self.high - self.low) + np.float32(self.low)
 
 
 def upsample(
@@ -73,7 +100,7 @@ def upsample(
         planes: `sagittal` (slices, rows) and `coronal` (slices, columns), as the planes of an axial series are called.
         fusion: `mean`, or `fourier`, of each coefficient the one of largest magnitude.
         rotations: Number of rotations about the slice axis, evenly within 90 degrees, at which both planes are refined.
-        scale: The values that the network sees as 0 and 1; by default the lowest and highest of the volume.
+        scale: The values that the network sees as 0 and 1; by default those of `UnitScale.of`.
         memory: GiB that this function may take beside `volume`.
         progress: Called with the fraction of the work that was done since the last call.
 
@@ -110,7 +137,8 @@ class _Job:
         check_memory(self.grid, self.memory, self.fusion, self.rotations)
 
     def run(self):
-        fused = fusions.make(self.fusion, self.grid.shape, self._base, self.scale.max_val)
+        low, high = self.scale.from_unit(np.array([0.0, 1.0]))
+        fused = fusions.make(self.fusion, self.grid.shape, self._base, float(high - low))
         for index in range(self.rotations):
             turn = rotation.Rotation(90.0 * index / self.rotations, self.volume.values.shape[1:])
             source = turn.forward(self.volume.values)
@@ -127,8 +155,7 @@ class _Job:
         step = self._planes_per_batch(source.shape[3 - axis])
         for first in range(0, source.shape[axis], step):
             index = (slice(None),) * axis + (slice(first, first + step),)
-            unit = (source[index] - np.float32(self.scale.shift)) / np.float32(self.scale.max_val)
-            slab = np.moveaxis(apply(self.matrix, unit), axis, 0)[..., None]
+            slab = np.moveaxis(apply(self.matrix, self.scale.to_unit(source[index])), axis, 0)[..., None]
             slab = np.ascontiguousarray(slab, np.float32)
             refined = np.asarray(self.predict(slab), np.float32)
             yield index, np.moveaxis((refined - slab)[..., 0], 0, axis)
@@ -141,16 +168,24 @@ class _Job:
         return int(np.clip(self.memory * _GIB * _NETWORK_SHARE // (_BYTES_PER_PIXEL * pixels), 1, _MOST_PLANES))
 
 
-def check_memory(grid: VolumeGrid, memory: float, fusion: str = "mean", rotations: int = 1) -> None:
+def check_memory(grid: VolumeGrid, memory: float, fusion: str = "mean", rotations: int = 1, more: int = 0) -> None:
     """Checks that the result fits a memory in GiB, with the copies of it that the fusion takes.
+
+    Args:
+        grid: Grid of the result.
+        memory: GiB.
+        fusion: As of `upsample`.
+        rotations: As of `upsample`.
+        more: Further copies that are held at once.
 
     Raises:
         InputError: It does not; the message says how much is needed.
     """
-    copies = fusions.copies(fusion, rotations)
+    copies = max(fusions.copies(fusion, rotations), 1 + more)
     needed = copies * 4 * np.prod(grid.shape, dtype=float) / _GIB / (1 - _NETWORK_SHARE)
     if needed > memory:
+        held = f"{counted(copies, 'float32 array')} of {grid.shape[0]} x {grid.shape[1]} x {grid.shape[2]} voxels"
         raise InputError(
-            f"expected at least {needed:.1f} GiB for {grid.shape[0]} x {grid.shape[1]} x {grid.shape[2]} voxels with "
-            f"fusion {fusion}. Received: --memory {memory:g}; give more, or a larger spacing"
+            f"expected at least {needed:.1f} GiB for {held}, held at once. Received: --memory {memory:g}; give more, "
+            "or a larger spacing"
         )

@@ -9,7 +9,7 @@ class Rotation:
     """Rotates slices about their middle; what comes from outside of the slice is the nearest pixel of its border.
 
     Args:
-        degrees: Angle from the column axis to the row axis.
+        degrees: Angle by which the slice is turned, from the direction of the rows to that of the columns.
         shape: Rows and columns of a slice; rows and columns at equal spacing.
     """
 

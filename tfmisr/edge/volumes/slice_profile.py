@@ -63,7 +63,7 @@ class SliceProfile:
         return cls(match[1].lower(), width)
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.fwhm:g}mm"
+        return f"{self.kind}:{self.fwhm:.4g}mm"
 
     def integral(self, distance: np.ndarray) -> np.ndarray:
         """Returns the integral of the profile from minus infinity to `distance` in mm, from 0 to 1."""

@@ -9,7 +9,7 @@ import pydicom
 from pydicom import Sequence
 from pydicom.valuerep import DSfloat
 
-from tfmisr.edge.derived import derivation, encoding, identity, texts, verbatim
+from tfmisr.edge.derived import derivation, eligibility, encoding, identity, texts, verbatim
 from tfmisr.edge.derived.series import slice_attributes
 from tfmisr.edge.derived.series.places import Place
 from tfmisr.edge.derived.series.product import SeriesProduct
@@ -60,6 +60,9 @@ def write_common(target: verbatim.Verbatim, series: Series, *kind: str) -> None:
     target.SeriesInstanceUID = identity.derived_uid(product, "thin series", *series.key, *kind)
     target.SeriesNumber = int(target.get("SeriesNumber") or 0) + product.series_number_offset
     texts.append(target, "SeriesDescription", "LO", product.label, 64)
+    if not product.record_times and target.SOPClassUID not in eligibility.ENHANCED:
+        identity.omit_times(target)
+        return
     for event in ("InstanceCreation", "Content", "Series"):
         identity.write_date(target, event, series.when)
 

@@ -1,0 +1,1 @@
+"""Analytic phantom volumes, known at any spacing: the dataset `phantom_volume`."""
