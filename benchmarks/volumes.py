@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from tfmisr.datasets.phantom_volume import phantom
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
-from tfmisr.edge.volumes import Volume, reading
+from tfmisr.edge.volumes import Volume, planes, reading
 from tfmisr.evaluation import results
 from tfmisr.evaluation.volume_measures import Truth, measure
 from tfmisr.evaluation.volume_protocol import REFERENCE, VolumeProtocol, VolumesHash
@@ -79,7 +79,7 @@ def compute(cell: Cell, thin: Volume, effort: methods.Effort) -> dict:
     thick, profile, grid, inside = thickening.apply(thin)
     method = methods.load(cell.method, effort)
     start, busy = time.perf_counter(), time.process_time()
-    values = method.restore(thick, profile, grid)
+    values = method.restore(thick, profile, grid, planes.UnitScale.of(thin.values))
     seconds = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - busy}
     scores = measure(Truth(thin.values[inside], grid.spacing, thick.grid.spacing[0]), values)
     protocol = VolumeProtocol(1, digest.hexdigest(), cell.ratio, str(thickening)).hash

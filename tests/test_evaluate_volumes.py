@@ -10,6 +10,7 @@ import pytest
 from tfmisr import evaluate
 from tfmisr.datasets.phantom_volume import phantom
 from tfmisr.edge.errors import InputError
+from tfmisr.edge.levels import IntensityScale
 from tfmisr.edge.volumes import SliceProfile, Volume, VolumeGrid, planes, resampling, slice_profile
 from tfmisr.evaluation import volume_results
 from tfmisr.evaluation.volume_protocol import VolumeProtocol
@@ -117,6 +118,10 @@ def test_results_of_another_protocol_are_refused_and_of_the_same_merged_v13(fold
     refused([*common, "--ratio", 3, "--slice_profile", "rectangular"], "another protocol: slice_profile")
     refused([*common, "--ratio", 3, "--threshold", 300], "another protocol: threshold")
     refused(["spline", "--volumes", folder / "sub-1", "--ratio", 3, "--merge", scored], "another protocol: volumes")
+    altered = content(scored)
+    altered["models"]["spline"]["training"] = "5 steps, seed 0"
+    (tmp_path / "metrics.json").write_text(json.dumps(altered))
+    refused([*common, tmp_path, "--ratio", 3], "another method named spline")
     evaluate.run(evaluate._parser().parse_args(list(map(str, [*common, "--ratio", 3]))))
     merged = content(tmp_path)
     assert set(merged["models"]) == {"spline", "linear", "lanczos"}
@@ -132,6 +137,10 @@ def test_what_does_not_fit_is_refused_v13(folder, tmp_path):
     refused(["spline", *common, "--slice_profile", "gaussian:5mm", "--gap", 1], "not both")
     refused(["spline", *common, "--gap", 20], "--gap must be below the distance between slices, 8 mm")
     refused(["spline", *common, "--scale", 2], "--scale is for images")
+    refused(["spline", *common, "--measures", "psnr"], "--measures is for images")
+    refused(["spline", *common, "--split", "train"], "--split is for images")
+    refused(["spline", *common, "--processes", 2], "--processes is for images")
+    refused(["spline", *common, "--seed", -1], "seed must be in")
     refused(["spline", *common, "--steps", 0], "--steps must be above 0")
     refused(["spline", "--volumes", tmp_path / "none"], "found none at")
     refused(["bicubic", "--ratio", 2], "--ratio is for volumes")
@@ -186,12 +195,14 @@ def test_a_plane_network_of_a_file_is_applied_and_made_consistent_v13(monkeypatc
     from tfmisr.edge.volumes import plane_model
 
     class Nothing:
+        card = {"weights_sha256": "ab" * 32}
+
         def __init__(self, path, threads=1):
             self.asked = []
 
         def require(self, volume, grid, profile, scale):
-            found = (volume.grid.spacing[0] / grid.spacing[0], profile.kind, profile.fwhm)
-            assert found == (2.0, "gaussian", 8.0)
+            assert (volume.grid.spacing[0], grid.spacing[0], profile.fwhm) == (8.0, 4.0, 8.0)
+            assert (scale.shift, scale.max_val) == (-1024, 4095)
 
         def __call__(self, batch):
             return batch
@@ -201,8 +212,8 @@ def test_a_plane_network_of_a_file_is_applied_and_made_consistent_v13(monkeypatc
     thin = phantom.phantom(phantom.grid(4.0, SCALE), 1, scale=SCALE)
     thick, profile, grid, _ = thickening.Thickening(2.0).apply(thin)
     method = methods.load(str(tmp_path / "net.tflite"), methods.Effort(1))
-    values = method.restore(thick, profile, grid)
-    assert method.name == "net"
+    values = method.restore(thick, profile, grid, IntensityScale(-1024, 4095))
+    assert (method.name, method.description) == ("net", "weights abababababab")
     averaged = profile.matrix(thick.grid, grid) @ values.reshape(len(values), -1)
     np.testing.assert_allclose(averaged, thick.values.reshape(len(averaged), -1), atol=0.5)
     spline = resampling.resample(thick, grid, "spline").values

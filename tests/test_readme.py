@@ -29,6 +29,7 @@ NOT_RUN = {
     r"python -m tfmisr\.upscale .*--uncertainty ": "needs calibrated models; tests/test_upscale_trust.py",
     r"python -m tfmisr\.card .*--output ": "needs a result of observe or of CT slices; tests/test_card_evidence.py",
     r"python -m tfmisr\.dicom_check out.dcm out_uncertainty": "the same; tests/test_half_width_check.py",
+    r"python -m tfmisr\.evaluate .*--volumes ": "needs volumes, and minutes; tests/test_evaluate_volumes.py",
     r"python -m tfmisr\.observe ": "needs 30 patients; tests/test_observers.py",
     r"python -m tfmisr\.fit --uncertainty ": "trains on a run; tests/test_uncertainty_training.py",
     r"python -m tfmisr\.calibrate ": "needs 9 patients; tests/test_calibrate.py has a folder of DICOM files",

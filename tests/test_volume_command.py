@@ -16,7 +16,20 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import SliceProfile, reading
 from tfmisr.volumes import plane_training, self_check, self_training
 
+pytestmark = pytest.mark.usefixtures("small")
 GRID = grid_of((10, 24, 28), (5.0, 1.0, 1.0))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A network that is quick to build, where one is built."""
+
+    def create():
+        from tfmisr.volumes import plane_network
+
+        return plane_network.create(4, 3)
+
+    monkeypatch.setattr(plane_training, "_new_network", create)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +121,7 @@ def test_v03_profile_is_given_known_estimated_or_assumed(series, nifti, tmp_path
         (["--method", "spline", "--uncertainty", "x.nii"], "--uncertainty needs a network"),
         (["--slice_profile", "gauss"], "expected a slice profile such as gaussian:5mm"),
         (["--montage", "x.jpg"], "--montage must end in .png"),
-        (["--memory", "0.00001"], "GiB for 50 x 24 x 28 voxels"),
+        (["--memory", "0.00001"], "GiB for 1 float32 array of 50 x 24 x 28 voxels"),
         (["--model", "nowhere.tflite"], "nowhere.tflite"),
         (["--weights", "nowhere.keras", "--steps", "1"], "nowhere.keras"),
         (["--select", "EchoTime=3"], ""),
@@ -133,6 +146,14 @@ def test_v01_outputs_that_cannot_be_written_are_refused_first(series, nifti, tmp
         with pytest.raises(InputError, match=message):
             volume.main([str(source), "--output", str(tmp_path / output), "--method", "spline"])
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_v01_series_that_was_derived_is_refused_before_the_training(series, tmp_path, monkeypatch):
+    monkeypatch.setattr(plane_training.PlaneTraining, "run", lambda *_: pytest.fail("it was trained"))
+    tfmisr.volume(series, tmp_path / "thin", method="spline", spacing=2.5)
+    with pytest.raises(InputError):
+        tfmisr.volume(tmp_path / "thin", tmp_path / "thinner", steps=1)
+    assert not (tmp_path / "thinner").exists()
 
 
 def test_v05_a_failure_leaves_nothing_half_written(nifti, tmp_path, monkeypatch):

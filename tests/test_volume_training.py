@@ -1,6 +1,8 @@
 """Training on a volume's own slices: pairs, seeds, interruption, the self-check (V-05)."""
 
 import dataclasses
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from scipy import ndimage
 
 from tfmisr.edge.errors import InputError, Terminated
 from tfmisr.edge.volumes import SliceProfile, Volume, VolumeGrid, planes, resampling, slice_profile
-from tfmisr.volumes import patches, plane_network, self_check, self_training
+from tfmisr.volumes import patches, plane_network, plane_training, self_check, self_training
 from tfmisr.volumes.line_pairs import line_pairs
 from tfmisr.volumes.methods import Effort
 from tfmisr.volumes.plane_training import PlaneTraining, TrainingSettings
@@ -33,6 +35,12 @@ def thin():
 @pytest.fixture(scope="module")
 def thick(thin):
     return slice_profile.thicken(thin, 4.0, SliceProfile("gaussian", 4.0))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A network that is quick to build."""
+    monkeypatch.setattr(plane_training, "_new_network", lambda: plane_network.create(4, 3))
 
 
 def own_slices(thick, thin, width=4.0):
@@ -95,20 +103,18 @@ def weights(training):
     return [weight.numpy() for weight in training.network.trainable_variables]
 
 
-def test_v05_interrupted_training_resumes_to_the_same_bits(thin, thick, tmp_path):
+def terminate_at_step_3(fraction, step):
+    if step == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_v05_interrupted_training_resumes_to_the_same_bits(thin, thick, tmp_path, small):
     slices = own_slices(thick, thin)
     whole = PlaneTraining(slices, QUICK)
     whole.run()
 
-    def stop(fraction, step):
-        if step == 3:
-            import os
-            import signal
-
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with pytest.raises(Terminated, match="step 3"):
-        PlaneTraining(slices, QUICK, tmp_path, "a").run(stop)
+    with pytest.raises(Terminated, match="step 3, which is kept"):
+        PlaneTraining(slices, QUICK, tmp_path, "a").run(terminate_at_step_3)
     steps = []
     resumed = PlaneTraining(slices, QUICK, tmp_path, "a")
     resumed.run(lambda fraction, step: steps.append(step))
@@ -121,10 +127,13 @@ def test_v05_interrupted_training_resumes_to_the_same_bits(thin, thick, tmp_path
         PlaneTraining(slices, dataclasses.replace(QUICK, seed=1), tmp_path, "a")
 
 
-def test_v05_minutes_end_the_training(thin, thick):
-    training = PlaneTraining(own_slices(thick, thin), dataclasses.replace(QUICK, steps=None, minutes=0.02))
+def test_v05_minutes_end_the_training(thin, thick, small):
+    """And SIGTERM without a folder ends it too, with the truth about what is kept."""
+    training = PlaneTraining(own_slices(thick, thin), dataclasses.replace(QUICK, steps=None, minutes=0.005))
     training.run()
-    assert training.step >= 1 and float(training.seconds.numpy()) >= 1.2
+    with pytest.raises(Terminated, match="only with --workdir are checkpoints kept"):
+        PlaneTraining(own_slices(thick, thin), QUICK).run(terminate_at_step_3)
+    assert training.step >= 1 and float(training.seconds.numpy()) >= 0.3
     for wrong in ({"steps": 0}, {"minutes": 0.0}, {"steps": None, "minutes": None}):
         with pytest.raises(InputError):
             dataclasses.replace(QUICK, **wrong)
@@ -151,7 +160,7 @@ def test_v05_self_check_measures_the_held_out_slices(thin, thick):
     assert best.spline == bad.spline == pytest.approx(expected, abs=1e-4)
 
 
-def test_v05_network_that_does_not_help_is_not_used(thin, thick, monkeypatch):
+def test_v05_network_that_does_not_help_is_not_used(thin, thick, monkeypatch, small):
     failed = self_check.SelfCheck(spline=20.0, consistent=20.1, network=20.05, slices=1)
     monkeypatch.setattr(self_training, "check", lambda *_: failed)
     found = self_training.restore(thick, SliceProfile("gaussian", 4.0), thin.grid, Effort(steps=1))

@@ -118,6 +118,14 @@ def _add_volume_flags(group):
 
 
 _VOLUME_FLAGS = ("ratio", "slice_profile", "gap", "threshold", "steps", "minutes")
+_SHARED_FLAGS = ("models", "volumes", "patient_pattern", "seed", "merge", "output")
+
+
+def _refuse_image_flags(arguments):
+    parser = _parser()
+    for name, value in vars(arguments).items():
+        if name not in (*_VOLUME_FLAGS, *_SHARED_FLAGS) and value != parser.get_default(name):
+            raise InputError(f"--{name} is for images; leave it out with --volumes")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -133,6 +141,7 @@ def run(arguments: argparse.Namespace) -> "outcomes.Evaluation | VolumeEvaluatio
         InputError: There is no such model, dataset or metric, or the models cannot be compared.
     """
     if arguments.volumes:
+        _refuse_image_flags(arguments)
         from tfmisr.volumes import scoring as volume_scoring
 
         return volume_scoring.run(arguments)

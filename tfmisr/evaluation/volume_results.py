@@ -77,22 +77,28 @@ def _finite(value):
     return value is not None and math.isfinite(value)
 
 
-def merged(paths: Iterable[str | os.PathLike], protocol: VolumeProtocol, names: Iterable[str]) -> dict[str, dict]:
-    """Returns the methods of earlier results, by name.
+def merged(paths: Iterable[str | os.PathLike], protocol: VolumeProtocol, training: dict[str, str]) -> dict[str, dict]:
+    """Returns the methods of earlier results that these results lack, by name.
 
     Args:
         paths: `metrics.json` files or their folders.
         protocol: That of these results.
-        names: Methods of these results, whose numbers are kept.
+        training: Methods of these results to how they were trained; their new numbers are kept.
 
     Raises:
-        InputError: A protocol differs, or no such file.
+        InputError: A protocol differs, a name stands for two methods, or there is no such file.
     """
     found = {}
     for path in paths:
         content = results.read(path)
         protocols.require_same(protocol.to_dict(), content["protocol"], path)
-        found |= {name: values for name, values in content["models"].items() if name not in names}
+        for name, values in content["models"].items():
+            own = training.get(name, found.get(name, values).get("training", ""))
+            if (other := values.get("training", "")) != own:
+                both = f"{other or 'not trained'}, here {own or 'not trained'}"
+                raise InputError(f"{path} holds another method named {name} ({both}); leave one of them out")
+            if name not in training:
+                found[name] = values
     return found
 
 

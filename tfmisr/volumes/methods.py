@@ -1,6 +1,7 @@
 """Methods that make thick slices thin, by name: interpolations, self-supervised training, plane networks of a file."""
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable
 
@@ -9,10 +10,11 @@ import numpy as np
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import SliceProfile, Volume, VolumeGrid, planes, resampling
 from tfmisr.edge.volumes.consistency import SliceConsistency
+from tfmisr.volumes import restoring
 
 INTERPOLATIONS = resampling.METHODS
 TRAINED = ("self", "smore")
-Restore = Callable[[Volume, SliceProfile, VolumeGrid], np.ndarray]
+Restore = Callable[[Volume, SliceProfile, VolumeGrid, planes.Scale], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +23,9 @@ class Method:
 
     Attributes:
         name: Its name in tables.
-        restore: From the thick slices, their profile and the target grid to float32 values on that grid.
-        description: What the numbers depend on besides the name, such as the steps of training.
+        restore: From the thick slices, their profile, the target grid and the values that a network trained on other
+            volumes sees as 0 and 1, to float32 values on that grid.
+        description: What the numbers depend on besides the name: steps of training, or weights of a file.
     """
 
     name: str
@@ -70,28 +73,32 @@ def load(name: str, effort: Effort) -> Method:
     if path.suffix != ".tflite" or not path.is_file():
         known = ", ".join((*INTERPOLATIONS, *TRAINED))
         raise InputError(f"with --volumes a method is one of {known}, or a .tflite plane network. Received: {name}")
-    return Method(path.stem, _file(path))
+    return _file(path)
 
 
 def _interpolation(name) -> Restore:
-    return lambda thick, profile, grid: resampling.resample(thick, grid, name).values
+    return lambda thick, profile, grid, scale: resampling.resample(thick, grid, name).values
 
 
-def _file(path) -> Restore:
+def _file(path) -> Method:
     from tfmisr.edge.volumes.plane_model import PlaneModel
 
-    model = PlaneModel(path)
+    model = PlaneModel(path, restoring.cores())
 
-    def restore(thick, profile, grid):
-        scale = planes.UnitScale.of(thick.values)
+    def restore(thick, profile, grid, scale):
+        scale = restoring.unit_scale(scale)
         model.require(thick, grid, profile, scale)
-        return consistent(planes.upsample(thick, grid, model, scale=scale), thick, profile, grid)
+        memory = max(4.0, 16 * math.prod(grid.shape) / 2**30)
+        values = planes.upsample(thick, grid, model, scale=scale, memory=memory).values
+        projection = SliceConsistency(profile, thick.grid, grid)
+        projection.correct(values, thick.values, lowest=float(thick.values.min()))
+        return values
 
-    return restore
+    return Method(path.stem, restore, f"weights {model.card['weights_sha256'][:12]}")
 
 
 def _trained(name, effort) -> Restore:
-    def restore(thick, profile, grid):
+    def restore(thick, profile, grid, scale):
         if name == "smore":
             from tfmisr.volumes import smore
 
@@ -101,10 +108,3 @@ def _trained(name, effort) -> Restore:
         return self_training.restore(thick, profile, grid, effort)
 
     return restore
-
-
-def consistent(result: Volume, thick: Volume, profile: SliceProfile, grid: VolumeGrid) -> np.ndarray:
-    """Returns the values after the projection onto the volumes that average to the thick slices (V-07)."""
-    values = result.values
-    SliceConsistency(profile, thick.grid, grid).correct(values, thick.values)
-    return values

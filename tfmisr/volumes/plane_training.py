@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from tfmisr.edge.errors import InputError
+from tfmisr.edge.errors import InputError, Terminated
 from tfmisr.edge.files import write_text
 from tfmisr.training import checkpoints, environment, optimizers
 from tfmisr.training.averaging import WeightAverage
@@ -77,9 +77,13 @@ class PlaneTraining:
         self, slices: OwnSlices, settings: TrainingSettings, workdir: pathlib.Path | None = None, identity: str = ""
     ) -> None:
         self.slices, self.settings = slices, settings
+        if not environment.is_tensorflow():
+            raise InputError(
+                "a network is trained on a volume with TensorFlow; unset KERAS_BACKEND, or use --method spline"
+            )
         environment.make_deterministic()
         environment.set_seed(settings.seed)
-        self.network = _loaded(settings.weights) if settings.weights else plane_network.create()
+        self.network = _loaded(settings.weights) if settings.weights else _new_network()
         self.optimizer = keras.optimizers.Adam(settings.learning_rate)
         self.network.compile(self.optimizer, loss="mae", jit_compile=False)
         self.optimizer.build(self.network.trainable_variables)
@@ -152,6 +156,8 @@ class PlaneTraining:
     def _stop_if_asked(self, interrupt):
         if interrupt.requested:
             self.write()
+        if interrupt.terminated and self.folder is None:
+            raise Terminated(f"stopped by SIGTERM at step {self.step}; only with --workdir are checkpoints kept")
         interrupt.on_train_batch_end(self.step)
 
     def _train_step(self):
@@ -167,6 +173,10 @@ class PlaneTraining:
         self.average.on_train_batch_end(self.step)
         self.step += 1
         self.seconds.assign(float(self.seconds.numpy()) + time.monotonic() - start)
+
+
+def _new_network() -> keras.Model:
+    return plane_network.create()
 
 
 def _described(file: pathlib.Path) -> dict:

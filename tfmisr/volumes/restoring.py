@@ -31,7 +31,7 @@ class Network:
     Attributes:
         predict: For `tfmisr.edge.volumes.planes.upsample`.
         scale: The values that it sees as 0 and 1.
-        name: At most 47 characters, for the Attributes of a derived series.
+        name: For the Attributes of a derived series.
         weights_sha256: Hash of its weights.
         parameters: How it was trained, for the identity of a derived series.
     """
@@ -95,7 +95,7 @@ def _of_file(task) -> tuple[Network, tuple[str, ...]]:
     given = (task.source.volume, task.grid, task.profile, scale)
     if not task.request.force:
         model.require(*given)
-    network = Network(model, scale, model.name[:47], model.card["weights_sha256"])
+    network = Network(model, scale, model.name, model.card["weights_sha256"])
     unusual = [f"{model.name}: {remark}" for remark in model.remarks(*given)]
     found = f"{model.name}: trained on other volumes; the self-check is of networks that are trained on this one"
     return network, (*unusual, found)

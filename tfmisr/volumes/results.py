@@ -2,18 +2,21 @@
 
 import dataclasses
 import pathlib
+import re
 import typing
 
 import tfmisr
 from tfmisr import cli
 from tfmisr.edge.text import counted
-from tfmisr.edge.volumes import planes, resampling
+from tfmisr.edge.volumes import nifti_reading, planes, resampling
 from tfmisr.edge.volumes.volume import Volume
 from tfmisr.volumes.restoring import Restored
 
 if typing.TYPE_CHECKING:
     from tfmisr.edge.volumes.half_width import OwnCalibration
     from tfmisr.volumes.command import Task
+
+_UNUSABLE = re.compile(r"[^A-Za-z0-9 ._+():/-]")  # in the name of a model in DICOM (`Product`)
 
 
 @dataclasses.dataclass
@@ -29,6 +32,30 @@ class Files:
     remarks: list[str] = dataclasses.field(default_factory=list)
 
 
+def check(task: "Task") -> None:
+    """Checks, before a training, that the source may be processed and that what was asked for can be written.
+
+    Raises:
+        InputError: The series must not be processed (D-07 and others).
+        ModuleNotFoundError: A package is missing; the message names the extra.
+    """
+    if task.request.montage:
+        with cli.naming_extras("--montage"):
+            from tfmisr.evaluation import volume_montage  # noqa: F401
+    if is_nifti(task.request.output):
+        nifti_reading.nibabel()
+        return
+    from tfmisr.edge.derived.series import SeriesProduct, sources
+
+    product = SeriesProduct("tfmisr", tfmisr.__version__, "planes", "", force=task.request.force)
+    sources.load(task.source, product)
+
+
+def is_nifti(path: str) -> bool:
+    """Returns whether a name is that of a NIfTI file."""
+    return path.lower().endswith((".nii", ".nii.gz"))
+
+
 def write(task: "Task", restored: Restored) -> Files:
     """Writes the result and what was asked for beside it.
 
@@ -40,7 +67,7 @@ def write(task: "Task", restored: Restored) -> Files:
     files, request = Files(), task.request
     half_widths, calibration = _half_widths(task, restored, files) if request.uncertainty else (None, None)
     guarantee = calibration.statement if calibration else ""
-    if request.output.lower().endswith((".nii", ".nii.gz")):
+    if is_nifti(request.output):
         _write_nifti(request.output, task, restored.volume, files)
     else:
         _write_series(task, restored, guarantee, files)
@@ -70,7 +97,7 @@ def _write_series(task: "Task", restored: Restored, guarantee: str, files: Files
     product = SeriesProduct(
         name="tfmisr",
         version=tfmisr.__version__,
-        model=network.name if network else restored.method,
+        model=_UNUSABLE.sub("_", network.name if network else restored.method)[:47],
         weights_sha256=network.weights_sha256 if network else "",
         ai=network is not None,
         method=restored.method,

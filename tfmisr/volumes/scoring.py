@@ -9,7 +9,8 @@ from tfmisr import cli
 from tfmisr.datasets.image_folder import patients
 from tfmisr.datasets.volume_folder import scan
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.volumes import Volume
+from tfmisr.edge.volumes import reading
+from tfmisr.edge.volumes.source import Source
 from tfmisr.evaluation import verdicts, volume_planes, volume_results
 from tfmisr.evaluation.volume_measures import Truth, measure
 from tfmisr.evaluation.volume_protocol import REFERENCE, VolumeProtocol, VolumesHash
@@ -21,11 +22,6 @@ from tfmisr.volumes.thickening import Thickening
 
 _ISOTROPIC = 1.5  # distance between slices over pixel spacing from which a note is given
 _STEPS = 900  # of a self-supervised method where neither steps nor minutes are given
-# Flags of an evaluation on images.
-_OF_IMAGES = (
-    "dataset manual_dir data_dir scale crop_border degradation blur_sigma noise_std quantize_lr features "
-    "features_range max_images"
-).split()
 
 
 def run(arguments: argparse.Namespace) -> VolumeEvaluation:
@@ -52,9 +48,10 @@ def run(arguments: argparse.Namespace) -> VolumeEvaluation:
         for index, (volume, key) in enumerate(zip(found, keys, strict=True))
     ]
     protocol, notes = _protocol(scored, thickening)
-    merged = volume_results.merged(arguments.merge, protocol, [method.name for method in loaded])
+    training = {method.name: method.description for method in loaded}
+    merged = volume_results.merged(arguments.merge, protocol, training)
     rows, pictures = _score(scored, loaded, thickening)
-    models = volume_results.summarize(rows, {method.name: method.description for method in loaded})
+    models = volume_results.summarize(rows, training)
     notes += verdicts.few(models)
     content = volume_results.write(folder, protocol, rows, merged | models, notes)
     _draw(folder / "montage.png", rows, loaded[-1].name, pictures)
@@ -64,14 +61,11 @@ def run(arguments: argparse.Namespace) -> VolumeEvaluation:
 
 
 def _check(arguments):
-    given = next((name for name in _OF_IMAGES if getattr(arguments, name) not in (None, [])), None)
-    if given:
-        raise InputError(f"--{given} is for images; leave it out with --volumes")
-    if arguments.processes > 1 or getattr(arguments, "cluster", None):
-        raise InputError("volumes are scored in one process; leave out --processes and --cluster with --volumes")
     for name in ("steps", "minutes"):
         if getattr(arguments, name) is not None and not getattr(arguments, name) > 0:
             raise InputError(f"--{name} must be above 0. Received: {getattr(arguments, name)}")
+    if not 0 <= arguments.seed < 2**32:
+        raise InputError(f"seed must be in [0, 2**32). Received: {arguments.seed}")
 
 
 @dataclasses.dataclass
@@ -83,20 +77,19 @@ class _Case:
     patient: int
     threshold: float | None
 
-    def read(self) -> Volume:
-        """Returns the thin volume."""
-        from tfmisr.edge.volumes import reading
-
-        return reading.read(list(self.found.paths), self.found.series).volume
+    def read(self) -> Source:
+        """Reads the thin volume."""
+        return reading.read(list(self.found.paths), self.found.series)
 
     def score(self, loaded: list[Method], thickening: Thickening) -> "tuple[list[dict], Picture]":
         """Returns the scores of each method, and what the montage shows."""
-        thin = self.read()
+        source = self.read()
+        thin = source.volume
         thick, profile, grid, inside = thickening.apply(thin)
         truth = Truth(thin.values[inside], grid.spacing, thick.grid.spacing[0], self.threshold)
         rows, drawn, notes = [], {}, {}
         for method in loaded:
-            values = method.restore(thick, profile, grid)
+            values = method.restore(thick, profile, grid, source.scale)
             scores = measure(truth, values)
             notes[method.name] = f"foreground {scores['psnr_foreground']:.2f} dB"
             if method in (loaded[0], *loaded[-2:]):
@@ -121,7 +114,7 @@ def _protocol(cases, thickening) -> tuple[VolumeProtocol, list[str]]:
     """Returns the protocol, which needs all values, and notes; results of another one are refused before training."""
     digest, notes = VolumesHash(), []
     for case in bar(cases, desc="reading", unit=" volumes", leave=False):
-        thin = case.read()
+        thin = case.read().volume
         thickening.apply_to_grid(thin.grid)
         digest.add(thin)
         between, pixel = thin.grid.spacing[0], min(thin.grid.spacing[1:])

@@ -103,7 +103,7 @@ def train(
 
     scale = scale or planes.UnitScale.of(volume.values)
     slices = OwnSlices(volume, grid, profile, scale)
-    identity = hashlib.sha256(np.ascontiguousarray(volume.values).tobytes())
+    identity = hashlib.sha256(np.ascontiguousarray(volume.values))
     identity.update(f"{volume.grid} {grid.spacing} {profile} {scale}".encode())
     training = PlaneTraining(slices, settings, workdir, identity.hexdigest())
     network = training.run(progress)
@@ -123,7 +123,7 @@ def predictor(network: "keras.Model") -> planes.Predict:
 
     from tfmisr.volumes.plane_network import STRIDE
 
-    infer = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True)
+    infer = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True, autograph=False)
 
     def predict(batch):
         height, width = batch.shape[1:3]
