@@ -7,7 +7,7 @@ from scipy import interpolate, ndimage
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import SliceProfile, Volume, VolumeGrid, fusion, planes, resampling, slice_profile
 from tfmisr.edge.volumes.consistency import SliceConsistency
-from tfmisr.edge.volumes.profile_estimation import estimate_fwhm
+from tfmisr.edge.volumes.profile_estimation import estimate_fwhm, remark
 from tfmisr.edge.volumes.rotation import Rotation
 
 OBLIQUE = ((0.0, 0.6, 0.8), (0.0, 0.8, -0.6), (1.0, 0.0, 0.0))
@@ -66,6 +66,8 @@ def test_v03_unknown_width_is_estimated_from_spectra_of_isotropic_noise():
     for width in (2.4, 4.5):
         thick = slice_profile.thicken(volume, 3.0, SliceProfile("gaussian", width))
         assert estimate_fwhm(thick) == pytest.approx(width, rel=0.15)
+        assert remark(thick, SliceProfile("gaussian", width)) == ""
+        assert "sharpened too much" in remark(thick, SliceProfile("gaussian", 2 * width))
     assert estimate_fwhm(Volume(field[:4], VolumeGrid((4, 96, 96), (3.0, 1.0, 1.0), (0, 0, 0), OBLIQUE))) is None
 
 

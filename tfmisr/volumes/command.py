@@ -7,7 +7,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
 from tfmisr.edge.volumes import planes, reading, resampling, slice_profile
 from tfmisr.edge.volumes.grid import VolumeGrid
-from tfmisr.edge.volumes.profile_estimation import estimate_fwhm
+from tfmisr.edge.volumes.profile_estimation import estimate_fwhm, remark
 from tfmisr.edge.volumes.slice_profile import SliceProfile
 from tfmisr.edge.volumes.source import Source
 from tfmisr.edge.volumes.volume import Volume
@@ -116,7 +116,8 @@ def thin(request: Request) -> Thinned:
     )
     statements = [task.source.spacing_report, f"slice profile {task.profile}: {task.reason}", done]
     statements += [*files.statements, *restored.statements]
-    remarks = (*task.source.remarks, *files.remarks)
+    doubt = remark(task.source.volume, task.profile) if restored.network else ""
+    remarks = (*task.source.remarks, *files.remarks, *filter(None, [doubt]))
     output = pathlib.Path(request.output).expanduser()
     return Thinned(output, task.grid.shape, task.grid.spacing[0], tuple(statements), remarks)
 
