@@ -6,6 +6,7 @@ import shutil
 
 import keras
 import pydicom.data
+from series_sources import small
 from synthetic import smooth_images
 
 from tfmisr import models
@@ -52,6 +53,8 @@ def make_inputs(folder: pathlib.Path) -> None:
     (folder / "series").mkdir()
     for target in ("in.dcm", "slice.dcm", "series/0.dcm"):
         shutil.copy(source, folder / target)
+    (folder / "thick").mkdir()
+    small("CT", folder / "thick")  # four slices, 5 mm apart
     keras.utils.set_random_seed(0)
     models.create("espcn", scale=2).save(folder / "espcn.keras")
 

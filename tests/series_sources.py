@@ -4,7 +4,9 @@ import dataclasses
 import pathlib
 
 import numpy as np
+import pydicom
 from dicom_sources import ct, mr
+from pydicom.data import get_testdata_file
 
 from tfmisr.edge.derived.series import SeriesProduct
 from tfmisr.edge.volumes import Volume, VolumeGrid
@@ -109,3 +111,16 @@ def write_source(
         ds.save_as(paths[-1], enforce_file_format=True)
     volume = Volume(np.rint(values).astype(np.float32), grid, thickness, modality)
     return Source(volume, paths)
+
+
+def small(name, folder):
+    """Four slices, 5 mm apart, with all Attributes of pydicom's CT_small or MR_small."""
+    for index in range(4):
+        ds = pydicom.dcmread(get_testdata_file(f"{name}_small.dcm"))
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{ds.SOPInstanceUID}.{index}"
+        normal = np.cross(*np.reshape(ds.ImageOrientationPatient, (2, 3)).astype(float))
+        position = np.array(ds.ImagePositionPatient, float) + 5 * index * normal
+        ds.ImagePositionPatient = [pydicom.valuerep.DSfloat(float(value), auto_format=True) for value in position]
+        ds.InstanceNumber, ds.SliceThickness = index + 1, 5
+        ds.pop("DataSetTrailingPadding", None)
+        ds.save_as(folder / f"{index}.dcm")

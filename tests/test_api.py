@@ -16,7 +16,7 @@ from shared import once
 from synthetic import smooth_images
 
 import tfmisr
-from tfmisr import config, degradations, evaluate, fit, observe, options, tune, upscale
+from tfmisr import config, degradations, evaluate, fit, observe, options, tune, upscale, volume
 from tfmisr.edge import arrays, images
 from tfmisr.edge.errors import InputError
 from tfmisr.inference import upscalers
@@ -75,6 +75,7 @@ def test_command_modules_are_callable():
     import inspect
 
     assert tfmisr.fit is fit and tfmisr.evaluate is evaluate and tfmisr.observe is observe and tfmisr.tune is tune
+    assert tfmisr.volume is volume
     assert callable(fit) and callable(fit.main) and tfmisr.export.__path__
     assert list(inspect.signature(tfmisr.export).parameters) == ["workdir", "output", "flags"]
 
@@ -85,6 +86,8 @@ def test_defaults_are_those_of_the_commands():
         required |= {"inputs": ["a"], "model": "bicubic", "output": "b"} if command is upscale else {}
         flags = ["a", "--model", "bicubic", "--output", "b"] if command is upscale else required.get("models", [])
         assert options.parsed(command._parser(), required) == command._parser().parse_args(flags)
+    given = options.parsed(volume._parser(), {"inputs": "a", "output": pathlib.Path("b")})
+    assert given == volume._parser().parse_args(["a", "--output", "b"])
     assert config.parse(options.parsed(fit._parser(), {})) == config.Config()
     given = {"steps": 5, "epochs": None, "learning_rate": 1, "jit_compile": False, "manual_dir": pathlib.Path("a")}
     expected = config.Config(steps=5, learning_rate=1.0, manual_dir=("a",))

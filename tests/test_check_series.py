@@ -233,6 +233,7 @@ def test_v11o_a_spot_that_moves_along_the_slice_axis(folders, tmp_path):
         ("V-11d", lambda ds: moved(2, 0.3)(ds.PerFrameFunctionalGroupsSequence[3].PlanePositionSequence[0])),
         ("V-11f", lambda ds: setattr(shared(ds, "PixelMeasuresSequence"), "SliceThickness", 4.0)),
         ("V-11h", lambda ds: second_source(ds.PerFrameFunctionalGroupsSequence[3].DerivationImageSequence[0])),
+        ("V-11h", drop("SourceImageEvidenceSequence")),
         ("V-11i", lambda ds: setattr(shared(ds, "CTImageFrameTypeSequence"), "FrameType", ["ORIGINAL", "PRIMARY"])),
         ("V-11k", lambda ds: setattr(shared(ds, "PixelValueTransformationSequence"), "RescaleSlope", 2)),
     ],
@@ -257,10 +258,26 @@ def test_v11_a_decimal_string_of_seventeen_characters(folders, tmp_path):
     assert any(line.startswith("V-11q") for line in lines)
 
 
+def test_v11_other_files_in_the_folder_of_the_source(folders, tmp_path):
+    """They are skipped; a slice of the source that is missing is a reference to nothing; the result is read whole."""
+    shutil.copytree(folders / "source", tmp_path / "source")
+    shutil.copytree(folders / "files", tmp_path / "files")
+    (tmp_path / "source" / "readme.txt").write_text("not DICOM")
+    assert dicom_check.series_violations(tmp_path / "source", tmp_path / "files") == []
+    next(path for path in (tmp_path / "source").iterdir() if path.name != "readme.txt").unlink()
+    lines = dicom_check.series_violations(tmp_path / "source", tmp_path / "files")
+    assert any(line.startswith("V-11h") for line in lines)
+    (tmp_path / "files" / "readme.txt").write_text("not DICOM")
+    with pytest.raises(InputError, match="readme"):
+        dicom_check.series_violations(tmp_path / "source", tmp_path / "files")
+
+
 def test_v11_what_is_no_series(folders, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="expected a series of slices, found 0"):
         dicom_check.series_violations(folders / "source", tmp_path / "empty")
+    with pytest.raises(InputError, match="nowhere: expected a DICOM file, found no file"):
+        dicom_check.main([str(folders / "source"), str(tmp_path / "nowhere")])
     with pytest.raises(InputError, match="for two files"):
         dicom_check.main([str(folders / "source"), str(folders / "files"), "--keep_private"])
     assert dicom_check.main([str(folders / "source"), str(folders / "files")]) == 0

@@ -14,7 +14,8 @@ from tfmisr import dicom_check
 from tfmisr.edge import derived
 from tfmisr.edge.derived.series import write_series
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.volumes import Volume, reading
+from tfmisr.edge.volumes import Volume, reading, resampling
+from tfmisr.edge.volumes.consistency import SliceConsistency
 from tfmisr.edge.volumes.slice_profile import SliceProfile
 
 FIVE = SliceProfile("gaussian", 5.0)
@@ -443,6 +444,34 @@ def test_v11_one_echo_of_two(tmp_path):
     assert named == {f"1.2.3.4.12.{n}" for n in range(4)}
     assert {float(ds.EchoTime) for ds in slices} == {20.0}
     assert dicom_check.series_violations(tmp_path / "source", tmp_path / "thin") == []
+
+
+def test_v11_slices_made_consistent_agree_within_a_stored_unit(tmp_path):
+    """V-07 with what is written: where the derivation states the correction, the check allows one unit, half of it for
+    rounding; splines alone do not pass it."""
+    grid = grid_of(shape=(6, 20, 24))
+    (tmp_path / "source").mkdir()
+    fine = grid.with_slice_spacing(1.25)
+    write_source(tmp_path / "source", averaged(pattern(fine), grid, fine, FIVE), grid)
+    source = reading.read(tmp_path / "source")
+    splines = resampling.resample(source.volume, fine, "spline")
+    corrected = Volume(splines.values.copy(), fine)
+    SliceConsistency(FIVE, grid, fine).correct(corrected.values, source.volume.values, level=1.0)
+    product = thin_product(consistency="exact along the slice axis")
+    write_series(source, corrected, tmp_path / "corrected", product, FIVE)
+    write_series(source, splines, tmp_path / "splines", product, FIVE)
+    assert dicom_check.series_violations(tmp_path / "source", tmp_path / "corrected") == []
+    (line,) = dicom_check.series_violations(tmp_path / "source", tmp_path / "splines")
+    assert line.startswith("V-11n")
+
+
+def test_v11_texts_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="200 characters"):
+        thin_product(parameters="x" * 201)
+    with pytest.raises(ValueError, match="1000 characters"):
+        thin_product(parameters="x" * 200, uncertainty="y" * 240, applicability="z" * 240, consistency="c" * 100)
+    with pytest.raises(ValueError, match="must be 1"):
+        thin_product(scale=2)
 
 
 def test_v11_the_rescale_of_a_source_keeps_its_bytes(tmp_path):

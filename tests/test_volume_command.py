@@ -121,7 +121,7 @@ def test_v03_profile_is_given_known_estimated_or_assumed(series, nifti, tmp_path
         (["--method", "spline", "--uncertainty", "x.nii"], "--uncertainty needs a network"),
         (["--slice_profile", "gauss"], "expected a slice profile such as gaussian:5mm"),
         (["--montage", "x.jpg"], "--montage must end in .png"),
-        (["--memory", "0.00001"], "GiB for 50 x 24 x 28 voxels"),
+        (["--memory", "0.00001"], "GiB for 1 float32 array of 50 x 24 x 28 voxels"),
         (["--model", "nowhere.tflite"], "nowhere.tflite"),
         (["--weights", "nowhere.keras", "--steps", "1"], "nowhere.keras"),
         (["--select", "EchoTime=3"], ""),

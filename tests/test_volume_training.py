@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from tfmisr import models
 from tfmisr.edge.errors import InputError, Terminated
 from tfmisr.edge.volumes import SliceProfile, Volume, VolumeGrid, planes, resampling, slice_profile
 from tfmisr.volumes import patches, plane_network, plane_training, self_check, self_training
@@ -127,11 +128,28 @@ def test_v05_interrupted_training_resumes_to_the_same_bits(thin, thick, tmp_path
         PlaneTraining(slices, dataclasses.replace(QUICK, seed=1), tmp_path, "a")
 
 
+def test_v05_training_starts_from_given_weights(thin, thick, tmp_path):
+    """Those of `fit --preset through_plane`; a network that upscales images is refused."""
+    given = models.create("plain/num_filters=4,num_layers=2", models.PLANE_SCALE)
+    given.set_weights([0.1 * np.ones_like(weight) for weight in given.get_weights()])
+    given.save(tmp_path / "planes.keras")
+    training = PlaneTraining(
+        own_slices(thick, thin), dataclasses.replace(QUICK, weights=str(tmp_path / "planes.keras"))
+    )
+    for start in weights(training):
+        np.testing.assert_array_equal(start, np.full_like(start, 0.1))
+    training.run()
+    assert any((weight != np.float32(0.1)).any() for weight in weights(training))
+    models.create("plain/num_filters=4,num_layers=2", 2).save(tmp_path / "images.keras")
+    with pytest.raises(InputError, match="weights of a through-plane network"):
+        PlaneTraining(own_slices(thick, thin), dataclasses.replace(QUICK, weights=str(tmp_path / "images.keras")))
+
+
 def test_v05_minutes_end_the_training(thin, thick, small):
     """And SIGTERM without a folder ends it too, with the truth about what is kept."""
     training = PlaneTraining(own_slices(thick, thin), dataclasses.replace(QUICK, steps=None, minutes=0.005))
     training.run()
-    with pytest.raises(Terminated, match="without --workdir nothing is kept"):
+    with pytest.raises(Terminated, match="only with --workdir are checkpoints kept"):
         PlaneTraining(own_slices(thick, thin), QUICK).run(terminate_at_step_3)
     assert training.step >= 1 and float(training.seconds.numpy()) >= 0.3
     for wrong in ({"steps": 0}, {"minutes": 0.0}, {"steps": None, "minutes": None}):

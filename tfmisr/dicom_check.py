@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     arguments = _parser().parse_args(argv)
-    if os.path.isdir(arguments.result):
+    if os.path.isdir(arguments.source) or os.path.isdir(arguments.result):
         if arguments.half_width or arguments.keep_private or arguments.convention != "half_pixel":
             raise InputError(
                 "--half_width, --convention and --keep_private are for two files. Received: the folder of a series"

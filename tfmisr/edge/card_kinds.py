@@ -24,6 +24,6 @@ def check(card: Mapping, where: str | os.PathLike, kind: str | None) -> None:
     received = card.get("kind")
     if received == kind or (kind is None and received not in _TITLES):
         return
-    expected, found = (_TITLES.get(each, "a model") for each in (kind, received))
-    advice = _ADVICE.get(received) or _ADVICE[kind]
+    expected, found = (_TITLES.get(str(each), "a model") for each in (kind, received))
+    advice = _ADVICE.get(str(received)) or _ADVICE[str(kind)]
     raise InputError(f"expected {expected}, received {found}: {where}; {advice}")

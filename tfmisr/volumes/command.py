@@ -5,7 +5,7 @@ import pathlib
 
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
-from tfmisr.edge.volumes import planes, reading, slice_profile
+from tfmisr.edge.volumes import planes, reading, resampling, slice_profile
 from tfmisr.edge.volumes.grid import VolumeGrid
 from tfmisr.edge.volumes.profile_estimation import estimate_fwhm
 from tfmisr.edge.volumes.slice_profile import SliceProfile
@@ -13,6 +13,7 @@ from tfmisr.edge.volumes.source import Source
 from tfmisr.edge.volumes.volume import Volume
 from tfmisr.progress import bar
 
+_UNCERTAINTY_COPIES = 4  # both planes, the interpolation and the half-widths
 _LEAST_RATIO = 1.01  # of the distances: below it nothing is gained
 
 
@@ -129,8 +130,11 @@ def _task(request) -> Task:
         raise InputError(f"expected --output to end in .nii or .nii.gz for NIfTI. Received: {request.output}")
     grid = _target(source.volume.grid, request)
     profile, reason = _profile(source.volume, request.slice_profile)
-    if request.method not in ("spline", "linear", "lanczos"):
-        planes.check_memory(grid, request.memory, request.fusion, request.rotations)
+    more = _UNCERTAINTY_COPIES if request.uncertainty else 1 if request.montage or request.page else 0
+    if request.method in resampling.METHODS:
+        planes.check_memory(grid, request.memory, more=more)
+    else:
+        planes.check_memory(grid, request.memory, request.fusion, request.rotations, more)
     return Task(request, source, grid, profile, reason)
 
 

@@ -157,7 +157,7 @@ class PlaneTraining:
         if interrupt.requested:
             self.write()
         if interrupt.terminated and self.folder is None:
-            raise Terminated(f"stopped by SIGTERM at step {self.step}; without --workdir nothing is kept")
+            raise Terminated(f"stopped by SIGTERM at step {self.step}; only with --workdir are checkpoints kept")
         interrupt.on_train_batch_end(self.step)
 
     def _train_step(self):

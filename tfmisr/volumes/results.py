@@ -5,18 +5,15 @@ import pathlib
 import re
 import typing
 
-import numpy as np
-
 import tfmisr
 from tfmisr import cli
-from tfmisr.edge.levels import IntensityScale
 from tfmisr.edge.text import counted
 from tfmisr.edge.volumes import nifti_reading, planes, resampling
-from tfmisr.edge.volumes.source import Source
 from tfmisr.edge.volumes.volume import Volume
 from tfmisr.volumes.restoring import Restored
 
 if typing.TYPE_CHECKING:
+    from tfmisr.edge.volumes.half_width import OwnCalibration
     from tfmisr.volumes.command import Task
 
 _UNUSABLE = re.compile(r"[^A-Za-z0-9 ._+():/-]")  # in the name of a model in DICOM (`Product`)
@@ -68,38 +65,29 @@ def write(task: "Task", restored: Restored) -> Files:
         InputError: The result cannot be written in the form that was asked for.
     """
     files, request = Files(), task.request
-    half_widths, guarantee = None, ""
-    if request.uncertainty:
-        half_widths, guarantee = _half_widths(task, restored, files)
+    half_widths, calibration = _half_widths(task, restored, files) if request.uncertainty else (None, None)
+    guarantee = calibration.statement if calibration else ""
     if is_nifti(request.output):
         _write_nifti(request.output, task, restored.volume, files)
     else:
         _write_series(task, restored, guarantee, files)
-    if half_widths is not None:
-        _write_nifti(request.uncertainty, task, half_widths, files, as_float=True)
+    if calibration:
+        from tfmisr.edge.volumes import half_width_writing
+
+        path = pathlib.Path(request.uncertainty).expanduser()
+        half_width_writing.write(path, half_widths, task.source, calibration)
         files.statements.append(guarantee)
     if request.montage or request.page:
         _draw(task, restored)
     return files
 
 
-def _write_nifti(path: str, task: "Task", volume: Volume, files: Files, as_float: bool = False) -> None:
+def _write_nifti(path: str, task: "Task", volume: Volume, files: Files) -> None:
     from tfmisr.edge.volumes import nifti
 
-    source = _as_float(task.source) if as_float else task.source
-    clipped = nifti.write(pathlib.Path(path).expanduser(), volume, source)
+    clipped = nifti.write(pathlib.Path(path).expanduser(), volume, task.source)
     if clipped:
         files.remarks.append(f"{counted(clipped, 'value')} clipped to the range of the data type")
-
-
-def _as_float(source: Source) -> Source:
-    """Returns the source with a header for float32 values: half-widths are fractions of a level."""
-    if source.kind != "nifti":
-        return dataclasses.replace(source, scale=IntensityScale(0, 1, slope=0.5))
-    header = source.nifti.copy()
-    header.set_data_dtype(np.float32)
-    header.set_slope_inter(1, 0)
-    return dataclasses.replace(source, nifti=header)
 
 
 def _write_series(task: "Task", restored: Restored, guarantee: str, files: Files) -> None:
@@ -133,13 +121,13 @@ def _parameters(task, restored) -> str:
     return ", ".join(filter(None, [restored.network.parameters, used]))
 
 
-def _half_widths(task: "Task", restored: Restored, files: Files) -> tuple[Volume | None, str]:
+def _half_widths(task: "Task", restored: Restored, files: Files) -> "tuple[Volume | None, OwnCalibration | None]":
     from tfmisr.edge.volumes import half_width
 
     network = restored.network
     if network is None:
         files.remarks.append("no half-widths: the result is an interpolation, which has none")
-        return None, ""
+        return None, None
     source = task.source.volume
     calibration = half_width.calibrate(source, task.grid, network.predict, task.profile, network.scale)
     refined = [
@@ -148,7 +136,7 @@ def _half_widths(task: "Task", restored: Restored, files: Files) -> tuple[Volume
     ]
     base = resampling.resample(source, task.grid)
     widths = half_width.half_widths(calibration, refined, base, network.scale.max_val)
-    return widths, calibration.statement
+    return widths, calibration
 
 
 def _draw(task: "Task", restored: Restored) -> None:

@@ -143,15 +143,16 @@ def load(source: str | os.PathLike, result: str | os.PathLike) -> SeriesPair:
     """Reads both series.
 
     Args:
-        source: Folder with the source; where it holds several series, the one that the result references.
+        source: Folder with the source; where it holds several series, the one that the result references. Files that
+            are no slices are skipped: a slice that is missing is noticed as a reference to nothing.
         result: Folder with the derived series, and nothing else.
 
     Raises:
         InputError: A folder holds no series of slices, or a file cannot be read.
     """
-    new = _read(result)
+    new = _read(result, every_file=True)
     referenced = {str(item.get("ReferencedSOPInstanceUID")) for image in new for item in _sources(image)}
-    old = _choose(_read(source), referenced)
+    old = _choose(_read(source, every_file=False), referenced)
     pair = SeriesPair(old, new)
     return SeriesPair(*(_sorted(images, pair.normal) for images in (old, new)))
 
@@ -178,15 +179,19 @@ def _choose(images: list[Image], referenced: set[str]) -> list[Image]:
     return images
 
 
-def _read(folder: str | os.PathLike) -> list[Image]:
+def _read(folder: str | os.PathLike, every_file: bool) -> list[Image]:
     path = pathlib.Path(folder)
     files = (
         sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")) if path.is_dir() else [path]
     )
     images = []
     for file in files:
-        with dicom_file.raise_input_errors(os.fspath(file)):
-            images += _images(file)
+        try:
+            with dicom_file.raise_input_errors(os.fspath(file)):
+                images += _images(file)
+        except InputError:
+            if every_file:
+                raise
     if len(images) < 2:
         raise InputError(f"{folder}: expected a series of slices, found {len(images)}")
     return images
@@ -196,6 +201,8 @@ def _images(file: pathlib.Path) -> list[Image]:
     ds = dicom_file.load(file)
     contents = element_bytes(ds)
     element_values.check(ds)
+    if not ds.get("Rows"):
+        raise InputError("expected an image")
     pixels = stored_pixels(ds)[..., 0]
     ds.pop("PixelData", None)  # decoded, and large
     groups = frame_groups(ds)

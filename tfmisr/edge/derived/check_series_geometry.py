@@ -123,7 +123,7 @@ def references(pair: SeriesPair) -> str | None:
     if pair.profile is None:
         return "the derivation must state the slice profile"
     known = {image.identity: index for index, image in enumerate(pair.source)}
-    places = pair.places(pair.source)
+    places, evidence = pair.places(pair.source), _evidence(pair)
     for place, holder in zip(pair.places(pair.result), pair.descriptions, strict=True):
         named = []
         for item in holder.get("SourceImageSequence") or ():
@@ -135,9 +135,20 @@ def references(pair: SeriesPair) -> str | None:
             if item.get("SpatialLocationsPreserved") != "NO":
                 return "Spatial Locations Preserved must be NO"
             named.append(known[key])
+        missing = pair.enhanced and {pair.source[index].identity[0] for index in named} - evidence
+        if missing:
+            return "Source Image Evidence Sequence must list all source images"
         if reason := _wrong(named, places - place, (pair.profile[1] + pair.spacing) / 2):
             return reason
     return None
+
+
+def _evidence(pair: SeriesPair) -> set[str]:
+    """Returns the instances in Source Image Evidence Sequence of an Enhanced object."""
+    studies = pair.result[0].ds.get("SourceImageEvidenceSequence") or ()
+    series = [item for study in studies for item in study.get("ReferencedSeriesSequence") or ()]
+    instances = [item for one in series for item in one.get("ReferencedSOPSequence") or ()]
+    return {str(item.get("ReferencedSOPInstanceUID")) for item in instances}
 
 
 def _wrong(named: list[int], distances: np.ndarray, limit: float) -> str | None:

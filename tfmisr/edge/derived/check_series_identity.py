@@ -6,7 +6,7 @@ Each rule returns a sentence on what is wrong, or `None`. No rule quotes an Attr
 from collections.abc import Iterator
 
 from pydicom import uid
-from pydicom.datadict import dictionary_keyword
+from pydicom.datadict import keyword_for_tag
 from pydicom.tag import Tag
 
 from tfmisr.edge.derived.check_series import Image, SeriesPair
@@ -137,9 +137,10 @@ def slice_attributes(pair: SeriesPair) -> str | None:
     changed, kept = set(), set()
     for path in paths:
         found = {image.contents.get(path, ("", b""))[1] for image in pair.result}
+        stated = {contents.get(path, ("", b""))[1] for contents in elements}  # several forms of one number
         if path[0][0] in single:
             kept |= {path[0][0]} if found != {b""} else set()
-        elif not pair.enhanced and found != {elements[0].get(path, ("", b""))[1]}:
+        elif not pair.enhanced and (len(found) > 1 or not found <= stated):
             changed.add(path[-1][0])
     if changed:
         return f"{_names(changed)} must equal the source's, byte by byte"
@@ -171,7 +172,7 @@ def _is_copied(path: Path) -> bool:
 
 
 def _names(tags: set[int]) -> str:
-    return ", ".join(sorted(dictionary_keyword(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in tags))
+    return ", ".join(sorted(keyword_for_tag(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in tags))
 
 
 def removed(pair: SeriesPair) -> str | None:

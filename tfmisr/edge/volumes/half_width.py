@@ -133,7 +133,7 @@ def _missing_noise(images: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.float32(missing) * np.random.default_rng(0).standard_normal(images.shape, np.float32)
 
 
-def _restored(thin, slices, predict) -> list[np.ndarray]:
+def _restored(thin: Volume, slices: tuple[float, float, str], predict: planes.Predict) -> list[np.ndarray]:
     """Returns |error| / scale of the foreground pixels of in-plane images that were thickened along an axis."""
     ratio, width, kind = slices
     spacing = thin.grid.spacing[0]
@@ -152,7 +152,7 @@ def _restored(thin, slices, predict) -> list[np.ndarray]:
     return found
 
 
-def _in_plane(images, grid, axis) -> Volume:
+def _in_plane(images: np.ndarray, grid: VolumeGrid, axis: int) -> Volume:
     """Returns slices as a volume whose first axis is their rows or columns, and whose second counts them."""
     values = np.moveaxis(images, axis, 0)
     spacing = (grid.spacing[axis], 1.0, grid.spacing[3 - axis])
@@ -167,7 +167,7 @@ def _covered(thick: VolumeGrid, thin: VolumeGrid) -> slice:
     return slice(int(inside[0]), int(inside[-1]) + 1)
 
 
-def _require_enough(pooled, measured) -> None:
+def _require_enough(pooled: np.ndarray, measured: list[np.ndarray]) -> None:
     least = min(len(pooled), sum(map(len, measured)))
     if least < _LEAST_PIXELS or not math.isfinite(float(pooled.max())):
         raise InputError(

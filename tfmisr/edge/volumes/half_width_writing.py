@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def _float32(source: Source) -> Source:
     return dataclasses.replace(source, kind="nifti", nifti=header, axes=axes)
 
 
-def _header(source: Source):
+def _header(source: Source) -> Any:
     """Returns the NIfTI header of a volume of DICOM."""
     grid, header = source.volume.grid, nifti_reading.nibabel().Nifti1Header()
     affine = nifti_reading.TO_LPS @ grid.affine[:, [2, 1, 0, 3]]

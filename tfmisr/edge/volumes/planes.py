@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from tfmisr.edge.errors import InputError, check_name
+from tfmisr.edge.text import counted
 from tfmisr.edge.volumes import fusion as fusions
 from tfmisr.edge.volumes import resampling, rotation
 from tfmisr.edge.volumes.grid import VolumeGrid
@@ -167,16 +168,24 @@ class _Job:
         return int(np.clip(self.memory * _GIB * _NETWORK_SHARE // (_BYTES_PER_PIXEL * pixels), 1, _MOST_PLANES))
 
 
-def check_memory(grid: VolumeGrid, memory: float, fusion: str = "mean", rotations: int = 1) -> None:
+def check_memory(grid: VolumeGrid, memory: float, fusion: str = "mean", rotations: int = 1, more: int = 0) -> None:
     """Checks that the result fits a memory in GiB, with the copies of it that the fusion takes.
+
+    Args:
+        grid: Grid of the result.
+        memory: GiB.
+        fusion: As of `upsample`.
+        rotations: As of `upsample`.
+        more: Further copies that are held at once.
 
     Raises:
         InputError: It does not; the message says how much is needed.
     """
-    copies = fusions.copies(fusion, rotations)
+    copies = max(fusions.copies(fusion, rotations), 1 + more)
     needed = copies * 4 * np.prod(grid.shape, dtype=float) / _GIB / (1 - _NETWORK_SHARE)
     if needed > memory:
+        held = f"{counted(copies, 'float32 array')} of {grid.shape[0]} x {grid.shape[1]} x {grid.shape[2]} voxels"
         raise InputError(
-            f"expected at least {needed:.1f} GiB for {grid.shape[0]} x {grid.shape[1]} x {grid.shape[2]} voxels with "
-            f"fusion {fusion}. Received: --memory {memory:g}; give more, or a larger spacing"
+            f"expected at least {needed:.1f} GiB for {held}, held at once. Received: --memory {memory:g}; give more, "
+            "or a larger spacing"
         )

@@ -3,8 +3,8 @@
 Each statistic of a slice (power spectrum, noise, gradients, gray levels; `tfmisr.edge.applicability_statistics`) has a
 range in the training slices. The median over the slices of a volume is compared with it, in widths of the range. A
 network is trained on few volumes, so there is no p-value as for images of many patients
-(`tfmisr.edge.applicability`): the limits were set on a few volumes, and what is within them may still be of another
-kind.
+(`tfmisr.edge.applicability`). The limits were set on a few volumes. Gross differences are found, such as inverted gray
+levels; what is within the limits may still be of another kind.
 """
 
 import math
@@ -14,16 +14,16 @@ import numpy as np
 
 from tfmisr.edge import applicability_statistics as statistics
 
-# Without the traces of JPEG: volumes are not compressed so, and averaging slices removes them.
-NAMES = tuple(name for name in statistics.INPUT_NAMES if not name.startswith("block_"))
-UNUSUAL, OUT_OF_SCOPE = 1.0, 2.0  # widths of the range beyond its end
+# Without the traces of JPEG, as volumes are not compressed so, and without what depends on how much air is shown.
+_LEFT_OUT = ("noise_10", "noise_25", "gray_2", "gray_10", "gray_30", "black")
+NAMES = tuple(name for name in statistics.INPUT_NAMES if not name.startswith("block_") and name not in _LEFT_OUT)
+UNUSUAL, OUT_OF_SCOPE = 1.0, 1.5  # widths of the range beyond its end
 _WORDS = {
     "power": "power spectrum",
     "direction": "direction of structures",
     "noise": "noise",
     "gradient": "steepness of edges",
     "gray": "gray levels",
-    "black": "gray levels",
     "white": "gray levels",
 }
 _KEPT = [statistics.INPUT_NAMES.index(name) for name in NAMES]
@@ -53,8 +53,8 @@ def is_valid(field: object) -> bool:
         return True
     if not isinstance(field, Mapping) or field.get("names") != list(NAMES):
         return False
-    ranges = [field.get(end) for end in ("low", "high")]
-    if any(not isinstance(each, list) or len(each) != len(NAMES) for each in ranges):
+    ranges = [each for each in (field.get("low"), field.get("high")) if isinstance(each, list)]
+    if [len(each) for each in ranges] != [len(NAMES)] * 2:
         return False
     numbers = all(type(value) in (int, float) and math.isfinite(value) for each in ranges for value in each)
     return numbers and bool((np.array(ranges[0]) <= np.array(ranges[1])).all())
@@ -70,8 +70,8 @@ def deviations(field: Mapping, values: np.ndarray, to_unit: Callable[[np.ndarray
     """
     if min(values.shape[1:]) < statistics.SMALLEST:
         return {}
-    ends = [share * (len(values) - 1) for share in _MIDDLE]
-    chosen = np.unique(np.linspace(*ends, _SLICES).round().astype(int))
+    first, last = (share * (len(values) - 1) for share in _MIDDLE)
+    chosen = np.unique(np.linspace(first, last, _SLICES).round().astype(int))
     median = np.median([_measured(np.clip(to_unit(values[i]), 0.0, 1.0)) for i in chosen], axis=0)
     low, high = (np.array(field[end]) for end in ("low", "high"))
     beyond = np.maximum(low - median, median - high) / np.maximum(high - low, _LEAST_WIDTH)

@@ -8,7 +8,7 @@ written by `enhanced`; where the frames have their own windows, the median appli
 import numpy as np
 import pydicom
 from pydicom import Sequence, uid
-from pydicom.datadict import dictionary_keyword
+from pydicom.datadict import keyword_for_tag
 from pydicom.tag import Tag
 from pydicom.valuerep import DSfloat
 
@@ -53,10 +53,10 @@ def common(series: Series, sop_class: uid.UID) -> tuple[verbatim.Verbatim, pydic
     for tag in sorted({tag for group in groups for tag in group.keys()} - _WRITTEN):
         if not slice_attributes.differs(groups, tag):
             shared[tag] = groups[0][tag]
-        elif dictionary_keyword(tag) in _REQUIRED:
+        elif keyword_for_tag(tag) in _REQUIRED:
             raise InputError(f"expected frames of one kind; they differ in {label(tag)}")
         else:
-            removed.append(dictionary_keyword(tag))
+            removed.append(keyword_for_tag(tag) or label(tag))
     _copy_unit(shared, groups)
     _copy_window(shared, groups)
     target.SharedFunctionalGroupsSequence = Sequence([shared])

@@ -5,7 +5,8 @@ import dataclasses
 from tfmisr.edge.derived.product import Product, check_sentence
 
 _KIND = {True: "Through-plane super-resolution", False: "Interpolation along the slice axis"}
-_TEXT_LIMIT = 200  # so that Derivation Description keeps room for the other sentences
+_LIMITS = {"method": 60, "parameters": 200}
+_TEXT_LIMIT = 1000  # of Derivation Description with all sentences; Value Representation ST has 1024 characters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +34,12 @@ class SeriesProduct(Product):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("method", "parameters"):
+        for field, limit in _LIMITS.items():
             check_sentence(field, getattr(self, field))
-            if len(getattr(self, field)) > _TEXT_LIMIT:
-                raise ValueError(f"`{field}` must be at most {_TEXT_LIMIT} characters")
+            if len(getattr(self, field)) > limit:
+                raise ValueError(f"`{field}` must be at most {limit} characters")
+        if len(self.description) > _TEXT_LIMIT:
+            raise ValueError(f"the texts of a product must be at most {_TEXT_LIMIT} characters together")
 
     def _check_scale(self) -> None:
         if self.scale != 1:

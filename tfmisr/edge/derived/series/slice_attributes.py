@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pydicom
-from pydicom.datadict import dictionary_keyword
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
@@ -79,7 +79,7 @@ def common(slices: Slices) -> tuple[verbatim.Verbatim, list[str]]:
         if tag in _PER_SLICE_TAGS or tag in _NEARLY_TAGS or not _is_copied(tag):
             continue
         if tag in _EMPTY_TAGS:
-            target[tag] = pydicom.DataElement(tag, headers[0][tag].VR if tag in headers[0] else "LO", None)
+            target[tag] = pydicom.DataElement(tag, dictionary_VR(tag), None)
         else:
             target.pop(tag, None)
         removed.append(_name(tag))
@@ -100,7 +100,7 @@ def overlay_remarks(headers: Sequence[pydicom.Dataset]) -> list[str]:
 
 
 def _name(tag: int) -> str:
-    return dictionary_keyword(tag) if Tag(tag) and not Tag(tag).is_private else f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+    return keyword_for_tag(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def differs(headers: Sequence[pydicom.Dataset], tag: int) -> bool:

@@ -18,7 +18,7 @@ from tfmisr.edge.derived.series.places import Place
 from tfmisr.edge.derived.series.product import SeriesProduct
 from tfmisr.edge.derived.series.single_frames import Series
 from tfmisr.edge.errors import InputError
-from tfmisr.edge.files import add_path_to_errors, temporary_name
+from tfmisr.edge.files import add_path_to_errors, remove_stale_temporaries, temporary_name
 from tfmisr.edge.volumes import Volume
 from tfmisr.edge.volumes.slice_profile import SliceProfile
 
@@ -156,6 +156,7 @@ def _check_folder(folder: pathlib.Path) -> None:
 @contextlib.contextmanager
 def _appearing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary folder, which is renamed to `folder` at the end, or removed after an error."""
+    remove_stale_temporaries(folder.absolute().parent.glob(temporary_name(folder, "*").name))
     temporary = temporary_name(folder)
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that had this process's id
     try:
