@@ -65,7 +65,7 @@ def test_edge_imports_neither_tensorflow_nor_the_rest_of_the_package():
     "arguments,expected",
     [
         (("fit", "--model", "resnet19"), "did you mean resnet18?"),
-        (("fit", "--scale", "5"), "scale must be one of 2, 3, 4, 8. Received: 5"),
+        (("fit", "--scale", "5"), "scale must be one of 1, 2, 3, 4, 8. Received: 5"),
         (("fit", "--config", "nowhere.json"), "found none at nowhere.json"),
         (("fit", "--dataset", "./nowhere"), "expected a folder of images, found none at nowhere"),
         (("fit", "--dataset", "chest_xray15"), "did you mean chest_xray14?"),

@@ -65,6 +65,7 @@ def test_v09_a_run_is_exported_with_its_ranges_and_the_loss_of_int8(run, tmp_pat
     np.testing.assert_allclose(plane_model.PlaneModel(outcome.files[0])(plane), expected, atol=1e-5)
 
 
+@pytest.mark.large
 def test_v09_a_file_for_an_accelerator_returns_the_same_pixels(run, tmp_path, monkeypatch):
     folder, source = run
     monkeypatch.setattr(data, "load_for", lambda arguments, fields: source)

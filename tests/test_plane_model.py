@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiny_network import picture, tiny_network, write_tflite
 
+from tfmisr import card as card_command
 from tfmisr import degradations
 from tfmisr.edge import card, plane_card, runtime
 from tfmisr.edge.errors import InputError
@@ -24,13 +25,13 @@ DEGRADATION = degradations.make("through_plane(min_ratio=2, max_ratio=6, min_fwh
 SCALE = planes.UnitScale(0.0, 1.0)
 
 
-def write(path, network, flavor="float32", tile=None, **changed):
+def write(path, network, flavor="float32", tile=None):
     """Writes a file with the card of a plane network, as `python -m tfmisr.export` does."""
     subgraph = convert.exported_subgraph(network, flavor)
     content = convert.to_tflite(subgraph, flavor, tile, lambda: (picture(48, 48, seed=seed) for seed in range(4)))
     radius = upscalers.receptive_radius(subgraph.network)
     described = cards.describe("tiny", flavor, subgraph, 1, tile, radius, {})
-    path.write_bytes(card.attach(content, plane_cards.describe(described, DEGRADATION) | changed))
+    path.write_bytes(card.attach(content, plane_cards.describe(described, DEGRADATION)))
     return path
 
 
@@ -42,6 +43,12 @@ def network():
 @pytest.fixture(scope="module")
 def file(network, tmp_path_factory):
     return write(tmp_path_factory.mktemp("plane") / "tiny.tflite", network)
+
+
+def changed_card(path, file, **changed):
+    """Writes the file with other fields in its card."""
+    path.write_bytes(card.replace(file.read_bytes(), card.read(file, plane_card.KIND) | changed))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +121,18 @@ def test_v09_files_in_each_others_place_are_refused_in_one_line(file, upscaling)
     assert type(plane_model.load(upscaling)) is runtime.Model
 
 
+def test_v09_the_card_is_printed(file, capsys):
+    assert card_command.main([str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "through_plane" in printed and "2, 6" in printed and "Agreement with the input" not in printed
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"profile": []}, {"profile": ["square"]}, {"ratio_range": [3, 2]}, {"skip": "bicubic"}, {"slices": {"names": []}}],
 )
-def test_v09_a_broken_card_is_named(network, tmp_path, changed):
-    path = write(tmp_path / "broken.tflite", network, **changed)
+def test_v09_a_broken_card_is_named(file, tmp_path, changed):
+    path = changed_card(tmp_path / "broken.tflite", file, **changed)
     with pytest.raises(InputError, match=f"model card with {next(iter(changed))}="):
         plane_model.PlaneModel(path)
 
@@ -146,10 +159,10 @@ def test_v09_a_profile_that_was_not_trained_is_refused():
     assert plane_card.mismatch(ranges, 6.02, "gaussian", 0.797) == ""  # rounded spacings of headers
 
 
-def test_v08_slices_unlike_the_training_are_refused(network, tmp_path):
+def test_v08_slices_unlike_the_training_are_refused(file, tmp_path):
     training = [picture(64, 64, seed=seed)[..., 0] for seed in range(12)]
     field = slice_scope.describe(training)
-    model = plane_model.PlaneModel(write(tmp_path / "scope.tflite", network, slices=field))
+    model = plane_model.PlaneModel(changed_card(tmp_path / "scope.tflite", file, slices=field))
     alike = Volume(np.stack([picture(64, 64, seed=20 + seed)[..., 0] for seed in range(10)]), grid(10, 4.0, 64))
     profile = SliceProfile("gaussian", 4.0)
     assert model.mismatches(alike, grid(40, side=64), profile, SCALE) == []

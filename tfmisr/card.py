@@ -7,7 +7,7 @@ import shutil
 import sys
 
 from tfmisr import cli, signing
-from tfmisr.edge import card, card_evidence, shipped, uncertainty
+from tfmisr.edge import card, card_evidence, plane_card, shipped, uncertainty
 from tfmisr.edge.card_sections import (
     applicability_section,
     cell,
@@ -22,7 +22,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write
 
 # Fields in sections of their own, or of no use to a reader.
-_SECTIONS = ("training", "protocol", "scores", "calibration", "against_keras")
+_SECTIONS = ("slices", "training", "protocol", "scores", "calibration", "against_keras")
 _TEXTS = ("intended_use", "limits", "consistency", "uncertainty", "applicability", "task", "measurements")
 
 
@@ -71,7 +71,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     path = _path(arguments.model)
-    fields = card.read(path)
+    # What evaluations of images find is no part of the card of a through-plane network.
+    is_plane = not arguments.output and path.is_file() and card.kind_of(path) == plane_card.KIND
+    fields = card.read(path, plane_card.KIND if is_plane else None)
     if bool(arguments.task or arguments.ct_bias) != bool(arguments.output):
         raise InputError("expected --output together with --task or --ct_bias: the file is not changed in place")
     if arguments.output:
@@ -123,7 +125,7 @@ def markdown(fields: dict) -> str:
         f"# {shown.get('name', 'Model')}",
         shown.get("intended_use", ""),
         table(plain),
-        f"## Agreement with the input\n\n{_consistency(fields)}",
+        "" if fields.get("kind") == plane_card.KIND else f"## Agreement with the input\n\n{_consistency(fields)}",
         uncertainty_section(fields),
         applicability_section(fields),
         task_section(fields),
