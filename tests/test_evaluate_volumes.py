@@ -147,6 +147,13 @@ def test_what_does_not_fit_is_refused_v13(folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_volume_of_one_value_is_refused_v13(tmp_path):
+    image = nibabel.Nifti1Image(np.ones((20, 20, 12), np.int16), np.eye(4))
+    nibabel.save(image, tmp_path / "flat.nii")
+    refused(["spline", "--volumes", tmp_path, "--ratio", 2, "--output", tmp_path / "out"], "all voxels have one value")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_truth_that_is_not_thin_is_noted_v13(tmp_path):
     put(tmp_path / "a.nii", 4, (4.0, 2.0, 2.0))
     outcome = evaluate.run(

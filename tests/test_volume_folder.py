@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from dicom_sources import mr
-from series_sources import grid_of, wave, write_source
+from series_sources import grid_of, write_source
 
 from tfmisr import data
 from tfmisr.datasets.volume_folder import scan, slices, volume_folder_dataset_builder
@@ -31,6 +31,12 @@ def put_nifti(path, values, spacing):
 
 def noise(*shape):
     return RNG.integers(1, 1000, shape).astype(np.int16)
+
+
+def wave(shape, low=-900.0, high=1200.0):
+    """A smooth pattern (slices, rows, columns) that differs in all three directions."""
+    z, y, x = np.meshgrid(*(np.arange(n) / n for n in shape), indexing="ij")
+    return (low + (high - low) * (0.5 + 0.25 * np.sin(5 * z + 3 * x) * np.cos(4 * y) + 0.2 * z * x)).astype(np.float32)
 
 
 def everything(source):

@@ -116,6 +116,8 @@ def _protocol(cases, thickening) -> tuple[VolumeProtocol, list[str]]:
     for case in bar(cases, desc="reading", unit=" volumes", leave=False):
         thin = case.read().volume
         thickening.apply_to_grid(thin.grid)
+        if not thin.values.max() > thin.values.min():
+            raise InputError(f"{case.found.path}: all voxels have one value; there is nothing to score")
         digest.add(thin)
         between, pixel = thin.grid.spacing[0], min(thin.grid.spacing[1:])
         if between > _ISOTROPIC * pixel:

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import string
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -57,7 +58,7 @@ def save(
     write_text(path, _page(volumes, grid, title, unit, note))
 
 
-def _page(volumes, grid, title, unit, note):
+def _page(volumes: dict[str, np.ndarray], grid: VolumeGrid, title: str, unit: str, note: str) -> str:
     factor = _factor(grid.shape)
     small = {name: _block_means(values, factor) for name, values in volumes.items()}
     *_, last = small.values()
@@ -85,19 +86,19 @@ def _page(volumes, grid, title, unit, note):
     )
 
 
-def _hash(text):
+def _hash(text: str) -> str:
     """Returns the source expression of CSP level 2 for an inline element with this text."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _factor(shape):
+def _factor(shape: tuple[int, int, int]) -> int:
     factor = 1
     while np.prod([-(-side // factor) for side in shape], dtype=float) > MAX_VOXELS:
         factor += 1
     return factor
 
 
-def _block_means(values, factor):
+def _block_means(values: np.ndarray, factor: int) -> np.ndarray:
     """Returns means over cubes; the last, incomplete ones are over the voxels that there are."""
     for axis in range(3 if factor > 1 else 0):
         starts = np.arange(0, values.shape[axis], factor)
@@ -107,7 +108,7 @@ def _block_means(values, factor):
     return values
 
 
-def _views(grid, shape, factor):
+def _views(grid: VolumeGrid, shape: tuple[int, ...], factor: int) -> list[dict[str, Any]]:
     found = []
     for view in views(grid).values():
         fields = dataclasses.asdict(view)
@@ -116,13 +117,13 @@ def _views(grid, shape, factor):
     return found
 
 
-def _extent(grid):
+def _extent(grid: VolumeGrid) -> list[float]:
     """Returns the largest height and width of the planes in mm."""
     sizes = [view.size(grid.shape) for view in views(grid).values()]
     return [max(size[k] for size in sizes) for k in range(2)]
 
 
-def _images(values, low, high) -> list[str]:
+def _images(values: np.ndarray, low: float, high: float) -> list[str]:
     """Returns PNG images of as many stacked slices as fit, as data URLs."""
     step = max(1, _ROWS // values.shape[1])
     encoded = []

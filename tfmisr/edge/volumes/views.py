@@ -57,7 +57,7 @@ def views(grid: VolumeGrid) -> dict[str, View]:
     return {name: found[name] for name in NAMES[::-1]}
 
 
-def _view(grid, patient, axis):
+def _view(grid: VolumeGrid, patient: tuple[int, ...], axis: int) -> View:
     vertical, horizontal = sorted((k for k in range(3) if k != axis), key=lambda k: -patient[k])
     grows = [grid.directions[k][patient[k]] > 0 for k in range(3)]
     upwards = patient[vertical] == 2  # to the head; y grows to the back, which is shown below
