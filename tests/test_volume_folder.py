@@ -113,7 +113,7 @@ def test_small_planes_are_left_out_and_values_clipped():
 
 
 def test_the_dataset_of_a_mixed_folder_is_split_by_patient_v15(mixed, tmp_path):
-    source = data.load(str(mixed), data_dir=str(tmp_path))
+    source = data.load("volume_folder", data_dir=str(tmp_path), manual_dirs=[str(mixed)])
     assert source.name == "volume_folder" and source.full_scale == "series" and source.dtype == np.uint16
     stored = everything(source)
     by_volume = {}
@@ -153,6 +153,11 @@ def test_a_volume_that_cannot_be_read_is_named_and_left_out_v15(tmp_path, capsys
     assert len(everything(source)) == 10
     error = capsys.readouterr().err
     assert "four.nii" in error and "skipped" in error
+
+
+def test_a_folder_of_nifti_files_is_one_of_volumes_and_with_images_one_of_images_v15(mixed, tmp_path):
+    assert data.builder(str(mixed / "sub-1"), str(tmp_path)).name == "volume_folder"
+    assert data.builder(str(mixed), str(tmp_path)).name == "image_folder"  # as before there were volumes
 
 
 def test_a_changed_volume_is_another_dataset(mixed, tmp_path):

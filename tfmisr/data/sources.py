@@ -16,7 +16,7 @@ from tfmisr import cli
 from tfmisr.data import cached_source, pixel_cache
 from tfmisr.data.splits import SPLIT_PERCENT, SPLITS, folders, split_of
 from tfmisr.edge.errors import InputError, hint
-from tfmisr.edge.folders import all_files
+from tfmisr.edge.folders import all_files, image_files
 from tfmisr.edge.volumes.nifti import is_nifti
 
 if typing.TYPE_CHECKING:
@@ -156,8 +156,8 @@ def builder(
 
     Args:
         dataset: `name` or `name/config` of a dataset of this package or of one registered with TFDS, or a folder of
-            images. A folder with the official lists of ChestX-ray14 is taken for that archive, one with NIfTI files for
-            volumes. `None`: the built-in phantom.
+            images. A folder with the official lists of ChestX-ray14 is taken for that archive, one with NIfTI files
+            and no images for volumes. `None`: the built-in phantom.
         data_dir: Folder of prepared datasets; that of TFDS by default.
         manual_dirs: Folders with the source files, for datasets that need them.
         patient_pattern: For a folder of images: regular expression with one group, the patient identifier in a file
@@ -191,7 +191,8 @@ def _folder_builder(folder, data_dir, manual_dirs, patient_pattern, full_scale):
     if any((folder / name).is_file() for name in ("train_val_list.txt", "test_list.txt")):
         return _builder_class("chest_xray14")(data_dir=data_dir, manual_dirs=(folder, *folders(manual_dirs)))
     given = {"data_dir": data_dir, "manual_dirs": (folder, *folders(manual_dirs)), "patient_pattern": patient_pattern}
-    if any(is_nifti(path) for path, _ in all_files(folder)):
+    # A folder with images as well was a folder of images before there were volumes, and runs on it resume.
+    if any(is_nifti(path) for path, _ in all_files(folder)) and not any(image_files(folder)):
         return _builder_class("volume_folder")(**given)
     return _builder_class("image_folder")(**given, full_scale=full_scale)
 
