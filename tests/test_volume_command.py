@@ -6,6 +6,7 @@ import sys
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from scipy import ndimage
 from series_sources import grid_of, pattern, write_source
@@ -154,6 +155,18 @@ def test_v01_series_that_was_derived_is_refused_before_the_training(series, tmp_
     with pytest.raises(InputError):
         tfmisr.volume(tmp_path / "thin", tmp_path / "thinner", steps=1)
     assert not (tmp_path / "thinner").exists()
+
+
+def test_v08_half_widths_beside_a_series_are_stated_in_it(series, tmp_path, monkeypatch):
+    """The statement in Derivation Description is short; the one that is printed is complete."""
+    monkeypatch.setattr(self_training, "check", lambda *_: self_check.SelfCheck(20.0, 20.5, 21.0, 1))
+    done = tfmisr.volume(series, tmp_path / "thin", steps=1, uncertainty=tmp_path / "w.nii")
+    assert "neither for it nor for another patient" in str(done)
+    derived = pydicom.dcmread(tmp_path / "thin" / "0001.dcm")
+    assert "no guarantee for the slice axis" in derived.DerivationDescription
+    widths = nibabel.load(tmp_path / "w.nii")
+    assert widths.get_data_dtype() == np.float32 and widths.shape == (28, 24, 50)
+    assert (np.asarray(widths.dataobj) > 0).all()
 
 
 def test_v05_a_failure_leaves_nothing_half_written(nifti, tmp_path, monkeypatch):

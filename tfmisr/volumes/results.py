@@ -70,7 +70,7 @@ def write(task: "Task", restored: Restored) -> Files:
     if is_nifti(request.output):
         _write_nifti(request.output, task, restored.volume, files)
     else:
-        _write_series(task, restored, guarantee, files)
+        _write_series(task, restored, _summary(calibration), files)
     if calibration:
         from tfmisr.edge.volumes import half_width_writing
 
@@ -80,6 +80,16 @@ def write(task: "Task", restored: Restored) -> Files:
     if request.montage or request.page:
         _draw(task, restored)
     return files
+
+
+def _summary(calibration: "OwnCalibration | None") -> str:
+    """Returns what half-widths are worth, short enough for Derivation Description; empty without."""
+    if calibration is None:
+        return ""
+    return (
+        f"w such that {1 - calibration.alpha:.0%} of the voxels lie within result +- w, calibrated on in-plane images "
+        f"of this volume (measured on others: {calibration.coverage:.1%}); no guarantee for the slice axis"
+    )
 
 
 def _write_nifti(path: str, task: "Task", volume: Volume, files: Files) -> None:
