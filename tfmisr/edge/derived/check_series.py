@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -41,7 +42,7 @@ class Image:
     pixels: np.ndarray
     contents: Contents
 
-    def get(self, macro: str, keyword: str) -> object:
+    def get(self, macro: str, keyword: str) -> Any:
         """Returns the value of an Attribute, which Enhanced objects have in a functional group."""
         return (self.group.get(macro, pydicom.Dataset()) if self.frame else self.ds).get(keyword)
 

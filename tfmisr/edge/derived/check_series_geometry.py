@@ -3,6 +3,8 @@
 Each rule returns a sentence on what is wrong, or `None`.
 """
 
+from typing import Any
+
 import numpy as np
 
 from tfmisr.edge.derived.check_series import Image, SeriesPair
@@ -57,11 +59,11 @@ def _shift(pair: SeriesPair) -> float:
 
 def coverage(pair: SeriesPair) -> str | None:
     """V-11e: the outer faces are those of the source, within half a new slice."""
-    faces = []
+    faces: list[tuple[float, float]] = []
     for images, spacing in ((pair.source, pair.source_spacing), (pair.result, pair.spacing)):
         places = pair.places(images)
         faces.append((places[0] - spacing / 2, places[-1] + spacing / 2))
-    moved = np.abs(np.subtract(*faces)).max()
+    moved = np.abs(np.subtract(faces[0], faces[1])).max()
     if moved > pair.spacing / 2 + _MM:
         return f"the new slices must cover the source within half a slice; a face moved by {moved:.3g} mm"
     return None
@@ -72,20 +74,21 @@ def thickness(pair: SeriesPair) -> str | None:
     stated = [image.get("PixelMeasuresSequence", "SliceThickness") for image in pair.result]
     before = pair.source[0].get("PixelMeasuresSequence", "SliceThickness")
     if pair.interpolated:
-        expected = before if not is_empty(before) else pair.profile[1] if pair.enhanced and pair.profile else None
+        given = before if not is_empty(before) else pair.profile[1] if pair.enhanced and pair.profile else None
     else:
-        expected = pair.spacing
+        given = pair.spacing
+    expected = None if given is None else float(given)
     for value in stated:
-        if is_empty(value) != is_empty(expected):
+        if is_empty(value) != (expected is None):
             return "Slice Thickness must be stated where it is known"
-        if not is_empty(value) and abs(float(value) - float(expected)) > _MM:
+        if expected is not None and abs(float(value) - expected) > _MM:
             return "Slice Thickness must be the distance between estimated slices, or the source's after interpolation"
     return None
 
 
 def numbering(pair: SeriesPair) -> str | None:
     """V-11g: Instance Number counts the new slices in the order of the source's; Slice Location has its sense."""
-    numbers = [image.frame if pair.enhanced else image.ds.get("InstanceNumber") for image in pair.result]
+    numbers: list[Any] = [image.frame if pair.enhanced else image.ds.get("InstanceNumber") for image in pair.result]
     if any(is_empty(number) for number in numbers) or sorted(map(int, numbers)) != list(range(1, len(numbers) + 1)):
         return "Instance Numbers must count the new slices from 1"
     if (backwards := _descends(pair)) is not None and numbers != sorted(numbers, reverse=backwards):
@@ -113,9 +116,9 @@ def _locations(pair: SeriesPair) -> np.ndarray | None:
     values = [image.ds.get("SliceLocation") for image in pair.source]
     if pair.source[0].frame or any(is_empty(value) for value in values):
         return None
-    places, values = pair.places(pair.source), np.array(values, float)
-    line = np.polyfit(places, values, 1)
-    return line if np.abs(np.polyval(line, places) - values).max() < 0.01 * pair.source_spacing else None
+    places, stated = pair.places(pair.source), np.array(values, float)
+    line = np.polyfit(places, stated, 1)
+    return line if np.abs(np.polyval(line, places) - stated).max() < 0.01 * pair.source_spacing else None
 
 
 def references(pair: SeriesPair) -> str | None:

@@ -5,6 +5,7 @@ Each rule returns a sentence on what is wrong, or `None`. No rule quotes an Attr
 
 from collections.abc import Iterator
 
+import pydicom
 from pydicom import uid
 from pydicom.datadict import keyword_for_tag
 from pydicom.tag import Tag
@@ -109,7 +110,7 @@ def derivation(pair: SeriesPair) -> str | None:
     return None
 
 
-def _purpose(item: object) -> list[str]:
+def _purpose(item: pydicom.Dataset) -> list[str]:
     return codes(item, "PurposeOfReferenceCodeSequence")
 
 

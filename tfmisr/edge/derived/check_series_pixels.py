@@ -59,7 +59,7 @@ def padding(pair: SeriesPair) -> str | None:
     places = pair.places(pair.source)
     for place, image in zip(pair.places(pair.result), pair.result, strict=True):
         apart = np.abs(places - place)
-        near = [pair.source[i] for i in np.flatnonzero(apart < apart.min() + 1e-3)]  # two, halfway between them
+        near = [pair.source[int(i)] for i in np.flatnonzero(apart < apart.min() + 1e-3)]  # two, halfway between them
         if not any(np.array_equal(_padded(image), _padded(source)) for source in near):
             return "padding must be exactly where the nearest acquired slice has it"
     return None

@@ -78,11 +78,11 @@ class SliceConsistency:
         return float(max(errors))
 
 
-def _slabs(rows):
+def _slabs(rows: int) -> list[slice]:
     return [slice(first, first + _SLAB) for first in range(0, rows, _SLAB)]
 
 
-def _right_inverse(averaging, interpolation):
+def _right_inverse(averaging: np.ndarray, interpolation: np.ndarray) -> np.ndarray:
     for basis in (interpolation, averaging.T):
         inverse = basis @ np.linalg.pinv(averaging @ basis)
         if np.abs(inverse).sum(axis=1).max() <= _LARGEST_GAIN:

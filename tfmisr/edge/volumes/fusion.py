@@ -30,7 +30,7 @@ def make(fusion: str, shape: tuple[int, int, int], base: Base, gain: float) -> "
         base: Function of a range of rows, that returns the interpolation there.
         gain: Unit of the residuals.
     """
-    return {"mean": MeanFusion, "fourier": FourierFusion}[fusion](shape, base, gain)
+    return FourierFusion(shape, base, gain) if fusion == "fourier" else MeanFusion(shape, base, gain)
 
 
 class MeanFusion:
@@ -70,7 +70,7 @@ class FourierFusion:
 
     def __init__(self, shape: tuple[int, int, int], base: Base, gain: float) -> None:
         self.shape, self.base, self.gain = shape, base, gain
-        self.best = None
+        self.best: np.ndarray | None = None
 
     def add(self, slabs: Iterable[tuple[tuple, np.ndarray]], turn: Rotation) -> None:
         """As of `MeanFusion`; a pixel that the rotated slice does not cover has the residual 0."""
@@ -92,21 +92,23 @@ class FourierFusion:
 
     def result(self) -> np.ndarray:
         """Returns the volume of the chosen coefficients."""
+        if self.best is None:
+            raise ValueError("no plane was added")
         return _inverse(self.best, self.shape)
 
 
-def _row_slabs(values):
+def _row_slabs(values: np.ndarray) -> list[slice]:
     return [slice(first, first + _SLAB) for first in range(0, values.shape[1], _SLAB)]
 
 
-def _whole(slabs, shape):
+def _whole(slabs: Iterable[tuple[tuple, np.ndarray]], shape: tuple[int, int, int]) -> np.ndarray:
     whole = np.empty(shape, np.float32)
     for index, slab in slabs:
         whole[index] = slab
     return whole
 
 
-def _spectrum(values):
+def _spectrum(values: np.ndarray) -> np.ndarray:
     """Returns the half spectrum, complex64; slice by slice, so that no copy in double precision is made."""
     spectrum = np.empty((*values.shape[:2], values.shape[2] // 2 + 1), np.complex64)
     for plane, out in zip(values, spectrum, strict=True):
@@ -116,7 +118,7 @@ def _spectrum(values):
     return spectrum
 
 
-def _inverse(spectrum, shape):
+def _inverse(spectrum: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     for row in range(shape[1]):
         spectrum[:, row] = np.fft.ifft(spectrum[:, row], axis=0)
     out = np.empty(shape, np.float32)

@@ -126,18 +126,18 @@ class _Job:
     memory: float
     progress: Callable[[float], None] | None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for plane in self.planes:
             check_name("the plane", plane, list(PLANES))
         check_name("the fusion", self.fusion, list(fusions.FUSIONS))
         if not self.planes or self.rotations < 1:
             raise InputError("expected at least one plane and one rotation")
-        self.scale = self.scale or UnitScale.of(self.volume.values)
+        self.unit: Scale = self.scale or UnitScale.of(self.volume.values)
         self.matrix = resampling.matrix(self.volume.grid, self.grid)
         check_memory(self.grid, self.memory, self.fusion, self.rotations)
 
-    def run(self):
-        low, high = self.scale.from_unit(np.array([0.0, 1.0]))
+    def run(self) -> np.ndarray:
+        low, high = self.unit.from_unit(np.array([0.0, 1.0]))
         fused = fusions.make(self.fusion, self.grid.shape, self._base, float(high - low))
         for index in range(self.rotations):
             turn = rotation.Rotation(90.0 * index / self.rotations, self.volume.values.shape[1:])
@@ -155,7 +155,7 @@ class _Job:
         step = self._planes_per_batch(source.shape[3 - axis])
         for first in range(0, source.shape[axis], step):
             index = (slice(None),) * axis + (slice(first, first + step),)
-            slab = np.moveaxis(apply(self.matrix, self.scale.to_unit(source[index])), axis, 0)[..., None]
+            slab = np.moveaxis(apply(self.matrix, self.unit.to_unit(source[index])), axis, 0)[..., None]
             slab = np.ascontiguousarray(slab, np.float32)
             refined = np.asarray(self.predict(slab), np.float32)
             yield index, np.moveaxis((refined - slab)[..., 0], 0, axis)
@@ -163,7 +163,7 @@ class _Job:
                 done = slab.shape[0] / source.shape[axis]
                 self.progress(done / self.rotations / len(self.planes))
 
-    def _planes_per_batch(self, width):
+    def _planes_per_batch(self, width: int) -> int:
         pixels = self.grid.shape[0] * width
         return int(np.clip(self.memory * _GIB * _NETWORK_SHARE // (_BYTES_PER_PIXEL * pixels), 1, _MOST_PLANES))
 

@@ -69,7 +69,7 @@ def remark(volume: Volume, profile: SliceProfile) -> str:
     )
 
 
-def _lines_in_plane(volume, axis):
+def _lines_in_plane(volume: Volume, axis: int) -> np.ndarray:
     """Returns lines along an in-plane axis: (pixels, lines)."""
     chosen = np.unique(np.linspace(0, len(volume.values) - 1, _MOST_SLICES).round().astype(int))
     values = np.moveaxis(volume.values[chosen], axis, 0)
@@ -77,7 +77,7 @@ def _lines_in_plane(volume, axis):
     return values[:, :: -(-values.shape[1] // _MOST_LINES)]
 
 
-def _predicted(lines, grid, count, width):
+def _predicted(lines: list[np.ndarray], grid: VolumeGrid, count: int, width: float) -> np.ndarray:
     """Returns the mean spectrum of in-plane lines, thickened by a profile of this width."""
     profile = SliceProfile("gaussian", width * grid.spacing[0])
     found = []
@@ -87,17 +87,17 @@ def _predicted(lines, grid, count, width):
         thick = VolumeGrid((count, 1, 1), (grid.spacing[0], 1.0, 1.0), (0.0, 0.0, start), _AXES)
         fine = VolumeGrid((len(each), 1, 1), (pixel, 1.0, 1.0), (0.0, 0.0, 0.0), _AXES)
         found.append(_spectrum(profile.matrix(thick, fine).astype(np.float32) @ each))
-    return np.mean(found, axis=0)
+    return np.asarray(np.mean(found, axis=0))
 
 
-def _spectrum(lines):
+def _spectrum(lines: np.ndarray) -> np.ndarray:
     """Returns the mean power spectrum of the columns, with their means removed and a Hann window."""
     window = np.hanning(len(lines) + 2)[1:-1, None].astype(np.float32)
     centered = (lines - lines.mean(axis=0, keepdims=True)) * window
-    return np.mean(np.abs(np.fft.rfft(centered, axis=0)) ** 2, axis=1, dtype=np.float64)
+    return np.asarray(np.mean(np.abs(np.fft.rfft(centered, axis=0)) ** 2, axis=1, dtype=np.float64))
 
 
-def _cost(measured, predicted, used):
+def _cost(measured: np.ndarray, predicted: np.ndarray, used: np.ndarray) -> float:
     if min(measured[used].min(), predicted[used].min()) <= 0:
         return np.inf
     difference = np.log(measured[used]) - np.log(predicted[used])

@@ -58,17 +58,18 @@ def line_matrix(count: int, coordinates: np.ndarray, method: str = "spline") -> 
     weights /= weights.sum(axis=1, keepdims=True)
     result = _scatter(weights, columns, count)
     if method == "spline":
-        result = result @ np.linalg.inv(_scatter(*_b_spline_samples(count), count))
+        weights, columns = _b_spline_samples(count)
+        result = result @ np.linalg.inv(_scatter(weights, columns, count))
         result[np.abs(result) < _LEAST_WEIGHT] = 0.0
     return result
 
 
-def _b_spline_samples(count):
+def _b_spline_samples(count: int) -> tuple[np.ndarray, np.ndarray]:
     columns = np.arange(count)[:, None] + np.arange(-1, 2)
     return np.tile([1 / 6, 4 / 6, 1 / 6], (count, 1)), columns
 
 
-def _scatter(weights, columns, count):
+def _scatter(weights: np.ndarray, columns: np.ndarray, count: int) -> np.ndarray:
     """Returns the matrix whose row i has `weights[i]` at `columns[i]`, mirrored into the `count` columns."""
     columns = columns % (2 * count)
     columns = np.where(columns < count, columns, 2 * count - 1 - columns)
@@ -77,16 +78,16 @@ def _scatter(weights, columns, count):
     return result
 
 
-def _cubic_b_spline(x):
+def _cubic_b_spline(x: np.ndarray) -> np.ndarray:
     x = np.abs(x)
     return np.where(x < 1, (4 - 6 * x**2 + 3 * x**3) / 6, np.clip(2 - x, 0, None) ** 3 / 6)
 
 
-def _lanczos(x):
+def _lanczos(x: np.ndarray) -> np.ndarray:
     return np.where(np.abs(x) < _LANCZOS_LOBES, np.sinc(x) * np.sinc(x / _LANCZOS_LOBES), 0.0)
 
 
-def _hat(x):
+def _hat(x: np.ndarray) -> np.ndarray:
     return np.clip(1 - np.abs(x), 0, None)
 
 

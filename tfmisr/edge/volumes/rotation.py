@@ -37,7 +37,7 @@ class Rotation:
         inside = (y > -0.5) & (y < self.shape[0] - 0.5) & (x > -0.5) & (x < self.shape[1] - 0.5)
         return inside.astype(np.float32)
 
-    def _sources(self, angle):
+    def _sources(self, angle: float) -> tuple[np.ndarray, np.ndarray]:
         y, x = (np.arange(size) - (size - 1) / 2 for size in self.shape)
         y, x = np.meshgrid(y, x, indexing="ij")
         cosine, sine = np.cos(angle), np.sin(angle)
@@ -46,7 +46,7 @@ class Rotation:
             cosine * x - sine * y + (self.shape[1] - 1) / 2,
         )
 
-    def _turned(self, values, angle):
+    def _turned(self, values: np.ndarray, angle: float) -> np.ndarray:
         y, x = self._sources(angle)
         top, left = np.floor(y).astype(int) - 1, np.floor(x).astype(int) - 1
         out = np.zeros(values.shape, np.float32)

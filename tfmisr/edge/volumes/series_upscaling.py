@@ -54,7 +54,7 @@ class _Job:
     memory: float  # GiB beside the acquired volume
 
     @property
-    def volume(self):
+    def volume(self) -> Volume:
         return self.source.volume
 
 
@@ -65,7 +65,7 @@ def upscale_series(
     spacing: float | str = "iso",
     threads: int = 1,
     memory: float = 4.0,
-    **product: object,
+    **product: typing.Any,
 ) -> DerivedSeries:
     """Makes the derived series of a series.
 

@@ -16,7 +16,7 @@ import re
 import numpy as np
 
 from tfmisr.edge.errors import InputError, check_name
-from tfmisr.edge.volumes.grid import VolumeGrid
+from tfmisr.edge.volumes.grid import VolumeGrid, triple
 from tfmisr.edge.volumes.slice_matrices import apply, check_same_planes
 from tfmisr.edge.volumes.volume import Volume
 
@@ -58,7 +58,7 @@ class SliceProfile:
             width = float(match[2]) if match else math.nan
         except ValueError:
             width = math.nan
-        if math.isnan(width):
+        if match is None or math.isnan(width):
             raise InputError(f"expected a slice profile such as gaussian:5mm or rectangular:2.5mm. Received: {text}")
         return cls(match[1].lower(), width)
 
@@ -116,7 +116,7 @@ def thick_grid(thin: VolumeGrid, spacing: float) -> VolumeGrid:
     shift = (thin.extent - thin.spacing[0] - (count - 1) * spacing) / 2
     origin = np.asarray(thin.origin) + shift * np.asarray(thin.directions[0])
     shape, spacings = (count, *thin.shape[1:]), (float(spacing), *thin.spacing[1:])
-    return VolumeGrid(shape, spacings, tuple(map(float, origin)), thin.directions)
+    return VolumeGrid(shape, spacings, triple(origin), thin.directions)
 
 
 def thicken(volume: Volume, spacing: float, profile: SliceProfile) -> Volume:

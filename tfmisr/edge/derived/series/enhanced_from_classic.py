@@ -5,6 +5,7 @@ image is described by its sources, and most Attributes of single-frame images do
 """
 
 import uuid
+from typing import Any
 
 import pydicom
 from pydicom import Sequence, uid
@@ -99,8 +100,9 @@ def _describe(target: verbatim.Verbatim, kind: pydicom.Dataset) -> None:
 
 def _kind(classic: verbatim.Verbatim, remarks: list[str]) -> pydicom.Dataset:
     """Returns the Attributes that say what an MR image shows (C.8.13.3.1)."""
-    types, kind = classic.get("ImageType") or (), pydicom.Dataset()
-    third = types[2] if not isinstance(types, str) and len(types) > 2 else ""
+    kind = pydicom.Dataset()
+    types: Any = classic.get("ImageType") or ()
+    third = str(types[2]) if not isinstance(types, str) and len(types) > 2 else ""
     component = _COMPONENTS.get(third.split("_")[0])
     if component is None:
         remarks.append("Image Type does not state the component of the complex MR signal: MAGNITUDE is written")

@@ -17,12 +17,13 @@ Counts of slices are removed even where they are equal: the new series has anoth
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import RawDataElement
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
 from tfmisr.edge.derived import verbatim
 from tfmisr.edge.derived.series.sources import Slices
@@ -128,7 +129,7 @@ def _content(ds: pydicom.Dataset, tag: int) -> object:
     return value or None
 
 
-def _check_equal(headers: list[verbatim.Verbatim], differing: list[int]) -> None:
+def _check_equal(headers: list[verbatim.Verbatim], differing: list[BaseTag]) -> None:
     if names := [label(tag) for tag in differing if tag in _EQUAL_TAGS]:
         raise InputError(f"expected one series of one kind of image; its slices differ in {', '.join(names)}")
     for keyword in ("ImageOrientationPatient", "PixelSpacing"):
@@ -140,8 +141,8 @@ def _check_equal(headers: list[verbatim.Verbatim], differing: list[int]) -> None
 
 
 def _image_kind(header: verbatim.Verbatim) -> str:
-    types = header.get("ImageType") or ()
-    return types[2] if not isinstance(types, str) and len(types) > 2 else ""
+    types: Any = header.get("ImageType") or ()
+    return str(types[2]) if not isinstance(types, str) and len(types) > 2 else ""
 
 
 def _write_windows(target: verbatim.Verbatim, headers: list[verbatim.Verbatim]) -> None:
