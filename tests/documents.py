@@ -30,6 +30,7 @@ def blocks(page: pathlib.Path, language: str) -> list[str]:
 def commands(page: pathlib.Path) -> list[str]:
     """Returns the command lines of a page's ```bash blocks, continued lines joined."""
     lines = "\n".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
+    lines = [re.sub(r"\s+# .*", "", line) for line in lines]
     return [" ".join(line.split()) for line in lines if line.strip()]
 
 
