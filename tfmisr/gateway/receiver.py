@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import logging
+import os
 import pathlib
 import sqlite3
 import threading
@@ -209,14 +210,16 @@ class Receiver:
         try:
             added = self._queue.add(arrival)
             keep = added == queue.NEW
+            if added == queue.CONFLICT:  # another association was faster
+                os.rename(target, file.path)
             if added == queue.DUPLICATE:
                 keep = self._queue.replace_lost_file(arrival, self._spool.folder)
         finally:
             # After an error of the commit the database is asked: it may have the row all the same.
             if not keep and not self._queue.has_file(arrival.file):
                 target.unlink(missing_ok=True)
-        if added == queue.CONFLICT:  # another association was faster
-            return services.CONFLICT
+        if added == queue.CONFLICT:
+            return self._refuse_conflict(arrival, file)
         name = "object" if added == queue.NEW else "object that is here already"
         _LOG.info("%s stored: sha256 %s, %d bytes", name, arrival.digest[:12], arrival.size)
         if added == queue.NEW:

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 
-from tfmisr.gateway import header
+from tfmisr.gateway import header, spool
 from tfmisr.gateway.dicomweb import tables
 from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.schema import ORIGINAL, RESULT
@@ -40,6 +40,8 @@ SELECT id AS instance, '{ORIGINAL}' AS kind, digest, file, transfer_syntax AS sy
 UNION ALL
 SELECT id, '{RESULT}', result_digest, result_file, result_syntax FROM instances WHERE result_uid <> ''
 """
+# A result that came from another node before it was made here is in the spool twice.
+_FIRST = "id = (SELECT MIN(id) FROM entries same WHERE same.uid = entries.uid)"
 _KEYWORDS = tuple(dict.fromkeys(name for level in tables.LEVELS for name in tables.keywords(level)))
 _BATCH = 200  # files of a transaction, and entries in memory at once
 _EMPTY = "-"  # no Modality
@@ -89,14 +91,29 @@ class Catalog:
 
     def __init__(self, folder: pathlib.Path, queue: Queue) -> None:
         self._folder, self._queue = folder, queue
+        self._path = folder / "catalog.db"
         self._lock = threading.Lock()
         self._unreadable: set[str] = set()  # digests
-        self._db = _open(folder / "catalog.db")
+        self._db = _open(self._path)
 
     def close(self) -> None:
         """Closes the database."""
         with self._lock:
             self._db.close()
+
+    @contextlib.contextmanager
+    def _mending(self) -> Iterator[None]:
+        """Holds the lock; after an error of a broken or deleted index, the next call finds a new one."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.DatabaseError as error:
+                if type(error) is sqlite3.DatabaseError or not self._path.is_file():  # others are no fault of the file
+                    broken = self._db
+                    self._path.unlink(missing_ok=True)
+                    self._db = _open(self._path)
+                    broken.close()
+                raise
 
     def synchronize(self) -> int:
         """Indexes what is new, forgets what the spool no longer holds, and returns how many files cannot be indexed.
@@ -104,7 +121,7 @@ class Catalog:
         Raises:
             sqlite3.Error: The queue or the index cannot be used.
         """
-        with self._lock:
+        with self._mending():
             held = {(row["instance"], row["kind"], row["digest"]): row for row in self._queue.rows(_HELD)}
             known = {tuple(row) for row in self._db.execute("SELECT instance, kind, digest FROM entries")}
             self._forget(known - held.keys())
@@ -123,7 +140,7 @@ class Catalog:
         Raises:
             sqlite3.Error: As of `synchronize`.
         """
-        with self._lock:
+        with self._mending():
             held = {(row["instance"], row["kind"], row["digest"]) for row in self._queue.rows(_HELD)}
             known = {tuple(row) for row in self._db.execute("SELECT instance, kind, digest FROM entries")}
             self._forget(known - held)
@@ -155,14 +172,17 @@ class Catalog:
         )
 
     def entries(self, study: str = "", series: str = "") -> Iterator[Entry]:
-        """Yields what is indexed, in the order in which it was; a few are in memory at once.
+        """Yields what is indexed, each instance once, in the order in which it was; a few are in memory at once.
 
         Args:
             study: Study Instance UID; empty for any.
             series: Series Instance UID; empty for any.
         """
         last = 0
-        query = f"SELECT id, study, series, attributes FROM entries WHERE {{}} AND id > ? ORDER BY id LIMIT {_BATCH}"
+        query = (
+            f"SELECT id, study, series, attributes FROM entries WHERE {{}} AND id > ? AND {_FIRST} "
+            f"ORDER BY id LIMIT {_BATCH}"
+        )
         while rows := self._rows(query, {"study": study, "series": series}, last):
             for _, of_study, of_series, text in rows:
                 yield Entry(of_study, of_series, json.loads(text))
@@ -170,7 +190,7 @@ class Catalog:
 
     def counts(self, study: str = "") -> dict[str, tuple[list[str], int, int]]:
         """Returns Study Instance UID to modalities, number of series, and number of instances."""
-        query = "SELECT study, modality, COUNT(*) FROM entries WHERE {} GROUP BY study, modality ORDER BY modality"
+        query = f"SELECT study, modality, COUNT(*) FROM entries WHERE {{}} AND {_FIRST} GROUP BY 1, 2 ORDER BY 2"
         found: dict[str, tuple[list[str], int, int]] = {}
         for name, modality, instances in self._rows(query, {"study": study}):
             modalities, series, others = found.get(name, ([], 0, 0))
@@ -182,12 +202,12 @@ class Catalog:
 
     def series(self, study: str = "") -> dict[tuple[str, str], int]:
         """Returns (Study Instance UID, Series Instance UID) to number of instances."""
-        query = "SELECT study, series, COUNT(*) FROM entries WHERE {} GROUP BY study, series"
+        query = f"SELECT study, series, COUNT(*) FROM entries WHERE {{}} AND {_FIRST} GROUP BY 1, 2"
         return {(name, uid): count for name, uid, count in self._rows(query, {"study": study})}
 
     def held(self, study: str, series: str = "", uid: str = "") -> list[Held]:
         """Returns the files of a study, series or instance that the spool still holds, in the order of arrival."""
-        query = "SELECT instance, kind FROM entries WHERE {} ORDER BY instance, kind"
+        query = f"SELECT instance, kind FROM entries WHERE {{}} AND {_FIRST}"
         wanted = {tuple(row) for row in self._rows(query, {"study": study, "series": series, "uid": uid})}
         rows = [row for row in self._queue.rows(_HELD) if (row["instance"], row["kind"]) in wanted]
         return [Held(**dict(row)) for row in sorted(rows, key=lambda row: (row["instance"], row["kind"]))]
@@ -195,7 +215,7 @@ class Catalog:
     def _rows(self, query: str, conditions: dict[str, str], *values: object) -> list[tuple]:
         given = {name: value for name, value in conditions.items() if value}
         where = " AND ".join(f"{name} = ?" for name in given) or "1"
-        with self._lock:
+        with self._mending():
             return self._db.execute(query.format(where), (*given.values(), *values)).fetchall()
 
 
@@ -205,8 +225,8 @@ def _open(path: pathlib.Path) -> sqlite3.Connection:
         db = _connect(path)
         try:
             if db.execute("PRAGMA user_version").fetchone()[0] == _VERSION:
-                db.execute("SELECT COUNT(*) FROM entries").fetchone()
-                return db
+                if db.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok":  # the power may have failed
+                    return db
         except sqlite3.DatabaseError:
             pass
         db.close()
@@ -217,6 +237,7 @@ def _open(path: pathlib.Path) -> sqlite3.Connection:
 
 
 def _connect(path: pathlib.Path) -> sqlite3.Connection:
+    spool.make_private(path)
     db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA secure_delete=ON")
     db.execute("PRAGMA synchronous=OFF")  # it can be made again

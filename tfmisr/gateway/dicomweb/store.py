@@ -42,6 +42,8 @@ class Store:
         content = media_type(request.headers.get("content-type", ""))
         if content.name != MULTIPART or content.parameters.get("type", "").lower() != DICOM:
             raise Refused(415, f'expected Content-Type: {MULTIPART}; type="{DICOM}"; boundary=...')
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Refused(415, "expected no Content-Encoding", ("Accept-Encoding", "identity"))
         kind = choose(request, JSON, XML)
         if not self._has_space():
             raise Refused(503, services.NO_SPACE.comment, _RETRY_AFTER)

@@ -1,0 +1,262 @@
+"""What a hostile or broken peer, a damaged index and two senders at once do to the gateway (G-03, G-07, G-16)."""
+
+import contextlib
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+import types
+
+import pytest
+from dicomweb_helpers import TYPE, body, web_configuration
+from gateway_helpers import data_set, image, uid_of
+from pydicom.uid import ExplicitVRLittleEndian
+
+from tfmisr.gateway import incoming, offers, peers, queue, receiver, schema, services, spool, validation
+from tfmisr.gateway.dicomweb import multipart, part10
+from tfmisr.gateway.dicomweb.catalog import Catalog
+from tfmisr.gateway.dicomweb.connection import Connection, Limits
+from tfmisr.gateway.dicomweb.messages import Refused, Request, Response
+from tfmisr.gateway.dicomweb.retrieve import Retrieve
+from tfmisr.gateway.dicomweb.store import Store
+from tfmisr.gateway.metrics import Metrics
+
+CR = "1.2.840.10008.5.1.4.1.1.1"
+
+
+def test_g07_g16_a_search_key_of_many_asterisks_takes_no_time():
+    """A regular expression with `.*` for each asterisk tries 10^12 ways, and holds Python's lock while it does."""
+    program = (
+        "from tfmisr.gateway.dicomweb.matching import matches\n"
+        "name = {'00100010': {'vr': 'PN', 'Value': [{'Alphabetic': 'a' * 64}]}}\n"
+        "assert not matches(name, 'PatientName', '*a' * 12 + 'b')\n"
+        "assert matches(name, 'PatientName', '*A' * 12) and matches(name, 'PatientName', '?' * 64)\n"
+        "assert not matches(name, 'PatientName', '[a]*') and not matches(name, 'PatientName', '?' * 63)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=10)
+
+
+@pytest.mark.parametrize("more", [b"X", b"-", b"X\r\n", b" x\r\n"])
+def test_g16_data_that_hold_the_boundary_are_not_cut_there(more):
+    """The part must not be taken as complete before the line of its delimiter is: it would be stored, and sent on."""
+    content = body(b"first\r\n--b0undary" + more + b"second")
+    with pytest.raises(Refused):
+        for part in multipart.parts(iter([content]), "b0undary"):
+            for piece in part.data():
+                assert piece == b"first"
+            pytest.fail("a part that was cut looks complete")
+
+
+@pytest.mark.parametrize("change", [-1, 1, 8, 16, 18, 28, -26])
+def test_g16_a_wrong_length_of_the_file_meta_information_loses_no_element(tmp_path, monkeypatch, change):
+    """Else the first elements of the data set are taken for File Meta Information, and dropped."""
+    monkeypatch.setattr(incoming, "_folder", tmp_path)
+    content = bytearray(image(tmp_path, 1).read_bytes())
+    length = int.from_bytes(content[140:144], "little")
+    content[140:144] = (length + change).to_bytes(4, "little")
+    with contextlib.closing(incoming.IncomingFile()) as file, pytest.raises(part10.Unreadable):
+        part10.receive(iter([bytes(content)]), file)
+
+
+@contextlib.contextmanager
+def peer():
+    """The client's side of a connection that answers 204 to all requests."""
+    own, other = socket.socketpair(socket.AF_UNIX)
+
+    def answer(request: Request) -> Response:
+        for _ in request.body:
+            pass
+        return Response(204)
+
+    def serve():
+        with own:
+            named = types.SimpleNamespace(getsockname=lambda: ("127.0.0.1", 80))
+            for name in ("settimeout", "recv", "sendall", "shutdown"):
+                setattr(named, name, getattr(own, name))
+            Connection(named, peers.Peer("127.0.0.1"), "http", Limits(2.0, 2.0), answer).serve()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    with other:
+        other.settimeout(10)
+        yield other
+    thread.join(10)
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+SMUGGLED = b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET //[x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n" + CHUNKED + b"\r\n" + SMUGGLED,
+        b"POST / HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"Content-Length: 5\r\n\r\n" + SMUGGLED,
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n" + SMUGGLED,
+        b"POST / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    ],
+)
+def test_g16_malformed_and_ambiguous_requests_get_400_and_the_connection_ends(request_):
+    """RFC 9112 6.1 and 6.3: two lengths are an attempt at request smuggling."""
+    with peer() as sock:
+        sock.sendall(request_)
+        sock.shutdown(socket.SHUT_WR)
+        found = b"".join(iter(lambda: sock.recv(65536), b""))
+    assert found.startswith(b"HTTP/1.1 400 ") and found.count(b"HTTP/1.1 ") == 1
+
+
+def test_g16_a_content_coding_is_refused_by_name():
+    """RFC 9110 8.4: what is compressed is no multipart body."""
+    headers = {"content-type": TYPE, "content-encoding": "gzip"}
+    request = Request("POST", "/studies", (), headers, peers.Peer("127.0.0.1"), iter([body(b"x")]), "http://x")
+    with pytest.raises(Refused, match="Content-Encoding") as error:
+        Store(lambda offer: services.STORED, lambda: True)(request, "WEB", "http://x", "")
+    assert error.value.status == 415
+
+
+def test_names_of_patients_are_for_the_owner_alone(tmp_path):
+    """In a spool that somebody else has created, open to all."""
+    tmp_path.chmod(0o755)
+    mask = os.umask(0o022)
+    try:
+        with contextlib.closing(queue.Queue(tmp_path / "queue.db")) as entries:
+            with contextlib.closing(Catalog(tmp_path, entries)) as catalog:
+                catalog._db.execute("BEGIN IMMEDIATE")
+                catalog._db.execute("DELETE FROM entries")
+                catalog._db.execute("ROLLBACK")
+                modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(mask)
+    assert {"queue.db", "queue.db-wal", "catalog.db"} <= modes.keys() and not any(modes.values()), modes
+
+
+class Held:
+    """A spool with objects in its queue, and the index."""
+
+    def __init__(self, folder: pathlib.Path, count: int) -> None:
+        self.folder = folder
+        (folder / "objects").mkdir()
+        self.queue = queue.Queue(folder / "queue.db")
+        self.paths = [image(folder / "objects", number) for number in range(1, count + 1)]
+        for path in self.paths:
+            self.add(path, uid_of(path))
+        self.catalog = Catalog(folder, self.queue)
+
+    def add(self, path: pathlib.Path, uid: str) -> None:
+        arrival = schema.Arrival(uid, CR, str(ExplicitVRLittleEndian), path.name, 1, f"objects/{path.name}", "WEB",
+                                 "", 0, ("archive",), (), "")  # fmt: skip
+        assert self.queue.add(arrival) == queue.NEW
+
+    def close(self) -> None:
+        self.catalog.close()
+        self.queue.close()
+
+
+@pytest.fixture
+def held(tmp_path):
+    found = Held(tmp_path, 3)
+    yield found
+    found.close()
+
+
+def overwrite(path: pathlib.Path) -> None:
+    with open(path, "r+b") as file:
+        file.write(b"\xff" * path.stat().st_size)
+
+
+@pytest.mark.parametrize("destroy", [overwrite, pathlib.Path.unlink])
+def test_g16_an_index_that_breaks_while_the_node_runs_is_made_again(held, destroy):
+    held.catalog.synchronize()
+    (study,) = held.catalog.counts()
+    destroy(held.folder / "catalog.db")
+    with held.queue.transaction() as db:
+        db.execute("DELETE FROM deliveries WHERE instance = 1")
+        db.execute("DELETE FROM instances WHERE id = 1")
+    for call in (held.catalog.forget, held.catalog.synchronize):
+        with contextlib.suppress(Exception):
+            call()
+    held.catalog.synchronize()
+    assert len(held.catalog.held(study)) == 2 and len(list(held.catalog.entries())) == 2
+
+
+def test_g16_an_index_with_one_broken_page_is_not_opened(held):
+    """After a power cut, an index of the database may lack rows that its table has: they would not be found."""
+    held.catalog.synchronize()
+    for name, columns in (("entries_study", "(study, series, uid)"), ("entries_uid", "(uid)")):
+        text = f"CREATE INDEX {name} ON entries {columns}"
+        held.catalog._db.executescript(
+            f"DROP INDEX {name}; {text} WHERE instance > 1; PRAGMA writable_schema=ON; "
+            f"UPDATE sqlite_master SET sql = '{text}' WHERE name = '{name}'; PRAGMA writable_schema=OFF;"
+        )
+    held.catalog.close()
+    held.catalog = Catalog(held.folder, held.queue)
+    held.catalog.synchronize()
+    (study,) = held.catalog.counts()
+    assert len(held.catalog.held(study)) == 3
+
+
+def test_g16_a_study_of_which_a_file_is_lost_is_not_given_as_complete(held):
+    """PS3.18 Table 10.4.3-1: 206 where a response has some of the instances and not all."""
+    retrieve = Retrieve(held.folder, held.catalog)
+    held.catalog.synchronize()
+    (study,) = held.catalog.counts()
+    held.paths[1].unlink()
+    request = Request("GET", "", (), {"accept": "*/*"}, peers.Peer("127.0.0.1"), iter(()), "http://x")
+    response = retrieve.files(request, retrieve.find(study), False)
+    assert response.status == 206 and "1 " in dict(response.headers)["Warning"]
+    assert b"".join(response.body).count(b"DICM") == 2
+    assert retrieve.metadata(request, retrieve.find(study)).status == 206
+    held.paths[0].unlink()
+    held.paths[2].unlink()
+    with pytest.raises(Refused):
+        retrieve.find(study)
+
+
+def test_g16_an_instance_that_is_there_twice_is_counted_and_given_once(held):
+    """A result that came from another gateway, and was then made here as well: one UID, the same bytes."""
+    result = held.folder / "result.dcm"
+    result.write_bytes(held.paths[1].read_bytes())
+    with held.queue.transaction() as db:
+        db.execute(
+            "UPDATE instances SET result_file = 'result.dcm', result_uid = ?, result_syntax = ?, "
+            "result_digest = '2.dcm' WHERE id = 1",
+            (uid_of(result), str(ExplicitVRLittleEndian)),
+        )
+    held.catalog.synchronize()
+    ((study, counts),) = held.catalog.counts().items()
+    assert counts == (["CR"], 1, 3) and list(held.catalog.series().values()) == [3]
+    assert len(held.catalog.held(study)) == 3 and len(list(held.catalog.entries())) == 3
+
+
+def test_g03_of_two_objects_at_the_same_time_the_second_is_in_quarantine(tmp_path, monkeypatch):
+    """One UID by C-STORE and by STOW-RS at once: the slower one is refused, and kept as any other conflict."""
+    (tmp_path / "gateway.toml").write_text(web_configuration({"archive": 104}, spool=str(tmp_path / "spool")))
+    settings = validation.read(tmp_path / "gateway.toml")
+    store = spool.Spool(settings.node.spool)
+    store.create()
+    monkeypatch.setattr(incoming, "_folder", store.incoming)
+    path = image(tmp_path, 1)
+    with (
+        contextlib.closing(queue.Queue(store.database)) as entries,
+        contextlib.closing(incoming.IncomingFile()) as file,
+    ):
+        part10.receive(iter([path.read_bytes()]), file)
+        other = schema.Arrival(uid_of(path), CR, str(ExplicitVRLittleEndian), "other", 1, "objects/other.dcm", "CT", "",
+                               0, ("archive",), (), "")  # fmt: skip
+        keep = store.keep
+
+        def slow(*arguments):
+            if not entries.known(uid_of(path)):
+                entries.add(other)
+            return keep(*arguments)
+
+        monkeypatch.setattr(store, "keep", slow)
+        offer = offers.Offer(CR, uid_of(path), CR, str(ExplicitVRLittleEndian), "WEB", file)
+        status = receiver.Receiver(settings, store, entries, Metrics()).store(offer)
+        ((name,),) = entries.rows("SELECT file FROM conflicts")
+    assert status is services.CONFLICT and not list(store.objects.iterdir())
+    assert data_set(store.folder / name) == data_set(path)
