@@ -10,6 +10,7 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from tfmisr.gateway.dicomweb import tables
 from tfmisr.gateway.dicomweb.messages import Refused
 
+GROUPS = ("Alphabetic", "Ideographic", "Phonetic")  # of a name in DICOM JSON, in the order of PS3.5 6.2
 _WITH_RANGES = ("DA", "TM")
 _WITH_WILDCARDS = ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT")
 MAX_LIMIT = 1000  # results of one response
@@ -126,17 +127,29 @@ def matches(attributes: dict, keyword: str, wanted: str) -> bool:
     if not wanted:
         return True
     vr = vr_of(keyword)
+    if vr == "PN" and "=" in wanted:
+        return any(_has_groups(name, wanted.split("=")) for name in _content(attributes, keyword))
     test = _test(vr, wanted)
     return any(test(value) for value in values(attributes, keyword))
 
 
 def values(attributes: dict, keyword: str) -> list[str]:
     """Returns the values of an Attribute as texts; of a person's name all its component groups."""
-    found = attributes.get(tag_of(keyword), {}).get("Value", [])
     texts: list[str] = []
-    for value in found:
+    for value in _content(attributes, keyword):
         texts += [str(group) for group in value.values()] if isinstance(value, dict) else [str(value)]
     return texts
+
+
+def _content(attributes: dict, keyword: str) -> list:
+    return attributes.get(tag_of(keyword), {}).get("Value", [])
+
+
+def _has_groups(name: dict[str, str], wanted: list[str]) -> bool:
+    """Whether the component groups of a name are those wanted; an empty one matches any."""
+    pairs = zip(GROUPS, wanted, strict=False)
+    fits = all(not text or _test("PN", text)(name.get(group, "")) for group, text in pairs)
+    return fits and len(wanted) <= len(GROUPS)
 
 
 def _test(vr: str, wanted: str):
