@@ -168,7 +168,12 @@ def overwrite(path: pathlib.Path) -> None:
         file.write(b"\xff" * path.stat().st_size)
 
 
-@pytest.mark.parametrize("destroy", [overwrite, pathlib.Path.unlink])
+def replace(path: pathlib.Path) -> None:
+    (path.parent / "other").write_bytes(path.read_bytes())
+    os.replace(path.parent / "other", path)
+
+
+@pytest.mark.parametrize("destroy", [overwrite, replace, pathlib.Path.unlink])
 def test_g16_an_index_that_breaks_while_the_node_runs_is_made_again(held, destroy):
     held.catalog.synchronize()
     (study,) = held.catalog.counts()

@@ -94,7 +94,7 @@ class Catalog:
         self._path = folder / "catalog.db"
         self._lock = threading.Lock()
         self._unreadable: set[str] = set()  # digests
-        self._db = _open(self._path)
+        self._db = self._open()
 
     def close(self) -> None:
         """Closes the database."""
@@ -108,12 +108,18 @@ class Catalog:
             try:
                 yield
             except sqlite3.DatabaseError as error:
-                if type(error) is sqlite3.DatabaseError or not self._path.is_file():  # others are no fault of the file
+                # Other types are no fault of the file, unless it was deleted or replaced.
+                if type(error) is sqlite3.DatabaseError or _number(self._path) != self._file:
                     broken = self._db
                     self._path.unlink(missing_ok=True)
-                    self._db = _open(self._path)
+                    self._db = self._open()
                     broken.close()
                 raise
+
+    def _open(self) -> sqlite3.Connection:
+        db = _open(self._path)
+        self._file = _number(self._path)
+        return db
 
     def synchronize(self) -> int:
         """Indexes what is new, forgets what the spool no longer holds, and returns how many files cannot be indexed.
@@ -217,6 +223,11 @@ class Catalog:
         where = " AND ".join(f"{name} = ?" for name in given) or "1"
         with self._mending():
             return self._db.execute(query.format(where), (*given.values(), *values)).fetchall()
+
+
+def _number(path: pathlib.Path) -> int:
+    """Returns the number of a file in its file system; 0 where there is none."""
+    return path.stat().st_ino if path.is_file() else 0
 
 
 def _open(path: pathlib.Path) -> sqlite3.Connection:
