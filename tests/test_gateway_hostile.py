@@ -288,3 +288,9 @@ def test_without_the_service_its_index_is_removed(tmp_path):
     found = node.Node(settings, store)
     found._queue.close()
     assert not (store.folder / "catalog.db").exists()
+
+
+def test_g16_a_study_that_is_indexed_during_a_search_is_no_error(held, monkeypatch):
+    """Another request indexes it after its modalities were asked for, and before its series were."""
+    monkeypatch.setattr(held.catalog, "series", lambda study: {("1.2.3", "1.2.3.4"): 1})
+    assert held.catalog.counts() == {}

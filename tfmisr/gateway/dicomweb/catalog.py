@@ -202,8 +202,9 @@ class Catalog:
             modalities, series, others = found.get(name, ([], 0, 0))
             found[name] = [*modalities, *([modality] if modality != _EMPTY else [])], series, others + instances
         for name, _ in self.series(study):
-            modalities, series, instances = found[name]
-            found[name] = modalities, series + 1, instances
+            if name in found:  # others were indexed in this moment
+                modalities, series, instances = found[name]
+                found[name] = modalities, series + 1, instances
         return found
 
     def series(self, study: str = "") -> dict[tuple[str, str], int]:
