@@ -1,6 +1,7 @@
 """What a hostile or broken peer, a damaged index and two senders at once do to the gateway (G-03, G-07, G-16)."""
 
 import contextlib
+import json
 import os
 import pathlib
 import socket
@@ -9,6 +10,7 @@ import sys
 import threading
 import types
 
+import pydicom
 import pytest
 from dicomweb_helpers import TYPE, body, web_configuration
 from gateway_helpers import data_set, image, uid_of
@@ -20,6 +22,7 @@ from tfmisr.gateway.dicomweb.catalog import Catalog
 from tfmisr.gateway.dicomweb.connection import Connection, Limits
 from tfmisr.gateway.dicomweb.messages import Refused, Request, Response
 from tfmisr.gateway.dicomweb.retrieve import Retrieve
+from tfmisr.gateway.dicomweb.search import Search
 from tfmisr.gateway.dicomweb.store import Store
 from tfmisr.gateway.metrics import Metrics
 
@@ -294,3 +297,38 @@ def test_g16_a_study_that_is_indexed_during_a_search_is_no_error(held, monkeypat
     """Another request indexes it after its modalities were asked for, and before its series were."""
     monkeypatch.setattr(held.catalog, "series", lambda study: {("1.2.3", "1.2.3.4"): 1})
     assert held.catalog.counts() == {}
+
+
+def test_g16_the_study_of_the_path_is_required_of_what_hides_its_own(tmp_path, monkeypatch):
+    """A Study Instance UID that cannot be decoded is not that of the path."""
+    monkeypatch.setattr(incoming, "_folder", tmp_path)
+    content = image(tmp_path, 1).read_bytes()
+    at = content.index(b"\x20\x00\x0d\x00UI")
+    content = content[: at + 4] + b"US" + content[at + 6 :]
+    content = content[: at + 6] + b"\x03\x00" + content[at + 8 : at + 11] + content[at + 8 + content[at + 6] :]
+    offered = []
+    request = Request("POST", "/studies/9.9", (), {"content-type": TYPE}, peers.Peer("127.0.0.1"),
+                      iter([body(content)]), "http://x")  # fmt: skip
+    store = Store(lambda offer: offered.append(offer) or services.STORED, lambda: True)
+    response, (outcome,) = store(request, "WEB", "http://x", "9.9")
+    assert (response.status, outcome.status, offered) == (409, services.UNPARSABLE, [])
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DS")
+def test_g16_a_value_that_is_no_number_leaves_the_response_json(held):
+    """RFC 8259 6: NaN and Infinity are none; a browser would read nothing of the whole response."""
+    ds = pydicom.dcmread(held.paths[0])
+    ds.PatientWeight, ds.RealWorldValueSlope = "NaN", [float("inf"), 1.5]
+    ds.save_as(held.paths[0], enforce_file_format=True)
+    request = Request("GET", "", (("includefield", "all"),), {}, peers.Peer("127.0.0.1"), iter(()), "http://x")
+    response, count = Search(held.catalog)(request, "instance", "http://x")
+    assert count == 3
+
+    def strict(text):
+        return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+    assert strict(response.body)[0]["00101030"]["vr"] == "DS"
+    retrieve = Retrieve(held.folder, held.catalog)
+    (study,) = held.catalog.counts()
+    found = strict(b"".join(retrieve.metadata(request, retrieve.find(study)).body))
+    assert found[0]["00409225"]["Value"] == [None, 1.5]

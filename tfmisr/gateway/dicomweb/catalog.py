@@ -13,11 +13,11 @@ import threading
 from collections.abc import Iterator
 
 from tfmisr.gateway import header, spool
-from tfmisr.gateway.dicomweb import tables
+from tfmisr.gateway.dicomweb import metadata, tables
 from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.schema import ORIGINAL, RESULT
 
-_VERSION = 2
+_VERSION = 3
 _TABLES = """
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -170,7 +170,7 @@ class Catalog:
         except Exception:  # noqa: BLE001
             self._unreadable.add(held.digest)
             return
-        values = (held.instance, held.kind, held.digest, *uids, modality, json.dumps(content))
+        values = (held.instance, held.kind, held.digest, *uids, modality, metadata.dump(content))
         self._db.execute(
             "INSERT OR REPLACE INTO entries (instance, kind, digest, study, series, uid, modality, attributes) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

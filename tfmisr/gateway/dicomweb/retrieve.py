@@ -1,6 +1,5 @@
 """Retrieve transaction (WADO-RS, PS3.18 10.4): files as they are, and their metadata."""
 
-import json
 import pathlib
 import typing
 import uuid
@@ -91,7 +90,7 @@ class Retrieve:
     def _metadata(self, held: list[Held]) -> Iterator[bytes]:
         for number, each in enumerate(held):
             found = metadata.read(self._folder / each.file, each.syntax)
-            yield (b"," if number else b"[") + json.dumps(found).encode()
+            yield (b"," if number else b"[") + metadata.dump(found).encode()
         yield b"]"
 
 

@@ -70,6 +70,8 @@ class Store:
             found = _uids(file, meta.transfer_syntax)
             if meta.transfer_syntax not in services.TRANSFER_SYNTAXES:
                 status = tables.NO_SYNTAX
+            elif study and not found and not file.error:
+                status = services.UNPARSABLE
             elif study and found and found[0] != study:
                 status = tables.OTHER_STUDY
             else:
