@@ -16,7 +16,20 @@ from dicomweb_helpers import TYPE, body, web_configuration
 from gateway_helpers import data_set, image, uid_of
 from pydicom.uid import ExplicitVRLittleEndian
 
-from tfmisr.gateway import incoming, node, offers, peers, queue, receiver, schema, services, spool, validation
+from tfmisr.gateway import (
+    commitments,
+    incoming,
+    node,
+    offers,
+    peers,
+    queue,
+    receiver,
+    schema,
+    services,
+    spool,
+    upkeep,
+    validation,
+)
 from tfmisr.gateway.dicomweb import matching, multipart, part10
 from tfmisr.gateway.dicomweb.catalog import Catalog
 from tfmisr.gateway.dicomweb.connection import Connection, Limits
@@ -332,3 +345,15 @@ def test_g16_a_value_that_is_no_number_leaves_the_response_json(held):
     (study,) = held.catalog.counts()
     found = strict(b"".join(retrieve.metadata(request, retrieve.find(study)).body))
     assert found[0]["00409225"]["Value"] == [None, 1.5]
+
+
+def test_g15_what_a_report_names_as_committed_and_as_failed_is_not_removed(tmp_path):
+    """A report that contradicts itself (PS3.4 J.3.3) is no promise to keep an object."""
+    with contextlib.closing(queue.Queue(tmp_path / "queue.db")) as entries:
+        commitments.begin(entries, ["a"])
+        entries.add(schema.Arrival("1.2.3", CR, "1.2.1", "aa", 1, "objects/1.dcm", "CT", "", 0, ("a",), (), ""))
+        entries.sent(entries.due("a", 1)[0], "a", "")
+        commitments.request(entries, "a", "1.9", commitments.due(entries, "a", 9), 3600)
+        reference = commitments.Reference(CR, "1.2.3")
+        assert commitments.report(entries, ["a"], "1.9", [reference], {reference: "failure reason 0112"}) == "a"
+        assert upkeep.remove_done(entries, -1) == [] and len(commitments.quarantine(entries)) == 1
