@@ -194,3 +194,11 @@ def test_g16_a_value_that_is_no_number_leaves_the_response_json(held):
     (study,) = held.catalog.counts()
     found = strict(b"".join(retrieve.metadata(request, retrieve.find(study)).body))
     assert found[0]["00409225"]["Value"] == [None, 1.5]
+
+
+@pytest.mark.parametrize("content", [{}, {"00100010": {"vr": "PN"}}, {"00100010": {"vr": "PN", "Value": [None]}}])
+def test_g16_an_asterisk_alone_matches_what_has_no_value(content):
+    """PS3.4 C.2.2.2.4: it is universal matching; other wildcards need a value."""
+    assert matching.matches(content, "PatientName", "*") and matching.matches(content, "PatientID", "**")
+    for wanted in ("?", "None", "*?", "N*"):
+        assert not matching.matches(content, "PatientName", wanted)

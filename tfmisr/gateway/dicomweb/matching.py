@@ -124,9 +124,9 @@ def matches(attributes: dict, keyword: str, wanted: str) -> bool:
         keyword: The Attribute.
         wanted: Value as of `Query.keys`.
     """
-    if not wanted:
-        return True
     vr = vr_of(keyword)
+    if not wanted.strip("*" if vr in _WITH_WILDCARDS else ""):
+        return True  # universal matching (PS3.4 C.2.2.2.3 and C.2.2.2.4)
     if vr == "PN" and "=" in wanted:
         return any(_has_groups(name, wanted.split("=")) for name in _content(attributes, keyword))
     test = _test(vr, wanted)
@@ -142,7 +142,8 @@ def values(attributes: dict, keyword: str) -> list[str]:
 
 
 def _content(attributes: dict, keyword: str) -> list:
-    return attributes.get(tag_of(keyword), {}).get("Value", [])
+    found = attributes.get(tag_of(keyword), {}).get("Value", [])
+    return [value for value in found if value is not None]
 
 
 def _has_groups(name: dict[str, str], wanted: list[str]) -> bool:
