@@ -202,3 +202,14 @@ def test_g16_an_asterisk_alone_matches_what_has_no_value(content):
     assert matching.matches(content, "PatientName", "*") and matching.matches(content, "PatientID", "**")
     for wanted in ("?", "None", "*?", "N*"):
         assert not matching.matches(content, "PatientName", wanted)
+
+
+@pytest.mark.parametrize(
+    "key, value", [("ModalitiesInStudy", "CT,MR"), ("ModalitiesInStudy", "CT\\MR"), ("PatientID", "1\\2")]
+)
+def test_g16_a_list_of_values_is_refused_not_taken_for_one(key, value):
+    """No value holds these characters (PS3.5 6.2): the answer would be that there is no such study."""
+    with pytest.raises(Refused, match=f"one value for {key}") as error:
+        matching.parse(((key, value),), "study")
+    assert error.value.status == 400
+    assert matching.parse((("PatientName", "Smith,John"), ("StudyInstanceUID", "1.2,1.3")), "study").keys

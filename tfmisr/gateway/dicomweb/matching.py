@@ -84,6 +84,8 @@ def _add_key(keys: dict[str, str], keyword: str, value: str, offered: set[str], 
         raise Refused(400, f"expected UIDs for {keyword}")
     if value and vr == "IS" and not re.fullmatch(r"[+-]?\d{1,12}", value):
         raise Refused(400, f"expected a whole number for {keyword}")
+    if vr != "UI" and re.search(r"[,\\]" if vr == "CS" else r"\\", value):  # characters of no value
+        raise Refused(400, f"expected one value for {keyword}: lists are offered for UIDs alone")
     keys[keyword] = value
 
 
