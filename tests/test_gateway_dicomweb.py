@@ -173,14 +173,17 @@ def test_g16_g04_an_object_that_the_disk_does_not_take_is_refused_with_503(node,
 
 
 def test_g16_g02_a_connection_that_ends_in_an_object_leaves_nothing(node, port, tmp_path):
+    def known() -> set[str]:
+        return {row[0] for row in node.rows("SELECT sop_instance_uid FROM instances")}
+
     content = body(image(tmp_path, 22).read_bytes(), image(tmp_path, 23).read_bytes())
     head = f"POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {len(content)}\r\n"
     with socket.create_connection(("127.0.0.1", port)) as broken:
         broken.sendall(head.encode() + b"\r\n" + content[:-5000])
+        wait_for(lambda: uid_of(tmp_path / "22.dcm") in known(), "the first object")
         wait_for(lambda: list((node.spool / "incoming").iterdir()), "the second object")
     wait_for(lambda: not list((node.spool / "incoming").iterdir()), "its removal")
-    known = {row[0] for row in node.rows("SELECT sop_instance_uid FROM instances")}
-    assert uid_of(tmp_path / "22.dcm") in known and uid_of(tmp_path / "23.dcm") not in known
+    assert uid_of(tmp_path / "23.dcm") not in known()
 
 
 def test_g16_curl_waits_for_the_permission_to_send_and_reads_the_response(port, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from gateway_helpers import Archive, configuration, image, running, uid_of, wait_for
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import commitments, entries, operating, queue, schema, upkeep, validation
+from tfmisr.gateway import commitments, entries, operating, queue, rerouting, schema, upkeep, validation
 from tfmisr.gateway.__main__ import main
 from tfmisr.gateway.schema import Arrival
 
@@ -148,6 +148,17 @@ def test_release_by_the_present_rules(node):
     with pytest.raises(InputError, match="no rule of the configuration applies"):
         run("quarantine", "release", str(path), other, "--present_rules")
     assert deliveries(entries_of)[0] == ("original", "b", "failed")
+
+
+@pytest.mark.parametrize("model, scale, kept", [("bicubic", 2, False), ("m", 2, True)])
+def test_a_result_of_the_former_model_is_not_taken_for_that_of_the_present_rules(node, model, scale, kept):
+    """It may be complete where its end was not recorded, and a worker uses what it finds."""
+    _, settings, entries_of = node
+    entries_of.finish(entries_of.claim(), schema.FAILED, "its end could not be recorded")
+    rule = dataclasses.replace(settings.rules[0], send="original and result", model=model, scale=scale)
+    assert rerouting.release_by_rules(entries_of, dataclasses.replace(settings, rules=(rule,)), ["processing:1"]) == 1
+    assert (settings.node.spool / "results" / "1.dcm").exists() == kept
+    assert entries_of.claim().model == model
 
 
 def test_deliveries_to_a_destination_that_is_none_any_more_can_be_moved(node, capsys):

@@ -46,6 +46,7 @@ NOT_RUN = {
     r"(dciodvfy|dcentvfy) ": "programs of dicom3tools; tests/test_derived_*.py run them where they are installed",
     r"(install|systemctl|pip wheel|(sh|python) examples/gateway/\S+) ": "install a service; "
     "tests/test_gateway_packaging.py",
+    r"curl ": "asks a running node; tests/test_gateway_dicomweb.py, where curl stores and dicomweb-client fetches",
     r"python -m tfmisr\.gateway ": "a node and its peers; tests/test_gateway_*.py",
     r"python -m tfmisr\.reader_study serve ": "serves until Ctrl-C; tests/test_study_server.py",
 }

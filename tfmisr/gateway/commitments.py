@@ -106,7 +106,8 @@ def report(
         if found is None or found[0] not in names:
             return ""
         for reference in stored:
-            _conclude(db, found[0], reference, COMMITTED, "")
+            if reference not in failed:  # one that contradicts itself is no promise
+                _conclude(db, found[0], reference, COMMITTED, "")
         for reference, reason in failed.items():
             _conclude(db, found[0], reference, FAILED, reason)
     return found[0]

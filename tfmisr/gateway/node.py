@@ -84,8 +84,13 @@ def _naming_address(address: str, port: int) -> Iterator[None]:
 
 
 def _web(settings: Config, parts: tuple, receiver: Receiver) -> "Service | None":
-    """Returns the DICOMweb service, where there is one: h11 is imported for it alone."""
+    """Returns the DICOMweb service, where there is one: h11 is imported for it alone.
+
+    Without it nothing would remove from an index that an earlier configuration had what the spool no longer holds.
+    """
     if settings.dicomweb is None:
+        for name in ("catalog.db", "catalog.db-journal"):
+            (settings.node.spool / name).unlink(missing_ok=True)
         return None
     from tfmisr.gateway.dicomweb.service import Service
 

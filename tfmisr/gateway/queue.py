@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 
 from tfmisr.edge.errors import InputError
-from tfmisr.gateway import routes, schema, series_arrivals
+from tfmisr.gateway import routes, schema, series_arrivals, spool
 from tfmisr.gateway.schema import (
     DUE,
     FAILED,
@@ -46,6 +46,7 @@ class Queue:
         self._lock = threading.RLock()
         self._changed = threading.Condition()
         self.version = 0
+        spool.make_private(path)
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
         try:

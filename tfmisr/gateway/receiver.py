@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import logging
+import os
 import pathlib
 import sqlite3
 import threading
@@ -205,23 +206,30 @@ class Receiver:
             return services.NOWHERE
         target = self._spool.keep(file, self._spool.objects)
         arrival = dataclasses.replace(arrival, file=self._spool.relative(target))
+        added = self._add(arrival, file, target)
+        if added == queue.CONFLICT:
+            return self._refuse_conflict(arrival, file)
+        name = "object" if added == queue.NEW else "object that is here already"
+        _LOG.info("%s stored: sha256 %s, %d bytes", name, arrival.digest[:12], arrival.size)
+        if added == queue.NEW:
+            self._metrics.received_bytes.inc(arrival.size)
+        return services.STORED
+
+    def _add(self, arrival: Arrival, file: incoming.IncomingFile, target: pathlib.Path) -> str:
+        """Adds an object to the queue, as `Queue.add`; `target`, its file, stays only where the queue has it."""
         keep = False
         try:
             added = self._queue.add(arrival)
             keep = added == queue.NEW
+            if added == queue.CONFLICT:  # another association was faster
+                os.rename(target, file.path)
             if added == queue.DUPLICATE:
                 keep = self._queue.replace_lost_file(arrival, self._spool.folder)
         finally:
             # After an error of the commit the database is asked: it may have the row all the same.
             if not keep and not self._queue.has_file(arrival.file):
                 target.unlink(missing_ok=True)
-        if added == queue.CONFLICT:  # another association was faster
-            return services.CONFLICT
-        name = "object" if added == queue.NEW else "object that is here already"
-        _LOG.info("%s stored: sha256 %s, %d bytes", name, arrival.digest[:12], arrival.size)
-        if added == queue.NEW:
-            self._metrics.received_bytes.inc(arrival.size)
-        return services.STORED
+        return added
 
     def _refuse_conflict(self, arrival: Arrival, file: incoming.IncomingFile) -> services.Status:
         """Keeps an object for a person to look at, since its UID has come with other bytes (G-03).

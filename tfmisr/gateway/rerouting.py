@@ -91,15 +91,23 @@ def release_by_rules(queue: Queue, settings: Config, names: list[str]) -> int:
                 raise InputError(f"no rule is for the series of {name}: release it without --present_rules")
             arrival = _arrival(db, settings, entry)
             if entry.kind == "processing":
-                state = RECEIVED if arrival.model else PASSED
-                values = arrival.model, arrival.scale, "\t".join(arrival.result_to), state, entry.row["instance"]
-                query = "UPDATE instances SET model = ?, scale = ?, result_to = ?, state = ?, attempts = 0, "
-                db.execute(query + "next_attempt = 0 WHERE id = ?", values)
+                _process(db, settings, entry.row["instance"], arrival)
             else:
                 entries.forget(db, entry)
             routes.extend(db, arrival)
             _record(db, "rerouted", entry.row, f"{name} by the present rules")
     return len(names)
+
+
+def _process(db: sqlite3.Connection, settings: Config, number: int, arrival: Arrival) -> None:
+    """Has a given up object processed by the model of a rule."""
+    before = db.execute("SELECT model, scale FROM instances WHERE id = ?", (number,)).fetchone()
+    if tuple(before) != (arrival.model, arrival.scale):  # a worker uses a result that it finds complete
+        (settings.node.spool / "results" / f"{number}.dcm").unlink(missing_ok=True)
+    state = RECEIVED if arrival.model else PASSED
+    values = arrival.model, arrival.scale, "\t".join(arrival.result_to), state, number
+    query = "UPDATE instances SET model = ?, scale = ?, result_to = ?, state = ?, attempts = 0, next_attempt = 0 "
+    db.execute(query + "WHERE id = ?", values)
 
 
 def _arrival(db: sqlite3.Connection, settings: Config, entry: entries.Entry) -> Arrival:

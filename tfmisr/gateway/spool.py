@@ -136,6 +136,19 @@ class Spool:
         return path.relative_to(self.folder).as_posix()
 
 
+def make_private(database: pathlib.Path) -> None:
+    """Creates a database, or takes others their rights to it: SQLite's own files get its permissions.
+
+    Args:
+        database: Holds UIDs or names of patients, in a folder that may have been created open to all.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            os.chmod(f"{database}{suffix}", 0o600)
+
+
 def sync_folder(folder: pathlib.Path) -> None:
     """Flushes the names in a folder to the disk.
 

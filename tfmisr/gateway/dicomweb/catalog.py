@@ -12,12 +12,12 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 
-from tfmisr.gateway import header
-from tfmisr.gateway.dicomweb import tables
+from tfmisr.gateway import header, spool
+from tfmisr.gateway.dicomweb import metadata, tables
 from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.schema import ORIGINAL, RESULT
 
-_VERSION = 2
+_VERSION = 3
 _TABLES = """
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -40,6 +40,8 @@ SELECT id AS instance, '{ORIGINAL}' AS kind, digest, file, transfer_syntax AS sy
 UNION ALL
 SELECT id, '{RESULT}', result_digest, result_file, result_syntax FROM instances WHERE result_uid <> ''
 """
+# A result that came from another node before it was made here is in the spool twice.
+_FIRST = "id = (SELECT MIN(id) FROM entries same WHERE same.uid = entries.uid)"
 _KEYWORDS = tuple(dict.fromkeys(name for level in tables.LEVELS for name in tables.keywords(level)))
 _BATCH = 200  # files of a transaction, and entries in memory at once
 _EMPTY = "-"  # no Modality
@@ -89,14 +91,35 @@ class Catalog:
 
     def __init__(self, folder: pathlib.Path, queue: Queue) -> None:
         self._folder, self._queue = folder, queue
+        self._path = folder / "catalog.db"
         self._lock = threading.Lock()
         self._unreadable: set[str] = set()  # digests
-        self._db = _open(folder / "catalog.db")
+        self._db = self._open()
 
     def close(self) -> None:
         """Closes the database."""
         with self._lock:
             self._db.close()
+
+    @contextlib.contextmanager
+    def _mending(self) -> Iterator[None]:
+        """Holds the lock; after an error of a broken or deleted index, the next call finds a new one."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.DatabaseError as error:
+                # Other types are no fault of the file, unless it was deleted or replaced.
+                if type(error) is sqlite3.DatabaseError or _number(self._path) != self._file:
+                    broken = self._db
+                    self._path.unlink(missing_ok=True)
+                    self._db = self._open()
+                    broken.close()
+                raise
+
+    def _open(self) -> sqlite3.Connection:
+        db = _open(self._path)
+        self._file = _number(self._path)
+        return db
 
     def synchronize(self) -> int:
         """Indexes what is new, forgets what the spool no longer holds, and returns how many files cannot be indexed.
@@ -104,7 +127,7 @@ class Catalog:
         Raises:
             sqlite3.Error: The queue or the index cannot be used.
         """
-        with self._lock:
+        with self._mending():
             held = {(row["instance"], row["kind"], row["digest"]): row for row in self._queue.rows(_HELD)}
             known = {tuple(row) for row in self._db.execute("SELECT instance, kind, digest FROM entries")}
             self._forget(known - held.keys())
@@ -123,7 +146,7 @@ class Catalog:
         Raises:
             sqlite3.Error: As of `synchronize`.
         """
-        with self._lock:
+        with self._mending():
             held = {(row["instance"], row["kind"], row["digest"]) for row in self._queue.rows(_HELD)}
             known = {tuple(row) for row in self._db.execute("SELECT instance, kind, digest FROM entries")}
             self._forget(known - held)
@@ -147,7 +170,7 @@ class Catalog:
         except Exception:  # noqa: BLE001
             self._unreadable.add(held.digest)
             return
-        values = (held.instance, held.kind, held.digest, *uids, modality, json.dumps(content))
+        values = (held.instance, held.kind, held.digest, *uids, modality, metadata.dump(content))
         self._db.execute(
             "INSERT OR REPLACE INTO entries (instance, kind, digest, study, series, uid, modality, attributes) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -155,14 +178,17 @@ class Catalog:
         )
 
     def entries(self, study: str = "", series: str = "") -> Iterator[Entry]:
-        """Yields what is indexed, in the order in which it was; a few are in memory at once.
+        """Yields what is indexed, each instance once, in the order in which it was; a few are in memory at once.
 
         Args:
             study: Study Instance UID; empty for any.
             series: Series Instance UID; empty for any.
         """
         last = 0
-        query = f"SELECT id, study, series, attributes FROM entries WHERE {{}} AND id > ? ORDER BY id LIMIT {_BATCH}"
+        query = (
+            f"SELECT id, study, series, attributes FROM entries WHERE {{}} AND id > ? AND {_FIRST} "
+            f"ORDER BY id LIMIT {_BATCH}"
+        )
         while rows := self._rows(query, {"study": study, "series": series}, last):
             for _, of_study, of_series, text in rows:
                 yield Entry(of_study, of_series, json.loads(text))
@@ -170,24 +196,25 @@ class Catalog:
 
     def counts(self, study: str = "") -> dict[str, tuple[list[str], int, int]]:
         """Returns Study Instance UID to modalities, number of series, and number of instances."""
-        query = "SELECT study, modality, COUNT(*) FROM entries WHERE {} GROUP BY study, modality ORDER BY modality"
+        query = f"SELECT study, modality, COUNT(*) FROM entries WHERE {{}} AND {_FIRST} GROUP BY 1, 2 ORDER BY 2"
         found: dict[str, tuple[list[str], int, int]] = {}
         for name, modality, instances in self._rows(query, {"study": study}):
             modalities, series, others = found.get(name, ([], 0, 0))
             found[name] = [*modalities, *([modality] if modality != _EMPTY else [])], series, others + instances
         for name, _ in self.series(study):
-            modalities, series, instances = found[name]
-            found[name] = modalities, series + 1, instances
+            if name in found:  # others were indexed in this moment
+                modalities, series, instances = found[name]
+                found[name] = modalities, series + 1, instances
         return found
 
     def series(self, study: str = "") -> dict[tuple[str, str], int]:
         """Returns (Study Instance UID, Series Instance UID) to number of instances."""
-        query = "SELECT study, series, COUNT(*) FROM entries WHERE {} GROUP BY study, series"
+        query = f"SELECT study, series, COUNT(*) FROM entries WHERE {{}} AND {_FIRST} GROUP BY 1, 2"
         return {(name, uid): count for name, uid, count in self._rows(query, {"study": study})}
 
     def held(self, study: str, series: str = "", uid: str = "") -> list[Held]:
         """Returns the files of a study, series or instance that the spool still holds, in the order of arrival."""
-        query = "SELECT instance, kind FROM entries WHERE {} ORDER BY instance, kind"
+        query = f"SELECT instance, kind FROM entries WHERE {{}} AND {_FIRST}"
         wanted = {tuple(row) for row in self._rows(query, {"study": study, "series": series, "uid": uid})}
         rows = [row for row in self._queue.rows(_HELD) if (row["instance"], row["kind"]) in wanted]
         return [Held(**dict(row)) for row in sorted(rows, key=lambda row: (row["instance"], row["kind"]))]
@@ -195,8 +222,13 @@ class Catalog:
     def _rows(self, query: str, conditions: dict[str, str], *values: object) -> list[tuple]:
         given = {name: value for name, value in conditions.items() if value}
         where = " AND ".join(f"{name} = ?" for name in given) or "1"
-        with self._lock:
+        with self._mending():
             return self._db.execute(query.format(where), (*given.values(), *values)).fetchall()
+
+
+def _number(path: pathlib.Path) -> int:
+    """Returns the number of a file in its file system; 0 where there is none."""
+    return path.stat().st_ino if path.is_file() else 0
 
 
 def _open(path: pathlib.Path) -> sqlite3.Connection:
@@ -205,8 +237,8 @@ def _open(path: pathlib.Path) -> sqlite3.Connection:
         db = _connect(path)
         try:
             if db.execute("PRAGMA user_version").fetchone()[0] == _VERSION:
-                db.execute("SELECT COUNT(*) FROM entries").fetchone()
-                return db
+                if db.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok":  # the power may have failed
+                    return db
         except sqlite3.DatabaseError:
             pass
         db.close()
@@ -217,6 +249,7 @@ def _open(path: pathlib.Path) -> sqlite3.Connection:
 
 
 def _connect(path: pathlib.Path) -> sqlite3.Connection:
+    spool.make_private(path)
     db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA secure_delete=ON")
     db.execute("PRAGMA synchronous=OFF")  # it can be made again

@@ -97,12 +97,14 @@ class Connection:
         for name, value in event.headers:
             key, text = name.decode("ascii"), value.decode("latin-1")
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
-        target = urllib.parse.urlsplit(event.target.decode("latin-1"))
+        if {"content-length", "transfer-encoding"} <= headers.keys():  # RFC 9112 6.1: request smuggling
+            raise Refused(400, "expected Content-Length or Transfer-Encoding, not both")
         try:
+            target = urllib.parse.urlsplit(event.target.decode("latin-1"))
             path = urllib.parse.unquote(target.path, errors="strict")
             query = urllib.parse.parse_qsl(target.query, True, errors="strict", max_num_fields=100)
         except ValueError as error:  # UnicodeDecodeError is one
-            raise Refused(400, "expected a path and a query in UTF-8, with at most 100 parameters") from error
+            raise Refused(400, "expected a URL with path and query in UTF-8, with at most 100 parameters") from error
         base = f"{self._scheme}://{_host(headers, self._socket)}"
         return Request(method, path, tuple(query), headers, self._peer, self._body(), base)
 

@@ -1,6 +1,7 @@
 """Attribute matching of a search (PS3.4 C.2.2.2, PS3.18 8.3.4): single value, list of UIDs, wildcards, ranges."""
 
 import dataclasses
+import fnmatch
 import functools
 import re
 
@@ -9,6 +10,7 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from tfmisr.gateway.dicomweb import tables
 from tfmisr.gateway.dicomweb.messages import Refused
 
+GROUPS = ("Alphabetic", "Ideographic", "Phonetic")  # of a name in DICOM JSON, in the order of PS3.5 6.2
 _WITH_RANGES = ("DA", "TM")
 _WITH_WILDCARDS = ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT")
 MAX_LIMIT = 1000  # results of one response
@@ -82,6 +84,8 @@ def _add_key(keys: dict[str, str], keyword: str, value: str, offered: set[str], 
         raise Refused(400, f"expected UIDs for {keyword}")
     if value and vr == "IS" and not re.fullmatch(r"[+-]?\d{1,12}", value):
         raise Refused(400, f"expected a whole number for {keyword}")
+    if vr != "UI" and re.search(r"[,\\]" if vr == "CS" else r"\\", value):  # characters of no value
+        raise Refused(400, f"expected one value for {keyword}: lists are offered for UIDs alone")
     keys[keyword] = value
 
 
@@ -122,20 +126,33 @@ def matches(attributes: dict, keyword: str, wanted: str) -> bool:
         keyword: The Attribute.
         wanted: Value as of `Query.keys`.
     """
-    if not wanted:
-        return True
     vr = vr_of(keyword)
+    if not wanted.strip("*" if vr in _WITH_WILDCARDS else ""):
+        return True  # universal matching (PS3.4 C.2.2.2.3 and C.2.2.2.4)
+    if vr == "PN" and "=" in wanted:
+        return any(_has_groups(name, wanted.split("=")) for name in _content(attributes, keyword))
     test = _test(vr, wanted)
     return any(test(value) for value in values(attributes, keyword))
 
 
 def values(attributes: dict, keyword: str) -> list[str]:
     """Returns the values of an Attribute as texts; of a person's name all its component groups."""
-    found = attributes.get(tag_of(keyword), {}).get("Value", [])
     texts: list[str] = []
-    for value in found:
+    for value in _content(attributes, keyword):
         texts += [str(group) for group in value.values()] if isinstance(value, dict) else [str(value)]
     return texts
+
+
+def _content(attributes: dict, keyword: str) -> list:
+    found = attributes.get(tag_of(keyword), {}).get("Value", [])
+    return [value for value in found if value is not None]
+
+
+def _has_groups(name: dict[str, str], wanted: list[str]) -> bool:
+    """Whether the component groups of a name are those wanted; an empty one matches any."""
+    pairs = zip(GROUPS, wanted, strict=False)
+    fits = all(not text or _test("PN", text)(name.get(group, "")) for group, text in pairs)
+    return fits and len(wanted) <= len(GROUPS)
 
 
 def _test(vr: str, wanted: str):
@@ -149,9 +166,9 @@ def _test(vr: str, wanted: str):
         last = _digits(high, "9") if high else "9" * 12 if dash else first
         return lambda value: bool(value.strip(" ")) and first <= _digits(value, "0") <= last
     if vr in _WITH_WILDCARDS and re.search(r"[*?]", wanted):
-        parts = [{"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in wanted]
-        pattern = re.compile("".join(parts), re.DOTALL | (re.IGNORECASE if vr == "PN" else 0))
-        return lambda value: bool(pattern.fullmatch(value.rstrip(" ")))
+        # `fnmatch` tries each asterisk once: with `.*` the time is a power of their number.
+        pattern = re.compile(fnmatch.translate(wanted.replace("[", "[[]")), re.IGNORECASE if vr == "PN" else 0)
+        return lambda value: bool(pattern.match(value.rstrip(" ")))
     if vr == "PN":
         return lambda value: value.rstrip(" ^").lower() == wanted.rstrip(" ^").lower()
     return lambda value: value.strip(" ") == wanted

@@ -1,6 +1,7 @@
 """The Attributes of a file as DICOM JSON (PS3.18 Annex F), in bounded memory."""
 
 import io
+import json
 import pathlib
 import zlib
 
@@ -45,6 +46,14 @@ def read(path: pathlib.Path, syntax: str) -> dict:
         texts["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}  # JSON is UTF-8 (PS3.18 F.2)
         return texts
     return found.to_json_dict(suppress_invalid_tags=True)
+
+
+def dump(content: dict) -> str:
+    """Returns DICOM JSON as text; numbers that are not finite are empty values: JSON has none (RFC 8259 6)."""
+    try:
+        return json.dumps(content, allow_nan=False)
+    except ValueError:
+        return json.dumps(json.loads(json.dumps(content), parse_constant=lambda _: None))
 
 
 def _is_left_out(element: object) -> bool:

@@ -30,7 +30,7 @@ class Part:
         """Yields its data; once only.
 
         Raises:
-            Refused: The body ends first.
+            Refused: The body ends first, or the boundary is in the data: they are not complete.
         """
         return self._reader.until_delimiter()
 
@@ -53,20 +53,27 @@ def parts(body: Iterator[bytes], boundary: str) -> Iterator[Part]:
         size += len(piece)
         if size > _MAX_PREAMBLE:
             raise Refused(400, "expected the first boundary at the beginning of the body")
-    while not reader.is_last():
+    while not reader.is_last:
         yield Part(reader.header(), reader)
         for _ in reader.until_delimiter():
             pass
+    for _ in body:  # epilogue
+        pass
 
 
 class _Reader:
-    """A buffer over the pieces of a body."""
+    """A buffer over the pieces of a body.
+
+    Attributes:
+        is_last: Whether the last delimiter has been taken.
+    """
 
     def __init__(self, body: Iterator[bytes], delimiter: bytes) -> None:
         self._body, self._delimiter = body, delimiter
         # The first delimiter may be at the very beginning: the line break is added, and no data.
         self._buffer, self._skip = bytearray(b"\r\n"), 2
         self._inside = True  # before the delimiter that is to come
+        self.is_last = False
 
     def _fill(self) -> None:
         piece = next(self._body, None)
@@ -75,7 +82,7 @@ class _Reader:
         self._buffer += piece
 
     def until_delimiter(self) -> Iterator[bytes]:
-        """Yields what comes before the next delimiter, and takes the delimiter."""
+        """Yields what comes before the next delimiter, and takes the delimiter with its line."""
         keep = len(self._delimiter) - 1  # of the end, which may be its beginning
         while self._inside:
             found = self._buffer.find(self._delimiter)
@@ -87,22 +94,18 @@ class _Reader:
                 yield piece
             if found >= 0:
                 del self._buffer[: len(self._delimiter)]
+                self._end_line()
                 self._inside = False
                 return
             self._fill()
 
-    def is_last(self) -> bool:
-        """Takes the rest of the delimiter's line; true after the last part."""
+    def _end_line(self) -> None:
+        """Takes the rest of the delimiter's line; anything else there is data that hold the boundary."""
         while len(self._buffer) < 2:
             self._fill()
-        if self._buffer.startswith(b"--"):
-            for _ in self._body:  # epilogue
-                pass
-            return True
-        line = self._line()
-        if line.strip(b" \t"):
+        self.is_last = self._buffer.startswith(b"--")
+        if not self.is_last and self._line().strip(b" \t"):
             raise Refused(400, "expected the end of the line after a boundary")
-        return False
 
     def _line(self) -> bytes:
         while (end := self._buffer.find(b"\r\n")) < 0:

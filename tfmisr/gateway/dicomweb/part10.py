@@ -18,6 +18,7 @@ from tfmisr.gateway.incoming import IncomingFile
 
 _START = 144  # bytes: preamble, DICM, File Meta Information Group Length (PS3.10 7.1)
 MAX_META = 65_536  # bytes
+_LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")  # PS3.5 7.1.2
 
 
 class Unreadable(Exception):
@@ -70,7 +71,9 @@ def _meta(data: Iterator[bytes]) -> tuple[Meta, bytes]:
     length = _START + int.from_bytes(head[140:_START], "little")
     if length > MAX_META:
         raise Unreadable
-    head = _at_least(data, head, length)
+    head = _at_least(data, head, length + 2)
+    if _end_of_group(head) != length:
+        raise Unreadable
     try:
         found = read_dataset(io.BytesIO(head[132:length]), False, True)
         uids = [found.MediaStorageSOPClassUID, found.MediaStorageSOPInstanceUID, found.TransferSyntaxUID]
@@ -80,6 +83,16 @@ def _meta(data: Iterator[bytes]) -> tuple[Meta, bytes]:
     if not all(dataclasses.astuple(meta)):
         raise Unreadable
     return meta, head[length:]
+
+
+def _end_of_group(head: bytes) -> int:
+    """Returns where the last element of group 0002 ends: a group length that is wrong would cost or add elements."""
+    end = _START
+    while head[end : end + 2] == b"\x02\x00":
+        long = head[end + 4 : end + 6] in _LONG
+        size = head[end + 8 : end + 12] if long else head[end + 6 : end + 8]
+        end += (12 if long else 8) + int.from_bytes(size, "little")
+    return end
 
 
 def _at_least(data: Iterator[bytes], head: bytes, length: int) -> bytes:

@@ -170,12 +170,12 @@ class Service:
                 self._queue.record("search", peer=source.ae_title, detail=f"{count} {level} results")
                 return response
         if match := _RESOURCE.fullmatch(path):
-            held = self._retrieve.find(*_given(match, "study", "series", "uid"))
+            found = self._retrieve.find(*_given(match, "study", "series", "uid"))
             if match["metadata"]:
-                response, event = self._retrieve.metadata(request, held), "metadata of"
+                response, event = self._retrieve.metadata(request, found), "metadata of"
             else:
-                response, event = self._retrieve.files(request, held, bool(match["uid"])), "retrieve"
-            self._record(event, held, source)
+                response, event = self._retrieve.files(request, found, bool(match["uid"])), "retrieve"
+            self._record(event, found.held, source)
             return response
         if match := _REFUSED.fullmatch(path):
             raise Refused(406, f"{match[1]} is not offered: retrieve the instance")

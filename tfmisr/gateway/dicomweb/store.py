@@ -42,6 +42,8 @@ class Store:
         content = media_type(request.headers.get("content-type", ""))
         if content.name != MULTIPART or content.parameters.get("type", "").lower() != DICOM:
             raise Refused(415, f'expected Content-Type: {MULTIPART}; type="{DICOM}"; boundary=...')
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Refused(415, "expected no Content-Encoding", ("Accept-Encoding", "identity"))
         kind = choose(request, JSON, XML)
         if not self._has_space():
             raise Refused(503, services.NO_SPACE.comment, _RETRY_AFTER)
@@ -68,6 +70,8 @@ class Store:
             found = _uids(file, meta.transfer_syntax)
             if meta.transfer_syntax not in services.TRANSFER_SYNTAXES:
                 status = tables.NO_SYNTAX
+            elif study and not found and not file.error:
+                status = services.UNPARSABLE
             elif study and found and found[0] != study:
                 status = tables.OTHER_STUDY
             else:

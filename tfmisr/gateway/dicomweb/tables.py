@@ -20,6 +20,7 @@ STORE_STATUSES = (
 )
 READ_STATUSES = (
     ("200 OK", "found; with a Warning header where something is left out"),
+    ("206 Partial Content", "retrieve: some files are missing in the spool; a Warning header has their number"),
     ("204 No Content", "search: nothing matches"),
     ("400 Bad Request", "a key or a value that is not offered, by name"),
     ("403 Forbidden", "as above, or the source has no `retrieve = true`"),
