@@ -179,3 +179,22 @@ def test_v09_interpolation_and_model_need_no_tensorflow(series, tmp_path):
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "thin").iterdir())) == 50
+
+
+def test_v01_no_input_and_no_other_result_is_replaced(nifti, tmp_path):
+    """The acquired volume is data that cannot be made again."""
+    source, link = tmp_path / "a.nii.gz", tmp_path / "link.nii.gz"
+    source.write_bytes(nifti.read_bytes())
+    link.symlink_to(source)
+    for given, output, more in (
+        (source, source, []),
+        (link, source, []),
+        (source, link, []),
+        (source, tmp_path / "b.nii", ["--uncertainty", str(source)]),
+    ):
+        with pytest.raises(InputError, match="is the input, which is never replaced"):
+            volume.main([str(given), "--output", str(output), "--steps", "1", *more])
+    with pytest.raises(InputError, match="a name of its own for each result. Received: .*b.nii twice"):
+        both = str(tmp_path / "b.nii")
+        volume.main([str(source), "--output", both, "--steps", "1", "--uncertainty", both])
+    assert source.read_bytes() == nifti.read_bytes() and len(list(tmp_path.iterdir())) == 2
