@@ -84,7 +84,7 @@ def _converted(network, run, flavor, patches, name, arguments):
     card = cards.describe(name, flavor, subgraph, models.PLANE_SCALE, None, run.overlap, run_fields, arguments.max_tile)
     ranges = (run.ratio, run.ratio), (run.fwhm, run.fwhm), tuple(run.spacing)
     described = planes.described(card | {"overlap": run.overlap}, [run.profile], *ranges, run.stride)
-    return content, described | {"slices": run.slices}
+    return content, described | {"slices": run.slices, "intensities": run.intensities}
 
 
 def _store(path, content, fields):

@@ -203,6 +203,7 @@ def test_a_plane_network_of_a_file_is_applied_and_made_consistent_v13(monkeypatc
 
     class Nothing:
         card = {"weights_sha256": "ab" * 32}
+        scale = plane_model.PlaneModel.scale
 
         def __init__(self, path, threads=1):
             self.asked = []

@@ -149,3 +149,22 @@ def test_the_reach_of_a_chain_by_hand():
     assert plane_run._reach(plane_network.create(4, 3)) == (2, 8)  # 3 + 2 + 2 = 7
     plain = models.create("plain/num_filters=2,num_layers=3", 1)
     assert plane_run._reach(plain) == (1, 4) and isinstance(plain, keras.Model)
+
+
+@pytest.mark.parametrize("of_its_own", [True, False])
+def test_v09_an_exported_network_sees_the_values_that_it_was_trained_on(tmp_path, of_its_own):
+    """Those of its volume, from the lowest to the 99.9th percentile, unless it started from other weights.
+
+    CT has -1024 and 3071 HU as 0 and 1 otherwise: a contrast that is several times as low.
+    """
+    values = np.stack([200 * image[..., 0] for image in smooth_images(12, 64, 5)]).astype(np.float32)
+    grid = VolumeGrid(values.shape, (3.0, 0.9, 0.9), (0.0, 0.0, 0.0), AXES)
+    volume, profile = Volume(values, grid), SliceProfile("gaussian", 3.0)
+    hounsfield = planes.UnitScale(-1024.0, 3071.0)
+    trained_with = planes.UnitScale.of(values) if of_its_own else hounsfield
+    slices = OwnSlices(volume, grid.with_slice_spacing(0.9), profile, trained_with)
+    (tmp_path / "run").mkdir()
+    plane_run.write(tmp_path / "run", plane_network.create(4, 3), slices, {"steps": 1, "seed": 0})
+    (path,) = _exported(tmp_path / "run", tmp_path / "out", "--formats", "float32").files
+    found = plane_model.PlaneModel(path).scale(volume, hounsfield)
+    assert (found.low, found.high) == (trained_with.low, trained_with.high)

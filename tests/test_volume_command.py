@@ -192,3 +192,37 @@ def test_v09_interpolation_and_model_need_no_tensorflow(series, tmp_path):
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "thin").iterdir())) == 50
+
+
+def test_v01_no_input_and_no_other_result_is_replaced(nifti, tmp_path):
+    """The acquired volume is data that cannot be made again."""
+    source, link = tmp_path / "a.nii.gz", tmp_path / "link.nii.gz"
+    source.write_bytes(nifti.read_bytes())
+    link.symlink_to(source)
+    for given, output, more in (
+        (source, source, []),
+        (link, source, []),
+        (source, link, []),
+        (source, tmp_path / "b.nii", ["--uncertainty", str(source)]),
+    ):
+        with pytest.raises(InputError, match="is the input, which is never replaced"):
+            volume.main([str(given), "--output", str(output), "--steps", "1", *more])
+    with pytest.raises(InputError, match="a name of its own for each result. Received: .*b.nii twice"):
+        both = str(tmp_path / "b.nii")
+        volume.main([str(source), "--output", both, "--steps", "1", "--uncertainty", both])
+    assert source.read_bytes() == nifti.read_bytes() and len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("consistency", [True, False])
+def test_v07_clipping_after_the_correction_is_said_to_break_it(nifti, tmp_path, monkeypatch, consistency):
+    """Bright and black voxels at the limits of 8 bits: the slices that were written average to others."""
+    monkeypatch.setattr(self_training, "check", lambda *_: self_check.SelfCheck(20.0, 20.5, 21.0, 1))
+    values = np.clip(3.0 * nibabel.load(nifti).get_fdata() - 1200, 0, 255).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(values, nibabel.load(nifti).affine), tmp_path / "byte.nii")
+    flags = {"steps": 1, "slice_profile": "gaussian:5mm", "spacing": 1, "consistency": consistency}
+    done = tfmisr.volume(tmp_path / "byte.nii", tmp_path / "thin.nii", **flags)
+    (remark,) = (remark for remark in done.remarks if "clipped to the range of the data type" in remark)
+    assert ("the consistency was measured before that, and does not hold around them" in remark) == consistency
+    thin, thick = (reading.read([tmp_path / name]).volume for name in ("thin.nii", "byte.nii"))
+    averages = np.einsum("ij,jrc->irc", SliceProfile("gaussian", 5.0).matrix(thick.grid, thin.grid), thin.values)
+    assert np.abs(averages - thick.values).max() > 2  # more than rounding

@@ -200,11 +200,23 @@ def _check_results(arguments):
             if not path.lower().endswith(allowed):
                 raise InputError(f"--{name} must end in {' or '.join(allowed)}. Received: {path}")
             paths.append(pathlib.Path(path).expanduser())
+    _check_apart(paths, arguments.inputs)
     for path in paths:
         if not path.absolute().parent.is_dir():
             raise InputError(f"the folder {path.absolute().parent} does not exist; create it first")
         cli.check_writable(path.absolute().parent)
     remove_orphaned_temporaries(*{path.absolute().parent for path in paths})
+
+
+def _check_apart(paths, inputs):
+    """Refuses a result that would replace an input or another result; symbolic links are followed."""
+    sources = {path.resolve() for path in (pathlib.Path(text).expanduser() for text in inputs) if path.is_file()}
+    places = [path.resolve() for path in paths]
+    for path, place in zip(paths, places, strict=True):
+        if place in sources:
+            raise InputError(f"{path} is the input, which is never replaced; choose another name")
+        if places.count(place) > 1:
+            raise InputError(f"expected a name of its own for each result. Received: {path} twice")
 
 
 def run(arguments: argparse.Namespace) -> "Thinned":

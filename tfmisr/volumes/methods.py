@@ -86,7 +86,7 @@ def _file(path) -> Method:
     model = PlaneModel(path, restoring.cores())
 
     def restore(thick, profile, grid, scale):
-        scale = restoring.unit_scale(scale)
+        scale = model.scale(thick, scale)
         model.require(thick, grid, profile, scale)
         memory = max(4.0, 16 * math.prod(grid.shape) / 2**30)
         values = planes.upsample(thick, grid, model, scale=scale, memory=memory).values

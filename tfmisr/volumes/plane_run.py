@@ -15,6 +15,7 @@ import numpy as np
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write, write_text
 from tfmisr.edge.volumes import slice_scope
+from tfmisr.edge.volumes.planes import UnitScale
 from tfmisr.volumes.patches import OwnSlices
 
 if typing.TYPE_CHECKING:
@@ -38,6 +39,8 @@ class PlaneRun:
         overlap: Pixels that an output pixel depends on, on each side.
         training: Further facts for the card, such as the steps.
         slices: Of `tfmisr.edge.volumes.slice_scope.describe`; `None` for too few or small slices.
+        intensities: `volume` where 0 and 1 of the network are the values of `UnitScale.of` the volume, `source` where
+            they are those of `Source.scale` (a training that started from other weights).
     """
 
     profile: str
@@ -48,6 +51,7 @@ class PlaneRun:
     overlap: int
     training: dict
     slices: dict | None
+    intensities: str = "volume"
 
 
 def write(folder: str | os.PathLike, network: "keras.Model", slices: OwnSlices, training: dict) -> None:
@@ -82,6 +86,7 @@ def write(folder: str | os.PathLike, network: "keras.Model", slices: OwnSlices, 
         overlap,
         training,
         slice_scope.describe(unit),
+        "volume" if slices.scale == UnitScale.of(slices.volume.values) else "source",
     )
     write_text(folder / NAME, json.dumps(dataclasses.asdict(run), indent=1) + "\n")
 

@@ -91,13 +91,13 @@ def _of_file(task) -> tuple[Network, tuple[str, ...]]:
     from tfmisr.edge.volumes.plane_model import PlaneModel
 
     model = PlaneModel(task.request.model, task.request.threads or cores())
-    scale = unit_scale(task.source.scale)
+    scale = model.scale(task.source.volume, task.source.scale)
     given = (task.source.volume, task.grid, task.profile, scale)
     if not task.request.force:
         model.require(*given)
     network = Network(model, scale, model.name, model.card["weights_sha256"])
     unusual = [f"{model.name}: {remark}" for remark in model.remarks(*given)]
-    found = f"{model.name}: trained on other volumes; the self-check is of networks that are trained on this one"
+    found = f"{model.name}: trained beforehand; the self-check is of networks that this command trains"
     return network, (*unusual, found)
 
 

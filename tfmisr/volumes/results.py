@@ -68,7 +68,7 @@ def write(task: "Task", restored: Restored) -> Files:
     half_widths, calibration = _half_widths(task, restored, files) if request.uncertainty else (None, None)
     guarantee = calibration.statement if calibration else ""
     if is_nifti(request.output):
-        _write_nifti(request.output, task, restored.volume, files)
+        _write_nifti(request.output, task, restored, files)
     else:
         _write_series(task, restored, _summary(calibration), files)
     if calibration:
@@ -92,12 +92,18 @@ def _summary(calibration: "OwnCalibration | None") -> str:
     )
 
 
-def _write_nifti(path: str, task: "Task", volume: Volume, files: Files) -> None:
+def _write_nifti(path: str, task: "Task", restored: Restored, files: Files) -> None:
     from tfmisr.edge.volumes import nifti
 
-    clipped = nifti.write(pathlib.Path(path).expanduser(), volume, task.source)
-    if clipped:
-        files.remarks.append(f"{counted(clipped, 'value')} clipped to the range of the data type")
+    clipped = nifti.write(pathlib.Path(path).expanduser(), restored.volume, task.source)
+    _remark_clipped(clipped, "range of the data type", restored, files)
+
+
+def _remark_clipped(count: int, limits: str, restored: Restored, files: Files) -> None:
+    """Says how many values were clipped, and that the consistency was measured without."""
+    if count:
+        less = "; the consistency was measured before that, and does not hold around them" * bool(restored.consistency)
+        files.remarks.append(f"{counted(count, 'value')} clipped to the {limits}{less}")
 
 
 def _write_series(task: "Task", restored: Restored, guarantee: str, files: Files) -> None:
@@ -118,8 +124,7 @@ def _write_series(task: "Task", restored: Restored, guarantee: str, files: Files
     folder = pathlib.Path(request.output).expanduser()
     report = write_series(task.source, restored.volume, folder, product, task.profile, request.enhanced, request.force)
     files.remarks.extend(report.remarks)
-    if report.clipped:
-        files.remarks.append(f"{counted(report.clipped, 'value')} clipped to the stored range")
+    _remark_clipped(report.clipped, "stored range", restored, files)
 
 
 def _parameters(task, restored) -> str:

@@ -15,7 +15,7 @@ from tfmisr.edge import card, plane_card, runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import slice_scope
 from tfmisr.edge.volumes.grid import VolumeGrid
-from tfmisr.edge.volumes.planes import Scale
+from tfmisr.edge.volumes.planes import Scale, UnitScale
 from tfmisr.edge.volumes.slice_profile import SliceProfile
 from tfmisr.edge.volumes.volume import Volume
 
@@ -57,6 +57,19 @@ class PlaneModel:
         for plane, out in zip(planes, refined, strict=True):
             out[...] = self._network(plane)
         return refined
+
+    def scale(self, volume: Volume, scale: Scale) -> UnitScale:
+        """Returns the values of a volume that the network sees as 0 and 1.
+
+        Args:
+            volume: The acquired slices.
+            scale: That of the source. A network that was trained on one volume alone (`intensities` of its card is
+                `volume`) has that of `UnitScale.of` instead: the fixed scale of CT has several times less contrast.
+        """
+        if self.card.get("intensities") == "volume":
+            return UnitScale.of(volume.values)
+        low, high = map(float, scale.from_unit(np.array([0.0, 1.0])))
+        return UnitScale(low, high)
 
     def mismatches(self, volume: Volume, grid: VolumeGrid, profile: SliceProfile, scale: Scale) -> list[str]:
         """Returns in what a volume is unlike those that the network was trained on; empty where it is like them.

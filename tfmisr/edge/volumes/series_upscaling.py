@@ -28,7 +28,6 @@ from tfmisr.edge.volumes.volume import Volume
 NETWORK_SUFFIX = ".tflite"
 _LEAST_RATIO = 1.01  # of the spacings: below it there is nothing to upscale
 _DESCRIPTIONS = {"spline": "cubic spline", "linear": "linear interpolation", "lanczos": "Lanczos interpolation"}
-_UNIT = np.array([0.0, 1.0], np.float32)
 _PROGRAM = 0.3e9  # bytes of the process beside the volumes: libraries, a slice and its file
 
 
@@ -122,7 +121,7 @@ def _refined(job: _Job) -> tuple[Volume, dict, tuple[str, ...]]:
     from tfmisr.edge.volumes.plane_model import PlaneModel
 
     model = PlaneModel(job.method, job.threads)
-    scale = planes.UnitScale(*map(float, job.source.scale.from_unit(_UNIT)))
+    scale = model.scale(job.volume, job.source.scale)
     given = job.volume, job.grid, job.profile, scale
     model.require(*given)
     result = planes.upsample(job.volume, job.grid, model, scale=scale, memory=job.memory)
