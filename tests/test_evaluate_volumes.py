@@ -203,15 +203,18 @@ def test_a_plane_network_of_a_file_is_applied_and_made_consistent_v13(monkeypatc
     """A double of the network that adds nothing: the spline, corrected to give the thick slices."""
     from tfmisr.edge.volumes import plane_model
 
+    found = []
+
     class Nothing:
         card = {"weights_sha256": "ab" * 32}
 
         def __init__(self, path, threads=1):
             self.asked = []
 
-        def require(self, volume, grid, profile, scale):
+        def mismatches(self, volume, grid, profile, scale):
             assert (volume.grid.spacing[0], grid.spacing[0], profile.fwhm) == (8.0, 4.0, 8.0)
             assert (scale.shift, scale.max_val) == (-1024, 4095)
+            return found
 
         def __call__(self, batch):
             return batch
@@ -227,6 +230,9 @@ def test_a_plane_network_of_a_file_is_applied_and_made_consistent_v13(monkeypatc
     np.testing.assert_allclose(averaged, thick.values.reshape(len(averaged), -1), atol=0.5)
     spline = resampling.resample(thick, grid, "spline").values
     np.testing.assert_allclose(planes.upsample(thick, grid, Nothing("")).values, spline, atol=0.05)
+    found.append("slices 2 to 6 times the new spacing apart. Received: 7")
+    with pytest.raises(InputError, match="net is for other volumes: .* 7; leave it out of this evaluation"):
+        method.restore(thick, profile, grid, IntensityScale(-1024, 4095))
 
 
 @pytest.mark.parametrize(
