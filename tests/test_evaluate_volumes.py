@@ -1,6 +1,7 @@
 """`python -m tfmisr.evaluate --volumes`: protocol, files and refusals on phantom volumes (V-13); folders of volumes."""
 
 import csv
+import dataclasses
 import json
 import math
 
@@ -9,12 +10,13 @@ import pytest
 
 from tfmisr import evaluate
 from tfmisr.datasets.phantom_volume import phantom
+from tfmisr.datasets.volume_folder import scan
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.levels import IntensityScale
 from tfmisr.edge.volumes import SliceProfile, Volume, VolumeGrid, planes, resampling, slice_profile
 from tfmisr.evaluation import volume_results
 from tfmisr.evaluation.volume_protocol import VolumeProtocol
-from tfmisr.volumes import methods, thickening
+from tfmisr.volumes import methods, scoring, thickening
 
 nibabel = pytest.importorskip("nibabel")
 SCALE = 0.35
@@ -201,6 +203,8 @@ def test_a_plane_network_of_a_file_is_applied_and_made_consistent_v13(monkeypatc
     """A double of the network that adds nothing: the spline, corrected to give the thick slices."""
     from tfmisr.edge.volumes import plane_model
 
+    found = []
+
     class Nothing:
         card = {"weights_sha256": "ab" * 32}
         scale = plane_model.PlaneModel.scale
@@ -208,9 +212,10 @@ def test_a_plane_network_of_a_file_is_applied_and_made_consistent_v13(monkeypatc
         def __init__(self, path, threads=1):
             self.asked = []
 
-        def require(self, volume, grid, profile, scale):
+        def mismatches(self, volume, grid, profile, scale):
             assert (volume.grid.spacing[0], grid.spacing[0], profile.fwhm) == (8.0, 4.0, 8.0)
             assert (scale.shift, scale.max_val) == (-1024, 4095)
+            return found
 
         def __call__(self, batch):
             return batch
@@ -226,6 +231,38 @@ def test_a_plane_network_of_a_file_is_applied_and_made_consistent_v13(monkeypatc
     np.testing.assert_allclose(averaged, thick.values.reshape(len(averaged), -1), atol=0.5)
     spline = resampling.resample(thick, grid, "spline").values
     np.testing.assert_allclose(planes.upsample(thick, grid, Nothing("")).values, spline, atol=0.05)
+    found.append("slices 2 to 6 times the new spacing apart. Received: 7")
+    with pytest.raises(InputError, match="net is for other volumes: .* 7; leave it out of this evaluation"):
+        method.restore(thick, profile, grid, IntensityScale(-1024, 4095))
+
+
+@pytest.mark.parametrize(
+    "dtype,kind,limits",
+    [
+        (np.int16, "MR", (0.0, 255.0)),  # thin slices up to 300 would have 511
+        (np.float32, "MR", (100.0, 200.0)),  # the limits of the thick slices
+        (np.int16, "CT", (-1024.0, 3071.0)),
+    ],
+)
+def test_no_method_sees_the_scale_of_the_truth_v13(dtype, kind, limits, monkeypatch, tmp_path):
+    """Each thick slice is the mean of two thin ones; a thin slice of 300 is brighter than that."""
+    values = np.full((8, 16, 16), 100, dtype)
+    values[4, 4:8], values[5, 4:8] = 300, 100
+    affine, seen = np.diag([1.0, 1.0, 1.5, 1.0]), []
+    nibabel.save(nibabel.Nifti1Image(values.transpose(2, 1, 0), affine), tmp_path / "a.nii")
+    if kind == "CT":
+        read = scoring.reading.read
+        ct = IntensityScale(-1024, 4095)
+        monkeypatch.setattr(scoring.reading, "read", lambda *given: dataclasses.replace(read(*given), scale=ct))
+    spline = methods.load("spline", methods.Effort(1))
+
+    def restore(*given):
+        seen.append(given[-1].from_unit(np.array([0.0, 1.0])))
+        return spline.restore(*given)
+
+    case = scoring._Case(scan.volumes([tmp_path])[0], "volume_000", 0, None)
+    case.score([methods.Method("method", restore)], thickening.Thickening(2.0, "rectangular"))
+    np.testing.assert_allclose(seen, [limits], atol=1e-3)
 
 
 def test_a_measure_that_is_undefined_for_one_method_is_left_out_for_all():

@@ -111,6 +111,23 @@ def test_limits_are_trained_and_beyond_them_nothing_is_lost_of_an_image():
             np.testing.assert_allclose(gradients[1][1], of_maximum + 0.25 / 255, atol=1e-4)
 
 
+def test_a_maximum_below_zero_keeps_zero_as_a_level_and_its_gradient():
+    """Otherwise the tensor would be 0 for the rest of the run: here a value of 0.3 asks for a larger maximum."""
+    import tensorflow as tf
+
+    values = tf.constant([[0.0, 0.3]])
+    for low in (0.0, -0.5):
+        limits = ActivationRange(low, 1.0)
+        limits.build(values.shape)
+        limits.limits.assign([low, -1e-3])
+        layer = graph_training.FakeQuantRange(limits)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum((layer(values) - values) ** 2)
+        assert tape.gradient(loss, limits.limits.value)[1] < -0.5
+        _, zero_point = limits.grid()
+        assert 0 <= float(zero_point) <= 255 and float(layer(values)[0, 0]) == 0
+
+
 def test_run_trains_saves_and_resumes_to_the_same_weights(tiny_source, tmp_path):
     fields = {**RUN, "model": SESR, "steps": 12, "quantization_aware": True}
     path = loop.train(Config(**fields, workdir=str(tmp_path / "run")), tiny_source)

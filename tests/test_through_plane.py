@@ -104,6 +104,7 @@ def test_v05_an_image_shorter_than_two_slices_is_refused():
         ({"degradation": "through_plane"}, "expected scale 1. Received: 4"),
         ({"scale": 1, "degradation": "mr"}, "belong together, as in --preset through_plane"),
         ({"scale": 1, "degradation": "through_plane", "hard_patches": 0.5}, "--hard_patches"),
+        ({"scale": 1, "degradation": "through_plane", "burned_in": 0.5}, "--burned_in draws what radiographs have"),
         ({"scale": 1, "degradation": "through_plane", "device_data": True}, "--device_data"),
     ],
 )

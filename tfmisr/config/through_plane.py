@@ -14,6 +14,7 @@ if typing.TYPE_CHECKING:
 NAME = "through_plane"
 _REFUSED = {
     "hard_patches": "measures the error of bicubic interpolation by the scale",
+    "burned_in": "draws what radiographs have, not slices of a volume",
     "uncertainty": "trains a head for a model that upscales",
     "unpaired": "learns a degradation, which is given here",
 }

@@ -44,7 +44,9 @@ class ActivationRange(keras.layers.Layer):
         """
         limits = ops.convert_to_tensor(self.limits)
         low = ops.minimum(limits[0], 0.0)
-        step = ops.maximum(limits[1] - low, 1e-6) / LEVELS
+        # A maximum of 0 or less would divide by 0; with its gradient, training can raise it again.
+        high = limits[1] + ops.stop_gradient(ops.maximum(limits[1], 1e-6) - limits[1])
+        step = (high - low) / LEVELS
         zero_point = -low / step
         return step, zero_point + ops.stop_gradient(ops.round(zero_point) - zero_point)
 

@@ -87,7 +87,8 @@ def _file(path) -> Method:
 
     def restore(thick, profile, grid, scale):
         scale = model.scale(thick, scale)
-        model.require(thick, grid, profile, scale)
+        if found := model.mismatches(thick, grid, profile, scale):
+            raise InputError(f"{path.stem} is for other volumes: {'; '.join(found)}; leave it out of this evaluation")
         memory = max(4.0, 16 * math.prod(grid.shape) / 2**30)
         values = planes.upsample(thick, grid, model, scale=scale, memory=memory).values
         projection = SliceConsistency(profile, thick.grid, grid)

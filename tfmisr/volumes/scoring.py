@@ -18,7 +18,7 @@ from tfmisr.evaluation.volume_results import VolumeEvaluation
 from tfmisr.progress import bar
 from tfmisr.volumes import methods
 from tfmisr.volumes.methods import Method
-from tfmisr.volumes.thickening import Thickening
+from tfmisr.volumes.thickening import Thickening, scale_of
 
 _ISOTROPIC = 1.5  # distance between slices over pixel spacing from which a note is given
 _STEPS = 900  # of a self-supervised method where neither steps nor minutes are given
@@ -87,9 +87,9 @@ class _Case:
         thin = source.volume
         thick, profile, grid, inside = thickening.apply(thin)
         truth = Truth(thin.values[inside], grid.spacing, thick.grid.spacing[0], self.threshold)
-        rows, drawn, notes = [], {}, {}
+        scale, rows, drawn, notes = scale_of(thick, source), [], {}, {}
         for method in loaded:
-            values = method.restore(thick, profile, grid, source.scale)
+            values = method.restore(thick, profile, grid, scale)
             scores = measure(truth, values)
             notes[method.name] = f"foreground {scores['psnr_foreground']:.2f} dB"
             if method in (loaded[0], *loaded[-2:]):

@@ -2,9 +2,12 @@
 
 import dataclasses
 
+from tfmisr.edge import dicom
 from tfmisr.edge.errors import InputError, check_name
-from tfmisr.edge.volumes import SliceProfile, Volume, VolumeGrid
+from tfmisr.edge.levels import IntensityScale
+from tfmisr.edge.volumes import SliceProfile, Volume, VolumeGrid, decoding
 from tfmisr.edge.volumes.slice_profile import KINDS, thick_grid, thicken
+from tfmisr.edge.volumes.source import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,3 +81,19 @@ def part(grid: VolumeGrid, slices: slice) -> VolumeGrid:
     """Returns the grid of some consecutive slices."""
     shape = (slices.stop - slices.start, *grid.shape[1:])
     return VolumeGrid(shape, grid.spacing, tuple(map(float, grid.position(slices.start))), grid.directions)
+
+
+def scale_of(thick: Volume, source: Source) -> IntensityScale:
+    """Returns the scale that a file of the thick slices would have: that of the source is known from the truth.
+
+    Args:
+        thick: Slices made of the source.
+        source: The thin slices.
+    """
+    limits = float(thick.values.min()), float(thick.values.max())
+    if source.scale == IntensityScale(dicom.LOWEST_HU, dicom.CT_MAX_VAL):
+        return source.scale
+    thin = source.volume.values
+    if source.scale == decoding.scale_of_floats((float(thin.min()), float(thin.max()))):
+        return decoding.scale_of_floats(limits)
+    return decoding.scale_of_steps(limits, abs(source.scale.slope), source.scale.intercept)
