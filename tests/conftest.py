@@ -44,6 +44,7 @@ def _leave_home_alone(config):
     config.add_cleanup(own.cleanup)
     os.environ["KERAS_HOME"] = own.name  # keras.json chooses a backend, a precision and an order of axes
     os.environ["TFDS_DATA_DIR"] = os.path.join(own.name, "tensorflow_datasets")
+    os.environ["SE_AVOID_STATS"] = "true"  # Selenium Manager sends statistics otherwise
 
 
 def pytest_collection_modifyitems(config, items):

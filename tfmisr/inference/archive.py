@@ -91,7 +91,8 @@ def _identity(upscaler, options) -> str:
     fields["uncertainty"] = upscaler.statement
     if not fields["uncertainty"]:  # as before there was any
         del fields["uncertainty"]
-    for name in ("when", "threads", "level", "report", "force"):  # the folder's own, and no matter
+    # The folder's own, no matter, and what an archive has no flag for.
+    for name in ("when", "threads", "level", "report", "force", "record_times"):
         del fields[name]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
 
