@@ -16,7 +16,7 @@ from tfmisr.edge.files import write_text
 from tfmisr.edge.text import counted
 from tfmisr.evaluation import protocol as protocols
 from tfmisr.evaluation import results, statistics
-from tfmisr.evaluation.outcomes import Outcome
+from tfmisr.evaluation.outcomes import Evaluation
 from tfmisr.evaluation.volume_measures import PLANES
 from tfmisr.evaluation.volume_protocol import REFERENCE, VolumeProtocol
 
@@ -176,26 +176,8 @@ def _interval(model, name, style):
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class VolumeEvaluation(Outcome):
-    """Scores of methods on volumes.
-
-    Attributes:
-        workdir: Folder of `metrics.json`, `per_volume.csv`, `table.md` and `montage.png`.
-        metrics: Content of `metrics.json`: `protocol`, `notes` and `models`.
-    """
-
-    workdir: pathlib.Path
-    metrics: dict
-
-    @property
-    def summary(self) -> dict[str, dict]:
-        """Method to its means, differences from the spline and intervals; undefined values are `None`."""
-        return self.metrics["models"]
-
-    @property
-    def figure(self) -> pathlib.Path:
-        """The montage of one typical volume."""
-        return self.workdir / "montage.png"
+class VolumeEvaluation(Evaluation):
+    """Scores of methods on volumes; in place of `per_image.csv` there is `per_volume.csv`."""
 
     def table(self) -> str:
         """Returns the main measures of all methods, aligned."""
