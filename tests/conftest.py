@@ -3,6 +3,7 @@
 import os
 import pathlib
 import signal
+import sys
 import tempfile
 
 import pytest
@@ -53,6 +54,15 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "large" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="slow; add --run_large"))
+
+
+@pytest.fixture(autouse=True)
+def pynetdicom_as_it_comes():
+    """Undoes what a gateway in this process changes in pynetdicom for all of it; see `tfmisr.gateway.incoming`."""
+    yield
+    if (config := sys.modules.get("pynetdicom._config")) and config.STORE_RECV_CHUNKED_DATASET:
+        config.STORE_RECV_CHUNKED_DATASET = config.STORE_SEND_CHUNKED_DATASET = False
+        sys.modules["pynetdicom.dimse_messages"].NamedTemporaryFile = tempfile.NamedTemporaryFile
 
 
 @pytest.fixture(scope="session")
