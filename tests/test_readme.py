@@ -29,6 +29,8 @@ NOT_RUN = {
     r"python -m tfmisr\.upscale .*--uncertainty ": "needs calibrated models; tests/test_upscale_trust.py",
     r"python -m tfmisr\.card .*--output ": "needs a result of observe or of CT slices; tests/test_card_evidence.py",
     r"python -m tfmisr\.dicom_check out.dcm out_uncertainty": "the same; tests/test_half_width_check.py",
+    r"python -m tfmisr\.volume (?!\./series --output \./thin --minutes 5)": "minutes, and one output for all; "
+    "tests/test_volume_command.py",
     r"python -m tfmisr\.evaluate .*--volumes ": "needs volumes, and minutes; tests/test_evaluate_volumes.py",
     r"python -m tfmisr\.observe ": "needs 30 patients; tests/test_observers.py",
     r"python -m tfmisr\.fit --uncertainty ": "trains on a run; tests/test_uncertainty_training.py",
@@ -68,6 +70,7 @@ SMALL = "--model cnn5/num_layers=2,num_filters=4"
 REPLACED = {
     r" --manual_dir( /\S+)+": "",
     r"chest_xray14/512": "scans",
+    r"volume \./series (.*)--minutes 5": r"volume ./thick \1--steps 2",
     r"--model srresnet ": "--model srresnet/num_filters=4,num_blocks=1 ",
     r"plain/best( --dataset \./scans --)": r"plain/num_filters=4,num_layers=3\1",
     r"(study (?:close|analy[sz]e)) study\b": r"\1 demo/study",
