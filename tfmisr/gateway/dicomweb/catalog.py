@@ -251,8 +251,12 @@ def _open(path: pathlib.Path) -> sqlite3.Connection:
 def _connect(path: pathlib.Path) -> sqlite3.Connection:
     spool.make_private(path)
     db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA secure_delete=ON")
-    db.execute("PRAGMA synchronous=OFF")  # it can be made again
+    try:
+        db.execute("PRAGMA secure_delete=ON")
+        db.execute("PRAGMA synchronous=OFF")  # it can be made again
+    except sqlite3.DatabaseError:
+        db.close()
+        raise
     return db
 
 
