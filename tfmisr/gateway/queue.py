@@ -237,15 +237,16 @@ class Queue:
             schema.insert_event(db, "interrupted" if uncount else f"processing: {state}", task.id, "", "", reason)
         self.notify()
 
-    def recover(self, attempts: int) -> int:
-        """Puts objects back whose processing the end of the last process interrupted, and returns their number.
+    def recover(self, attempts: int, table: str = "instances") -> int:
+        """Puts back what the end of the last process interrupted, and returns the number.
 
         Args:
-            attempts: Attempts after which an object is quarantined: it may have been what ended the process.
+            attempts: Attempts after which an entry is quarantined: it may have been what ended the process.
+            table: `instances`, the objects, or `series`, the groups of a volume method.
         """
         with self.transaction() as db:
             return db.execute(
-                f"UPDATE instances SET state = CASE WHEN attempts < ? THEN '{RECEIVED}' ELSE '{FAILED}' END, "
+                f"UPDATE {table} SET state = CASE WHEN attempts < ? THEN '{RECEIVED}' ELSE '{FAILED}' END, "
                 f"reason = 'the node ended while it was processed', changed_at = ? WHERE state = '{PROCESSING}'",
                 (attempts, time.time()),
             ).rowcount

@@ -17,7 +17,6 @@ from tfmisr.gateway.queue import Queue
 from tfmisr.gateway.schema import (
     COLLECTING,
     DERIVED,
-    FAILED,
     GROUPED,
     ORIGINAL,
     PASSED,
@@ -200,12 +199,7 @@ def recover(queue: Queue, attempts: int) -> int:
         queue: The queue.
         attempts: Attempts after which a group is quarantined: it may have been what ended the process.
     """
-    with queue.transaction() as db:
-        return db.execute(
-            f"UPDATE series SET state = CASE WHEN attempts < ? THEN '{RECEIVED}' ELSE '{FAILED}' END, "
-            f"reason = 'the node ended while it was processed', changed_at = ? WHERE state = '{PROCESSING}'",
-            (attempts, time.time()),
-        ).rowcount
+    return queue.recover(attempts, "series")
 
 
 def is_waiting(queue: Queue) -> bool:

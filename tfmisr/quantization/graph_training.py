@@ -18,6 +18,7 @@ from keras import ops
 from tfmisr.edge.errors import InputError
 from tfmisr.layers.activation_range import LEVELS, ActivationRange
 from tfmisr.layers.receptive_field import ReceptiveField
+from tfmisr.layers.upsampling import BicubicUpsampling
 from tfmisr.quantization import graph
 from tfmisr.quantization.aware_training import dual_range, fake_quantized_kernel, straight_through_round
 
@@ -53,7 +54,7 @@ def insert_ranges(network: keras.Model) -> keras.Model:
     inputs = {}
 
     def called(layer, *args, **kwargs):
-        if limits[layer.name] is None and type(layer).__name__ == "BicubicUpsampling":
+        if isinstance(layer, BicubicUpsampling):  # the runtime interpolates the input as it is
             return layer(*args, **kwargs)
         args = [_ranged_inputs(argument, inputs) for argument in args]
         return _ranged(layer(*args, **kwargs), layer.name, limits[layer.name])

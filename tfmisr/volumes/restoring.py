@@ -106,12 +106,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def unit_scale(scale: planes.Scale) -> UnitScale:
-    """Returns a scale by the values of the volume that are 0 and 1 in it."""
-    low, high = map(float, scale.from_unit(np.array([0.0, 1.0])))
-    return UnitScale(low, high)
-
-
 def _trained(task) -> Restored:
     from tfmisr.volumes import self_training
     from tfmisr.volumes.plane_training import TrainingSettings
@@ -119,7 +113,7 @@ def _trained(task) -> Restored:
     request = task.request
     _limit_threads(request.threads)
     settings = TrainingSettings(request.steps, request.minutes, request.seed, weights=request.weights)
-    scale = unit_scale(task.source.scale) if request.weights else UnitScale.of(task.source.volume.values)
+    scale = UnitScale.like(task.source.scale) if request.weights else UnitScale.of(task.source.volume.values)
     workdir = None if request.workdir is None else pathlib.Path(request.workdir).expanduser()
     with _percent("training") as progress:
         trained = self_training.train(

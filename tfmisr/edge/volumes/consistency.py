@@ -22,12 +22,11 @@ import numpy as np
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import resampling
 from tfmisr.edge.volumes.grid import VolumeGrid
-from tfmisr.edge.volumes.slice_matrices import apply
+from tfmisr.edge.volumes.slice_matrices import apply, row_slabs
 from tfmisr.edge.volumes.slice_profile import SliceProfile
 
 DEAD_ZONE = 0.25  # levels of the source: half of what V-07 allows
 _LARGEST_GAIN = 4.0  # of a correction at any place, by the sum of absolute weights
-_SLAB = 32  # rows of the volume
 _TURNS = 2  # a third one changed less than 0.01 dB
 
 
@@ -64,7 +63,7 @@ class SliceConsistency:
             lowest: Value that nothing in the object lies below, such as the lowest acquired one: the result is
                 projected onto both sets in turn (projections onto convex sets), at last onto the acquired slices.
         """
-        for rows in _slabs(result.shape[1]):
+        for rows in row_slabs(result.shape[1]):
             for _ in range(1 if lowest is None else _TURNS):
                 if lowest is not None:
                     np.maximum(result[:, rows], np.float32(lowest), out=result[:, rows])
@@ -74,12 +73,10 @@ class SliceConsistency:
 
     def largest_error(self, result: np.ndarray, acquired: np.ndarray) -> float:
         """Returns the largest absolute difference between the acquired slices and the averages of a result."""
-        errors = (np.abs(acquired[:, r] - apply(self.averaging, result[:, r])).max() for r in _slabs(result.shape[1]))
+        errors = (
+            np.abs(acquired[:, r] - apply(self.averaging, result[:, r])).max() for r in row_slabs(result.shape[1])
+        )
         return float(max(errors))
-
-
-def _slabs(rows: int) -> list[slice]:
-    return [slice(first, first + _SLAB) for first in range(0, rows, _SLAB)]
 
 
 def _right_inverse(averaging: np.ndarray, interpolation: np.ndarray) -> np.ndarray:

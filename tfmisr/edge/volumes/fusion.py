@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from tfmisr.edge.volumes.rotation import Rotation
+from tfmisr.edge.volumes.slice_matrices import row_slabs
 
 FUSIONS = ("mean", "fourier")
-_SLAB = 32
 Base = Callable[[slice], np.ndarray]
 
 
@@ -59,7 +59,7 @@ class MeanFusion:
 
     def result(self) -> np.ndarray:
         """Returns base + gain * mean, in the memory of the sum."""
-        for rows in _row_slabs(self.total):
+        for rows in row_slabs(self.total.shape[1]):
             self.total[:, rows] *= np.float32(self.gain) / self.weight[rows]
             self.total[:, rows] += self.base(rows)
         return self.total
@@ -79,7 +79,7 @@ class FourierFusion:
             coverage = turn.coverage()
             for residual in whole:
                 residual[:] = coverage * turn.backward(residual[None])[0]
-        for rows in _row_slabs(whole):
+        for rows in row_slabs(whole.shape[1]):
             whole[:, rows] = self.base(rows) + np.float32(self.gain) * whole[:, rows]
         spectrum = _spectrum(whole)
         del whole
@@ -95,10 +95,6 @@ class FourierFusion:
         if self.best is None:
             raise ValueError("no plane was added")
         return _inverse(self.best, self.shape)
-
-
-def _row_slabs(values: np.ndarray) -> list[slice]:
-    return [slice(first, first + _SLAB) for first in range(0, values.shape[1], _SLAB)]
 
 
 def _whole(slabs: Iterable[tuple[tuple, np.ndarray]], shape: tuple[int, int, int]) -> np.ndarray:

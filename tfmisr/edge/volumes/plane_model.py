@@ -66,10 +66,8 @@ class PlaneModel:
             scale: That of the source. A network that was trained on one volume alone (`intensities` of its card is
                 `volume`) has that of `UnitScale.of` instead: the fixed scale of CT has several times less contrast.
         """
-        if self.card.get("intensities") == "volume":
-            return UnitScale.of(volume.values)
-        low, high = map(float, scale.from_unit(np.array([0.0, 1.0])))
-        return UnitScale(low, high)
+        own = self.card.get("intensities") == "volume"
+        return UnitScale.of(volume.values) if own else UnitScale.like(scale)
 
     def mismatches(self, volume: Volume, grid: VolumeGrid, profile: SliceProfile, scale: Scale) -> list[str]:
         """Returns in what a volume is unlike those that the network was trained on; empty where it is like them.

@@ -70,6 +70,12 @@ class UnitScale:
         low, high = float(values.min()), float(np.percentile(values[:: max(1, len(values) // 32)], 99.9))
         return cls(low, high if high > low else max(float(values.max()), low + 1.0))
 
+    @classmethod
+    def like(cls, scale: "Scale") -> "UnitScale":
+        """Returns another scale, by the values of the volume that are 0 and 1 in it."""
+        low, high = map(float, scale.from_unit(np.array([0.0, 1.0])))
+        return cls(low, high)
+
     def to_unit(self, values: np.ndarray) -> np.ndarray:
         """As of `Scale`."""
         return (np.asarray(values, np.float32) - np.float32(self.low)) / np.float32(self.high - self.low)

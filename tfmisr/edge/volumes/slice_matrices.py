@@ -8,6 +8,7 @@ from tfmisr.edge.volumes.grid import VolumeGrid
 
 _BLOCK = 64  # rows of a block: dense enough for BLAS, and few zeros beside the band are multiplied
 _TOLERANCE = 1e-3  # of a voxel
+_SLAB = 32  # rows of the volume
 
 
 def apply(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -22,6 +23,11 @@ def apply(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
     """
     flat = np.ascontiguousarray(values, np.float32).reshape(len(values), -1)
     return Banded.of(matrix, _BLOCK).along_rows(flat).reshape(len(matrix), *values.shape[1:])
+
+
+def row_slabs(rows: int) -> list[slice]:
+    """Returns the ranges of rows that are worked on at once, so that what is computed from a volume stays small."""
+    return [slice(first, first + _SLAB) for first in range(0, rows, _SLAB)]
 
 
 def check_same_planes(first: VolumeGrid, second: VolumeGrid) -> None:
