@@ -1,12 +1,14 @@
 """The files of an evaluation: `metrics.json`, `per_image.csv`, `table.md` and `montage.png`."""
 
 import csv
+import importlib
 import io
 import json
 import math
 import os
 import pathlib
 import sys
+import types
 import typing
 
 from tfmisr.edge.errors import InputError
@@ -45,14 +47,22 @@ def write(result: "Result", folder: pathlib.Path, merged: dict | None = None) ->
     return metrics
 
 
-def _write_montage(result, folder):
-    """Writes the montage, or a notice where matplotlib is not installed: training with JAX does not need it."""
+def drawing(module: str) -> types.ModuleType | None:
+    """Returns a module of `tfmisr.evaluation` that draws the montage.
+
+    Without matplotlib, which training with JAX does not need, it prints a notice and returns `None`.
+    """
     try:
-        from tfmisr.evaluation import montage
+        return importlib.import_module(f"tfmisr.evaluation.{module}")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "matplotlib":
             raise
         print("no montage.png: matplotlib is not installed", file=sys.stderr)
+        return None
+
+
+def _write_montage(result, folder):
+    if (montage := drawing("montage")) is None:
         return
     scores = {
         row["model"]: {"psnr": row["psnr"], "ssim": row.get("ssim")} for row in result.rows if row["id"] == result.case

@@ -12,6 +12,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.volumes import reading
 from tfmisr.edge.volumes.source import Source
 from tfmisr.evaluation import verdicts, volume_planes, volume_results
+from tfmisr.evaluation.results import drawing
 from tfmisr.evaluation.volume_measures import Truth, measure
 from tfmisr.evaluation.volume_protocol import REFERENCE, VolumeProtocol, VolumesHash
 from tfmisr.evaluation.volume_results import VolumeEvaluation
@@ -140,12 +141,7 @@ def _score(cases, loaded, thickening) -> tuple[list[dict], dict[str, Picture]]:
 
 def _draw(path, rows, method, pictures):
     """Draws the volume with the median gain of the last method, where matplotlib is installed."""
-    try:
-        from tfmisr.evaluation import volume_montage
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
-        print("no montage.png: matplotlib is not installed", file=sys.stderr)
+    if (volume_montage := drawing("volume_montage")) is None:
         return
     own, other = (
         {row["volume"]: row["psnr_foreground"] for row in rows if row["method"] == name} for name in (method, REFERENCE)
