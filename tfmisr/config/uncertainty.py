@@ -37,7 +37,7 @@ _DATA = (
 # Fields that have to keep their defaults: what they change is not part of this training.
 _UNUSED = (
     "initial_weights quantization_aware discriminator unpaired lr_dataset mixed_precision distribute data_workers "
-    "device_data burned_in"
+    "device_data burned_in intensity_augmentation"
 ).split()
 
 

@@ -141,7 +141,7 @@ class Run:
             return unpaired.sampler(config, source, lr_source, self.degradation)
         cache = pipeline.cache_of(source, "train")
         sizes = (config.patch_size, config.batch_size, config.seed)
-        shares = {"hard_patches": config.hard_patches, "burned_in": config.burned_in}
+        shares = {name: getattr(config, name) for name in ("hard_patches", "burned_in", "intensity_augmentation")}
         return pipeline.PatchSampler(cache, config.scale, self.degradation, *sizes, **shares)
 
     def _network(self, channels):

@@ -41,6 +41,7 @@ FIELDS = (
     "ema_decay",
     "hard_patches",
     "burned_in",
+    "intensity_augmentation",
     "seed",
     "discriminator",
     "adversarial_loss",
