@@ -21,10 +21,7 @@ from tfmisr.edge.errors import InputError
 from tfmisr.edge.resize import resize
 
 _MTF = 0.2, 1.0  # of the light spread, at the Nyquist frequency of the low resolution
-_PHOTONS = 3_000.0, 300_000.0  # quanta of a low-resolution element without an object: 0.3 to 3.5 levels at mid-gray
-    1_000.0,
-    200_000.0,
-)  # quanta of a low-resolution element without an object: 0.4 to 6 levels of noise at 8 bits
+_PHOTONS = 3_000.0, 300_000.0  # of a low-resolution element without an object: 0.3 to 3.3 levels at mid-gray
 _ELECTRONIC = 10.0  # quanta
 _LOG_RANGE = 2.0, 4.0
 _FILTERS = ("bicubic", "lanczos", "bilinear")

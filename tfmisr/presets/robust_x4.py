@@ -1,8 +1,8 @@
 """The network of the shipped model `robust-x4`: sixteen layers, from those of `balanced-x4`, for any acquisition.
 
     python -m tfmisr.fit --preset robust_x4 --workdir runs/robust-x4
-    python -m tfmisr.export runs/robust-x4 --output exported --formats int8 --tile 256 --max_tile 440 --name robust-x4 \\
-        --license Apache-2.0
+    python -m tfmisr.export runs/robust-x4 --output exported --formats int8 --tile 256 --max_tile 440 \\
+        --name robust-x4 --license Apache-2.0
 """
 
 from tfmisr.presets import deep_x4
