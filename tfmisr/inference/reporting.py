@@ -112,7 +112,8 @@ def warning(examination: Examination) -> str:
         return f"{examination.source}: whether {name} is made for it was not tested ({_untested(examination)})"
     void = " the guarantee of its half-widths is not applicable" if examination.half_widths else ""
     text = f"{examination.source} is {outcome} for {name} ({describe(examination.verdict)})"
-    return text + (f";{void}" if void else "")
+    other = f"; --model {examination.alternative} is made for it" if examination.alternative else ""
+    return text + (f";{void}" if void else "") + other
 
 
 def described(examination: Examination) -> str:
