@@ -2,9 +2,9 @@
 
     python benchmarks/degradation_grid.py --scale 4 --manual_dir ARCHIVE --output runs/grid
 
-The grid: the bicubic reduction that most models are trained for, area mean, a detector with light spread at three doses,
-unsharp masking, and JPEG of two qualities. The light spread of the detector keeps 0.6 of the contrast at the Nyquist
-frequency of the low resolution. Results are as `python -m tfmisr.upscale` stores them, with the correction for
+The grid: the bicubic reduction that most models are trained for, area mean, a detector with light spread at three
+doses, unsharp masking, and JPEG of two qualities. The light spread of the detector keeps 0.6 of the contrast at the
+Nyquist frequency of the low resolution. Results are as `python -m tfmisr.upscale` stores them, with the correction for
 consistency of those models that have one; finished rows are not computed again.
 """
 

@@ -165,9 +165,10 @@ class Examination:
             self.alternative = alternative.name(self.checks.upscaler, stored, levels, self.header)
         if verdict.outcome == OUT_OF_SCOPE and not self._force:
             frame = f", frame {len(self.verdicts)}," if len(self.verdicts) > 1 else ""
+            other = f"--model {self.alternative}" if self.alternative else "another model"
             raise OutOfScope(
                 f"{self.source}{frame} is out of scope for {self.checks.upscaler.name} ({describe(verdict)}): "
-                f"choose {'--model ' + self.alternative if self.alternative else 'another model'}, or add --force to upscale it without guarantee"
+                f"choose {other}, or add --force to upscale it without guarantee"
             )
 
     def _half_width(self, stored, sr, levels) -> np.ndarray | None:
