@@ -1,8 +1,8 @@
 """Writes the field `applicability` into the cards of the models that come with the package (T-33).
 
-LR is made as for the training of each model. The statistics are those of the training split; the scores are cross-fitted on it and taken from the validation split.
-Weights and their hash do not change; SHA256SUMS does. The result depends on the files of the models alone, whose other
-fields are kept.
+LR is made as for the training of each model. The statistics are those of the training split; the scores are
+cross-fitted on it and taken from the validation split. Weights and their hash do not change; SHA256SUMS does. The
+result depends on the files of the models alone, whose other fields are kept.
 
     python benchmarks/fit_applicability.py --dataset chest_xray14/512 --manual_dir ARCHIVE
 """

@@ -277,6 +277,16 @@ def test_card_names_a_folder_of_images_without_its_path():
     assert cards.shared(".", {"dataset": "chest_xray14/512"}, None, None)["training"]["dataset"] == "chest_xray14/512"
 
 
+def test_card_names_the_degradation_of_the_training_where_it_is_not_bicubic():
+    """`calibrate` and the training of a head make LR by it; without it they took every model for a bicubic one."""
+    fields = {"degradation": "xray(photons=900)", "quantize_lr": False, "blur_sigma": 0.0, "noise_std": 0.0}
+    found = cards.shared(".", fields, None, None)["training"]
+    assert found == {"degradation": "xray(photons=900)", "quantize_lr": False}
+    described = degradations.of({**found, "scale": 2}).describe()
+    assert "photons=900" in described and "rounded" not in described
+    assert cards.shared(".", {"degradation": "bicubic", "quantize_lr": True}, None, None)["training"] == {}
+
+
 @pytest.mark.parametrize(("training", "warned"), [({"discriminator": "dcgan"}, True), ({}, False)])
 def test_card_of_a_gan_warns_of_hallucinated_grain(network, training, warned):
     found = cards.describe(
