@@ -16,7 +16,7 @@ if typing.TYPE_CHECKING:
 
 _WEIGHTS = ("pixel_weight", "adversarial_weight", "feature_matching_weight", "r1_weight")
 _PAIRED = ("feature_discriminator", "feature_matching_weight", "pixel_weight", "hard_patches", "burned_in")
-_PAIRED += ("intensity_augmentation",)
+_PAIRED += ("intensity_augmentation", "subpixel_shifts")
 _WEIGHTS += ("feature_adversarial_weight", "cycle_weight", "identity_weight")
 
 
@@ -95,7 +95,7 @@ def _check_feed(config) -> None:
     from tfmisr import degradations
 
     degradation = degradations.of(dataclasses.asdict(config))
-    for name in ("burned_in", "intensity_augmentation"):
+    for name in ("burned_in", "intensity_augmentation", "subpixel_shifts"):
         if getattr(config, name):
             raise InputError(f"--device_data needs --{name} 0; use --data_workers. Received: {getattr(config, name)}")
     if not degradation.fixed and not config.lr_dataset:

@@ -29,7 +29,7 @@ _DATA = ("dataset", "manual_dir", "data_dir", "patient_pattern", *_DEGRADATION)
 # Fields that have to keep their defaults: what they change is not part of this training.
 _UNUSED = (
     "initial_weights quantization_aware discriminator unpaired lr_dataset mixed_precision distribute data_workers "
-    "device_data burned_in intensity_augmentation"
+    "device_data burned_in intensity_augmentation subpixel_shifts"
 ).split()
 
 

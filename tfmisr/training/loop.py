@@ -141,7 +141,8 @@ class Run:
             return unpaired.sampler(config, source, lr_source, self.degradation)
         cache = pipeline.cache_of(source, "train")
         sizes = (config.patch_size, config.batch_size, config.seed)
-        shares = {name: getattr(config, name) for name in ("hard_patches", "burned_in", "intensity_augmentation")}
+        augmentations = ("hard_patches", "burned_in", "intensity_augmentation", "subpixel_shifts")
+        shares = {name: getattr(config, name) for name in augmentations}
         return pipeline.PatchSampler(cache, config.scale, self.degradation, *sizes, **shares)
 
     def _network(self, channels):

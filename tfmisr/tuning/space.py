@@ -42,6 +42,7 @@ FIELDS = (
     "hard_patches",
     "burned_in",
     "intensity_augmentation",
+    "subpixel_shifts",
     "seed",
     "discriminator",
     "adversarial_loss",
