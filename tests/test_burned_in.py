@@ -101,6 +101,6 @@ def source_image(source):
 def test_fields_that_do_not_go_together_are_refused():
     with pytest.raises(InputError, match=r"burned_in must be in \[0, 1\]. Received: 1.5"):
         Config(burned_in=1.5)
-    with pytest.raises(InputError, match="--device_data needs --burned_in 0; use --data_workers"):
+    with pytest.raises(InputError, match="--device_data and --burned_in cannot be combined; use --data_workers"):
         Config(burned_in=0.5, device_data=True)
     assert Config(burned_in=0.5).key != Config().key == Config(burned_in=0.0).key

@@ -68,6 +68,8 @@ def test_only_their_share_of_the_patches_is_changed_and_burned_in_annotations_co
 def test_fields_that_do_not_go_together_are_refused():
     with pytest.raises(InputError, match=r"intensity_augmentation must be in \[0, 1\]. Received: -0.1"):
         Config(intensity_augmentation=-0.1)
-    with pytest.raises(InputError, match="--device_data needs --intensity_augmentation 0; use --data_workers"):
+    with pytest.raises(
+        InputError, match="--device_data and --intensity_augmentation cannot be combined; use --data_workers"
+    ):
         Config(intensity_augmentation=0.5, device_data=True)
     assert Config(intensity_augmentation=0.5).key != Config().key

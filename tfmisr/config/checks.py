@@ -97,7 +97,7 @@ def _check_feed(config) -> None:
     degradation = degradations.of(dataclasses.asdict(config))
     for name in ("burned_in", "intensity_augmentation", "subpixel_shifts"):
         if getattr(config, name):
-            raise InputError(f"--device_data needs --{name} 0; use --data_workers. Received: {getattr(config, name)}")
+            raise InputError(f"--device_data and --{name} cannot be combined; use --data_workers in its place")
     if not degradation.fixed and not config.lr_dataset:
         raise InputError(
             "--device_data needs a degradation without random steps; use --data_workers. "
