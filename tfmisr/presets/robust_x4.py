@@ -10,11 +10,12 @@ from tfmisr.presets import deep_x4
 CONFIG = {
     **deep_x4.CONFIG,
     "initial_weights": "balanced-x4",
-    "degradation": "blind_xray",
+    "degradation": "blind_xray(bicubic=0.5)",
     "quantize_lr": False,
     "loss": "psnr",
-    "hard_patches": 0.5,
-    "burned_in": 0.15,
+    "hard_patches": 0.6,
+    "burned_in": 0.1,
     "intensity_augmentation": 0.3,
+    "subpixel_shifts": True,
     "steps": 20000,
 }
