@@ -16,6 +16,5 @@ CONFIG = {
     "hard_patches": 0.6,
     "burned_in": 0.1,
     "intensity_augmentation": 0.3,
-    "subpixel_shifts": True,
     "steps": 20000,
 }
