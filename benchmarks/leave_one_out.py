@@ -13,14 +13,13 @@ with the first patient that has no scores yet. `patients.csv` in the output says
 """
 
 import argparse
+import importlib
 import json
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 
-from tfmisr import cli, degradations
+from tfmisr import cli, degradations, metrics
 from tfmisr.edge import images, shipped
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import write_text
@@ -63,21 +62,25 @@ def folders_of(arguments) -> list[pathlib.Path]:
     return [path.absolute() for path in arguments.data] + ([folder] if arguments.volumes else [])
 
 
-def run(module: str, *flags) -> None:
-    """Runs a command of the package; its output is passed through."""
-    subprocess.run([sys.executable, "-m", f"tfmisr.{module}", *map(str, flags)], check=True)
+def run(command: str, *flags) -> None:
+    """Runs a command of the package in this process, which imports TensorFlow once for all patients."""
+    import keras
+
+    keras.utils.clear_session()
+    importlib.import_module(f"tfmisr.{command}").main([str(flag) for flag in flags])
 
 
 def train(fold: pathlib.Path, folders: list[pathlib.Path], split_of: dict[str, str], arguments, recipe) -> None:
     """Trains on the patients of the train split and scores those of the test split, unless that is done."""
-    if (fold / "evaluation" / "metrics.json").is_file():
+    if is_scored(fold, arguments.measures):
         return
     rows = "".join(f"{patient},{split}\n" for patient, split in split_of.items())
     (fold / "slices").mkdir(parents=True, exist_ok=True)
     write_text(fold / "slices" / "patient_splits.csv", "patient,split\n" + rows)
     data = ("--dataset", fold / "slices", "--manual_dir", *folders, "--data_dir", arguments.output.absolute() / "data")
     made = ("--scale", arguments.scale, "--degradation", arguments.degradation)
-    run("fit", *recipe, *data, *made, "--workdir", fold / NETWORK)
+    if not (fold / NETWORK / "model.keras").is_file():
+        run("fit", *recipe, *data, *made, "--workdir", fold / NETWORK)
     models = (fold / NETWORK, *METHODS, *arguments.beside)
     run("evaluate", *models, *data, *made, "--output", fold / "evaluation", "--measures", *arguments.measures)
 
@@ -103,11 +106,16 @@ def folds(arguments, recipe: list[str]) -> dict[str, pathlib.Path]:
     return {patient: numbers[patient] for patient in chosen}
 
 
-def means(fold: pathlib.Path) -> tuple[dict[str, dict[str, float]], int, str]:
-    """Returns model to its mean PSNR and SSIM over a patient's slices, the number of slices and the protocol's hash."""
-    content = json.loads((fold / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
-    models = {name: {key: row.get(key) for key in ("psnr", "ssim")} for name, row in content["models"].items()}
-    return models, next(iter(content["models"].values()))["n"], content["protocol"]["hash"]
+def content_of(fold: pathlib.Path) -> dict:
+    """Returns the content of a patient's `metrics.json`."""
+    return json.loads((fold / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
+
+
+def is_scored(fold: pathlib.Path, measures: list[str]) -> bool:
+    """Returns whether a patient has scores of all measures."""
+    if not (fold / "evaluation" / "metrics.json").is_file():
+        return False
+    return all(measure in content_of(fold)["models"]["bicubic"] for measure in measures)
 
 
 def beaten(rows: list[dict], model: str, rivals=RIVALS) -> int:
@@ -115,35 +123,51 @@ def beaten(rows: list[dict], model: str, rivals=RIVALS) -> int:
     return sum(all(row[model]["psnr"] > row[rival]["psnr"] for rival in rivals) for row in rows)
 
 
-def table(scores: dict[str, tuple], apart: int) -> str:
+def _title(measure: str) -> str:
+    metric = metrics.get(measure.removesuffix("_center"))
+    center = " center" if measure.endswith("_center") else ""
+    return metric.column + center + (f" [{metric.unit}]" if metric.unit else "")
+
+
+def _cell(measure: str, value: float | None) -> str:
+    return "-" if value is None else f"{value:{metrics.get(measure.removesuffix('_center')).format}}"
+
+
+def table(contents: dict[str, dict], apart: int, measures: list[str]) -> str:
     """Returns one row per patient and model, then the means over patients with 95 % bootstrap intervals.
 
     Args:
-        scores: Name of a patient's folder to the result of `means`, the patients apart last.
+        contents: Name of a patient's folder to the content of its `metrics.json`, the patients apart last.
         apart: Number of patients that the means leave out.
+        measures: What to show beside the gain in PSNR.
     """
-    lines = ["| patient | slices | model | PSNR [dB] | over bicubic [dB] | SSIM | protocol |"]
-    lines += ["| --- | ---: | --- | ---: | ---: | ---: | --- |"]
-    for patient, (models, count, protocol) in scores.items():
-        for name, row in models.items():
-            gain = row["psnr"] - models["bicubic"]["psnr"]
-            cells = f"{row['psnr']:.2f} | {gain:+.2f} | {row['ssim']:.4f} | `{protocol}`"
-            lines.append(f"| {patient.removeprefix('patient-')} | {count} | {name} | {cells} |")
-    rows = [models for models, _, _ in list(scores.values())[: len(scores) - apart]]
-    return "\n".join([*lines, "", *summary(rows)]) + "\n"
+    titles = " | ".join(map(_title, measures))
+    lines = [f"| patient | slices | model | over bicubic [dB] | {titles} | protocol |"]
+    lines += [f"| --- | ---: | --- | ---: |{' ---: |' * len(measures)} --- |"]
+    for patient, content in contents.items():
+        for name, row in content["models"].items():
+            gain = row["psnr"] - content["models"]["bicubic"]["psnr"]
+            cells = " | ".join(_cell(measure, row.get(measure)) for measure in measures)
+            number, shown = patient.removeprefix("patient-"), content["protocol"]["hash"]
+            lines.append(f"| {number} | {row['n']} | {name} | {gain:+.2f} | {cells} | `{shown}` |")
+    rows = [content["models"] for content in list(contents.values())[: len(contents) - apart]]
+    return "\n".join([*lines, "", *summary(rows, measures)]) + "\n"
 
 
-def summary(rows: list[dict]) -> list[str]:
+def summary(rows: list[dict], measures: list[str]) -> list[str]:
     """Returns the lines of the means over patients, every patient with the same weight."""
-    lines = ["| model | mean PSNR [dB] | over bicubic [dB] (95 % interval) | SSIM | above bicubic and optimal_linear |"]
-    lines += ["| --- | ---: | ---: | ---: | ---: |"]
+    titles = " | ".join(map(_title, measures))
+    lines = [f"| model | over bicubic [dB] (95 % interval) | {titles} | above bicubic and optimal_linear |"]
+    lines += [f"| --- | ---: |{' ---: |' * len(measures)} ---: |"]
     numbers = np.arange(len(rows))
     for name in rows[0]:
-        psnr, ssim = (np.array([row[name][key] for row in rows]) for key in ("psnr", "ssim"))
-        gain, low, high = statistics.bootstrap_mean(psnr - [row["bicubic"]["psnr"] for row in rows], numbers)
+        gains = np.array([row[name]["psnr"] - row["bicubic"]["psnr"] for row in rows])
+        gain, low, high = statistics.bootstrap_mean(gains, numbers)
         interval = f" ({low:+.2f} to {high:+.2f})" if np.isfinite(low) and name != "bicubic" else ""
+        values = [[row[name].get(measure) for row in rows] for measure in measures]
+        cells = [_cell(m, None if None in v else float(np.mean(v))) for m, v in zip(measures, values, strict=True)]
         count = "-" if name in METHODS else f"{beaten(rows, name)} of {len(rows)} patients"
-        lines.append(f"| {name} | {psnr.mean():.2f} | {gain:+.2f}{interval} | {ssim.mean():.4f} | {count} |")
+        lines.append(f"| {name} | {gain:+.2f}{interval} | {' | '.join(cells)} | {count} |")
     return lines
 
 
@@ -181,7 +205,9 @@ def main(argv: list[str] | None = None) -> int:
     made = {key: getattr(arguments, key) for key in ("volumes", "every", "apart", "scale", "degradation")}
     _same_recipe(arguments.output, {"data": [str(path) for path in arguments.data], **made, "fit": recipe})
     found = folds(arguments, recipe)
-    text = table({folder.name: means(folder) for folder in found.values()}, len(set(found) & set(arguments.apart)))
+    contents = {folder.name: content_of(folder) for folder in found.values()}
+    centers = [f"{measure}_center" for measure in arguments.measures if metrics.get(measure).center]
+    text = table(contents, len(set(found) & set(arguments.apart)), [*arguments.measures, *centers])
     write_text(arguments.output / "table.md", text)
     print(text)
     return 0

@@ -109,26 +109,32 @@ def benchmark(monkeypatch):
     return leave_one_out
 
 
-def scored(benchmark, folder, count=1, **psnr):
-    path = folder / "evaluation" / "metrics.json"
-    path.parent.mkdir(parents=True)
+def content(count=1, **psnr):
     models = {name: {"psnr": value, "ssim": 0.9, "n": count} for name, value in psnr.items()}
-    path.write_text(json.dumps({"models": models, "protocol": {"hash": "abc"}}))
-    return benchmark.means(folder)
+    return {"models": models, "protocol": {"hash": "abc"}}
 
 
-def test_table_of_leave_one_out_by_hand(benchmark, tmp_path):
+def test_table_of_leave_one_out_by_hand(benchmark):
     """Gains 3 and 1 over bicubic: mean 2; above both rivals for the first patient only; the third is apart."""
-    scores = {
-        "patient-01": scored(benchmark, tmp_path / "1", 2, bicubic=30.0, optimal_linear=32.0, network=33.0),
-        "patient-02": scored(benchmark, tmp_path / "2", bicubic=40.0, optimal_linear=42.0, network=41.0),
-        "patient-03": scored(benchmark, tmp_path / "3", bicubic=10.0, optimal_linear=10.0, network=90.0),
+    contents = {
+        "patient-01": content(2, bicubic=30.0, optimal_linear=32.0, network=33.0),
+        "patient-02": content(bicubic=40.0, optimal_linear=42.0, network=41.0),
+        "patient-03": content(bicubic=10.0, optimal_linear=10.0, network=90.0),
     }
-    lines = benchmark.table(scores, apart=1).splitlines()
-    assert "| 01 | 2 | network | 33.00 | +3.00 | 0.9000 | `abc` |" in lines
-    assert "| 03 | 1 | network | 90.00 | +80.00 | 0.9000 | `abc` |" in lines
-    assert "| network | 37.00 | +2.00 (+1.00 to +3.00) | 0.9000 | 1 of 2 patients |" in lines
-    assert "| optimal_linear | 37.00 | +2.00 (+2.00 to +2.00) | 0.9000 | - |" in lines
+    lines = benchmark.table(contents, 1, ["psnr", "ssim", "psnr_center"]).splitlines()
+    assert lines[0].startswith("| patient | slices | model | over bicubic [dB] | PSNR [dB] | SSIM | PSNR center [dB] |")
+    assert "| 01 | 2 | network | +3.00 | 33.00 | 0.9000 | - | `abc` |" in lines
+    assert "| 03 | 1 | network | +80.00 | 90.00 | 0.9000 | - | `abc` |" in lines
+    assert "| network | +2.00 (+1.00 to +3.00) | 37.00 | 0.9000 | - | 1 of 2 patients |" in lines
+    assert "| optimal_linear | +2.00 (+2.00 to +2.00) | 37.00 | 0.9000 | - | - |" in lines
+
+
+def test_a_patient_without_a_wanted_measure_is_scored_again(benchmark, tmp_path):
+    assert not benchmark.is_scored(tmp_path, ["psnr"])
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "metrics.json").write_text(json.dumps(content(bicubic=30.0)))
+    assert benchmark.is_scored(tmp_path, ["psnr", "ssim"])
+    assert not benchmark.is_scored(tmp_path, ["psnr", "psnr_lung"])
 
 
 def test_another_recipe_needs_another_output(benchmark, tmp_path):
