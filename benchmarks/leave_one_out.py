@@ -8,7 +8,7 @@ every patient.
     python benchmarks/leave_one_out.py --data ../shared/data/ct --scale 4 --output runs/ct-x4 --preset slices_x4
 
 A volume (NIfTI, or a folder with one DICOM series) is cut into slices; several of one name are one patient. A patient
-of `--apart` trains no network, and the means leave it out. What is finished is not repeated: the same command goes on
+of `--apart` trains no network, and the means leave it out. What is finished is not repeated: the same command resumes
 with the first patient that has no scores yet. `patients.csv` in the output says who has which number.
 """
 
@@ -16,6 +16,7 @@ import argparse
 import importlib
 import json
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,7 +28,8 @@ from tfmisr.evaluation import statistics
 
 METHODS = ("bicubic", "lanczos", "optimal_linear")
 RIVALS = ("bicubic", "optimal_linear")  # what a network must beat for every patient
-NETWORK = "network"
+NETWORK, INT8 = "network", "network_int8"
+FAST = ("--images", 0)  # the export's own comparison is not needed
 
 
 def patients_of(folders: list[pathlib.Path]) -> list[str]:
@@ -72,7 +74,7 @@ def run(command: str, *flags) -> None:
 
 def train(fold: pathlib.Path, folders: list[pathlib.Path], split_of: dict[str, str], arguments, recipe) -> None:
     """Trains on the patients of the train split and scores those of the test split, unless that is done."""
-    if is_scored(fold, arguments.measures):
+    if is_scored(fold, arguments.measures, (NETWORK, INT8)[: 1 + arguments.int8]):
         return
     rows = "".join(f"{patient},{split}\n" for patient, split in split_of.items())
     (fold / "slices").mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,21 @@ def train(fold: pathlib.Path, folders: list[pathlib.Path], split_of: dict[str, s
     made = ("--scale", arguments.scale, "--degradation", arguments.degradation)
     if not (fold / NETWORK / "model.keras").is_file():
         run("fit", *recipe, *data, *made, "--workdir", fold / NETWORK)
-    models = (fold / NETWORK, *METHODS, *arguments.beside)
+    networks = [fold / NETWORK]
+    if arguments.int8:
+        networks.append(fold / "exported" / f"{INT8}.tflite")
+        run(
+            "export.__main__",
+            networks[0],
+            "--formats",
+            "int8",
+            "--name",
+            NETWORK,
+            "--output",
+            networks[1].parent,
+            *FAST,
+        )
+    models = (*networks, *METHODS, *arguments.beside)
     run("evaluate", *models, *data, *made, "--output", fold / "evaluation", "--measures", *arguments.measures)
 
 
@@ -111,11 +127,12 @@ def content_of(fold: pathlib.Path) -> dict:
     return json.loads((fold / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
 
 
-def is_scored(fold: pathlib.Path, measures: list[str]) -> bool:
-    """Returns whether a patient has scores of all measures."""
+def is_scored(fold: pathlib.Path, measures: Sequence[str], models: Sequence[str]) -> bool:
+    """Returns whether a patient has scores of all measures, for all models."""
     if not (fold / "evaluation" / "metrics.json").is_file():
         return False
-    return all(measure in content_of(fold)["models"]["bicubic"] for measure in measures)
+    found = content_of(fold)["models"]
+    return all(measure in found.get(model, {}) for model in models for measure in measures)
 
 
 def beaten(rows: list[dict], model: str, rivals=RIVALS) -> int:
@@ -191,6 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--degradation", default="bicubic", help="as for python -m tfmisr.fit")
     parser.add_argument("--beside", nargs="*", metavar="MODEL", help="default: the shipped fast and best of the scale")
     parser.add_argument("--measures", nargs="+", default=["psnr", "ssim"], help="as for python -m tfmisr.evaluate")
+    parser.add_argument("--int8", action="store_true", help="score each network's int8 file as well")
     parser.add_argument("--output", type=pathlib.Path, required=True)
     return parser
 

@@ -129,12 +129,13 @@ def test_table_of_leave_one_out_by_hand(benchmark):
     assert "| optimal_linear | +2.00 (+2.00 to +2.00) | 37.00 | 0.9000 | - | - |" in lines
 
 
-def test_a_patient_without_a_wanted_measure_is_scored_again(benchmark, tmp_path):
-    assert not benchmark.is_scored(tmp_path, ["psnr"])
+def test_a_patient_without_a_wanted_measure_or_model_is_scored_again(benchmark, tmp_path):
+    assert not benchmark.is_scored(tmp_path, ["psnr"], ["network"])
     (tmp_path / "evaluation").mkdir()
-    (tmp_path / "evaluation" / "metrics.json").write_text(json.dumps(content(bicubic=30.0)))
-    assert benchmark.is_scored(tmp_path, ["psnr", "ssim"])
-    assert not benchmark.is_scored(tmp_path, ["psnr", "psnr_lung"])
+    (tmp_path / "evaluation" / "metrics.json").write_text(json.dumps(content(network=30.0)))
+    assert benchmark.is_scored(tmp_path, ["psnr", "ssim"], ["network"])
+    assert not benchmark.is_scored(tmp_path, ["psnr", "psnr_lung"], ["network"])
+    assert not benchmark.is_scored(tmp_path, ["psnr"], ["network", "network_int8"])
 
 
 def test_another_recipe_needs_another_output(benchmark, tmp_path):
