@@ -160,3 +160,19 @@ def test_each_patient_is_held_out_once_and_those_apart_train_nothing(benchmark, 
     arguments.apart = ["b", "c"]
     with pytest.raises(InputError, match="at least two patients"):
         benchmark.folds(arguments, [])
+
+
+@pytest.mark.large
+def test_leave_one_out_trains_scores_and_resumes(benchmark, folder, tmp_path, capsys):
+    flags = ["--data", str(folder), "--output", str(tmp_path / "out"), "--scale", "2", "--beside", "--int8"]
+    flags += ["--model", "espcn", "--steps", "2", "--patch_size", "8", "--save_every", "2", "--validate_every", "2"]
+    assert benchmark.main(flags) == 0
+    printed = capsys.readouterr().out
+    rows = [line.split(" | ")[:3] for line in printed.splitlines() if line.startswith("| 0")]
+    models = ["network", "network_int8", "bicubic", "lanczos", "optimal_linear"]
+    assert rows == [[f"| {number}", "2", model] for number in ("01", "02", "03") for model in models]
+    trained = sorted((tmp_path / "out").glob("patient-*/*/model.keras"))
+    before = [path.stat().st_mtime_ns for path in trained]
+    assert benchmark.main(flags) == 0 and len(before) == 3
+    assert [path.stat().st_mtime_ns for path in trained] == before
+    assert printed.endswith(capsys.readouterr().out)
