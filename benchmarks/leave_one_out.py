@@ -198,12 +198,14 @@ def _same_recipe(output: pathlib.Path, recipe: dict) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=shape, allow_abbrev=False)
     parser.add_argument("--data", nargs="*", default=[], type=pathlib.Path, help="folders of slices")
     parser.add_argument("--volumes", nargs="*", default=[], metavar="PATIENT=FILE", help="volumes to cut into slices")
     parser.add_argument("--every", type=int, default=10, metavar="N", help="take every N-th slice of a volume")
     parser.add_argument("--apart", nargs="*", default=[], metavar="PATIENT", help="held out only, not in the means")
     parser.add_argument("--only", nargs="*", default=[], type=int, metavar="N", help="hold out these patients only")
+    parser.add_argument("--preset", help="recipe, as for python -m tfmisr.fit")
     parser.add_argument("--scale", type=int, default=4, choices=(2, 3, 4, 8))
     parser.add_argument("--degradation", default="bicubic", help="as for python -m tfmisr.fit")
     parser.add_argument("--beside", nargs="*", metavar="MODEL", help="default: the shipped fast and best of the scale")
@@ -216,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the folds that are missing and prints the table."""
     arguments, recipe = _parser().parse_known_args(argv)
+    recipe = [*(["--preset", arguments.preset] if arguments.preset else []), *recipe]
     degradations.make(arguments.degradation, scale=arguments.scale)
     known = [f"{kind}-x{arguments.scale}" for kind in ("fast", "best")]
     if arguments.beside is None:
