@@ -55,7 +55,7 @@ def keys(files: list[File], pattern: re.Pattern | None) -> list[str]:
     if len(names & SPLIT_NAMES) > 1:
         raise InputError(
             f"the sub-folders {', '.join(sorted(names & SPLIT_NAMES))} seem to be splits, not patients; "
-            "splits are assigned by patient here: give --patient_pattern"
+            "splits are assigned by patient here: give --patient_pattern, or list the patients in patient_splits.csv"
         )
     return keys
 
