@@ -23,7 +23,8 @@ from tfmisr.quantization import graph
 from tfmisr.quantization.aware_training import dual_range, fake_quantized_kernel, straight_through_round
 
 _SUFFIX = "_range"
-_QUANTILE = 1e-4  # of the values behind a layer that lie beyond its limits at first, on each side
+_BINS = 4096  # of the histogram that initial limits are chosen on
+_SHRINKAGES = np.linspace(1.0, 0.25, 31)  # of the extremes to a limit that is tried
 
 
 def has_ranges(network: keras.Model) -> bool:
@@ -86,7 +87,11 @@ def _ranged_inputs(argument, inputs):
 
 
 def calibrate(network: keras.Model, images: np.ndarray) -> None:
-    """Initializes the limits that are trained with those of the values on images, but for 1 in 10,000 on each side.
+    """Initializes the limits that are trained with those of least squared error on images.
+
+    Nagel et al., A White Paper on Neural Network Quantization, 2021, https://arxiv.org/abs/2106.08295, section 3.1:
+    what is clipped costs its squared distance to the limit, all other values the variance of rounding. Limits at a
+    quantile clip burned-in letters, which are few and dominate the error of a radiograph.
 
     Args:
         network: What `insert_ranges` returns.
@@ -97,8 +102,25 @@ def calibrate(network: keras.Model, images: np.ndarray) -> None:
         layer.limits.assign([-1e9, 1e9])  # clips nothing behind it
     for layer in ranges:
         values = np.asarray(keras.Model(network.input, layer.input)(images, training=False))
-        low, high = np.quantile(values, [_QUANTILE, 1 - _QUANTILE])
-        layer.limits.assign([min(low, 0.0), max(high, 1e-3, low + 1e-3)])
+        layer.limits.assign(least_squares_limits(values))
+
+
+def least_squares_limits(values: np.ndarray) -> tuple[float, float]:
+    """Returns the limits, the lower one at most 0, at which 256 levels have the least squared error.
+
+    Args:
+        values: Those of a tensor.
+    """
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 1e-3)
+    counts, edges = np.histogram(values, _BINS, (low, high))
+    centers = (edges[:-1] + edges[1:]) / 2
+    minima = low * _SHRINKAGES if low < 0 else np.zeros(1)
+    below = [(counts * np.maximum(minimum - centers, 0) ** 2).sum() for minimum in minima]
+    above = [(counts * np.maximum(centers - high * each, 0) ** 2).sum() for each in _SHRINKAGES]
+    step = (high * _SHRINKAGES[None, :] - minima[:, None]) / LEVELS
+    errors = np.add.outer(below, above) + counts.sum() * step**2 / 12
+    first, second = np.unravel_index(errors.argmin(), errors.shape)
+    return float(minima[first]), float(high * _SHRINKAGES[second])
 
 
 def fake_quantize(network: keras.Model) -> keras.Model:
