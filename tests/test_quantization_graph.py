@@ -173,3 +173,20 @@ def squared_error(values, low, high):
 
     rounded = tf.quantization.fake_quant_with_min_max_args(np.float32(values), float(low), float(high))
     return float(((np.asarray(rounded, np.float64) - values) ** 2).sum())
+
+
+def test_levels_of_an_image_survive_the_subtraction_of_one_half():
+    """SESR subtracts 0.5 = 127.5 levels; here whole ones, so that int8 keeps the last bit of an 8-bit image."""
+    network = random_network(SESR)
+    ranged = graph_training.insert_ranges(network)
+    centered = ranged.get_layer("centred_range")
+    assert centered.fixed and (centered.minimum, centered.maximum) == (-128 / 255, 127 / 255)
+    image = (np.arange(256, dtype=np.float32) / 255).reshape(1, 16, 16, 1)
+    rounded = preparation.fake_quantize(ranged)
+    levels = keras.Model(rounded.input, rounded.get_layer("rounded_centred_range").output)(image)
+    np.testing.assert_allclose(levels, image - 128 / 255, atol=1e-6)
+    inner = (slice(None), slice(12, -12), slice(12, -12))  # pixels that see no border
+    for layer in ranged.layers:
+        if isinstance(layer, ActivationRange) and not layer.fixed:
+            layer.limits.assign([-1e3, 1e3])  # clips nothing
+    np.testing.assert_allclose(ranged(IMAGES)[inner], graph.folded(network)(IMAGES)[inner], atol=2e-6)

@@ -11,7 +11,7 @@ import numpy as np
 from tfmisr import layers
 from tfmisr.edge.errors import InputError
 from tfmisr.layers import attention, collapsible
-from tfmisr.layers.activation_range import ActivationRange
+from tfmisr.layers.activation_range import LEVELS, ActivationRange
 
 LEARNED, DUAL_RANGE = "learned", "dual-range"
 IMAGE = (0.0, 1.0)
@@ -192,11 +192,66 @@ def _own_limits(network, layer, reading) -> Limits:
             "quantization_aware trains networks of convolutions, additions, ReLUs, pixel shuffles and the like. "
             f"Received: {network.name} with {layer.name}, {type(layer).__name__}"
         )
+    if isinstance(layer, keras.layers.Rescaling) and (scaled := _scaled_image(layer)) != LEARNED:
+        return scaled
     if len(reading) != 1:
         return LEARNED
     fused = isinstance(layer, (keras.layers.Conv2D, keras.layers.Add)) and type(reading[0]) is keras.layers.ReLU
     # What is concatenated alone is written on the levels of the concatenation.
     return None if fused or isinstance(reading[0], keras.layers.Concatenate) else LEARNED
+
+
+def _scaled_image(layer) -> Limits:
+    """Returns the range of a scaled image, on whose levels that of the image lie; else `LEARNED`."""
+    if not isinstance(made_by(layer.input)[0], keras.layers.InputLayer) or layer.scale <= 0:
+        return LEARNED
+    zero_point = -layer.offset / layer.scale * LEVELS
+    aligned = 0 <= zero_point <= LEVELS and abs(zero_point - round(zero_point)) < 1e-3
+    return (layer.offset, layer.offset + layer.scale) if aligned else LEARNED
+
+
+def with_aligned_offsets(network: keras.Model) -> keras.Model:
+    """Returns a network that subtracts whole gray levels of 8 bits from its input, and otherwise computes the same.
+
+    An image of 8 bits less 0.5, as in SESR, lies between the levels of int8, on which 0 is one: its last bit would be
+    lost. What is subtracted less or more goes into the biases of the convolutions that read it; only the value beyond
+    the border changes, by half a level.
+
+    Args:
+        network: As `folded` returns it.
+    """
+    reading = readers(network)
+    moved = {layer.name: _aligned_offset(layer) for layer in network.layers if _can_move(layer, reading)}
+    if not moved:
+        return network
+
+    def copied(layer):
+        return type(layer).from_config(
+            {**layer.get_config(), **({"offset": moved[layer.name]} if layer.name in moved else {})}
+        )
+
+    clone = keras.models.clone_model(network, clone_function=copied)
+    for layer in clone.layers:
+        layer.set_weights(network.get_layer(layer.name).get_weights())
+    for name, offset in moved.items():
+        for conv in reading[name]:
+            kernel, bias = conv.get_weights()
+            more = (network.get_layer(name).offset - offset) * kernel.sum((0, 1, 2))
+            clone.get_layer(conv.name).set_weights([kernel, bias + more])
+    return clone
+
+
+def _can_move(layer, reading) -> bool:
+    if not isinstance(layer, keras.layers.Rescaling) or not isinstance(
+        made_by(layer.input)[0], keras.layers.InputLayer
+    ):
+        return False
+    return layer.scale > 0 and all(is_linear_conv(each) and each.use_bias for each in reading[layer.name])
+
+
+def _aligned_offset(layer) -> float:
+    step = layer.scale / LEVELS
+    return float(np.rint(layer.offset / step) * step)
 
 
 def _repeats(layer) -> bool:

@@ -46,7 +46,7 @@ def insert_ranges(network: keras.Model) -> keras.Model:
             "quantization_aware needs --mixed_precision float32 for networks other than plain. Received: "
             f"{keras.mixed_precision.dtype_policy().name}"
         )
-    source = graph.folded(network)
+    source = graph.with_aligned_offsets(graph.folded(network))
     limits = graph.limits(source)
 
     def copied(layer):
