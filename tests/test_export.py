@@ -465,6 +465,7 @@ def test_flag_of_the_previous_release_warns_and_is_not_in_the_help(run, tmp_path
     assert capsys.readouterr().err == "warning: --licence is now --license\n"
 
 
+@pytest.mark.large
 def test_flavor_that_cannot_be_written_leaves_the_other_files_complete(tmp_path, run, monkeypatch):
     """Without 16-bit kernel of an operation: int8, SavedModel and report are written, then the command ends with 2."""
     to_tflite = convert.to_tflite
