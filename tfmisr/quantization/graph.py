@@ -10,8 +10,9 @@ import numpy as np
 
 from tfmisr import layers
 from tfmisr.edge.errors import InputError
-from tfmisr.layers import attention, collapsible
+from tfmisr.layers import attention
 from tfmisr.layers.activation_range import LEVELS, ActivationRange
+from tfmisr.layers.collapsible import CollapsibleConv2D
 
 LEARNED, DUAL_RANGE = "learned", "dual-range"
 IMAGE = (0.0, 1.0)
@@ -25,6 +26,7 @@ _SAME_LEVELS = (
 )
 _CHANGED = (
     keras.layers.Conv2D,
+    CollapsibleConv2D,
     keras.layers.Add,
     keras.layers.Multiply,
     keras.layers.Concatenate,
@@ -74,12 +76,11 @@ def dual_range_conv(network: keras.Model) -> keras.layers.Conv2D | None:
 
 
 def folded(network: keras.Model) -> keras.Model:
-    """Returns an equal network without batch normalization and collapsible blocks; with neither, the network itself.
+    """Returns an equal network without batch normalization; one that has none as it is.
 
     Raises:
         InputError: A batch normalization does not stand behind a convolution that it alone reads.
     """
-    network = collapsible.collapsed(network)
     convs = {layer.name: _conv_before(network, layer) for layer in network.layers if _is_normalization(layer)}
     if not convs:
         return network
@@ -196,7 +197,8 @@ def _own_limits(network, layer, reading) -> Limits:
         return scaled
     if len(reading) != 1:
         return LEARNED
-    fused = isinstance(layer, (keras.layers.Conv2D, keras.layers.Add)) and type(reading[0]) is keras.layers.ReLU
+    convolutions = keras.layers.Conv2D, CollapsibleConv2D
+    fused = isinstance(layer, (*convolutions, keras.layers.Add)) and type(reading[0]) is keras.layers.ReLU
     # What is concatenated alone is written on the levels of the concatenation.
     return None if fused or isinstance(reading[0], keras.layers.Concatenate) else LEARNED
 
@@ -235,9 +237,10 @@ def with_aligned_offsets(network: keras.Model) -> keras.Model:
         layer.set_weights(network.get_layer(layer.name).get_weights())
     for name, offset in moved.items():
         for conv in reading[name]:
-            kernel, bias = conv.get_weights()
+            *kernels, bias = conv.get_weights()
+            kernel = conv.small_weights()[0] if isinstance(conv, CollapsibleConv2D) else kernels[0]
             more = (network.get_layer(name).offset - offset) * kernel.sum((0, 1, 2))
-            clone.get_layer(conv.name).set_weights([kernel, bias + more])
+            clone.get_layer(conv.name).set_weights([*kernels, bias + more])
     return clone
 
 
@@ -246,7 +249,11 @@ def _can_move(layer, reading) -> bool:
         made_by(layer.input)[0], keras.layers.InputLayer
     ):
         return False
-    return layer.scale > 0 and all(is_linear_conv(each) and each.use_bias for each in reading[layer.name])
+    return layer.scale > 0 and all(_has_movable_bias(each) for each in reading[layer.name])
+
+
+def _has_movable_bias(layer) -> bool:
+    return isinstance(layer, CollapsibleConv2D) or (is_linear_conv(layer) and layer.use_bias)
 
 
 def _aligned_offset(layer) -> float:

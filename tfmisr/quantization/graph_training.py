@@ -3,9 +3,10 @@
 Weights have one symmetric scale for each filter, activations one range for each tensor, as LiteRT's int8
 (https://ai.google.dev/edge/litert/models/quantization_spec). The limits of the ranges are trained with the weights:
 Esser et al., Learned Step Size Quantization, ICLR 2020, https://arxiv.org/abs/1902.08153, and Jain et al., Trained
-Quantization Thresholds, MLSys 2020, https://arxiv.org/abs/1903.08066. Batch normalization is folded, and collapsible
-blocks are collapsed, before the training: Jacob et al., Quantization and Training of Neural Networks for Efficient
-Integer-Arithmetic-Only Inference, CVPR 2018, https://arxiv.org/abs/1712.05877.
+Quantization Thresholds, MLSys 2020, https://arxiv.org/abs/1903.08066. Batch normalization is folded before training:
+Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018,
+https://arxiv.org/abs/1712.05877. Collapsible blocks stay wide, because they learn faster than the small convolutions
+that they are equal to; the small kernels are rounded.
 
 The network of a run has an `ActivationRange` behind each tensor that is quantized, which clips in `model.keras`;
 training also rounds, and `tfmisr.export` gives TensorFlow's converter the limits.
@@ -17,6 +18,7 @@ from keras import ops
 
 from tfmisr.edge.errors import InputError
 from tfmisr.layers.activation_range import LEVELS, ActivationRange
+from tfmisr.layers.collapsible import CollapsibleConv2D
 from tfmisr.layers.receptive_field import ReceptiveField
 from tfmisr.layers.upsampling import BicubicUpsampling
 from tfmisr.quantization import graph
@@ -134,6 +136,8 @@ def fake_quantize(network: keras.Model) -> keras.Model:
     def quantized(layer):
         if type(layer) is keras.layers.Conv2D:
             return FakeQuantKernel(layer, layer is dual, name=f"rounded_{layer.name}")
+        if isinstance(layer, CollapsibleConv2D):
+            return FakeQuantCollapsible(layer, name=f"rounded_{layer.name}")
         if isinstance(layer, ActivationRange):
             return FakeQuantRange(layer, name=f"rounded_{layer.name}")
         return layer
@@ -166,6 +170,29 @@ class FakeQuantKernel(keras.layers.Layer):
     def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
         """Returns that of the convolution."""
         return inputs.grow(max(self.conv.kernel_size) // 2)
+
+
+class FakeQuantCollapsible(keras.layers.Layer):
+    """A collapsible convolution of which the small kernel has fake-quantized 8-bit weights.
+
+    Args:
+        conv: `CollapsibleConv2D` whose variables it uses.
+    """
+
+    def __init__(self, conv: CollapsibleConv2D, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = conv
+
+    def call(self, inputs):
+        kernel, step = fake_quantized_kernel(self.conv.small_kernel())
+        return ops.conv(inputs, kernel * step, padding="same") + self.conv.bias
+
+    def compute_output_shape(self, input_shape):
+        return self.conv.compute_output_shape(input_shape)
+
+    def receptive_field(self, inputs: ReceptiveField) -> ReceptiveField:
+        """Returns that of the small convolution."""
+        return self.conv.receptive_field(inputs)
 
 
 class FakeQuantRange(keras.layers.Layer):
