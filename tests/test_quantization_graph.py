@@ -52,6 +52,8 @@ def test_network_computes_in_training_what_litert_does(name, tmp_path):
     lr = np.rint(picture(48, 48, seed=9) * 255).astype(np.float32) / 255
     aware = np.asarray(preparation.fake_quantize(network)(lr[None]))[0]
     exact = np.asarray(network(lr[None]))[0]
+    if graph.residual(network) is None:  # the image, which training leaves unrounded
+        aware = np.rint(np.clip(aware, 0, 1) * 255) / 255
     lost, apart = np.abs(model(lr) - exact).mean(), np.abs(model(lr) - aware).mean()
     assert lost > 1e-5
     assert apart < 0.2 * lost
@@ -206,3 +208,13 @@ def test_ranges_are_measured_on_hard_examples_too(name, hard, tiny_source, tmp_p
     assert run.sampler.hard_patches == 0
     if hard:
         assert np.abs(seen[0][128:] - random).max() > 0
+
+
+def test_output_that_is_the_image_is_not_rounded_in_training():
+    """A third of a level more has a gradient, though the file returns the same level."""
+    network = quantization.prepare(random_network("abpn/num_filters=8,num_layers=2"), IMAGES)
+    assert graph.image_range(network).name == "anchor_add_range"
+    values = np.asarray(preparation.fake_quantize(network)(IMAGES)) * 255
+    assert np.abs(values - np.rint(values)).max() > 0.4
+    residual = quantization.prepare(random_network("resnet6/num_filters=8"), IMAGES)
+    assert graph.image_range(residual) is None

@@ -181,6 +181,14 @@ def _image_layers(network) -> dict[str, keras.layers.Layer | None]:
     return {**found, layer.name: layer}
 
 
+def image_range(network: keras.Model) -> ActivationRange | None:
+    """Returns the `ActivationRange` behind which a network only rearranges and clips its output, if it is the image."""
+    layer = made_by(network.output)[0]
+    while isinstance(layer, (layers.DepthToSpace, layers.UnitRange)):
+        layer = made_by(layer.input)[0]
+    return layer if isinstance(layer, ActivationRange) and layer.fixed else None
+
+
 def _own_limits(network, layer, reading) -> Limits:
     if isinstance(layer, keras.layers.InputLayer):
         return IMAGE
