@@ -1,7 +1,7 @@
 """What int8 costs the networks of the zoo that are meant for devices, with and without quantization-aware training.
 
 Each network is trained in float32 and converted with post-training calibration on 24 crops. From its weights it is then
-trained twice, equally long and with the same learning rate: in float32, and with `quantization_aware`, which is
+trained twice, equally long and otherwise alike (`FURTHER`): in float32, and with `quantization_aware`, which is
 converted too. All are scored on the full images of one split by one protocol. So what further training gains is not
 mistaken for what int8 costs: the last column compares the int8 file with the float32 network that was trained equally
 long. The command may be interrupted and repeated: finished parts are skipped, interrupted runs resume.
@@ -22,12 +22,13 @@ from tfmisr.edge.files import write_text
 
 MODELS = ("abpn", "sesr", "edsr", "rlfn", "resnet6", "resnet18", "rcan")
 PARTS = ("float", "float/int8", "longer", "aware/int8")
-LEARNING_RATE = 2e-4  # of both trainings that follow the first
+# Of both trainings that follow the first: squared errors and hard examples, so that clipped letters are learned again.
+FURTHER = {"loss": "mse", "learning_rate": 2e-4, "hard_patches": 0.25}
 
 
 def kinds(arguments: argparse.Namespace, folder: pathlib.Path) -> dict[str, dict]:
     """Returns the three runs of a network: fields of `Config` that are their own."""
-    further = {"steps": arguments.aware_steps, "initial_weights": str(folder / "float"), "learning_rate": LEARNING_RATE}
+    further = {**FURTHER, "steps": arguments.aware_steps, "initial_weights": str(folder / "float")}
     return {
         "float": {"steps": arguments.steps},
         "longer": further,
@@ -111,7 +112,7 @@ def report(arguments: argparse.Namespace, rows: dict[str, dict]) -> str:
     """Returns both tables with their caption."""
     protocols = sorted({row["protocol"] for row in rows.values()})
     text = f"x{arguments.scale}, {arguments.split} split, protocol {', '.join(protocols)}; {arguments.steps:,} steps, "
-    text += f"then {arguments.aware_steps:,} of 16 patches of 24x24 LR pixels, learning rate {LEARNING_RATE}.\n"
+    text += f"then {arguments.aware_steps:,} of 16 patches of 24x24 LR pixels.\n"
     return f"{text}\nFull image:\n\n{table(rows)}\nCenter:\n\n{table(rows, 'psnr_center')}"
 
 
