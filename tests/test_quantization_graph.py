@@ -216,5 +216,5 @@ def test_output_that_is_the_image_is_not_rounded_in_training():
     assert graph.image_range(network).name == "anchor_add_range"
     values = np.asarray(preparation.fake_quantize(network)(IMAGES)) * 255
     assert np.abs(values - np.rint(values)).max() > 0.4
-    residual = quantization.prepare(random_network("resnet6/num_filters=8"), IMAGES)
+    residual = quantization.prepare(models.create("resnet6/num_filters=8", 2, 1))
     assert graph.image_range(residual) is None
