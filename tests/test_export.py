@@ -473,3 +473,33 @@ def test_flag_of_the_previous_release_warns_and_is_not_in_the_help(run, tmp_path
     export.check(arguments)
     assert arguments.license == "CC0-1.0"
     assert capsys.readouterr().err == "warning: --licence is now --license\n"
+
+
+@pytest.mark.large
+def test_flavor_that_cannot_be_written_leaves_the_other_files_complete(tmp_path, run, monkeypatch):
+    """Without 16-bit kernel of an operation: int8, SavedModel and report are written, then the command ends with 2."""
+    to_tflite = convert.to_tflite
+
+    def without_16_bits(subgraph, flavor, *further):
+        if flavor == "int16x8":
+            raise convert.UnsupportedOperation("the network uses SQRT")
+        return to_tflite(subgraph, flavor, *further)
+
+    monkeypatch.setattr(convert, "to_tflite", without_16_bits)
+    flags = ["--output", str(tmp_path / "out"), "--formats", "float32", "int16x8", "saved_model"]
+    with pytest.raises(InputError, match=r"int16x8 was not written: the network uses SQRT \(the other files are com"):
+        export.main([str(run), *flags, "--images", "1", "--rounds", "1", "--calibration_images", "2"])
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    assert found == {"tiny_float32.tflite", "tiny_float32.card.json", "saved_model", "report.json", "report.md"}
+    assert card.read(tmp_path / "out" / "tiny_float32.tflite")["against_keras"]["images"] == 1
+
+
+@pytest.mark.large
+def test_trained_ranges_are_converted_once(tmp_path, run):
+    """They do not depend on the crops: no smaller fraction is tried, however small the limit."""
+    trained = quantization.prepare(tiny_network("resnet6"), np.stack([picture(24, 24)]))
+    trained.save(run / "model.keras")
+    flags = ["--output", str(tmp_path / "out"), "--formats", "int8", "--images", "1", "--rounds", "1"]
+    export.main([str(run), *flags, "--calibration_images", "2", "--max_psnr_drop", "-100"])
+    found = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert found["calibration_shares"]["tiny_int8.tflite"].keys() == {"1.0"}
