@@ -104,7 +104,13 @@ def _source(arguments, fields):
         raise InputError("the run's folder does not name the images it was trained on; give --dataset")
     from tfmisr import data
 
-    return data.load_for(arguments, fields)
+    source = data.load_for(arguments, fields)
+    if arguments.images and arguments.split not in source.splits:
+        raise InputError(
+            f"--split {arguments.split} holds no images, those that do are {', '.join(source.splits)}; give another, "
+            "or --images 0 to leave the comparison out"
+        )
+    return source
 
 
 class Export:

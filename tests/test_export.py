@@ -1,9 +1,11 @@
 """Exported files: their operations, parity with Keras, calibration, report and limits."""
 
+import argparse
 import json
 import logging
 import pathlib
 import shutil
+import types
 
 import keras
 import numpy as np
@@ -12,7 +14,7 @@ import tensorflow as tf
 from synthetic import ArraySource, smooth_images
 from tiny_network import picture, samples, tiny_network, write_tflite
 
-from tfmisr import degradations, layers, quantization
+from tfmisr import data, degradations, layers, quantization
 from tfmisr.edge import card, runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.export import __main__ as export
@@ -55,6 +57,16 @@ def test_conversion_prints_nothing(network, capfd):
     convert.to_tflite(convert.exported_subgraph(network, "int8"), "int8", 32, samples)
     assert capfd.readouterr() == ("", "")
     assert not logging.getLogger("absl").disabled
+
+
+def test_split_without_images_is_refused_before_anything_is_written(monkeypatch):
+    """The file was written, and then the command ended with status 2."""
+    monkeypatch.setattr(data, "load_for", lambda arguments, fields: types.SimpleNamespace(splits=["train", "test"]))
+    given = argparse.Namespace(images=20, formats=["int8"], dataset="x", split="validation")
+    with pytest.raises(InputError, match="--split validation holds no images, those that do are train, test"):
+        export._source(given, {})
+    assert export._source(argparse.Namespace(**{**vars(given), "split": "test"}), {}).splits == ["train", "test"]
+    assert export._source(argparse.Namespace(**{**vars(given), "images": 0}), {}).splits == ["train", "test"]
 
 
 @pytest.mark.parametrize("name", ["cnn5", "resnet18", "resnet6", "sesr"])

@@ -107,6 +107,8 @@ class Builder(data.DatasetBuilder):
         keys = patients.keys(self._images, self._pattern)
         listed = split_list.read(self.manual_dirs)
         split_of = patients.splits(keys) if listed is None else split_list.splits(keys, listed)
+        if listed is None and (note := patients.unused_split_folders(self._images, keys)):
+            tqdm.tqdm.write(note, file=sys.stderr)
         numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         jobs = {split: [] for split in data.SPLITS}
         for index, (file, key) in enumerate(zip(self._images, keys, strict=True)):

@@ -60,6 +60,17 @@ def keys(files: list[File], pattern: re.Pattern | None) -> list[str]:
     return keys
 
 
+def unused_split_folders(files: list[File], keys: list[str]) -> str:
+    """Returns a sentence where sub-folders are named as splits and patients are told apart by something else."""
+    names = {folder.lower() for folder in _top_folders(files) if folder} & SPLIT_NAMES
+    if len(names) < 2 or any(key.startswith("folder:") for key in keys):
+        return ""
+    return (
+        f"note: the sub-folders {', '.join(sorted(names))} are not the splits: each patient is assigned to one, "
+        "whatever its folder; patient_splits.csv states your own"
+    )
+
+
 def _match(file, pattern):
     match = pattern.search(file.path.name)
     if not match or not match[1]:
