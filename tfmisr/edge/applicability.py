@@ -115,7 +115,13 @@ class Applicability:
         return p_value, tuple(words[:_MOST_DEVIATIONS])
 
     def score(self, lr: np.ndarray, sr: np.ndarray, max_val: float = 1.0) -> float:
-        """Returns how much a gray image deviates, in standard deviations of the largest component; see `check`."""
+        """Returns how much a gray image deviates, in standard deviations of the largest component; see `check`.
+
+        Raises:
+            ValueError: There are no statistics of the training images.
+        """
+        if self.reference is None:
+            raise ValueError("expected a reference")
         statistics = applicability_statistics.measure(lr[..., 0], sr[..., 0], max_val)
         return float(self.reference.components(statistics, applicability_statistics.thumbnail(lr[..., 0])).max())
 
