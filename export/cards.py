@@ -58,6 +58,16 @@ TRAINING_FIELDS = (
     "seed",
 )
 
+# Fields that are listed where they differ from their default: `python -m tfmisr.calibrate` makes LR by them.
+_DEGRADED = {
+    "degradation": "bicubic",
+    "blur_sigma": 0.0,
+    "noise_std": 0.0,
+    "quantize_lr": True,
+    "burned_in": 0.0,
+    "intensity_augmentation": 0.0,
+}
+
 # Low-contrast gating: second differences (curvature), in quantization steps of the input, between which the residual of
 # an integer network fades in; see `tfmisr.edge.interpolation.low_contrast_gate`.
 _GATING_STEPS = (1.0, 3.0)
@@ -171,6 +181,7 @@ def shared(folder: str | os.PathLike, fields: dict, modality: str | None, weight
         weights_license: License of the weights.
     """
     trained = {key: fields[key] for key in TRAINING_FIELDS if fields.get(key) is not None}
+    trained |= {key: fields[key] for key, default in _DEGRADED.items() if fields.get(key, default) != default}
     if "dataset" in trained:
         trained["dataset"] = public_name(trained["dataset"])
     modality_of_dataset = _MODALITY.get(trained.get("dataset", "").partition("/")[0])

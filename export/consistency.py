@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from tfmisr.classical import operators
-from tfmisr.degradations import Bicubic, Degradation, real_world, ultrasound, xray
+from tfmisr.degradations import Bicubic, Degradation, ultrasound, xray
 from tfmisr.edge import banded
 from tfmisr.edge import consistency as edge
 from tfmisr.edge.errors import InputError
@@ -31,7 +31,7 @@ def describe(degradation: Degradation, scale: int) -> tuple[dict | None, str]:
         degradation: That of the run.
         scale: Down-sampling factor.
     """
-    if any(isinstance(step, real_world.SecondOrder) for step in degradation.steps):
+    if any(getattr(step, "blind", False) for step in degradation.steps):
         return None, "the degradation is drawn at random for each image"
     noiseless = operators.without_noise(degradation)
     try:

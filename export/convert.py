@@ -20,7 +20,7 @@ from tfmisr import layers, quantization
 from tfmisr.edge.deprecation import renamed
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import temporary_name
-from tfmisr.export import fake_quant, zero_range
+from tfmisr.export import fake_quant, int16, zero_range
 from tfmisr.layers import collapsible
 from tfmisr.layers.activation_range import ActivationRange
 from tfmisr.quantization import graph, tflite_schema
@@ -31,6 +31,10 @@ SIGNATURE = "serving_default"
 
 # LiteRT's DEPTH_TO_SPACE has no kernel for 16-bit integers; the runtime does it instead.
 _WITHOUT_PIXEL_SHUFFLE = ("int16x8",)
+
+
+class UnsupportedOperation(InputError):
+    """The converter has no way to write an operation of a network in the requested flavor."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +78,7 @@ def exported_subgraph(network: keras.Model, flavor: str) -> ExportedSubgraph:
     network = collapsible.collapsed(network)
     residual = graph.residual(network)
     if residual is None:
-        return ExportedSubgraph(network, "none")
+        return _before_last_shuffle(network) if flavor in _WITHOUT_PIXEL_SHUFFLE else ExportedSubgraph(network, "none")
     last, inputs = graph.made_by(residual)
     if flavor == "int8" and network.output_shape[-1] == 1 and graph.is_linear_conv(last):  # of a plane: no shuffle
         dual = keras.Model(network.input, _dual_range_conv(last, 1)(inputs[0]))
@@ -90,6 +94,18 @@ def exported_subgraph(network: keras.Model, flavor: str) -> ExportedSubgraph:
             dual = keras.Model(network.input, last(both))
             return ExportedSubgraph(dual, "bicubic", fine_scale=quantization.FINE_SCALE)
     return ExportedSubgraph(keras.Model(network.input, residual), "bicubic")
+
+
+def _before_last_shuffle(network) -> ExportedSubgraph:
+    """Returns a network of the whole image, with the pixel shuffle at its end, where there is one, in the runtime."""
+    last, inputs = graph.made_by(network.output)
+    clipped = isinstance(last, layers.UnitRange)
+    if clipped:  # each value alone, so it may come before the shuffle
+        last, inputs = graph.made_by(inputs[0])
+    if not isinstance(last, layers.DepthToSpace):
+        return ExportedSubgraph(network, "none")
+    output = layers.UnitRange(name="unit_range")(inputs[0]) if clipped else inputs[0]
+    return ExportedSubgraph(keras.Model(network.input, output), "none", last.scale)
 
 
 def _dual_range_conv(conv, scale: int) -> keras.layers.Layer:
@@ -148,9 +164,10 @@ def to_tflite(subgraph: ExportedSubgraph, flavor: str, tile: int | None, samples
             arrays for a network of several inputs.
 
     Raises:
-        InputError: An operation that LiteRT has no kernel for.
+        UnsupportedOperation: An operation that LiteRT has no kernel for.
     """
-    network = fake_quant.for_converter(subgraph.network) if flavor == "int8" else subgraph.network
+    prepared = {"int8": fake_quant.for_converter, "int16x8": int16.with_kernels}
+    network = prepared[flavor](subgraph.network) if flavor in prepared else subgraph.network
     with _silent():
         function = concrete(network, tile)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
@@ -168,10 +185,11 @@ def to_tflite(subgraph: ExportedSubgraph, flavor: str, tile: int | None, samples
         converter.target_spec.supported_ops = [operations]
         converter.inference_input_type = converter.inference_output_type = dtype
         converter.representative_dataset = lambda: (_batch(sample) for sample in samples())
-    content = _converted(converter, function.graph, subgraph.network)
+    content = _converted(converter, function.graph, subgraph.network, flavor)
     content = zero_range.widened(content) if flavor == "int8" else content
     if custom := [name for name in operations_of(content) if name.startswith("CUSTOM")]:
-        raise InputError(f"LiteRT has no kernel of its own for {', '.join(custom)}; the network cannot be exported")
+        reason = f"LiteRT has no kernel of its own for {', '.join(custom)}; the network cannot be exported"
+        raise UnsupportedOperation(reason)
     return content
 
 
@@ -179,7 +197,7 @@ def _batch(sample) -> list:
     return [array[None] for array in (sample if isinstance(sample, tuple) else (sample,))]
 
 
-def _converted(converter, graph, network) -> bytes:
+def _converted(converter, graph, network, flavor) -> bytes:
     try:
         with warnings.catch_warnings(), _silent():
             # It warns about what is always the case, such as the calibration statistics that it has just received.
@@ -188,7 +206,7 @@ def _converted(converter, graph, network) -> bytes:
     except Exception as error:
         if type(error).__name__ not in ("ConverterError", "RuntimeError", "ValueError"):
             raise
-        raise InputError(_reason(str(error), graph, network)) from error
+        raise UnsupportedOperation(_reason(str(error), graph, network, flavor)) from error
 
 
 @contextlib.contextmanager
@@ -207,7 +225,7 @@ def _silent():
         log.disabled = quiet
 
 
-def _reason(message: str, graph, network) -> str:
+def _reason(message: str, graph, network, flavor: str) -> str:
     """Returns one line from the converter's long message, with the layer and the operation in it."""
     match = re.search(r"^(?:TF Select|Flex|Custom) ops: (?:Flex)?(\w+)", message, re.MULTILINE) or re.search(
         r"not yet supported for op: '(\w+)'", message
@@ -219,7 +237,8 @@ def _reason(message: str, graph, network) -> str:
     names = sorted((layer.name for layer in network.layers), key=len, reverse=True)
     layer = next((n for n in names if any(re.search(rf"/{re.escape(n)}(_\d+)?/", p) for p in paths)), None)
     where = f"layer {layer}" if layer else "the network"
-    return f"{where} uses {operation}, which LiteRT has no kernel of its own for; replace it to export the network"
+    kernel = "16-bit kernel" if flavor == "int16x8" else "kernel"
+    return f"{where} uses {operation}, which LiteRT has no {kernel} of its own for; replace it to export the network"
 
 
 def operations_of(content: bytes) -> dict[str, int]:

@@ -13,14 +13,40 @@ from tfmisr.edge.errors import InputError
 GRAY = np.full((64, 64, 1), 100, np.uint8)
 
 
-@pytest.mark.parametrize("draw", burned_in._KINDS)
-def test_each_kind_covers_a_part_of_the_image(draw):
+@pytest.mark.parametrize("kind", burned_in._KINDS)
+def test_each_kind_covers_a_part_of_the_image(kind):
     """Coverage lies in [0, 1]; of 40 of a kind some are drawn inside the image, and none hides all of it."""
-    covered = [draw((48, 64), np.random.default_rng(seed)) for seed in range(40)]
+    drawn = [burned_in.layers((48, 64), np.random.default_rng(seed), kind) for seed in range(40)]
+    covered = [coverage for layers in drawn for coverage, _ in layers]
     assert all(each.shape == (48, 64) and each.min() >= 0 and each.max() <= 1 for each in covered)
+    assert all(0 <= value <= 1 for layers in drawn for _, value in layers)
     shares = np.array([each.mean() for each in covered])
     assert (shares > 0).mean() > 0.5
     assert shares.max() < 1
+
+
+def test_a_ring_is_drawn_on_its_disk():
+    """What the ring covers lies within the disk below it, and the two differ in brightness as marks do."""
+    found = [burned_in.layers((96, 96), np.random.default_rng(seed), burned_in.ring) for seed in range(30)]
+    pairs = [layers for layers in found if len(layers) == 2]
+    assert 10 < len(pairs) < 30
+    for (disk, dark), (ring, value) in pairs:
+        assert (ring > 0.9).sum() <= (disk > 0.5).sum() + 20
+        assert abs(dark - value) > 0.4
+
+
+def test_letters_are_drawn_finer_than_the_pixels(monkeypatch):
+    """An edge of three subpixels a pixel has coverages of thirds, after the mean of 3x3 without a blur."""
+    monkeypatch.setattr(burned_in, "_REDUCTIONS", ("BOX",) * 5)
+
+    def step(shape, unit, rng):
+        coverage = np.zeros(shape, np.float32)
+        coverage[:, : shape[1] // 2 + 1] = 1
+        return [(coverage, 1.0)]
+
+    found = [burned_in.layers((4, 8), np.random.default_rng(seed), step)[0][0] for seed in range(30)]
+    sharp = [each for each in found if each[0, 0] == 1 and each[0, 7] == 0 and each[0, 3] == 1]
+    assert any(each[0, 4] == pytest.approx(1 / 3, abs=1e-6) for each in sharp)
 
 
 def test_unmarked_pixels_stay_as_they_are():
@@ -75,6 +101,6 @@ def source_image(source):
 def test_fields_that_do_not_go_together_are_refused():
     with pytest.raises(InputError, match=r"burned_in must be in \[0, 1\]. Received: 1.5"):
         Config(burned_in=1.5)
-    with pytest.raises(InputError, match="--device_data needs --burned_in 0; use --data_workers"):
+    with pytest.raises(InputError, match="--device_data and --burned_in cannot be combined; use --data_workers"):
         Config(burned_in=0.5, device_data=True)
     assert Config(burned_in=0.5).key != Config().key == Config(burned_in=0.0).key

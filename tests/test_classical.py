@@ -103,8 +103,8 @@ def test_one_step_of_back_projection_by_hand():
 DEGRADATIONS = [
     {},
     {"blur_sigma": 1.3},
-    # through_plane keeps the size of an image, and no classical method is for it
-    *({"degradation": name} for name in degradations.names() if name not in ("bicubic", "through_plane")),
+    # through_plane keeps the size of an image, and no classical method is for it; unsharp is not separable
+    *({"degradation": name} for name in degradations.names() if name not in ("bicubic", "through_plane", "unsharp")),
     {"degradation": "mr(acquired=0.6)"},
     {"degradation": "ultrasound(axial=2.5)"},
 ]
@@ -131,6 +131,11 @@ def test_degradation_without_noise_is_the_mean_of_many_with_noise():
         image, rng = smooth_image(16, 16), np.random.default_rng(0)
         mean = np.mean([degradation(image, 65535, rng) for _ in range(200)], axis=0)
         np.testing.assert_allclose(operators.reduce(operators.without_noise(degradation), image), mean, atol=0.01)
+
+
+def test_unsharp_mask_is_refused():
+    with pytest.raises(InputError, match=r"separable, or pointwise.* Received: UnsharpMask"):
+        operators.linearize(degradations.make(2, degradation="unsharp"), smooth_image(24, 24))
 
 
 def test_step_that_is_not_separable_is_refused():

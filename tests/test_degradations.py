@@ -1,21 +1,25 @@
 """The physics of the degradations: transfer functions, noise against dose, spectra, bias, geometry."""
 
+import io
 import itertools
 import math
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from synthetic import ArraySource
 
 from tfmisr import degradations
 from tfmisr.classical import operators
 from tfmisr.data import pipeline
-from tfmisr.degradations import ct, mr, oct, real_world, ultrasound, xray
+from tfmisr.degradations import blind_xray, ct, mr, oct, real_world, ultrasound, xray
+from tfmisr.degradations._postprocessing import Jpeg, UnsharpMask
 from tfmisr.edge.errors import InputError
 
 # through_plane keeps the size of an image: tests/test_through_plane.py
 RANDOM = [name for name in degradations.names() if name not in ("bicubic", "through_plane")]
+FIXED = ("area", "jpeg", "unsharp")
 
 
 def flat(value, side=256):
@@ -37,7 +41,7 @@ def test_every_degradation_reduces_by_the_scale_within_the_range(text, scale, ch
     assert 0 <= lr.min() <= lr.max() <= 1
     np.testing.assert_allclose(lr * 255, np.rint(lr * 255), atol=1e-4)
     np.testing.assert_array_equal(lr, degrade(hr, 255, rng(1)))
-    assert not np.array_equal(lr, degrade(hr, 255, rng(2)))
+    assert degrade.fixed == np.array_equal(lr, degrade(hr, 255, rng(2))) == (text in FIXED)
 
 
 @pytest.mark.parametrize("text", ["xray(photons=1e9, electronic=0)", "mr(noise_std=0)", "ct(noise_std=0)"])
@@ -251,7 +255,7 @@ def test_patch_made_from_high_resolution_sees_what_lies_around_it(tmp_path):
 @pytest.mark.parametrize(
     "text,message",
     [
-        ("xrays", "degradation must be one of bicubic, ct, mr, oct, real_world, through_plane, ultrasound, xray"),
+        ("xrays", f"degradation must be one of {', '.join(degradations.names())}, with numbers"),
         ("xray(dose=3)", "expected parameters named photons, electronic, mtf_nyquist, log_range. Received: dose"),
         ("xray(photons=many)", "photons must be a number, 0 or more. Received: many"),
         ("xray(photons)", "photons must be a number, 0 or more. Received: nothing"),
@@ -284,3 +288,71 @@ def test_protocol_text_tells_an_anisotropic_blur_and_keeps_the_plain_one():
     eight = degradations.make(4, degradation="bicubic(rounding=pillow8)")
     assert eight.describe() == "Bicubic(scale=4, rounding=pillow8) rounded"
     assert operators.without_noise(eight) == operators.without_noise(degradations.make(4))
+
+
+def test_unsharp_mask_raises_the_contrast_of_a_wave_by_what_the_blur_takes():
+    # A Gaussian of standard deviation s keeps exp(-2 (pi f s)**2) of a wave of f cycles a pixel.
+    wave = np.cos(2 * np.pi * 0.125 * (np.arange(64) + 0.5)).astype(np.float32)
+    image = 0.5 + 0.1 * np.repeat(wave[None, :, None], 64, 0)
+    found = UnsharpMask(0.8, 1.2)(image, None)
+    gain = 1 + 0.8 * (1 - math.exp(-2 * (math.pi * 0.125 * 1.2) ** 2))
+    np.testing.assert_allclose(found[32, 16:48, 0], 0.5 + 0.1 * gain * wave[16:48], atol=1e-3)
+
+
+def test_jpeg_is_pillows_file():
+    image = np.rint(rng().uniform(0, 255, (24, 32))).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=90)
+    expected = np.asarray(Image.open(stream))
+    np.testing.assert_array_equal(np.rint(255 * Jpeg(90)(image[..., None] / np.float32(255), None))[..., 0], expected)
+    assert 0 < np.abs(expected.astype(int) - image).mean() < 20
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_blind_xray_is_bicubic_where_it_is_drawn(scale):
+    hr = rng(3).uniform(0, 1, (16 * scale, 16 * scale, 1)).astype(np.float32)
+    always = degradations.make(scale, degradation="blind_xray(bicubic=1)")
+    np.testing.assert_array_equal(always(hr, 255, rng()), degradations.make(scale)(hr, 255))
+    never = degradations.make(scale, degradation="blind_xray(bicubic=0)")
+    assert not any(np.array_equal(never(hr, 255, rng(i)), degradations.make(scale)(hr, 255)) for i in range(20))
+
+
+def test_blind_xray_detector_transfers_contrast_within_its_range():
+    """At the Nyquist frequency of LR the light spread keeps a share between the two ends, the binning 2 / pi of it."""
+    scale, side = 4, 128
+    step = blind_xray.steps(scale, bicubic=0, detector=1, sharpened=0, compressed=0)[0]
+    wave = np.cos(np.pi * (np.arange(side) + 0.5) / scale + np.pi / 4).astype(np.float32)
+    hr = 0.5 + 0.02 * np.repeat(wave[None, :, None], side, 0)  # small, where the exposure is linear
+    expected = np.abs(np.mean(wave.reshape(-1, scale), 1)).mean()
+    found = []
+    for seed in range(40):
+        lr = step(hr, rng(seed))[4:-4, 4:-4, 0]
+        found.append(abs(np.mean((lr - lr.mean()) * np.where(np.arange(lr.shape[1]) % 2, -1, 1))) / 0.02 / expected)
+    assert min(found) > 0.1 and max(found) < 1.1
+    assert np.ptp(found) > 0.5
+
+
+def test_blind_xray_draws_bits_where_the_result_is_not_rounded():
+    degrade = degradations.make(2, degradation="blind_xray", quantize_lr=False)
+    hr = rng(1).uniform(0, 1, (32, 32, 1)).astype(np.float32)
+    finest = []
+    for seed in range(40):
+        lr = degrade(hr, 65535, rng(seed)).astype(np.float64)
+        finest.append(
+            next(b for b in (8, 10, 12, 16) if np.allclose(lr * (2**b - 1), np.rint(lr * (2**b - 1)), atol=2e-2))
+        )
+    assert set(finest) == {8, 10, 12, 16} and finest.count(8) > 20
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("jpeg(quality=0)", "jpeg needs quality, a whole number from 1 to 95. Received: 0"),
+        ("jpeg(quality=80.5)", "Received: 80.5"),
+        ("unsharp(sigma=0)", "unsharp needs sigma above 0. Received: 0"),
+        ("blind_xray(sharpened=1.5)", "blind_xray needs sharpened from 0 to 1. Received: 1.5"),
+    ],
+)
+def test_parameters_out_of_range_are_refused_by_name(text, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        degradations.make(2, degradation=text)

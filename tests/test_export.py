@@ -1,9 +1,11 @@
 """Exported files: their operations, parity with Keras, calibration, report and limits."""
 
+import argparse
 import json
 import logging
 import pathlib
 import shutil
+import types
 
 import keras
 import numpy as np
@@ -12,7 +14,7 @@ import tensorflow as tf
 from synthetic import ArraySource, smooth_images
 from tiny_network import picture, samples, tiny_network, write_tflite
 
-from tfmisr import degradations, layers, quantization
+from tfmisr import data, degradations, layers, quantization
 from tfmisr.edge import card, runtime
 from tfmisr.edge.errors import InputError
 from tfmisr.export import __main__ as export
@@ -55,6 +57,16 @@ def test_conversion_prints_nothing(network, capfd):
     convert.to_tflite(convert.exported_subgraph(network, "int8"), "int8", 32, samples)
     assert capfd.readouterr() == ("", "")
     assert not logging.getLogger("absl").disabled
+
+
+def test_split_without_images_is_refused_before_anything_is_written(monkeypatch):
+    """The file was written, and then the command ended with status 2."""
+    monkeypatch.setattr(data, "load_for", lambda arguments, fields: types.SimpleNamespace(splits=["train", "test"]))
+    given = argparse.Namespace(images=20, formats=["int8"], dataset="x", split="validation")
+    with pytest.raises(InputError, match="--split validation holds no images, those that do are train, test"):
+        export._source(given, {})
+    assert export._source(argparse.Namespace(**{**vars(given), "split": "test"}), {}).splits == ["train", "test"]
+    assert export._source(argparse.Namespace(**{**vars(given), "images": 0}), {}).splits == ["train", "test"]
 
 
 @pytest.mark.parametrize("name", ["cnn5", "resnet18", "resnet6", "sesr"])
@@ -277,6 +289,16 @@ def test_card_names_a_folder_of_images_without_its_path():
     assert cards.shared(".", {"dataset": "chest_xray14/512"}, None, None)["training"]["dataset"] == "chest_xray14/512"
 
 
+def test_card_names_the_degradation_of_the_training_where_it_is_not_bicubic():
+    """`calibrate` and the training of a head make LR by it; without it they took every model for a bicubic one."""
+    fields = {"degradation": "xray(photons=900)", "quantize_lr": False, "blur_sigma": 0.0, "noise_std": 0.0}
+    found = cards.shared(".", fields, None, None)["training"]
+    assert found == {"degradation": "xray(photons=900)", "quantize_lr": False}
+    described = degradations.of({**found, "scale": 2}).describe()
+    assert "photons=900" in described and "rounded" not in described
+    assert cards.shared(".", {"degradation": "bicubic", "quantize_lr": True}, None, None)["training"] == {}
+
+
 @pytest.mark.parametrize(("training", "warned"), [({"discriminator": "dcgan"}, True), ({}, False)])
 def test_card_of_a_gan_warns_of_hallucinated_grain(network, training, warned):
     found = cards.describe(
@@ -463,3 +485,33 @@ def test_flag_of_the_previous_release_warns_and_is_not_in_the_help(run, tmp_path
     export.check(arguments)
     assert arguments.license == "CC0-1.0"
     assert capsys.readouterr().err == "warning: --licence is now --license\n"
+
+
+@pytest.mark.large
+def test_flavor_that_cannot_be_written_leaves_the_other_files_complete(tmp_path, run, monkeypatch):
+    """Without 16-bit kernel of an operation: int8, SavedModel and report are written, then the command ends with 2."""
+    to_tflite = convert.to_tflite
+
+    def without_16_bits(subgraph, flavor, *further):
+        if flavor == "int16x8":
+            raise convert.UnsupportedOperation("the network uses SQRT")
+        return to_tflite(subgraph, flavor, *further)
+
+    monkeypatch.setattr(convert, "to_tflite", without_16_bits)
+    flags = ["--output", str(tmp_path / "out"), "--formats", "float32", "int16x8", "saved_model"]
+    with pytest.raises(InputError, match=r"int16x8 was not written: the network uses SQRT \(the other files are com"):
+        export.main([str(run), *flags, "--images", "1", "--rounds", "1", "--calibration_images", "2"])
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    assert found == {"tiny_float32.tflite", "tiny_float32.card.json", "saved_model", "report.json", "report.md"}
+    assert card.read(tmp_path / "out" / "tiny_float32.tflite")["against_keras"]["images"] == 1
+
+
+@pytest.mark.large
+def test_trained_ranges_are_converted_once(tmp_path, run):
+    """They do not depend on the crops: no smaller fraction is tried, however small the limit."""
+    trained = quantization.prepare(tiny_network("resnet6"), np.stack([picture(24, 24)]))
+    trained.save(run / "model.keras")
+    flags = ["--output", str(tmp_path / "out"), "--formats", "int8", "--images", "1", "--rounds", "1"]
+    export.main([str(run), *flags, "--calibration_images", "2", "--max_psnr_drop", "-100"])
+    found = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert found["calibration_shares"]["tiny_int8.tflite"].keys() == {"1.0"}

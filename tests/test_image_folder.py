@@ -367,6 +367,15 @@ def test_sub_folders_named_as_splits_are_not_taken_for_patients():
         keys("train/a.png", "train/b.png", "test/c.png")
 
 
+def test_sub_folders_named_as_splits_of_dicom_patients_are_named_in_a_note():
+    """They were passed over in silence: `train` and `test` of a user's own division meant nothing."""
+    named = found("train/a.dcm", "test/c.dcm", patient={"train/a.dcm": "p1", "test/c.dcm": "p2"})
+    note = patients.unused_split_folders(named, patients.keys(named, None))
+    assert note.startswith("note: the sub-folders test, train are not the splits") and "patient_splits.csv" in note
+    other = found("one/a.dcm", "test/c.dcm", patient={"one/a.dcm": "p1", "test/c.dcm": "p2"})
+    assert patients.unused_split_folders(other, patients.keys(other, None)) == ""
+
+
 def test_sub_folders_named_as_splits_are_fine_with_a_pattern():
     assert keys("train/a.png", "test/c.png", pattern="(.+)") == ["pattern:a.png", "pattern:c.png"]
 

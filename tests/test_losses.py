@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import ndimage
-from skimage.metrics import structural_similarity
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from test_fit import folder_of
 
 from tfmisr import fit, losses, models
@@ -96,6 +96,16 @@ def test_ms_ssim_of_unrelated_images_is_bounded_and_still_has_a_slope():
     y_true, _ = noisy_pair()
     loss, gradient = slope("ms_ssim", y_true, 1 - y_true)
     assert 0.9 < loss < 1 and np.isfinite(gradient).all()
+
+
+def test_psnr_is_that_of_scikit_image_of_each_image():
+    """60 dB minus the PSNR, where the error is far above epsilon; a mean of PSNRs, not the PSNR of a mean error."""
+    y_true, y_pred = noisy_pair()
+    y_pred[1] = y_true[1] + 10 * (y_pred[1] - y_true[1])
+    expected = [60 - peak_signal_noise_ratio(*pair, data_range=1) for pair in zip(y_true, y_pred, strict=True)]
+    assert expected[1] - expected[0] > 15
+    assert float(losses.get("psnr")(y_true, y_pred)) == pytest.approx(np.mean(expected), abs=1e-2)
+    assert float(losses.get("psnr(epsilon=1e-4)")(y_true, y_true + 0.01)) == pytest.approx(10 * np.log10(2), rel=1e-4)
 
 
 def test_gradient_agrees_with_scipy():

@@ -1,5 +1,7 @@
 """Hallucinated patches (sFRC) against the counts that its authors published, and the correlation by hand."""
 
+import pathlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,6 +27,37 @@ def test_counts_are_those_that_the_authors_published(shared_data):
         for name in ("srgan", "srwgan")
     }
     assert counts["srgan"] == [5, 3, 2, 6, 5] and sum(counts["srwgan"]) == 22
+
+
+# T-47: 32.94 dB and .8119 are published as those of bicubic interpolation; the images are nearest-neighbor ones.
+def test_benchmark_gives_the_psnr_and_ssim_that_the_authors_published(shared_data, monkeypatch):
+    pytest.importorskip("skimage")
+    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).resolve().parent.parent / "benchmarks"))
+    import hallucination as benchmark
+
+    folder = shared_data / "sfrc_ct"
+    if not folder.is_dir():
+        pytest.skip("the CT slices of the authors of sFRC are not here")
+    hr, lr = (benchmark._slices(folder / name) for name in ("hr", "lr"))
+    rows = {name: benchmark.published_row(name, hr, benchmark._slices(folder / name)) for name in ("bicubic", "srgan")}
+    assert rows["bicubic"].startswith("| bicubic | 32.94 | 0.8119 |")
+    assert rows["srgan"].startswith("| srgan | 34.07 | 0.8574 |")
+    theirs = benchmark._slices(folder / "bicubic")
+    assert all((np.kron(a[..., 0], np.ones((4, 4))) == b[..., 0]).all() for a, b in zip(lr, theirs, strict=True))
+    assert benchmark.reduction(hr, lr).startswith("100.00 %")
+
+
+def test_overflow_of_16_bits_by_hand(monkeypatch):
+    """Errors of 256 square to 65,536, which is 0 in 16 bits; one of 3 in four pixels leaves a mean of 9 / 4."""
+    pytest.importorskip("skimage")
+    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).resolve().parent.parent / "benchmarks"))
+    import hallucination as benchmark
+
+    hr = np.full((8, 8, 1), 1000, np.uint16)
+    sr = np.tile(np.array([[1256, 744], [1003, 1000]], np.uint16), (4, 4))[..., None]
+    wrapped, _, exact = benchmark.published(hr, sr)
+    assert wrapped == pytest.approx(10 * np.log10(1256**2 / (9 / 4)))
+    assert exact == pytest.approx(10 * np.log10(1256**2 / ((2 * 65536 + 9) / 4)))
 
 
 def waves(*cycles):

@@ -87,3 +87,49 @@ def test_a_command_that_fails_is_one_line(opponents, tmp_path):
         opponents.run("theirs", "not-there {lr}", tmp_path, tmp_path)
     with pytest.raises(InputError, match="expected NAME=FOLDER"):
         opponents._named("folder")
+
+
+README = """Text.
+
+| | x2: PSNR | center | ms | x4: PSNR | center | 90 % |
+|---|---:|---:|---:|---:|---:|---:|
+| bicubic | 1 | 2 | 3 | 4 | 5 | |
+| theirs (ncnn) | 1.00 | **2.00** | 413 | | | |
+| `fast-x2`, `fast-x4` | 9.00 | 9.00 | 32 | 9.00 | 9.00 | 3.60 |
+
+More.
+"""
+
+
+def scores_of(**rows):
+    return {name: {"psnr": psnr, "psnr_center": center} for name, (psnr, center) in rows.items()}
+
+
+def test_readme_table_has_the_scores_of_both_scales_and_keeps_the_other_columns(opponents):
+    """Issue 19, "the opponents": README's table is made from `metrics.json`; the best of a column is in bold."""
+    two = scores_of(bicubic=(39.714, 44.484), **{"theirs (ncnn)": (42.2, 44.8), "fast-x2": (43.95, 44.8)})
+    four = scores_of(bicubic=(35.86, 40.1), new=(30.0, 50.0), **{"fast-x4": (38.0, 41.444)})
+    found = opponents.readme_table(README, {2: two, 4: four})
+    assert found.splitlines() == [
+        *README.splitlines()[2:4],
+        "| bicubic | 39.71 | 44.48 | 3 | 35.86 | 40.10 | |",
+        "| theirs (ncnn) | 42.20 | **44.80** | 413 | | | |",
+        "| `fast-x2`, `fast-x4` | **43.95** | **44.80** | 32 | **38.00** | 41.44 | 3.60 |",
+        "| new | | | | 30.00 | **50.00** | |",
+    ]
+    with pytest.raises(InputError, match="expected one score of `fast-x2`, `fast-x4` at x4. Received: 0"):
+        opponents.readme_table(README, {2: two, 4: scores_of(bicubic=(1, 1))})
+    with pytest.raises(InputError, match="expected a table with the columns x2: PSNR, x4: PSNR"):
+        opponents.readme_table("no table", {2: two, 4: four})
+
+
+def test_the_table_of_readme_itself_is_found(opponents):
+    rows = {scale: scores_of(bicubic=(1, 1)) for scale in (2, 4)}
+    text = opponents.README.read_text()
+    with pytest.raises(InputError, match=r"expected one score of (?!bicubic).* at x2\. Received: 0"):
+        opponents.readme_table(text, rows)
+
+
+def test_table_needs_the_scores_of_both_scales(opponents, tmp_path):
+    with pytest.raises(InputError, match="run the step score with --scale 2 first"):
+        opponents.main(["table", "--output", str(tmp_path)])

@@ -183,17 +183,18 @@ def test_invalid_head_in_the_card_of_a_model_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_shipped_head(name):
-    """T-10: at most 40 KiB for x4, bound to its model by both cards."""
+    """T-10: at most 40 KiB up to x4, and 72 for the 64 half-widths per input pixel of x8; bound by both cards."""
     path = shipped.head(name)
     head, model = uncertainty.of(shipped.path(name)), card.read(shipped.path(name))
-    assert path.stat().st_size <= 40 * 1024
+    assert path.stat().st_size <= (40 if head.scale <= 4 else 72) * 1024
     assert head.card["model_sha256"] == model["weights_sha256"] and head.scale == model["scale"]
     assert head.card["weights_sha256"] == model["uncertainty"]["head"]["weights_sha256"]
     assert head.card["training"]["patients"] > 400
 
 
-def test_every_shipped_model_has_a_head_and_the_checksums_cover_it():
-    assert shipped.names() == HEADS
+def test_every_shipped_model_of_radiographs_has_a_head_and_the_checksums_cover_it():
+    """`ct-x4` was trained on nine patients, too few for a head."""
+    assert sorted({*HEADS, "ct-x4"}) == shipped.names() and "ct-x4" not in HEADS
     assert not [name for name in shipped.names() if "uncertainty" in name]
     listed = (shipped.FOLDER / "SHA256SUMS").read_text(encoding="ascii").split()
     assert hashlib.sha256(shipped.head(NAME).read_bytes()).hexdigest() in listed

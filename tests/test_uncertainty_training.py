@@ -230,11 +230,14 @@ def test_scale_and_kind_of_the_model_are_checked(source, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_recipe_takes_scale_and_data_from_the_model(model, run):
+def test_recipe_takes_scale_and_data_from_the_model(model, run, monkeypatch):
     """T-10: for a model that comes with tfmisr, a file, and a run."""
     shipped_recipe = config.uncertainty.recipe("fast-x2")
     assert shipped_recipe["scale"] == 2 and shipped_recipe["dataset"] == "chest_xray14/512"
     assert "dataset" not in config.uncertainty.recipe(model)
+    monkeypatch.setattr(card, "read", lambda path: {"scale": 4, "training": {"degradation": "area", "seed": 3}})
+    assert config.uncertainty.recipe("fast-x4")["degradation"] == "area"
+    monkeypatch.undo()
     with pytest.raises(InputError, match="uncertainty must be a finished run"):
         config.uncertainty.recipe("no-such-run")
 

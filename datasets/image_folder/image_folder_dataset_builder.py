@@ -15,7 +15,7 @@ import tqdm
 from tfmisr import data
 from tfmisr.data import parts
 from tfmisr.data.download import require_free_space
-from tfmisr.datasets.image_folder import patients, scan
+from tfmisr.datasets.image_folder import patients, scan, split_list
 from tfmisr.datasets.image_folder.part import make_part
 from tfmisr.edge import images, series
 from tfmisr.edge.errors import InputError
@@ -57,7 +57,7 @@ class Builder(data.DatasetBuilder):
         super().__init__(manual_dirs=manual_dirs, **kwargs)
 
     def fingerprint(self) -> str:
-        """Returns 12 hexadecimal digits that identify the files, the patient pattern and the kind of full scale."""
+        """Returns 12 hexadecimal digits that identify the files, their patients' splits and the kind of full scale."""
         return self._fingerprint(*([] if self.full_scale == "file" else ["one full scale for a series"]))
 
     def earlier_fingerprint(self) -> str:
@@ -65,7 +65,8 @@ class Builder(data.DatasetBuilder):
         return self._fingerprint()
 
     def _fingerprint(self, *more):
-        return scan.fingerprint(self._files, self._pattern.pattern if self._pattern else "", *more)
+        pattern = self._pattern.pattern if self._pattern else ""
+        return scan.fingerprint(self._files, pattern, *more, *split_list.texts(self.manual_dirs))
 
     @functools.cached_property
     def _files(self):
@@ -104,7 +105,10 @@ class Builder(data.DatasetBuilder):
 
     def _split_generators(self, dl_manager):
         keys = patients.keys(self._images, self._pattern)
-        split_of = patients.splits(keys)
+        listed = split_list.read(self.manual_dirs)
+        split_of = patients.splits(keys) if listed is None else split_list.splits(keys, listed)
+        if listed is None and (note := patients.unused_split_folders(self._images, keys)):
+            tqdm.tqdm.write(note, file=sys.stderr)
         numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         jobs = {split: [] for split in data.SPLITS}
         for index, (file, key) in enumerate(zip(self._images, keys, strict=True)):

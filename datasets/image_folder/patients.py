@@ -55,9 +55,20 @@ def keys(files: list[File], pattern: re.Pattern | None) -> list[str]:
     if len(names & SPLIT_NAMES) > 1:
         raise InputError(
             f"the sub-folders {', '.join(sorted(names & SPLIT_NAMES))} seem to be splits, not patients; "
-            "splits are assigned by patient here: give --patient_pattern"
+            "splits are assigned by patient here: give --patient_pattern, or list the patients in patient_splits.csv"
         )
     return keys
+
+
+def unused_split_folders(files: list[File], keys: list[str]) -> str:
+    """Returns a sentence where sub-folders are named as splits and patients are told apart by something else."""
+    names = {folder.lower() for folder in _top_folders(files) if folder} & SPLIT_NAMES
+    if len(names) < 2 or any(key.startswith("folder:") for key in keys):
+        return ""
+    return (
+        f"note: the sub-folders {', '.join(sorted(names))} are not the splits: each patient is assigned to one, "
+        "whatever its folder; patient_splits.csv states your own"
+    )
 
 
 def _match(file, pattern):

@@ -13,7 +13,7 @@ import tqdm
 
 from tfmisr import data
 from tfmisr.data.download import require_free_space
-from tfmisr.datasets.image_folder import patients
+from tfmisr.datasets.image_folder import patients, split_list
 from tfmisr.datasets.image_folder import scan as image_scan
 from tfmisr.datasets.volume_folder import scan, slices
 from tfmisr.edge.errors import InputError
@@ -48,14 +48,15 @@ class Builder(data.DatasetBuilder):
         super().__init__(manual_dirs=manual_dirs, **kwargs)
 
     def fingerprint(self) -> str:
-        """Returns 12 hexadecimal digits that identify the files and the patient pattern."""
+        """Returns 12 hexadecimal digits that identify the files and their patients' splits."""
         files = []
         for volume in self._volumes:
             for path in volume.paths:
                 info = path.stat()
                 name = pathlib.PurePosixPath(volume.name).with_name(path.name).as_posix()
                 files.append(image_scan.File(path, name, info.st_size, info.st_mtime_ns))
-        return image_scan.fingerprint(files, self._pattern.pattern if self._pattern else "")
+        pattern = self._pattern.pattern if self._pattern else ""
+        return image_scan.fingerprint(files, pattern, *split_list.texts(self.manual_dirs))
 
     @functools.cached_property
     def _volumes(self):
@@ -66,7 +67,8 @@ class Builder(data.DatasetBuilder):
 
     def _split_generators(self, dl_manager):
         keys = patients.keys(self._volumes, self._pattern)
-        split_of = patients.splits(keys)
+        listed = split_list.read(self.manual_dirs)
+        split_of = patients.splits(keys) if listed is None else split_list.splits(keys, listed)
         numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         jobs = {split: [] for split in data.SPLITS}
         for index, (volume, key) in enumerate(zip(self._volumes, keys, strict=True)):

@@ -20,8 +20,8 @@ _GRAY, _DELTA = np.float32(0.5), np.float32(0.01)  # where steps are probed, and
 def without_noise(degradation: Degradation) -> Degradation:
     """Returns the degradation in the limit of infinite dose (X-ray) and infinitely many looks (ultrasound).
 
-    Additive noise and rounding are omitted. `real_world`, a random sequence without a known operator, is replaced by
-    bicubic downsampling.
+    Additive noise, lossy compression and rounding are omitted. A random sequence without a known operator, such as
+    `real_world`, is replaced by bicubic downsampling.
     """
     steps = [_without_noise(step) for step in degradation.steps]
     return Degradation(tuple(step for step in steps if step is not None), quantize=False)
@@ -30,15 +30,17 @@ def without_noise(degradation: Degradation) -> Degradation:
 def _without_noise(step):
     if isinstance(step, degradations.Pillow8Bicubic):
         return degradations.Bicubic(step.scale)
+    if getattr(step, "lossy", False):
+        return None
     if not step.random:
         return step
-    from tfmisr.degradations import real_world, ultrasound, xray
+    from tfmisr.degradations import ultrasound, xray
 
     if isinstance(step, xray.Detection):
         return dataclasses.replace(step, photons=1e14, electronic=0.0)
     if isinstance(step, ultrasound.Speckle):
         return ultrasound.Compression(step.dynamic_range)
-    return degradations.Bicubic(step.scale) if isinstance(step, real_world.SecondOrder) else None
+    return degradations.Bicubic(step.scale) if getattr(step, "blind", False) else None
 
 
 def reduce(noiseless: Degradation, image: np.ndarray) -> np.ndarray:

@@ -15,6 +15,8 @@ if typing.TYPE_CHECKING:
     from tfmisr.config.fields import Config
 
 _WEIGHTS = ("pixel_weight", "adversarial_weight", "feature_matching_weight", "r1_weight")
+_PAIRED = ("feature_discriminator", "feature_matching_weight", "pixel_weight", "hard_patches", "burned_in")
+_PAIRED += ("intensity_augmentation", "subpixel_shifts")
 _WEIGHTS += ("feature_adversarial_weight", "cycle_weight", "identity_weight")
 
 
@@ -46,7 +48,7 @@ def check(config: "Config") -> None:
             raise InputError(f"{name} must not be negative. Received: {getattr(config, name)}")
     if not 0 <= config.seed < 2**32:
         raise InputError(f"seed must be in [0, 2**32). Received: {config.seed}")
-    for name in ("hard_patches", "burned_in"):
+    for name in ("hard_patches", "burned_in", "intensity_augmentation"):
         if not 0 <= getattr(config, name) <= 1:
             raise InputError(f"{name} must be in [0, 1]. Received: {getattr(config, name)}")
     if config.gradient_accumulation_steps < 1:
@@ -93,8 +95,9 @@ def _check_feed(config) -> None:
     from tfmisr import degradations
 
     degradation = degradations.of(dataclasses.asdict(config))
-    if config.burned_in:
-        raise InputError(f"--device_data needs --burned_in 0; use --data_workers. Received: {config.burned_in}")
+    for name in ("burned_in", "intensity_augmentation", "subpixel_shifts"):
+        if getattr(config, name):
+            raise InputError(f"--device_data and --{name} cannot be combined; use --data_workers in its place")
     if not degradation.fixed and not config.lr_dataset:
         raise InputError(
             "--device_data needs a degradation without random steps; use --data_workers. "
@@ -128,7 +131,7 @@ def _check_adversarial(config) -> None:
 def _check_unpaired(config) -> None:
     if config.lr_dataset and not config.unpaired:
         raise InputError("--lr_dataset needs --unpaired, or --preset cyclegan")
-    for name in ("feature_discriminator", "feature_matching_weight", "pixel_weight", "hard_patches", "burned_in"):
+    for name in _PAIRED:
         if config.unpaired and getattr(config, name) != _default(config, name):
             raise InputError(f"--{name} needs paired images: leave it or --unpaired out")
     if config.image_pool < 0 or (config.unpaired and 0 < config.image_pool < config.batch_size):

@@ -64,6 +64,15 @@ class Config:
         "fraction of the patches into which text, markers, rulers, collimation edges and lines are drawn, as "
         "radiographs have them",
     )
+    intensity_augmentation: float = _option(
+        0.0,
+        "fraction of the patches whose gray levels pass through a random look-up table in both resolutions: inversion "
+        "(MONOCHROME1), gamma, sigmoid, window",
+    )
+    subpixel_shifts: bool = _option(
+        False,
+        "let patches begin at any HR pixel, so that the grid of LR pixels falls on a structure in scale * scale ways",
+    )
     steps: int | None = _option(None, "training steps (default: 1500 without --epochs)")
     epochs: float | None = _option(None, "passes over the training images, one patch of each image per pass")
     loss: str = _option(

@@ -15,6 +15,8 @@ NAME = "through_plane"
 _REFUSED = {
     "hard_patches": "measures the error of bicubic interpolation by the scale",
     "burned_in": "draws what radiographs have, not slices of a volume",
+    "intensity_augmentation": "changes gray levels within patches of the plane",
+    "subpixel_shifts": "moves patches by less than a pixel of a reduced image, which this degradation does not make",
     "uncertainty": "trains a head for a model that upscales",
     "unpaired": "learns a degradation, which is given here",
 }

@@ -24,20 +24,12 @@ RECIPE = {
     "validate_every": 500,
 }
 _FIXED = ("model", "loss")
-_DATA = (
-    "dataset",
-    "manual_dir",
-    "data_dir",
-    "patient_pattern",
-    "degradation",
-    "blur_sigma",
-    "noise_std",
-    "quantize_lr",
-)
+_DEGRADATION = ("degradation", "blur_sigma", "noise_std", "quantize_lr")
+_DATA = ("dataset", "manual_dir", "data_dir", "patient_pattern", *_DEGRADATION)
 # Fields that have to keep their defaults: what they change is not part of this training.
 _UNUSED = (
     "initial_weights quantization_aware discriminator unpaired lr_dataset mixed_precision distribute data_workers "
-    "device_data burned_in"
+    "device_data burned_in intensity_augmentation subpixel_shifts"
 ).split()
 
 
@@ -58,7 +50,8 @@ def recipe(model: str | os.PathLike) -> dict:
         described = card.read(path)
         trained = described.get("training") or {}
         named = {"dataset": trained["dataset"]} if " " not in trained.get("dataset", " ") else {}
-        return {**RECIPE, **named, "scale": described["scale"]}
+        degraded = {key: trained[key] for key in _DEGRADATION if key in trained}
+        return {**RECIPE, **named, **degraded, "scale": described["scale"]}
     file = (path if path.is_dir() else path.parent) / "config.json"
     initial_weights.digest(model, "uncertainty")
     if not file.is_file():

@@ -10,7 +10,7 @@ import typing
 
 import numpy as np
 
-from tfmisr.data import burned_in
+from tfmisr.data import burned_in, look_up_tables
 from tfmisr.data.full_images import image_key, pairs, validation_crops, whole_images
 from tfmisr.data.hard_examples import cumulative_error
 from tfmisr.data.pixel_cache import PixelCache, Planes, as_float, cache_of, low_resolution
@@ -52,6 +52,10 @@ class PatchSampler:
         hard_patches: Hard-example mining: fraction of the patches whose position is sampled in proportion to the
             bicubic interpolation error (`tfmisr.data.hard_examples`), not uniformly.
         burned_in: Fraction of the patches with burned-in annotations (`tfmisr.data.burned_in`), in both resolutions.
+        intensity_augmentation: Fraction of the patches whose gray levels pass through a random look-up table
+            (`tfmisr.data.look_up_tables`), in both resolutions.
+        subpixel_shifts: Let patches begin at any high-resolution pixel, so that the grid of low-resolution pixels falls
+            on a structure in `scale**2` ways; without, it is that of the full image.
 
     Raises:
         InputError: An image is smaller than a patch.
@@ -66,6 +70,8 @@ class PatchSampler:
     augment: bool = True
     hard_patches: float = 0.0
     burned_in: float = 0.0
+    intensity_augmentation: float = 0.0
+    subpixel_shifts: bool = False
 
     def __post_init__(self):
         small = np.flatnonzero((self.cache.shapes // self.scale).min(1) < self.patch_size)
@@ -105,7 +111,7 @@ class PatchSampler:
         """
         images = self._images(step)
         max_vals = self.cache.max_vals[images].astype(np.float32)[:, None, None, None]
-        if self.degradation.fixed and not self.burned_in:
+        if self.degradation.fixed and not self._altered:
             draws = self.draws(step)
             lr, hr = _crops(self.lr, draws, self.patch_size, 1), _crops(self.cache, draws, self.patch_size, self.scale)
         else:
@@ -123,8 +129,8 @@ class PatchSampler:
         Raises:
             InputError: The degradation has random steps, whose draws depend on the pixels.
         """
-        if not self.degradation.fixed or self.burned_in:
-            described = "burned-in annotations" if self.degradation.fixed else self.degradation.describe()
+        if not self.degradation.fixed or self._altered:
+            described = "altered patches" if self.degradation.fixed else self.degradation.describe()
             raise InputError(f"expected a degradation without random steps. Received: {described}")
         rng, images = self._rng(step), self._images(step)
         if self.hard_patches:
@@ -157,8 +163,9 @@ class PatchSampler:
         y, x = self._position(i, rng)
         transform_index = self._transform(rng)
         hr = self.cache[i][y * s : (y + size) * s, x * s : (x + size) * s]
-        if self.burned_in and rng.random() < self.burned_in:
-            lr, hr = self._annotated(i, y, x, rng)
+        alterations, shift = self._alterations(rng), self._shift(rng)
+        if alterations or shift != (0, 0):
+            lr, hr = self._changed(alterations, i, (y, x), shift, rng)
         elif self.degradation.reduces_at_random:
             lr = self._reduced(i, y, x, rng, turned=self.degradation.along_rows and transform_index % 2 == 1)
         else:
@@ -195,22 +202,47 @@ class PatchSampler:
         lr = lr.swapaxes(0, 1) if turned else lr
         return lr[y : y + size, x : x + size]
 
-    def _annotated(self, i, y, x, rng):
-        """Returns a patch in both resolutions with burned-in annotations."""
+    @property
+    def _altered(self) -> bool:
+        """Whether some patches are altered before their degradation."""
+        return bool(self.burned_in or self.intensity_augmentation or self.subpixel_shifts)
+
+    def _shift(self, rng) -> tuple[int, int]:
+        """Draws the high-resolution pixels, less than the scale, by which a patch is moved down and right."""
+        return tuple(int(rng.integers(self.scale)) for _ in range(2)) if self.subpixel_shifts else (0, 0)
+
+    def _alterations(self, rng) -> list:
+        """Draws what is done to the high-resolution pixels of a patch before its degradation."""
+        drawn = [(self.intensity_augmentation, look_up_tables.transform), (self.burned_in, burned_in.burn_in)]
+        return [alter for share, alter in drawn if share and rng.random() < share]
+
+    def _changed(self, alterations, i, place, shift, rng):
+        """Returns a patch in both resolutions, shifted and altered before its degradation."""
         size, s, max_val = self.patch_size, self.scale, int(self.cache.max_vals[i])
         margin = _ANNOTATION_MARGIN - (-self.degradation.margin // s)
-        context, y, x = self._context(i, y, x, margin)
-        burned = np.rint(burned_in.burn_in(as_float(context, max_val), rng) * max_val).astype(context.dtype)
-        lr = self.degradation(as_float(burned, max_val), max_val, rng)[y : y + size, x : x + size]
-        return lr, burned[y * s : (y + size) * s, x * s : (x + size) * s]
+        (y, dy), (x, dx) = map(self._inside, place, shift, self.cache.shapes[i])
+        context, y, x = self._context(i, y, x, margin, (dy, dx))
+        altered = as_float(context, max_val)
+        for alter in alterations:
+            altered = alter(altered, rng)
+        altered = np.rint(altered * max_val).astype(context.dtype)
+        lr = self.degradation(as_float(altered, max_val), max_val, rng)[y : y + size, x : x + size]
+        return lr, altered[y * s : (y + size) * s, x * s : (x + size) * s]
 
-    def _context(self, i, y, x, margin):
+    def _inside(self, start, shift, side):
+        """Returns a position and a shift of a patch that end within `side`, as near to the given ones as there are."""
+        while start * self.scale + shift + self.patch_size * self.scale > side:
+            start, shift = (start - 1, shift) if start else (0, 0)
+        return start, shift
+
+    def _context(self, i, y, x, margin, shift=(0, 0)):
         """Returns the high-resolution pixels of a patch with a margin of low-resolution pixels, and its place there."""
         size, s = self.patch_size, self.scale
-        top, left = max(y - margin, 0), max(x - margin, 0)
-        ends = (min(start + size + margin, side // s) for start, side in zip((y, x), self.cache.shapes[i], strict=True))
-        bottom, right = ends
-        return self.cache[i][top * s : bottom * s, left * s : right * s], y - top, x - left
+        parts, tops = [], [max(start - margin, 0) for start in (y, x)]
+        for start, top, moved, side in zip((y, x), tops, shift, self.cache.shapes[i].tolist(), strict=True):
+            bottom = min(start + size + margin, (side - moved) // s)
+            parts.append(slice(top * s + moved, bottom * s + moved))
+        return self.cache[i][tuple(parts)], y - tops[0], x - tops[1]
 
 
 def _crops(planes, draws, side, scale):

@@ -8,13 +8,12 @@ differs between color channels; narrower ranges, because radiographs are less de
 """
 
 import dataclasses
-import io
 from typing import ClassVar
 
 import numpy as np
-from PIL import Image
 
 from tfmisr.degradations import GaussianBlur, crop_to_multiple
+from tfmisr.degradations._postprocessing import Jpeg
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.resize import resize
 
@@ -37,6 +36,7 @@ class SecondOrder:
     noise: float
     quality: float
     random: ClassVar[bool] = True
+    blind: ClassVar[bool] = True  # no operator is known for an image
 
     @property
     def margin(self) -> int:
@@ -72,11 +72,7 @@ class SecondOrder:
 
     def _compressed(self, image, rng):
         quality = int(rng.integers(int(self.quality), 96))
-        pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-        stream = io.BytesIO()
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(stream, "JPEG", quality=quality)
-        decoded = np.asarray(Image.open(stream), np.float32) / np.float32(255)
-        return decoded.reshape(image.shape)
+        return Jpeg(quality)(image, rng)
 
 
 def steps(scale: int, blur: float = 1.5, noise: float = 0.02, quality: float = 50) -> tuple:

@@ -62,12 +62,12 @@ class Applicability:
 
     Attributes:
         declared: The declared use; see `tfmisr.edge.declared_use.check`.
-        reference: Statistics of the training images.
+        reference: Statistics of the training images; `None` where they were too few, so that pixels are not tested.
         scores: Sorted scores of images that the statistics were not fitted on.
     """
 
     declared: Mapping
-    reference: Reference
+    reference: Reference | None
     scores: np.ndarray
 
     @classmethod
@@ -76,6 +76,8 @@ class Applicability:
         fields = card.get("applicability")
         if not fields:
             return None
+        if fields["statistics"] is None:
+            return cls(fields["declared"], None, np.zeros(0))
         scores = applicability_field.decoded(fields["scores"], (None,))
         return cls(fields["declared"], Reference.from_card(fields["statistics"]), scores)
 
@@ -100,7 +102,7 @@ class Applicability:
         return Verdict(outcome, p_value, deviations, found.contradictions + found.deviations, found.not_stated)
 
     def _tested(self, lr: np.ndarray, sr: np.ndarray, max_val: float) -> tuple[float | None, tuple[str, ...]]:
-        if lr.shape[-1] != 1 or min(lr.shape[:2]) < applicability_statistics.SMALLEST:
+        if self.reference is None or lr.shape[-1] != 1 or min(lr.shape[:2]) < applicability_statistics.SMALLEST:
             return None, ()
         plane = lr[..., 0]
         statistics = applicability_statistics.measure(plane, sr[..., 0], max_val)
@@ -113,7 +115,13 @@ class Applicability:
         return p_value, tuple(words[:_MOST_DEVIATIONS])
 
     def score(self, lr: np.ndarray, sr: np.ndarray, max_val: float = 1.0) -> float:
-        """Returns how much a gray image deviates, in standard deviations of the largest component; see `check`."""
+        """Returns how much a gray image deviates, in standard deviations of the largest component; see `check`.
+
+        Raises:
+            ValueError: There are no statistics of the training images.
+        """
+        if self.reference is None:
+            raise ValueError("expected a reference")
         statistics = applicability_statistics.measure(lr[..., 0], sr[..., 0], max_val)
         return float(self.reference.components(statistics, applicability_statistics.thumbnail(lr[..., 0])).max())
 

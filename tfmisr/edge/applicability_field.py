@@ -188,7 +188,11 @@ class Reference:
 
 
 def is_valid(fields: object) -> bool:
-    """Whether the card's field `applicability` is one that the runtime can follow; `None` is no check."""
+    """Whether the card's field `applicability` is one that the runtime can follow; `None` is no check.
+
+    `statistics` and `scores` may both be `None`, as of a model that was trained on too few patients: then a declared
+    use is needed, and the header alone is checked.
+    """
     if fields is None:
         return True
     if not isinstance(fields, dict):
@@ -196,6 +200,8 @@ def is_valid(fields: object) -> bool:
     try:
         if len(json.dumps(fields)) > LARGEST or not declared_use.is_valid(fields["declared"]):
             return False
+        if fields["statistics"] is None and fields["scores"] is None:
+            return bool(fields["declared"])
         Reference.from_card(fields["statistics"])
         scores = decoded(fields["scores"], (None,))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -35,6 +35,11 @@ def applicability_section(fields: Mapping) -> str:
         "The header and the pixels of each image are compared with those of the calibration: p up to 0.05 is unusual; "
         "p up to 0.01, or another kind of examination, is out of scope and refused without --force."
     )
+    if found["statistics"] is None:
+        text = (
+            "Trained on too few patients to compare pixels. The header of each image is compared: another kind of "
+            "examination is out of scope and refused without --force; an image without a header is not tested."
+        )
     return f"## Applicability\n\n{text}\n\n{table(found['declared'])}"
 
 

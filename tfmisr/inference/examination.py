@@ -15,6 +15,7 @@ from tfmisr.edge import consistency_measures, report_measures
 from tfmisr.edge import report as reports
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.upscaler import Upscaler
+from tfmisr.inference import alternative
 from tfmisr.inference.half_width_frames import HalfWidthFrames
 
 if typing.TYPE_CHECKING:
@@ -109,6 +110,7 @@ class Examination:
         frame: What a report says of the frame that is least like those of the calibration, or agrees least.
         index: Number of that frame, from 0.
         half_widths: Of all frames, in stored levels.
+        alternative: Name of a model of the package that has the first frame in scope, where this one has not.
         derived: The derived DICOM image, its producer and the start of its series, once it is written.
     """
 
@@ -130,6 +132,7 @@ class Examination:
         self.frame: reports.Frame | None = None
         self.index = 0
         self.half_widths = HalfWidthFrames()
+        self.alternative = ""
         self.derived: tuple | None = None
 
     def add(self, lr: np.ndarray, sr: np.ndarray, levels: float) -> None:
@@ -158,11 +161,14 @@ class Examination:
             return
         verdict = applicability.check(stored, sr, levels, self.header)
         self.verdicts.append(verdict)
+        if len(self.verdicts) == 1 and verdict.deviations:
+            self.alternative = alternative.name(self.checks.upscaler, stored, levels, self.header)
         if verdict.outcome == OUT_OF_SCOPE and not self._force:
             frame = f", frame {len(self.verdicts)}," if len(self.verdicts) > 1 else ""
+            other = f"--model {self.alternative}" if self.alternative else "another model"
             raise OutOfScope(
                 f"{self.source}{frame} is out of scope for {self.checks.upscaler.name} ({describe(verdict)}): "
-                "choose another model, or add --force to upscale it without guarantee"
+                f"choose {other}, or add --force to upscale it without guarantee"
             )
 
     def _half_width(self, stored, sr, levels) -> np.ndarray | None:

@@ -112,7 +112,8 @@ def warning(examination: Examination) -> str:
         return f"{examination.source}: whether {name} is made for it was not tested ({_untested(examination)})"
     void = " the guarantee of its half-widths is not applicable" if examination.half_widths else ""
     text = f"{examination.source} is {outcome} for {name} ({describe(examination.verdict)})"
-    return text + (f";{void}" if void else "")
+    other = f"; --model {examination.alternative} is made for it" if examination.alternative else ""
+    return text + (f";{void}" if void else "") + other
 
 
 def described(examination: Examination) -> str:
@@ -142,6 +143,9 @@ def _applicability(examination) -> dict:
 def _untested(examination) -> str:
     """Returns why there is no verdict; empty where there is one."""
     if examination.outcome == NOT_TESTED:
+        applicability = examination.checks.applicability
+        if applicability is not None and applicability.reference is None:
+            return "it was trained on too few patients: the header alone is compared"
         return examination.checks.untested or "images in color and below 32 x 32 pixels are not"
     return "" if examination.outcome else "the model has no description of the images that it is made for"
 

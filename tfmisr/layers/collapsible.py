@@ -59,9 +59,12 @@ class CollapsibleConv2D(keras.layers.Layer):
             self.identity[side // 2, side // 2] = np.eye(channels)
 
     def call(self, inputs):
+        return ops.conv(inputs, self.small_kernel(), padding="same") + self.bias
+
+    def small_kernel(self) -> keras.KerasTensor:
+        """Returns the kernel (height, width, in, out) of the equal small convolution, with its gradients."""
         kernel = ops.tensordot(self.wide, self.projection, 1)
-        kernel = kernel + ops.cast(self.identity, kernel.dtype)
-        return ops.conv(inputs, kernel, padding="same") + self.bias
+        return kernel + ops.cast(self.identity, kernel.dtype)
 
     def small_weights(self) -> list[np.ndarray]:
         """Returns float32 kernel (height, width, in, out) and bias of the equal small convolution."""

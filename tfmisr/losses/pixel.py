@@ -1,4 +1,6 @@
-"""Losses of pixels and of differences of neighboring pixels: MSE, MAE, Charbonnier, gradients, total variation."""
+"""Losses of pixels and of differences of neighbors: MSE, MAE, PSNR, Charbonnier, gradients, total variation."""
+
+import math
 
 import keras
 import numpy as np
@@ -44,6 +46,43 @@ class Charbonnier(keras.losses.Loss):
 
 
 CHARBONNIER = Loss("charbonnier", Charbonnier, {"epsilon": Number(1e-3)}, order=30)
+
+
+@keras.saving.register_keras_serializable("tfmisr")
+class PSNR(keras.losses.Loss):
+    """Loss of PSNR in dB: `10 * log10(1 + MSE / epsilon)` of each image, with the MSE of all its pixels.
+
+    An image of a tenth of the error counts as much as another, where the mean squared error over a batch is that of its
+    worst images: for images of very different difficulty, such as with and without noise.
+
+    Args:
+        epsilon: Mean squared error below which an image counts less and less, in squared intensity (images are in
+            [0, 1]); 1e-6 is 60 dB.
+
+    Reference:
+        The PSNR loss of Chen et al., HINet: Half Instance Normalization Network for Image Restoration, CVPR 2021
+        Workshops, https://arxiv.org/abs/2105.06086; here plus 60 dB, so that it is 0 for equal images
+    """
+
+    def __init__(
+        self,
+        epsilon: float = 1e-6,
+        reduction: str = "sum_over_batch_size",
+        name: str = "psnr",
+        dtype: str | None = None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.epsilon = epsilon
+
+    def call(self, y_true, y_pred):
+        squares = image_mean(ops.square(ops.cast(y_true, y_pred.dtype) - y_pred))
+        return 10 / math.log(10) * ops.log1p(squares / self.epsilon)
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+PSNR_LOSS = Loss("psnr", PSNR, {"epsilon": Number(1e-6)}, order=25)
 
 
 @keras.saving.register_keras_serializable("tfmisr")

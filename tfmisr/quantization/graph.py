@@ -10,8 +10,9 @@ import numpy as np
 
 from tfmisr import layers
 from tfmisr.edge.errors import InputError
-from tfmisr.layers import attention, collapsible
-from tfmisr.layers.activation_range import ActivationRange
+from tfmisr.layers import attention
+from tfmisr.layers.activation_range import LEVELS, ActivationRange
+from tfmisr.layers.collapsible import CollapsibleConv2D
 
 LEARNED, DUAL_RANGE = "learned", "dual-range"
 IMAGE = (0.0, 1.0)
@@ -25,6 +26,7 @@ _SAME_LEVELS = (
 )
 _CHANGED = (
     keras.layers.Conv2D,
+    CollapsibleConv2D,
     keras.layers.Add,
     keras.layers.Multiply,
     keras.layers.Concatenate,
@@ -74,12 +76,11 @@ def dual_range_conv(network: keras.Model) -> keras.layers.Conv2D | None:
 
 
 def folded(network: keras.Model) -> keras.Model:
-    """Returns an equal network without batch normalization and collapsible blocks; with neither, the network itself.
+    """Returns an equal network without batch normalization; one that has none as it is.
 
     Raises:
         InputError: A batch normalization does not stand behind a convolution that it alone reads.
     """
-    network = collapsible.collapsed(network)
     convs = {layer.name: _conv_before(network, layer) for layer in network.layers if _is_normalization(layer)}
     if not convs:
         return network
@@ -180,6 +181,14 @@ def _image_layers(network) -> dict[str, keras.layers.Layer | None]:
     return {**found, layer.name: layer}
 
 
+def image_range(network: keras.Model) -> ActivationRange | None:
+    """Returns the `ActivationRange` behind which a network only rearranges and clips its output, if it is the image."""
+    layer = made_by(network.output)[0]
+    while isinstance(layer, (layers.DepthToSpace, layers.UnitRange)):
+        layer = made_by(layer.input)[0]
+    return layer if isinstance(layer, ActivationRange) and layer.fixed else None
+
+
 def _own_limits(network, layer, reading) -> Limits:
     if isinstance(layer, keras.layers.InputLayer):
         return IMAGE
@@ -192,11 +201,72 @@ def _own_limits(network, layer, reading) -> Limits:
             "quantization_aware trains networks of convolutions, additions, ReLUs, pixel shuffles and the like. "
             f"Received: {network.name} with {layer.name}, {type(layer).__name__}"
         )
+    if isinstance(layer, keras.layers.Rescaling) and (scaled := _scaled_image(layer)) != LEARNED:
+        return scaled
     if len(reading) != 1:
         return LEARNED
-    fused = isinstance(layer, (keras.layers.Conv2D, keras.layers.Add)) and type(reading[0]) is keras.layers.ReLU
+    convolutions = keras.layers.Conv2D, CollapsibleConv2D
+    fused = isinstance(layer, (*convolutions, keras.layers.Add)) and type(reading[0]) is keras.layers.ReLU
     # What is concatenated alone is written on the levels of the concatenation.
     return None if fused or isinstance(reading[0], keras.layers.Concatenate) else LEARNED
+
+
+def _scaled_image(layer) -> Limits:
+    """Returns the range of a scaled image, on whose levels that of the image lie; else `LEARNED`."""
+    if not isinstance(made_by(layer.input)[0], keras.layers.InputLayer) or layer.scale <= 0:
+        return LEARNED
+    zero_point = -layer.offset / layer.scale * LEVELS
+    aligned = 0 <= zero_point <= LEVELS and abs(zero_point - round(zero_point)) < 1e-3
+    return (layer.offset, layer.offset + layer.scale) if aligned else LEARNED
+
+
+def with_aligned_offsets(network: keras.Model) -> keras.Model:
+    """Returns a network that subtracts whole gray levels of 8 bits from its input, and otherwise computes the same.
+
+    An image of 8 bits less 0.5, as in SESR, lies between the levels of int8, on which 0 is one: its last bit would be
+    lost. What is subtracted less or more goes into the biases of the convolutions that read it; only the value beyond
+    the border changes, by half a level.
+
+    Args:
+        network: As `folded` returns it.
+    """
+    reading = readers(network)
+    moved = {layer.name: _aligned_offset(layer) for layer in network.layers if _can_move(layer, reading)}
+    if not moved:
+        return network
+
+    def copied(layer):
+        return type(layer).from_config(
+            {**layer.get_config(), **({"offset": moved[layer.name]} if layer.name in moved else {})}
+        )
+
+    clone = keras.models.clone_model(network, clone_function=copied)
+    for layer in clone.layers:
+        layer.set_weights(network.get_layer(layer.name).get_weights())
+    for name, offset in moved.items():
+        for conv in reading[name]:
+            *kernels, bias = conv.get_weights()
+            kernel = conv.small_weights()[0] if isinstance(conv, CollapsibleConv2D) else kernels[0]
+            more = (network.get_layer(name).offset - offset) * kernel.sum((0, 1, 2))
+            clone.get_layer(conv.name).set_weights([*kernels, bias + more])
+    return clone
+
+
+def _can_move(layer, reading) -> bool:
+    if not isinstance(layer, keras.layers.Rescaling) or not isinstance(
+        made_by(layer.input)[0], keras.layers.InputLayer
+    ):
+        return False
+    return layer.scale > 0 and all(_has_movable_bias(each) for each in reading[layer.name])
+
+
+def _has_movable_bias(layer) -> bool:
+    return isinstance(layer, CollapsibleConv2D) or (is_linear_conv(layer) and layer.use_bias)
+
+
+def _aligned_offset(layer) -> float:
+    step = layer.scale / LEVELS
+    return float(np.rint(layer.offset / step) * step)
 
 
 def _repeats(layer) -> bool:

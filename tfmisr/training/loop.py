@@ -1,6 +1,7 @@
 """The training loop: one run from its configuration to `model.keras`, resumed from its last checkpoint."""
 
 import contextlib
+import copy
 import pathlib
 import typing
 
@@ -141,7 +142,8 @@ class Run:
             return unpaired.sampler(config, source, lr_source, self.degradation)
         cache = pipeline.cache_of(source, "train")
         sizes = (config.patch_size, config.batch_size, config.seed)
-        shares = {"hard_patches": config.hard_patches, "burned_in": config.burned_in}
+        augmentations = ("hard_patches", "burned_in", "intensity_augmentation", "subpixel_shifts")
+        shares = {name: getattr(config, name) for name in augmentations}
         return pipeline.PatchSampler(cache, config.scale, self.degradation, *sizes, **shares)
 
     def _network(self, channels):
@@ -154,10 +156,14 @@ class Run:
         """Returns a network with the layers of the run's, in the present dtype policy."""
         return trainers.untrained(self.config, self.network.input_shape[-1])
 
-    def _patches(self):
-        """Returns the low-resolution patches of the first steps."""
+    def _patches(self, hard: bool):
+        """Returns the low-resolution patches of the first steps; with `hard`, then as many hard examples."""
+        samplers = [self.sampler]
+        if hard and self.config.scale > 1:
+            samplers.append(copy.copy(self.sampler))
+            samplers[1].hard_patches, samplers[1].burned_in = 1.0, 0.0
         steps = range(-(-_CALIBRATION_PATCHES // self.config.batch_size))
-        return np.concatenate([self.sampler.batch(step)[0] for step in steps])
+        return np.concatenate([sampler.batch(step)[0] for sampler in samplers for step in steps])
 
     def _validation(self, source):
         if "validation" not in source.splits:

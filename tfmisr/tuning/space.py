@@ -41,6 +41,8 @@ FIELDS = (
     "ema_decay",
     "hard_patches",
     "burned_in",
+    "intensity_augmentation",
+    "subpixel_shifts",
     "seed",
     "discriminator",
     "adversarial_loss",

@@ -1,0 +1,20 @@
+"""The network of the shipped model `robust-x4`: sixteen layers, from those of `balanced-x4`, for any acquisition.
+
+    python -m tfmisr.fit --preset robust_x4 --workdir runs/robust-x4
+    python -m tfmisr.export runs/robust-x4 --output exported --formats int8 --tile 256 --max_tile 440 \\
+        --name robust-x4 --license Apache-2.0
+"""
+
+from tfmisr.presets import deep_x4
+
+CONFIG = {
+    **deep_x4.CONFIG,
+    "initial_weights": "balanced-x4",
+    "degradation": "blind_xray(bicubic=0.5)",
+    "quantize_lr": False,
+    "loss": "psnr",
+    "hard_patches": 0.6,
+    "burned_in": 0.1,
+    "intensity_augmentation": 0.3,
+    "steps": 20000,
+}
