@@ -33,6 +33,8 @@ def describe(degradation: Degradation, scale: int) -> tuple[dict | None, str]:
     """
     if any(getattr(step, "blind", False) for step in degradation.steps):
         return None, "the degradation is drawn at random for each image"
+    if any(getattr(step, "lossy", False) for step in degradation.steps):
+        return None, "the input was compressed with losses, which a result that agrees with it would have again"
     noiseless = operators.without_noise(degradation)
     try:
         operator = "bicubic" if noiseless.steps == (Bicubic(scale),) else _kernels(noiseless, scale)

@@ -41,7 +41,14 @@ def test_noisy_image_within_its_noise_is_not_changed():
 
 @pytest.mark.parametrize(
     "text,scale,reason",
-    [("mr", 2, "no operator"), ("ultrasound", 2, "no operator"), ("real_world", 4, "drawn at random for each image")],
+    [
+        ("mr", 2, "no operator"),
+        ("ultrasound", 2, "no operator"),
+        ("real_world", 4, "drawn at random for each image"),
+        ("blind_xray", 2, "drawn at random"),
+        ("jpeg", 2, "compressed with losses"),
+        ("unsharp", 2, "no operator"),
+    ],
 )
 def test_unknown_operator_has_no_consistency_and_the_card_says_so(text, scale, reason):
     # T-04: ultrasound at the scale 2 blurs over more than a low-resolution pixel, which has no inverse.
