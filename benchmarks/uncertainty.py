@@ -5,7 +5,7 @@ mean share of such patients over resplits, in which as many patients as were cal
 and test together and the multiplier is found again; mean half-width; Spearman's rank correlation of half-width and
 error over every 16th pixel of all images, over the pixels of an image, and of the images' means; and images in which
 90 % of the pixels of smooth parts, edges and letters hold. The last columns are the rule that this package does not
-use: one multiplier for the pixels of all calibration patients together.
+use: one multiplier for the pixels of all calibration patients together. LR is made as for the training of each model.
 
     python benchmarks/uncertainty.py --dataset chest_xray14/512 --manual_dir ARCHIVE
     python benchmarks/uncertainty.py --recipes --models fast-x4 ...    (groups, by cross-fitting on validation patients)
@@ -75,7 +75,8 @@ class Calibrated:
     def images(self, source: data.Source, split: str) -> list[tuple]:
         """Returns patient, error and scale, as fractions of the full scale, and SR in [0, 1], of each image."""
         cache, scale, found = pipeline.cache_of(source, split), self.upscaler.scale, []
-        for _, patient, max_val, lr, hr in pipeline.pairs(cache, scale, degradations.make(scale)):
+        degradation = degradations.of({**self.card["training"], "scale": scale})
+        for _, patient, max_val, lr, hr in pipeline.pairs(cache, scale, degradation):
             sr = self.upscaler(lr, scale, max_val).astype(np.float32) / np.float32(max_val)
             error = np.abs(hr.astype(np.float32) / max_val - sr)
             found.append((patient, error, self.head.scale_map(lr, sr), sr))
