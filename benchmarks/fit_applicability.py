@@ -13,6 +13,8 @@ import json
 import pathlib
 from collections.abc import Iterator
 
+import numpy as np
+
 from tfmisr import data, degradations
 from tfmisr.calibration import applicability
 from tfmisr.degradations import crop_to_multiple
@@ -55,8 +57,10 @@ def samples(upscaler: Upscaler, source: data.Source, split: str) -> Iterator[app
     results = uncertainty_data.Results(source, split, upscaler, upscaler.scale, degradation)
     cache = results.cache
     for index, (patient, max_val) in enumerate(zip(cache.patients.tolist(), cache.max_vals.tolist(), strict=True)):
-        hr = crop_to_multiple(cache[index], upscaler.scale)
-        yield applicability.Sample(patient, results.lr[index], results.sr[index], hr, max_val)
+        hr, lr = crop_to_multiple(cache[index], upscaler.scale), results.lr[index]
+        # Where the degradation does not round, LR is kept in [0, 1].
+        lr = lr * np.float32(max_val) if lr.dtype == np.float32 else lr
+        yield applicability.Sample(patient, lr, results.sr[index], hr, max_val)
 
 
 def rewrite(path: pathlib.Path, source: data.Source) -> dict:
