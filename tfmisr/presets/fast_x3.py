@@ -7,4 +7,4 @@
 
 from tfmisr.presets import eight_x2
 
-CONFIG = {**eight_x2.CONFIG, "scale": 3, "loss": "mse", "learning_rate": 5e-4, "burned_in": 0.2, "steps": 10000}
+CONFIG = {**eight_x2.CONFIG, "scale": 3, "loss": "mse", "learning_rate": 5e-4, "steps": 10000}

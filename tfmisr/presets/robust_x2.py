@@ -5,17 +5,6 @@
         --name robust-x2 --license Apache-2.0
 """
 
-from tfmisr.presets import deep_x4
+from tfmisr.presets import robust_x4
 
-CONFIG = {
-    **deep_x4.CONFIG,
-    "scale": 2,
-    "initial_weights": "balanced-x2",
-    "degradation": "blind_xray(bicubic=0.5)",
-    "quantize_lr": False,
-    "loss": "psnr",
-    "hard_patches": 0.6,
-    "burned_in": 0.1,
-    "intensity_augmentation": 0.3,
-    "steps": 20000,
-}
+CONFIG = {**robust_x4.CONFIG, "scale": 2, "initial_weights": "balanced-x2"}
