@@ -117,7 +117,7 @@ def test_defaults_are_those_of_the_commands():
         (lambda: tfmisr.tune(max_trails=3), "tune has no option max_trails; did you mean max_trials?"),
         (lambda: tfmisr.export("best-x4", "x"), "a .tflite file already"),
         (lambda: tfmisr.export("run", "x", formats="int9"), "formats must be one of float32"),
-        (lambda: tfmisr.load("best-x5"), "did you mean best-x4?"),
+        (lambda: tfmisr.load("perceptual-x5"), "did you mean perceptual-x4?"),
         (lambda: tfmisr.load("best-x4", scale=2), "upscales by 4. Received: scale=2"),
         (lambda: tfmisr.load("bicubic", scale=5), "scale must be 2, 3, 4 or 8. Received: 5"),
         (lambda: tfmisr.load("bicubic", tile=4), "tile must be at least 16. Received: 4"),

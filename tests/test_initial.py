@@ -63,8 +63,8 @@ def test_shipped_model_can_be_trained_on_by_its_name(name):
     lr = picture(64, 64)
     sr, expected = upscalers.tiled(found)(lr, scale), upscalers.load(name)(lr, scale)
     interpolated = upscalers.load("bicubic")(lr, scale)
-    # A file of integers sees 256 levels; what the network adds is the same but for a fifth of it.
-    assert np.abs(sr - expected).mean() < 0.2 * np.abs(expected - interpolated).mean()
+    # A file of integers sees 256 levels; what the network adds is the same but for a quarter of it.
+    assert np.abs(sr - expected).mean() < 0.25 * np.abs(expected - interpolated).mean()
     assert initial_weights.digest(name) == card_of["weights_sha256"]
 
 

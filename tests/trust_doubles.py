@@ -33,6 +33,7 @@ class Verdicts:
 
     verdicts: list
     headers: list = dataclasses.field(default_factory=list)
+    reference: object = "statistics"
 
     def check(self, lr, sr, max_val=1.0, header=None):
         assert lr.max() <= max_val and sr.shape[0] == 2 * lr.shape[0]

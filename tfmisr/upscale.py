@@ -124,6 +124,7 @@ def _upscaler(arguments, model):
     from tfmisr.inference import batch
 
     fields = {key: getattr(arguments, key) for key in ("tile", "max_tile", "threads", "color", "consistency")}
+    fields["suggest"] = not is_archive(arguments)  # there an image has a limit of memory
     upscaler = batch.BatchUpscaler(model, arguments.scale or 0, **fields, **trust_flags.fields(arguments))
     scale = (upscaler.upscaler.scale or SCALE) if arguments.scale is None else arguments.scale
     models.check_scale(scale)

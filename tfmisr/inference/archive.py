@@ -92,7 +92,7 @@ def _identity(upscaler, options) -> str:
     if not fields["uncertainty"]:  # as before there was any
         del fields["uncertainty"]
     # The folder's own, no matter, and what an archive has no flag for.
-    for name in ("when", "threads", "level", "report", "force", "record_times"):
+    for name in ("when", "threads", "level", "report", "force", "record_times", "suggest"):
         del fields[name]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
 

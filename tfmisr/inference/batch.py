@@ -45,6 +45,7 @@ class BatchUpscaler:
         level: Share of the pixels that may lie outside of the half-widths.
         report: Measure what a report needs.
         force: Upscale images that are out of the model's scope.
+        suggest: Look for a shipped model that has an image in scope where this one has not: a second network.
         record_times: Derived DICOM images state when they were made; without, they have the same bytes each time.
     """
 
@@ -61,6 +62,7 @@ class BatchUpscaler:
     report: bool = False
     force: bool = False
     record_times: bool = True
+    suggest: bool = False
 
     def __call__(
         self,
@@ -128,7 +130,8 @@ class BatchUpscaler:
         units = (
             half_widths.units(header) if header is not None and target.suffix.lower() == ".dcm" else ("gray levels", ())
         )
-        return Examination(self.checks, self.scale, str(source), header, self.report, self.force, units)
+        options = {"report": self.report, "force": self.force, "suggest": self.suggest}
+        return Examination(self.checks, self.scale, str(source), header, units=units, **options)
 
     def _upscale_array(self, examination, lr, max_val):
         """Returns an image upscaled in integers, and adds it to the examination."""

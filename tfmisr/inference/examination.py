@@ -102,6 +102,7 @@ class Examination:
         header: Header of a DICOM file.
         report: Measure what a report needs.
         force: Continue where the image is out of scope.
+        suggest: Look for another model where an image is not in scope.
         units: Name of the unit of the result's values, and for each frame how many of these a stored level is.
 
     Attributes:
@@ -110,7 +111,7 @@ class Examination:
         frame: What a report says of the frame that is least like those of the calibration, or agrees least.
         index: Number of that frame, from 0.
         half_widths: Of all frames, in stored levels.
-        alternative: Name of a model of the package that has the first frame in scope, where this one has not.
+        alternative: With `suggest`, the name of a model of the package that has the first frame in scope.
         derived: The derived DICOM image, its producer and the start of its series, once it is written.
     """
 
@@ -123,10 +124,11 @@ class Examination:
         report: bool = False,
         force: bool = False,
         units: tuple[str, tuple[float, ...]] = ("gray levels", ()),
+        suggest: bool = False,
     ) -> None:
         self.checks, self.scale, self.source, self.header = checks, scale, source, header
         self.unit, self._slopes = units
-        self._report, self._force, self._measured = report, force, 0
+        self._report, self._force, self._suggest, self._measured = report, force, suggest, 0
         self.agreements: list[consistency_measures.Agreement] = []
         self.verdicts: list[Verdict] = []
         self.frame: reports.Frame | None = None
@@ -161,7 +163,7 @@ class Examination:
             return
         verdict = applicability.check(stored, sr, levels, self.header)
         self.verdicts.append(verdict)
-        if len(self.verdicts) == 1 and verdict.deviations:
+        if self._suggest and len(self.verdicts) == 1 and verdict.deviations:
             self.alternative = alternative.name(self.checks.upscaler, stored, levels, self.header)
         if verdict.outcome == OUT_OF_SCOPE and not self._force:
             frame = f", frame {len(self.verdicts)}," if len(self.verdicts) > 1 else ""

@@ -82,7 +82,7 @@ class PSNR(keras.losses.Loss):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
-PSNR_LOSS = Loss("psnr", PSNR, {"epsilon": Number(1e-6)}, order=25)
+PSNR_LOSS = Loss("psnr", PSNR, {"epsilon": Number(1e-6)}, order=1010)
 
 
 @keras.saving.register_keras_serializable("tfmisr")
