@@ -16,6 +16,7 @@ import numpy as np
 from fit_applicability import refresh_sums
 
 from tfmisr.edge import card, shipped
+from tfmisr.edge.errors import InputError
 from tfmisr.edge.files import atomic_write
 
 NAME = "ct-x4"
@@ -29,6 +30,8 @@ _KEPT = ("scale", "degradation", "crop_border", "center_fraction", "values", "me
 
 def scores(folder: pathlib.Path) -> tuple[dict, dict]:
     """Returns protocol and scores for the card: means over the patients, every patient with the same weight."""
+    if json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["apart"]:
+        raise InputError(f"{folder}: expected an evaluation without --apart")
     paths = sorted(folder.glob("patient-*/evaluation/metrics.json"))
     contents = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     protocol = {key: contents[0]["protocol"][key] for key in _KEPT if key in contents[0]["protocol"]}

@@ -80,7 +80,8 @@ def train(fold: pathlib.Path, folders: list[pathlib.Path], split_of: dict[str, s
     (fold / "slices").mkdir(parents=True, exist_ok=True)
     write_text(fold / "slices" / "patient_splits.csv", "patient,split\n" + rows)
     data = ("--dataset", fold / "slices", "--manual_dir", *folders, "--data_dir", arguments.output.absolute() / "data")
-    made = ("--scale", arguments.scale, "--degradation", arguments.degradation)
+    made = ["--scale", arguments.scale]
+    made += ["--degradation", arguments.degradation] if arguments.degradation else []
     if not (fold / NETWORK / "model.keras").is_file():
         run("fit", *recipe, *data, *made, "--workdir", fold / NETWORK)
     networks = [fold / NETWORK]
@@ -207,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="*", default=[], type=int, metavar="N", help="hold out these patients only")
     parser.add_argument("--preset", help="recipe, as for python -m tfmisr.fit")
     parser.add_argument("--scale", type=int, default=4, choices=(2, 3, 4, 8))
-    parser.add_argument("--degradation", default="bicubic", help="as for python -m tfmisr.fit")
+    parser.add_argument("--degradation", help="as for python -m tfmisr.fit (default: the preset's, bicubic)")
     parser.add_argument("--beside", nargs="*", metavar="MODEL", help="default: the shipped fast and best of the scale")
     parser.add_argument("--measures", nargs="+", default=["psnr", "ssim"], help="as for python -m tfmisr.evaluate")
     parser.add_argument("--int8", action="store_true", help="score each network's int8 file as well")
@@ -219,7 +220,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the folds that are missing and prints the table."""
     arguments, recipe = _parser().parse_known_args(argv)
     recipe = [*(["--preset", arguments.preset] if arguments.preset else []), *recipe]
-    degradations.make(arguments.degradation, scale=arguments.scale)
+    if arguments.degradation:
+        degradations.make(arguments.degradation, scale=arguments.scale)
     known = [f"{kind}-x{arguments.scale}" for kind in ("fast", "best")]
     if arguments.beside is None:
         arguments.beside = [name for name in known if shipped.is_name(name)]

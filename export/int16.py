@@ -45,6 +45,8 @@ def with_kernels(network: keras.Model) -> keras.Model:
 
     clone = keras.models.clone_model(network, clone_function=replaced)
     for layer in clone.layers:
+        if isinstance(layer, keras.layers.InputLayer):  # one that was not named has another name in the clone
+            continue
         source = network.get_layer(layer.name)
         if type(layer) is type(source):
             layer.set_weights(source.get_weights())

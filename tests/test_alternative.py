@@ -10,7 +10,7 @@ from tfmisr import upscale
 from tfmisr.edge import images, shipped
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.upscaler import Upscaler
-from tfmisr.inference import alternative, upscalers
+from tfmisr.inference import alternative, examination, reporting, upscalers
 
 
 @pytest.fixture
@@ -48,6 +48,27 @@ def test_warning_names_it_too(tmp_path, monkeypatch, robust, capsys):
     assert capsys.readouterr().err.rstrip().endswith("; --model robust-x2 is made for it")
     upscale.main([*arguments(calibrated(tmp_path, monkeypatch, IN_SCOPE), tmp_path), "--overwrite"])
     assert "robust" not in capsys.readouterr().err and len(robust.seen) == 1
+
+
+def test_another_frame_than_the_first_is_not_told_of_a_model_that_did_not_test_it(robust):
+    check, image = Verdicts([UNUSUAL, OUT_OF_SCOPE]), np.rint(255 * picture(40, 44))
+    checks = examination.Checks(upscalers.load("fast-x2"), applicability=check)
+    found = examination.Examination(checks, 2, "cine.dcm", suggest=True)
+    sr = np.repeat(np.repeat(image, 2, 0), 2, 1)
+    found.add((image / 255).astype(np.float32), sr, 255)
+    assert found.alternative == "robust-x2" and reporting.warning(found).endswith("--model robust-x2 is made for it")
+    with pytest.raises(InputError, match="frame 2, is out of scope .* choose another model"):
+        found.add((image / 255).astype(np.float32), sr, 255)
+    assert "robust" not in reporting.warning(found)
+
+
+def test_it_is_not_looked_for_unless_asked(robust):
+    """An image of an archive has a limit of memory, which a second network would exceed."""
+    checks = examination.Checks(upscalers.load("fast-x2"), applicability=Verdicts([UNUSUAL]))
+    image = np.rint(255 * picture(40, 44))
+    found = examination.Examination(checks, 2, "in.png")
+    found.add((image / 255).astype(np.float32), np.repeat(np.repeat(image, 2, 0), 2, 1), 255)
+    assert found.alternative == "" and robust.seen == []
 
 
 def test_image_and_header_are_tested_as_they_are_stored(robust):

@@ -479,6 +479,15 @@ def test_model_of_few_patients_refuses_another_modality_and_says_what_it_did_not
     fields = card.check(content, path) | {"applicability": HEADER_ALONE, "uncertainty": None, "name": "few"}
     path.write_bytes(card.replace(content, fields))
     source, flags = tmp_path / "in.dcm", ["--model", str(path), "--output", str(tmp_path / "out.dcm")]
+    inverted = HEADER_ALONE | {"declared": {"Modality": ["CT"], "PhotometricInterpretation": ["MONOCHROME1"]}}
+    path.write_bytes(card.replace(content, fields | {"applicability": inverted}))
+    ct().save_as(source, enforce_file_format=True)
+    upscale.main([*flags, str(source)])
+    assert "PhotometricInterpretation" in capsys.readouterr().err.replace(
+        "Photometric Interpretation", "PhotometricInterpretation"
+    )
+    path.write_bytes(card.replace(content, fields))
+    (tmp_path / "out.dcm").unlink()
     for modality, build in (("CT", ct), ("MR", mr)):
         build().save_as(source, enforce_file_format=True)
         if modality == "CT":

@@ -356,3 +356,21 @@ def test_blind_xray_draws_bits_where_the_result_is_not_rounded():
 def test_parameters_out_of_range_are_refused_by_name(text, message):
     with pytest.raises(InputError, match=re.escape(message)):
         degradations.make(2, degradation=text)
+
+
+def test_narrow_light_spread_is_the_same_in_the_threads_of_tensorflow():
+    """They flush numbers below 1.2e-38 to 0, and 0.22 at the Nyquist frequency of LR is 8e-43 at that of HR for x8."""
+    import tensorflow as tf
+
+    image = rng().uniform(0, 1, (64, 64, 1)).astype(np.float32)
+    blur = xray.LightSpread(0.22**64)
+
+    def spread(index):
+        return blur(image, None) + 0 * index
+
+    batches = tf.data.Dataset.range(2).map(
+        lambda i: tf.numpy_function(spread, [tf.cast(i, tf.float32)], tf.float32), num_parallel_calls=2
+    )
+    for found in batches.as_numpy_iterator():
+        np.testing.assert_allclose(found, blur(image, None), atol=1e-6)
+        assert found.std() > 0.005

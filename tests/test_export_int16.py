@@ -1,10 +1,11 @@
 """Files with 16-bit activations: operations that LiteRT has no 16-bit kernel of are replaced by others."""
 
+import keras
 import numpy as np
 import pytest
 from tiny_network import picture, tiny_network, write_tflite
 
-from tfmisr import models
+from tfmisr import layers, models
 from tfmisr.edge import runtime
 from tfmisr.export import convert, int16
 
@@ -32,6 +33,15 @@ def test_network_of_the_zoo_has_a_16_bit_file_equal_to_keras(tmp_path, name, siz
     expected = np.asarray(network(lr[None], training=False))[0]
     found = runtime.Model(path)(lr)
     assert np.abs(found - expected).mean() < 0.01 * np.std(expected)
+
+
+def test_network_with_an_unnamed_input_is_copied():
+    """Keras names the copy's input after its tensor, and a lookup by that name failed."""
+    image = keras.Input((None, None, 1))
+    shuffled = layers.DepthToSpace(2)(keras.layers.Conv2D(4, 3, padding="same")(image))
+    network = keras.Model(image, keras.layers.Conv2D(1, 3, padding="same")(shuffled))
+    lr = picture(12, 14)[None]
+    np.testing.assert_allclose(int16.with_kernels(network)(lr), network(lr), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["edsr/num_filters=4,num_blocks=1", SESR_SMALL, "fsrcnn"])

@@ -376,6 +376,12 @@ def test_sub_folders_named_as_splits_of_dicom_patients_are_named_in_a_note():
     assert patients.unused_split_folders(other, patients.keys(other, None)) == ""
 
 
+def test_sub_folders_named_as_splits_are_fine_where_the_splits_are_stated():
+    """The refusal advises `patient_splits.csv`, which was read after it."""
+    listed = patients.keys(found("train/a.png", "test/c.png"), None, listed=True)
+    assert listed == ["folder:train", "folder:test"]
+
+
 def test_sub_folders_named_as_splits_are_fine_with_a_pattern():
     assert keys("train/a.png", "test/c.png", pattern="(.+)") == ["pattern:a.png", "pattern:c.png"]
 

@@ -10,7 +10,15 @@ from tfmisr.config.fields import Config
 from tfmisr.edge.errors import InputError
 
 
-@pytest.mark.parametrize(("scale", "options"), [(2, {}), (3, {}), (2, {"hard_patches": 0.6}), (2, {"burned_in": 0.0})])
+@pytest.mark.parametrize(
+    ("scale", "options"),
+    [
+        (2, {}),
+        (3, {}),
+        (2, {"hard_patches": 0.6}),
+        (2, {"degradation": degradations.make(2, degradation="unsharp(sigma=3)")}),
+    ],
+)
 def test_patches_are_windows_of_the_moved_and_reduced_image(tmp_path, scale, options):
     """Reference: the image is cut by the shift at the top and on the left, and reduced as a whole."""
     image = np.random.default_rng(0).integers(0, 256, (97, 113, 1)).astype(np.uint8)
@@ -27,7 +35,7 @@ def test_patches_are_windows_of_the_moved_and_reduced_image(tmp_path, scale, opt
     for dy in range(scale):
         for dx in range(scale):
             hr = degradations.crop_to_multiple(image[dy:, dx:].astype(np.float32) / 255, scale)
-            lr = degradations.make(scale)(hr, 255)
+            lr = options.get("degradation", degradations.make(scale))(hr, 255)
             windows[dy, dx] = np.lib.stride_tricks.sliding_window_view(lr[..., 0], (size, size))
     seen = set()
     for step in range(12):

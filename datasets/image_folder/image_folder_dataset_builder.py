@@ -104,8 +104,8 @@ class Builder(data.DatasetBuilder):
         return self.dataset_info_from_configs(features=features)
 
     def _split_generators(self, dl_manager):
-        keys = patients.keys(self._images, self._pattern)
         listed = split_list.read(self.manual_dirs)
+        keys = patients.keys(self._images, self._pattern, listed is not None)
         split_of = patients.splits(keys) if listed is None else split_list.splits(keys, listed)
         if listed is None and (note := patients.unused_split_folders(self._images, keys)):
             tqdm.tqdm.write(note, file=sys.stderr)

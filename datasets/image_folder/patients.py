@@ -35,11 +35,16 @@ def compiled(pattern: str | None) -> re.Pattern | None:
     return expression
 
 
-def keys(files: list[File], pattern: re.Pattern | None) -> list[str]:
+def keys(files: list[File], pattern: re.Pattern | None, listed: bool = False) -> list[str]:
     """Returns the key of the patient of each image, "rule:name".
 
     The rules, in order: the pattern if given; the DICOM Patient ID (0010,0020); the topmost sub-folder, or the only
     DICOM patient in it; the file itself.
+
+    Args:
+        files: The images.
+        pattern: `--patient_pattern`, or `None`.
+        listed: Whether the user states the splits, so that a sub-folder may have the name of one.
 
     Raises:
         InputError: A file name does not match the pattern, or the sub-folders are splits.
@@ -52,7 +57,7 @@ def keys(files: list[File], pattern: re.Pattern | None) -> list[str]:
         known[folder].add(file.header.patient)
     keys = [_key(*pair, known) for pair in zip(files, folders, strict=True)]
     names = {key[7:].lower() for key in keys if key.startswith("folder:")}
-    if len(names & SPLIT_NAMES) > 1:
+    if not listed and len(names & SPLIT_NAMES) > 1:
         raise InputError(
             f"the sub-folders {', '.join(sorted(names & SPLIT_NAMES))} seem to be splits, not patients; "
             "splits are assigned by patient here: give --patient_pattern, or list the patients in patient_splits.csv"

@@ -66,8 +66,8 @@ class Builder(data.DatasetBuilder):
         return self.dataset_info_from_configs(features=data.features(1, np.uint16))
 
     def _split_generators(self, dl_manager):
-        keys = patients.keys(self._volumes, self._pattern)
         listed = split_list.read(self.manual_dirs)
+        keys = patients.keys(self._volumes, self._pattern, listed is not None)
         split_of = patients.splits(keys) if listed is None else split_list.splits(keys, listed)
         numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         jobs = {split: [] for split in data.SPLITS}

@@ -6,6 +6,7 @@ The order of the images and the position, dihedral transform and noise of each p
 
 import dataclasses
 import functools
+import math
 import typing
 
 import numpy as np
@@ -34,7 +35,7 @@ __all__ = [
     "whole_images",
 ]
 
-_ANNOTATION_MARGIN = 8  # low-resolution pixels; filters of fixed degradations are narrower
+_ANNOTATION_MARGIN = 8  # low-resolution pixels; filters of fixed degradations are narrower, but for Gaussian ones
 
 
 @dataclasses.dataclass
@@ -219,7 +220,8 @@ class PatchSampler:
     def _changed(self, alterations, i, place, shift, rng):
         """Returns a patch in both resolutions, shifted and altered before its degradation."""
         size, s, max_val = self.patch_size, self.scale, int(self.cache.max_vals[i])
-        margin = _ANNOTATION_MARGIN - (-self.degradation.margin // s)
+        widest = max((getattr(step, "sigma", 0.0) for step in self.degradation.steps), default=0.0)
+        margin = _ANNOTATION_MARGIN - (-self.degradation.margin // s) + math.ceil(4 * widest)
         (y, dy), (x, dx) = map(self._inside, place, shift, self.cache.shapes[i])
         context, y, x = self._context(i, y, x, margin, (dy, dx))
         altered = as_float(context, max_val)

@@ -167,7 +167,8 @@ class Examination:
             self.alternative = alternative.name(self.checks.upscaler, stored, levels, self.header)
         if verdict.outcome == OUT_OF_SCOPE and not self._force:
             frame = f", frame {len(self.verdicts)}," if len(self.verdicts) > 1 else ""
-            other = f"--model {self.alternative}" if self.alternative else "another model"
+            known = self.alternative and len(self.verdicts) == 1
+            other = f"--model {self.alternative}" if known else "another model"
             raise OutOfScope(
                 f"{self.source}{frame} is out of scope for {self.checks.upscaler.name} ({describe(verdict)}): "
                 f"choose {other}, or add --force to upscale it without guarantee"

@@ -109,10 +109,12 @@ def warning(examination: Examination) -> str:
         return ""
     name = examination.checks.upscaler.name
     if outcome == NOT_TESTED:
-        return f"{examination.source}: whether {name} is made for it was not tested ({_untested(examination)})"
+        text = f"{examination.source}: whether {name} is made for it was not tested ({_untested(examination)})"
+        return "; ".join([text, *(examination.verdict.header_mismatches if examination.verdict else ())])
     void = " the guarantee of its half-widths is not applicable" if examination.half_widths else ""
     text = f"{examination.source} is {outcome} for {name} ({describe(examination.verdict)})"
-    other = f"; --model {examination.alternative} is made for it" if examination.alternative else ""
+    known = examination.alternative and len(examination.verdicts) == 1
+    other = f"; --model {examination.alternative} is made for it" if known else ""
     return text + (f";{void}" if void else "") + other
 
 

@@ -1,6 +1,8 @@
 """The network of the shipped model `robust-x4`: sixteen layers, from those of `balanced-x4`, for any acquisition.
 
-    python -m tfmisr.fit --preset robust_x4 --workdir runs/robust-x4
+    python -m tfmisr.fit --preset robust_x4 --learning_rate 4e-4 --steps 14000 --workdir runs/first
+    python -m tfmisr.fit --preset robust_x4 --initial_weights runs/first --learning_rate 2e-4 --burned_in 0.05 \\
+        --hard_patches 0.7 --steps 9000 --workdir runs/robust-x4
     python -m tfmisr.export runs/robust-x4 --output exported --formats int8 --tile 256 --max_tile 440 \\
         --name robust-x4 --license Apache-2.0
 """

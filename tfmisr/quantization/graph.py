@@ -241,8 +241,9 @@ def with_aligned_offsets(network: keras.Model) -> keras.Model:
         )
 
     clone = keras.models.clone_model(network, clone_function=copied)
-    for layer in clone.layers:
-        layer.set_weights(network.get_layer(layer.name).get_weights())
+    for layer in network.layers:
+        if layer.weights:  # an input that was not named has another name in the clone
+            clone.get_layer(layer.name).set_weights(layer.get_weights())
     for name, offset in moved.items():
         for conv in reading[name]:
             *kernels, bias = conv.get_weights()
