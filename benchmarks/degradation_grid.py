@@ -1,4 +1,4 @@
-"""The models that come with the package on a grid of degradations: where each of them is at home, and where it is not.
+"""The models that come with the package on a grid of degradations: that of their training, and others.
 
     python benchmarks/degradation_grid.py --scale 4 --manual_dir ARCHIVE --output runs/grid
 
