@@ -264,9 +264,9 @@ def test_shipped_models_are_placed_on_the_npu(tmp_path, benchmark, vela, capsys)
     for name in names:
         export.main([name, "--target", "ethos-u55", "--tile", "64", "--output", str(tmp_path)])
     files = sorted(map(str, tmp_path.glob("*.tflite")))
-    assert len(files) == len(names) == 6
+    assert len(files) == len(names) == 11
     assert benchmark.main([*files, "--vela", vela, "--require_placed", "--configurations", "ethos-u55-128"]) == 0
-    assert capsys.readouterr().out.count("(100.0 %) | none |") == 6
+    assert capsys.readouterr().out.count("(100.0 %) | none |") == 11
     assert benchmark.main(["fast-x2", "--vela", vela, "--require_placed", "--configurations", "ethos-u55-128"]) == 1
 
 

@@ -37,6 +37,8 @@ NOT_RUN = {
     r"python -m tfmisr\.calibrate ": "needs 9 patients; tests/test_calibrate.py has a folder of DICOM files",
     r"openssl |python -m tfmisr\.card sign |python -m tfmisr\.upscale .*--require_signature ": "need keys; "
     "tests/test_signature.py",
+    r"python -m tfmisr\.(fit --preset slices_x4 .*all-ct|export runs/sfrc-x4) ": "need a list of patients that the "
+    "page describes; tests/test_split_list.py",
     r"KERAS_BACKEND=jax ": "the backend of a process is fixed; tests/test_backends.py",
     r"python benchmarks/": "benchmarks take minutes to hours and the archive; their flags are looked up",
     r"python -m tfmisr\.fit$": "prepares the built-in images for half a minute; .ci/run runs it",
