@@ -50,8 +50,8 @@ class LightSpread:
 
         # Coefficient k of the cosine transform has the frequency k / (2 * side) cycles per pixel.
         # TensorFlow's threads take float32 numbers below the smallest normal one for 0.
-        base = np.float64(self.mtf_nyquist) if self.mtf_nyquist < np.finfo(np.float32).tiny else self.mtf_nyquist
-        gains = [base ** ((np.arange(side, dtype=np.float32) / side) ** 2) for side in image.shape[:2]]
+        dtype = np.float64 if self.mtf_nyquist < np.finfo(np.float32).tiny else np.float32
+        gains = [self.mtf_nyquist ** ((np.arange(side, dtype=dtype) / side) ** 2) for side in image.shape[:2]]
         spectrum = fft.dctn(image, axes=(0, 1), norm="ortho")
         return fft.idctn(spectrum * np.outer(*gains)[..., None], axes=(0, 1), norm="ortho").astype(np.float32)
 
