@@ -1,11 +1,10 @@
 """Simulated defects of an input: noise, blur, JPEG, and another reduction than that of the training images."""
 
-import io
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
 
+from tfmisr.degradations import _postprocessing
 from tfmisr.edge import applicability_statistics, resize
 
 NOISE = 2 / 255  # standard deviation, as a fraction of the full scale
@@ -45,9 +44,8 @@ def simulated(lr: np.ndarray, hr: np.ndarray, max_val: float, index: int) -> Ite
 
 def jpeg(image: np.ndarray, levels: float, quality: int) -> np.ndarray:
     """Returns a float32 image (height, width) in [0, levels] after compression by JPEG, whose pixels have 8 bits."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.rint(image * (255 / levels)).astype(np.uint8)).save(buffer, "JPEG", quality=quality)
-    return np.asarray(Image.open(buffer), np.float32) * np.float32(levels / 255)
+    pixels = np.rint(image * (255 / levels)).astype(np.uint8)
+    return _postprocessing.compressed(pixels, quality) * np.float32(levels / 255)
 
 
 def _resized(image: np.ndarray, factor: float) -> np.ndarray:

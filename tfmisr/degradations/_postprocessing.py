@@ -41,7 +41,12 @@ class Jpeg:
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-        stream = io.BytesIO()
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(stream, "JPEG", quality=self.quality)
-        decoded = np.asarray(Image.open(stream), np.float32) / np.float32(255)
-        return decoded.reshape(image.shape)
+        decoded = compressed(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, self.quality)
+        return (decoded / np.float32(255)).reshape(image.shape)
+
+
+def compressed(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """Returns uint8 pixels (height, width) or (height, width, 3) as Pillow's JPEG of them is decoded, float32."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream), np.float32)

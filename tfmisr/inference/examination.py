@@ -111,7 +111,7 @@ class Examination:
         frame: What a report says of the frame that is least like those of the calibration, or agrees least.
         index: Number of that frame, from 0.
         half_widths: Of all frames, in stored levels.
-        alternative: With `suggest`, the name of a model of the package that has the first frame in scope.
+        alternative: With `suggest`, the name of a model of the package that has the only frame in scope.
         derived: The derived DICOM image, its producer and the start of its series, once it is written.
     """
 
@@ -163,12 +163,12 @@ class Examination:
             return
         verdict = applicability.check(stored, sr, levels, self.header)
         self.verdicts.append(verdict)
+        self.alternative = ""  # it has tested one frame, so it says nothing of several
         if self._suggest and len(self.verdicts) == 1 and verdict.deviations:
             self.alternative = alternative.name(self.checks.upscaler, stored, levels, self.header)
         if verdict.outcome == OUT_OF_SCOPE and not self._force:
             frame = f", frame {len(self.verdicts)}," if len(self.verdicts) > 1 else ""
-            known = self.alternative and len(self.verdicts) == 1
-            other = f"--model {self.alternative}" if known else "another model"
+            other = f"--model {self.alternative}" if self.alternative else "another model"
             raise OutOfScope(
                 f"{self.source}{frame} is out of scope for {self.checks.upscaler.name} ({describe(verdict)}): "
                 f"choose {other}, or add --force to upscale it without guarantee"

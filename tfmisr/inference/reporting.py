@@ -113,8 +113,7 @@ def warning(examination: Examination) -> str:
         return "; ".join([text, *(examination.verdict.header_mismatches if examination.verdict else ())])
     void = " the guarantee of its half-widths is not applicable" if examination.half_widths else ""
     text = f"{examination.source} is {outcome} for {name} ({describe(examination.verdict)})"
-    known = examination.alternative and len(examination.verdicts) == 1
-    other = f"; --model {examination.alternative} is made for it" if known else ""
+    other = f"; --model {examination.alternative} is made for it" if examination.alternative else ""
     return text + (f";{void}" if void else "") + other
 
 
