@@ -199,7 +199,7 @@ def timing(subject: Subject, split: str) -> str:
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=shipped.names())
+    parser.add_argument("--models", nargs="+", default=shipped.names_with_head())
     parser.add_argument("--dataset", default="chest_xray14/512")
     parser.add_argument("--split", default="test")
     parser.add_argument("--manual_dir", nargs="+", default=())

@@ -47,7 +47,7 @@ def replace(name: str, source: data.Source, flags: list[str]) -> str:
 def main() -> None:
     """Calibrates the models that have a head."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=shipped.names())
+    parser.add_argument("--models", nargs="+", default=shipped.names_with_head())
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--manual_dir", nargs="+", default=[])
     parser.add_argument("--data_dir")

@@ -82,7 +82,7 @@ def rewrite(path: pathlib.Path, source: data.Source) -> dict:
 def main() -> None:
     """Rewrites the cards and the checksums."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=shipped.names())
+    parser.add_argument("--models", nargs="+", default=shipped.names_with_head())
     parser.add_argument("--dataset", default="chest_xray14/512")
     parser.add_argument("--manual_dir", nargs="+", default=())
     parser.add_argument("--data_dir")

@@ -242,7 +242,7 @@ def recipes(name: str, source: data.Source) -> None:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=shipped.names())
+    parser.add_argument("--models", nargs="+", default=shipped.names_with_head())
     parser.add_argument("--dataset", default="chest_phantom")
     parser.add_argument("--manual_dir", nargs="+", default=())
     parser.add_argument("--data_dir")

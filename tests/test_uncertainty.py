@@ -195,6 +195,7 @@ def test_shipped_head(name):
 def test_every_shipped_model_of_radiographs_has_a_head_and_the_checksums_cover_it():
     """`ct-x4` was trained on nine patients, too few for a head."""
     assert sorted({*HEADS, "ct-x4"}) == shipped.names() and "ct-x4" not in HEADS
+    assert shipped.names_with_head() == HEADS
     assert not [name for name in shipped.names() if "uncertainty" in name]
     listed = (shipped.FOLDER / "SHA256SUMS").read_text(encoding="ascii").split()
     assert hashlib.sha256(shipped.head(NAME).read_bytes()).hexdigest() in listed

@@ -35,6 +35,11 @@ def names() -> list[str]:
     return sorted(sums())
 
 
+def names_with_head() -> list[str]:
+    """Returns the names of the pretrained models that have an uncertainty head: those of chest radiographs."""
+    return [name for name in names() if name + _HEAD in _listed()]
+
+
 def is_name(name: str) -> bool:
     """Whether a name is that of a pretrained model, or has its form and is not an existing path."""
     return name in sums() or (_NAME.fullmatch(name) is not None and not pathlib.Path(name).exists())
