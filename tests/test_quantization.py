@@ -79,6 +79,21 @@ def test_network_scaled_to_the_clip_range_computes_the_same():
     np.testing.assert_allclose(cut(IMAGES), network(IMAGES), atol=2e-5)
 
 
+def test_channel_that_is_always_0_does_not_grow_with_every_fine_tuning():
+    """Issue 19: after three stages its kernel was 260,000 where others are 2, and XNNPACK refused the file."""
+    network = trained()
+    kernel, bias = network.get_layer("conv2").get_weights()
+    bias[3] = -100.0
+    network.get_layer("conv2").set_weights([kernel, bias])
+    again = models.create(NAME, 2, 1)
+    again.set_weights(quantization.scale_to_clip_range(network, IMAGES))
+    once = np.abs(again.get_layer("conv2").get_weights()[0]).max((0, 1, 2))
+    again.set_weights(quantization.scale_to_clip_range(again, IMAGES))
+    twice = np.abs(again.get_layer("conv2").get_weights()[0]).max((0, 1, 2))
+    np.testing.assert_allclose(twice, once, rtol=1e-4)
+    np.testing.assert_allclose(again(IMAGES), network(IMAGES), atol=2e-5)
+
+
 def test_straight_through_rounding_passes_gradients():
     import tensorflow as tf
 
