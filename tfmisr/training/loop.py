@@ -157,7 +157,7 @@ class Run:
         return trainers.untrained(self.config, self.network.input_shape[-1])
 
     def _patches(self):
-        """Returns the low-resolution patches of the first steps, then as many hard examples, such as burned-in letters."""
+        """Returns the low-resolution patches of the first steps, then as many hard ones, such as letters."""
         samplers = [self.sampler]
         if self.config.scale > 1:
             samplers.append(copy.copy(self.sampler))
