@@ -6,8 +6,9 @@ and as out of scope (p up to 0.01). The second has other kinds of images, and th
 unaltered images. T-32 asks for 95 % flagged wherever fewer than 80 % of the images hold or the gain is negative, and
 for at most four flagged patients of 29.
 
-LR is made as for the training of each model. The half-width is that of the card at alpha = 0.1. For a model with an uncertainty head that is not calibrated, the
-multiplier is found here, on validation patients; without a head the columns are empty.
+LR is made as for the training of each model. The half-width is that of the card at alpha = 0.1. For a model with an
+uncertainty head that is not calibrated, the multiplier is found here, on validation patients; without a head the
+columns are empty.
 
     python benchmarks/applicability.py --models fast-x4 --dataset chest_xray14/512 --manual_dir ARCHIVE --others DATA
     python benchmarks/applicability.py --split validation ...       (what statistics are chosen on)

@@ -29,8 +29,8 @@ def build(
         channels: 1 or 3.
         num_filters: Filters of each convolution.
         num_layers: Number of convolutions between the first one and the last two.
-        global_residual: Add the residual to the bicubic interpolation of the input, in place of its repeated pixels: the
-            int8 file holds the residual alone and loses less.
+        global_residual: Add the residual to the bicubic interpolation of the input, in place of its repeated pixels:
+            the int8 file holds the residual alone and loses less.
     """
     low_res = x = keras.Input((None, None, channels), name="low_res")
     filters = [num_filters] * (num_layers + 1) + [scale**2 * channels]

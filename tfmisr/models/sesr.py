@@ -45,8 +45,8 @@ def build(
         num_filters: Filters of each collapsed convolution.
         num_layers: Number of 3x3 blocks, m in the paper.
         expansion: Filters inside a block in training.
-        global_residual: Add the residual to the bicubic interpolation of the input, in place of its repeated pixels: the
-            int8 file holds the residual alone and loses less.
+        global_residual: Add the residual to the bicubic interpolation of the input, in place of its repeated pixels:
+            the int8 file holds the residual alone and loses less.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
     x = keras.layers.Rescaling(1.0, -0.5, name="centred")(low_res)
