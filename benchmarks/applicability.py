@@ -6,8 +6,9 @@ and as out of scope (p up to 0.01). The second has other kinds of images, and th
 unaltered images. T-32 asks for 95 % flagged wherever fewer than 80 % of the images hold or the gain is negative, and
 for at most four flagged patients of 29.
 
-The half-width is that of the card at alpha = 0.1. For a model with an uncertainty head that is not calibrated, the
-multiplier is found here, on validation patients; without a head the columns are empty.
+LR is made as for the training of each model. The half-width is that of the card at alpha = 0.1. For a model with an
+uncertainty head that is not calibrated, the multiplier is found here, on validation patients; without a head the
+columns are empty.
 
     python benchmarks/applicability.py --models fast-x4 --dataset chest_xray14/512 --manual_dir ARCHIVE --others DATA
     python benchmarks/applicability.py --split validation ...       (what statistics are chosen on)
@@ -53,6 +54,7 @@ class Subject:
         self.scale, self.card = self.model.scale, self.model.card
         if (check := Applicability.of(self.card)) is None:
             raise InputError(f"expected a card with the field applicability; {name} has none")
+        self.degradation = degradations.of_card(self.card)
         self.check, self.width = check, self._width(path)
 
     def _width(self, path: pathlib.Path) -> half_width.HalfWidth | None:
@@ -61,15 +63,15 @@ class Subject:
         if (head_path := uncertainty.find(path)) is None:
             return None
         head, cache = uncertainty.Head(head_path), pipeline.cache_of(self.source, "validation")
-        plan, degradation = measuring.Plan((ALPHA,), None, {}), degradations.make(scale=self.scale)
-        found = measuring.measure(upscalers.load(str(path)), head, [cache], range(len(cache)), degradation, plan)
+        plan = measuring.Plan((ALPHA,), None, {})
+        found = measuring.measure(upscalers.load(str(path)), head, [cache], range(len(cache)), self.degradation, plan)
         multiplier = conformal.multiplier(np.array([each.needed[ALPHA] for each in found]), DELTA)
         return half_width.HalfWidth(head, ALPHA, float(multiplier), None, {}, {}, self.name)
 
     def pairs(self, split: str) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
         """Yields patient, full scale, LR and HR (height, width) of the images of a split, in stored levels."""
         cache = pipeline.cache_of(self.source, split)
-        for _, patient, full, lr, hr in pipeline.pairs(cache, self.scale, degradations.make(scale=self.scale)):
+        for _, patient, full, lr, hr in pipeline.pairs(cache, self.scale, self.degradation):
             yield patient, full, lr[..., 0] * np.float32(full), hr[..., 0].astype(np.float32)
 
     def verdict(self, lr: np.ndarray, full: int) -> tuple[Verdict, float, np.ndarray, np.ndarray]:

@@ -53,7 +53,7 @@ def samples(upscaler: Upscaler, source: data.Source, split: str) -> Iterator[app
 
     The results are kept beside the decoded images, where the training of the uncertainty head finds them too.
     """
-    degradation = degradations.of({**upscaler.card["training"], "scale": upscaler.scale})
+    degradation = degradations.of_card(upscaler.card)
     results = uncertainty_data.Results(source, split, upscaler, upscaler.scale, degradation)
     cache = results.cache
     for index, (patient, max_val) in enumerate(zip(cache.patients.tolist(), cache.max_vals.tolist(), strict=True)):

@@ -75,7 +75,7 @@ class Calibrated:
     def images(self, source: data.Source, split: str) -> list[tuple]:
         """Returns patient, error and scale, as fractions of the full scale, and SR in [0, 1], of each image."""
         cache, scale, found = pipeline.cache_of(source, split), self.upscaler.scale, []
-        degradation = degradations.of({**self.card["training"], "scale": scale})
+        degradation = degradations.of_card(self.card)
         for _, patient, max_val, lr, hr in pipeline.pairs(cache, scale, degradation):
             sr = self.upscaler(lr, scale, max_val).astype(np.float32) / np.float32(max_val)
             error = np.abs(hr.astype(np.float32) / max_val - sr)

@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> "Calibration":
     use = scope.declared(arguments.declared, fields["applicability"])
     source = data.load_for(arguments, {})
     splits = _splits(arguments, source)
-    degradation = _degradation(arguments, fields, degradations)
+    degradation = degradations.of_card(fields, arguments.degradation)
     caches = [pipeline.cache_of(source, split) for split in splits]
     indices = image_scores.evenly_spaced(sum(map(len, caches)), arguments.max_images)
     places = [image_scores.located(caches, int(i)) for i in indices]
@@ -181,12 +181,6 @@ def _output(arguments, path) -> pathlib.Path:
 def _splits(arguments, source) -> list[str]:
     split = arguments.split or ("all" if source.name in ("image_folder", "volume_folder") else "validation")
     return list(source.splits) if split == "all" else [split]
-
-
-def _degradation(arguments, fields, degradations):
-    trained = fields.get("training") or {}
-    given = {"degradation": arguments.degradation} if arguments.degradation else trained
-    return degradations.of({**given, "scale": fields["scale"]})
 
 
 def _images_sha256(caches, indices, scale) -> str:

@@ -124,6 +124,20 @@ def of(fields: dict) -> Degradation:
     return make(fields["scale"], **given)
 
 
+def of_card(card: dict, degradation: str | None = None) -> Degradation:
+    """Returns the degradation that a model card says its network was trained with, or another of the same scale.
+
+    Args:
+        card: A model card: `scale`, and the fields of the run in `training`.
+        degradation: A text as `parse` takes, in place of that of the training.
+
+    Raises:
+        InputError: No such degradation or parameter.
+    """
+    given = {"degradation": degradation} if degradation else card.get("training") or {}
+    return of({**given, "scale": card["scale"]})
+
+
 def parse(text: str) -> tuple[str, dict[str, float | str]]:
     """Returns name and parameters of a text such as `xray(photons=5000, mtf_nyquist=0.3)`.
 

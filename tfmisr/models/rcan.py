@@ -7,6 +7,7 @@ Zhang, Li, Li, Wang, Zhong and Fu, Image Super-Resolution Using Very Deep Residu
 The channel attention depends on the whole image, so images cannot be cut into tiles.
 
 Departures:
+* `global_residual` is this project's own, after VDSR (Kim et al., CVPR 2016).
 * `baseline` is this project's own: a size that trains on one device in hours.
 * The mean color of DIV2K is not subtracted: it is not that of medical images.
 """
@@ -26,7 +27,12 @@ _REDUCTION = 16
 
 
 def build(
-    scale: int, channels: int = 1, num_filters: int = 64, num_groups: int = 4, num_blocks: int = 4
+    scale: int,
+    channels: int = 1,
+    num_filters: int = 64,
+    num_groups: int = 4,
+    num_blocks: int = 4,
+    global_residual: bool = False,
 ) -> keras.Model:
     """Returns the network.
 
@@ -36,12 +42,16 @@ def build(
         num_filters: Filters of each convolution; the attention reduces them to a sixteenth.
         num_groups: Number of residual groups.
         num_blocks: Number of residual channel attention blocks in a group.
+        global_residual: Compute the residual to the bicubic interpolation of the input, by one sub-pixel convolution,
+            in place of the image: its int8 file loses less.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
     x = stem = layers.small_variance_conv(num_filters, "stem_conv")(low_res)
     for i in range(1, num_groups + 1):
         x = _group(x, num_blocks, f"group{i}")
     x = keras.layers.Add(name="trunk_add")([stem, layers.small_variance_conv(num_filters, "trunk_conv")(x)])
+    if global_residual:
+        return keras.Model(low_res, layers.global_residual(x, low_res, scale), name="rcan")
     x = layers.pixel_shuffle_upsampling(x, scale)
     return keras.Model(low_res, layers.output_conv(channels)(x), name="rcan")
 

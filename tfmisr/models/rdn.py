@@ -7,6 +7,7 @@ https://arxiv.org/abs/1802.08797.
 code (D = 20, C = 6, G = 32). As in the authors' code x4 is two shuffles by 2 and x3 is one by 3; here x8 is three by 2.
 
 Departures:
+* `global_residual` is this project's own, after VDSR (Kim et al., CVPR 2016).
 * `baseline` is this project's own: a size that trains on one device in hours.
 * The pixel shuffles of `medium` keep 64 filters, where the code's have the growth rate, 32.
 * The mean color of DIV2K is not subtracted: it is not that of medical images.
@@ -31,6 +32,7 @@ def build(
     num_blocks: int = 6,
     num_layers: int = 4,
     growth_filters: int = 32,
+    global_residual: bool = False,
 ) -> keras.Model:
     """Returns the network.
 
@@ -41,6 +43,8 @@ def build(
         num_blocks: Number of residual dense blocks, D in the paper.
         num_layers: Convolutions in a block, C in the paper.
         growth_filters: Filters that each of them adds, G in the paper.
+        global_residual: Compute the residual to the bicubic interpolation of the input, by one sub-pixel convolution,
+            in place of the image: its int8 file loses less.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
     stem = layers.small_variance_conv(num_filters, "stem_conv")(low_res)
@@ -51,6 +55,8 @@ def build(
     x = keras.layers.Concatenate(name="trunk_concat")(blocks)
     x = layers.small_variance_conv(num_filters, "trunk_fuse", kernel_size=1)(x)
     x = keras.layers.Add(name="trunk_add")([stem, layers.small_variance_conv(num_filters, "trunk_conv")(x)])
+    if global_residual:
+        return keras.Model(low_res, layers.global_residual(x, low_res, scale), name="rdn")
     x = layers.pixel_shuffle_upsampling(x, scale)
     return keras.Model(low_res, layers.output_conv(channels)(x), name="rdn")
 

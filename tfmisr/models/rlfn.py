@@ -5,6 +5,7 @@ Kong, Li, Liu, Liu, He, Bai, Chen and Fu, Residual Local Feature Network for Eff
 Aggregation Network for Image Super-Resolution, CVPR 2020, with fewer convolutions.
 
 Departures:
+* `global_residual` is this project's own, after VDSR (Kim et al., CVPR 2016).
 * The strided convolution and the pooling of the attention pad the image, so that a tiny image has a map too.
 
 The attention map is resized to the image's size, so images cannot be cut into tiles.
@@ -25,7 +26,12 @@ _SLOPE = 0.05
 
 
 def build(
-    scale: int, channels: int = 1, num_filters: int = 52, num_blocks: int = 6, attention_filters: int = 16
+    scale: int,
+    channels: int = 1,
+    num_filters: int = 52,
+    num_blocks: int = 6,
+    attention_filters: int = 16,
+    global_residual: bool = False,
 ) -> keras.Model:
     """Returns the network.
 
@@ -35,12 +41,16 @@ def build(
         num_filters: Filters of each convolution.
         num_blocks: Number of residual local feature blocks.
         attention_filters: Filters of the spatial attention.
+        global_residual: Compute the residual to the bicubic interpolation of the input in place of the image:
+            its int8 file loses less.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
     x = stem = layers.small_variance_conv(num_filters, "stem_conv")(low_res)
     for i in range(1, num_blocks + 1):
         x = _block(x, attention_filters, f"block{i}")
     x = keras.layers.Add(name="trunk_add")([stem, layers.small_variance_conv(num_filters, "trunk_conv")(x)])
+    if global_residual:
+        return keras.Model(low_res, layers.global_residual(x, low_res, scale), name="rlfn")
     return keras.Model(low_res, layers.pixel_shuffle_output(x, scale, channels), name="rlfn")
 
 

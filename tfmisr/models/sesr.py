@@ -8,6 +8,7 @@ those of the wide blocks. `tfmisr.layers.collapsible.collapsed` replaces them by
 `python -m tfmisr.export` calls it.
 
 Departures:
+* `global_residual` is this project's own, after VDSR (Kim et al., CVPR 2016).
 * One pixel shuffle by 4 replaces two by 2: the same up to the order of the channels.
 * The output is clipped in inference and not in training, where a clipped pixel has no gradient.
 * The last block is initialized to zero, so that the untrained network repeats pixels.
@@ -29,7 +30,12 @@ VARIANTS = {
 
 
 def build(
-    scale: int, channels: int = 1, num_filters: int = 16, num_layers: int = 5, expansion: int = 256
+    scale: int,
+    channels: int = 1,
+    num_filters: int = 16,
+    num_layers: int = 5,
+    expansion: int = 256,
+    global_residual: bool = False,
 ) -> keras.Model:
     """Returns the network.
 
@@ -39,6 +45,8 @@ def build(
         num_filters: Filters of each collapsed convolution.
         num_layers: Number of 3x3 blocks, m in the paper.
         expansion: Filters inside a block in training.
+        global_residual: Add the residual to the bicubic interpolation of the input, in place of its repeated pixels:
+            the int8 file holds the residual alone and loses less.
     """
     low_res = keras.Input((None, None, channels), name="low_res")
     x = keras.layers.Rescaling(1.0, -0.5, name="centred")(low_res)
@@ -48,7 +56,8 @@ def build(
         x = keras.layers.PReLU(shared_axes=(1, 2), name=f"prelu{i}")(x)
     x = keras.layers.Add(name="trunk_add")([first, x])
     x = CollapsibleConv2D(scale**2 * channels, 5, expansion, projection_initializer="zeros", name="output_conv")(x)
-    return keras.Model(low_res, layers.anchor_residual(x, low_res, scale), name="sesr")
+    output = layers.global_residual_shuffled if global_residual else layers.anchor_residual
+    return keras.Model(low_res, output(x, low_res, scale), name="sesr")
 
 
 def search_space(hp: HyperParameters) -> dict:

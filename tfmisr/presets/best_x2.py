@@ -5,4 +5,4 @@ python -m tfmisr.fit --preset best_x2 --initial_weights runs/deep-x2 --workdir r
 
 from tfmisr.presets import best_x4
 
-CONFIG = {**best_x4.CONFIG, "scale": 2, "loss": "mae"}
+CONFIG = {**best_x4.CONFIG, "scale": 2, "loss": "mae", "steps": 2500}

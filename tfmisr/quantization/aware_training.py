@@ -17,8 +17,6 @@ from tfmisr.layers.receptive_field import ReceptiveField
 from tfmisr.quantization import equalization, plain_network
 
 ACTIVATION_CLIP = 6.0  # LiteRT fuses ReLU6 into its convolutions
-# Burned-in letters have twenty times the activations of anatomy, whose 8-bit levels are few enough: they saturate.
-_SCALED_MAXIMUM = 2 * ACTIVATION_CLIP
 FINE_SCALE = 16  # Of 256 levels from -1 to 1 each is two gray levels of 8 bits; a sixteenth of that is no loss.
 _WEIGHT_LEVELS = 127
 _LEVELS = 255
@@ -45,17 +43,15 @@ def clip_activations(network: keras.Model) -> keras.Model:
 
 
 def scale_to_clip_range(network: keras.Model, images: list[np.ndarray]) -> list[np.ndarray]:
-    """Returns weights with which the maximum of each channel behind a ReLU is twice `ACTIVATION_CLIP`.
+    """Returns weights with which the maximum of each channel behind a ReLU is `ACTIVATION_CLIP`.
 
-    They initialize the ranges for quantization-aware training. The clipped network computes the same except in the few
-    places, at burned-in letters, that saturate; training makes up for these. If nothing saturated, all other places
-    would have half as many levels.
+    They initialize the ranges for quantization-aware training: on these images the clipped network computes the same.
 
     Args:
         network: A plain network without clipping, as `models.create` returns it.
         images: float32 arrays (height, width, channels), on which the maxima are measured.
     """
-    return equalization.equalize(network, images, _SCALED_MAXIMUM).get_weights()
+    return equalization.equalize(network, images, ACTIVATION_CLIP).get_weights()
 
 
 def fake_quantize(network: keras.Model) -> keras.Model:

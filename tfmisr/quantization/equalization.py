@@ -9,7 +9,7 @@ import numpy as np
 
 from tfmisr.edge.deprecation import renamed
 
-_LARGEST_FACTOR = 64.0  # of a channel; one that is always 0 has no range
+_LARGEST_FACTOR = 64.0  # of a channel
 
 
 def equalize(network: keras.Model, images: list[np.ndarray], target: float | None = None) -> keras.Model:
@@ -39,6 +39,7 @@ def equalize(network: keras.Model, images: list[np.ndarray], target: float | Non
     for (producer, reader), maximum in zip(layer_pairs, maxima, strict=True):
         if maximum.max() > 0:
             ranges = np.maximum(maximum, maximum.max() / _LARGEST_FACTOR)
+            ranges[maximum == 0] = maximum.max()  # a channel that is always 0 would grow with every fine-tuning
             _rescale(producer, reader, ranges / (target or maximum.max()))
     return clone
 

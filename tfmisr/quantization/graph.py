@@ -65,14 +65,14 @@ def is_linear_conv(layer: keras.layers.Layer) -> bool:
     return linear and layer.groups == 1
 
 
-def dual_range_conv(network: keras.Model) -> keras.layers.Conv2D | None:
+def dual_range_conv(network: keras.Model) -> keras.layers.Conv2D | CollapsibleConv2D | None:
     """Returns the convolution whose output, the residual before a last pixel shuffle, is quantized in two ranges."""
     added = residual(network)
     if added is None:
         return None
     shuffle, inputs = made_by(added)
     conv = made_by(inputs[0])[0] if isinstance(shuffle, layers.DepthToSpace) else None
-    return conv if is_linear_conv(conv) else None
+    return conv if is_linear_conv(conv) or isinstance(conv, CollapsibleConv2D) else None
 
 
 def folded(network: keras.Model) -> keras.Model:

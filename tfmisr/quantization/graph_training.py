@@ -140,7 +140,7 @@ def fake_quantize(network: keras.Model) -> keras.Model:
         if type(layer) is keras.layers.Conv2D:
             return FakeQuantKernel(layer, layer is dual, name=f"rounded_{layer.name}")
         if isinstance(layer, CollapsibleConv2D):
-            return FakeQuantCollapsible(layer, name=f"rounded_{layer.name}")
+            return FakeQuantCollapsible(layer, layer is dual, name=f"rounded_{layer.name}")
         if isinstance(layer, ActivationRange):
             linear = keras.layers.Identity(name=f"unrounded_{layer.name}")
             return linear if layer is image else FakeQuantRange(layer, name=f"rounded_{layer.name}")
@@ -181,15 +181,17 @@ class FakeQuantCollapsible(keras.layers.Layer):
 
     Args:
         conv: `CollapsibleConv2D` whose variables it uses.
+        dual_range: Its output is quantized in two ranges, coarse and fine.
     """
 
-    def __init__(self, conv: CollapsibleConv2D, **kwargs):
+    def __init__(self, conv: CollapsibleConv2D, dual_range: bool, **kwargs):
         super().__init__(**kwargs)
-        self.conv = conv
+        self.conv, self.dual_range = conv, dual_range
 
     def call(self, inputs):
         kernel, step = fake_quantized_kernel(self.conv.small_kernel())
-        return ops.conv(inputs, kernel * step, padding="same") + self.conv.bias
+        x = ops.conv(inputs, kernel * step, padding="same") + self.conv.bias
+        return dual_range(x) if self.dual_range else x
 
     def compute_output_shape(self, input_shape):
         return self.conv.compute_output_shape(input_shape)

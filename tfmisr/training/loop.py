@@ -156,10 +156,10 @@ class Run:
         """Returns a network with the layers of the run's, in the present dtype policy."""
         return trainers.untrained(self.config, self.network.input_shape[-1])
 
-    def _patches(self, hard: bool):
-        """Returns the low-resolution patches of the first steps; with `hard`, then as many hard examples."""
+    def _patches(self):
+        """Returns the low-resolution patches of the first steps, then as many hard ones, such as letters."""
         samplers = [self.sampler]
-        if hard and self.config.scale > 1:
+        if self.config.scale > 1:
             samplers.append(copy.copy(self.sampler))
             samplers[1].hard_patches, samplers[1].burned_in = 1.0, 0.0
         steps = range(-(-_CALIBRATION_PATCHES // self.config.batch_size))

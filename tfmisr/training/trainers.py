@@ -9,7 +9,7 @@ from tfmisr.config import Config
 from tfmisr.edge.errors import InputError
 from tfmisr.edge.text import counted
 from tfmisr.models import discriminators
-from tfmisr.quantization import plain_network, preparation
+from tfmisr.quantization import preparation
 from tfmisr.training import cycle, image_pool, initial, metrics, optimizers, spectral
 from tfmisr.training.gan import GAN
 
@@ -21,8 +21,7 @@ def network(config: Config, channels: int, images: Callable) -> keras.Model:
         config: The run.
         channels: Channels of the images.
         images: Function that returns low-resolution patches `(batch, height, width, channels)`, on which activation
-            ranges are measured for quantization-aware training; its argument: also hard examples, such as burned-in
-            letters. The ranges of chains are scaled to a clipping threshold, beyond which letters are anyway.
+            ranges are measured for quantization-aware training.
 
     Raises:
         InputError: The initial weights do not match the network.
@@ -32,7 +31,7 @@ def network(config: Config, channels: int, images: Callable) -> keras.Model:
         initial.load(created, config.initial_weights)
     if not config.quantization_aware:
         return created
-    return quantization.prepare(created, images(plain_network.convolutions(created) is None))
+    return quantization.prepare(created, images())
 
 
 def untrained(config: Config, channels: int) -> keras.Model:
