@@ -46,16 +46,14 @@ def scores(hr: np.ndarray, sr: np.ndarray, lr: np.ndarray, correction: consisten
 
 def consistent() -> list[str]:
     """Returns the names of the shipped models whose card has the degradation to agree with: not the blind ones."""
-    cards = {name: card.read(shipped.path(name)) for name in shipped.names()}
-    return [name for name, fields in cards.items() if fields["consistency"]]
+    return [name for name in shipped.names() if card.read(shipped.path(name))["consistency"]]
 
 
 def compare(name: str, source: data.Source, arguments: argparse.Namespace) -> list[str]:
     """Returns rows of the table for one model, or for `bicubic-x2` and `bicubic-x4`."""
     scale = int(name[-1])
     model = None if name.startswith("bicubic") else runtime.Model(shipped.path(name), consistency=False)
-    fields = runtime.Model(shipped.path(name if model else f"fast-x{scale}")).card["consistency"]
-    recipes = [fields]
+    recipes = [card.read(shipped.path(name if model else f"fast-x{scale}"))["consistency"]]
     if arguments.recipes:
         recipes = [consistency.describe("bicubic", scale, *recipe, 0.0) for recipe in _RECIPES]
     corrections = [consistency.Consistency.from_card(recipe, scale) for recipe in recipes]
