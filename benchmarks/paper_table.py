@@ -7,7 +7,8 @@ images. Finished runs are not trained again; interrupted ones resume.
     python benchmarks/paper_table.py --data ARCHIVE --trained FOLDER --steps 20000 --output runs/paper
 
 The second form evaluates FOLDER/paper_cnn.keras and the others that are there, such as `benchmarks/gpu.py --train`
-leaves them, and trains nothing.
+leaves them, and trains nothing. With `--ema_decay 0.999` a run keeps an exponential moving average of its weights
+beside them, which does not change its training, and both networks are evaluated: one run is both arms.
 """
 
 import argparse
@@ -18,13 +19,18 @@ import subprocess
 import sys
 import time
 
+import numpy as np
+
+from tfmisr import models
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 PRESETS = ("paper_cnn5", "paper_cnn", "paper_gan")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 # Baraiya and Kothari, Table 2: validation PSNR and SSIM, test PSNR and SSIM. The paper has one CNN.
 PAPER = {"cnn": (29.45, 0.83, 28.98, 0.82), "gan": (30.12, 0.85, 29.75, 0.84)}
-PAPER_ROW = {"paper_cnn5": "cnn", "paper_cnn": "cnn", "paper_gan": "gan"}
+AVERAGED = "_ema"  # ends the names of the networks with averaged weights
+PAPER_ROW = {f"{name}{end}": "gan" if name == "paper_gan" else "cnn" for name in PRESETS for end in ("", AVERAGED)}
 
 
 def run(module: str, *arguments) -> None:
@@ -35,27 +41,47 @@ def run(module: str, *arguments) -> None:
 def train(arguments, data: list[str]) -> dict[str, float]:
     """Trains the presets; returns the seconds each took in this call."""
     seconds = {}
-    for name in PRESETS:
+    flags = ["--steps", arguments.steps]
+    flags += ["--ema_decay", arguments.ema_decay] if arguments.ema_decay else []
+    flags += ["--mixed_precision", arguments.mixed_precision] if arguments.mixed_precision else []
+    for name in arguments.presets:
         start = time.perf_counter()
-        run("fit", "--preset", name, "--steps", arguments.steps, "--workdir", arguments.output / name, *data)
+        run("fit", "--preset", name, *flags, "--workdir", arguments.output / name, *data)
         seconds[name] = time.perf_counter() - start
     return seconds
 
 
+def both_arms(folder: pathlib.Path, output: pathlib.Path) -> None:
+    """Writes the networks of a run that averages its weights: of its last step, and the average, which it saved."""
+    network = models.load(folder)
+    network.save(output / f"{folder.name}{AVERAGED}.keras")
+    last = max((folder / "checkpoints").glob("step-*.npz"))
+    with np.load(last, allow_pickle=False) as arrays:
+        for position, variable in enumerate(network.variables):
+            variable.assign(arrays[f"network/{position:05d}"])
+    network.save(output / f"{folder.name}.keras")
+
+
 def networks(arguments) -> list[pathlib.Path]:
     """Returns the presets' networks: `--trained` ones, or the runs of this call."""
-    if not arguments.trained:
-        return [arguments.output / name for name in PRESETS]
-    return [path for name in PRESETS if (path := arguments.trained.absolute() / f"{name}.keras").is_file()]
+    folder = arguments.trained
+    if not folder and not arguments.ema_decay:
+        return [arguments.output / name for name in arguments.presets]
+    if not folder:
+        folder = arguments.output / "networks"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in arguments.presets:
+            both_arms(arguments.output / name, folder)
+    names = [f"{name}{end}.keras" for name in PRESETS for end in ("", AVERAGED)]
+    return [path for name in names if (path := folder.absolute() / name).is_file()]
 
 
 def evaluate(arguments, data: list[str]) -> dict[str, dict]:
     """Scores everything on both splits; returns split to the models of `metrics.json`."""
-    metrics = {}
+    metrics, compared = {}, [*INTERPOLATIONS, *networks(arguments)]
     for split in ("validation", "test"):
         folder = arguments.output / split
-        models = [*INTERPOLATIONS, *networks(arguments)]
-        run("evaluate", *models, "--dataset", "chest_xray14/512", "--split", split, "--output", folder, *data)
+        run("evaluate", *compared, "--dataset", "chest_xray14/512", "--split", split, "--output", folder, *data)
         metrics[split] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return metrics
 
@@ -95,15 +121,19 @@ def main() -> None:
     parser.add_argument("--data_dir", help="where prepared datasets are kept")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/paper"))
+    parser.add_argument("--presets", nargs="+", default=PRESETS, choices=PRESETS, help="networks (default: all three)")
+    parser.add_argument("--ema_decay", type=float, help="evaluate averaged weights too")
+    parser.add_argument("--mixed_precision", help="precision of the training, as of fit")
     parser.add_argument("--trained", type=pathlib.Path, help="folder of trained networks; nothing is trained")
     arguments = parser.parse_args()
+    arguments.output = arguments.output.absolute()
     if arguments.trained and not networks(arguments):
         parser.error(f"expected {', '.join(f'{name}.keras' for name in PRESETS)} or some of them in --trained")
     data = ["--manual_dir", *arguments.data]
     data += ["--data_dir", arguments.data_dir] if arguments.data_dir else []
     seconds = {} if arguments.trained else train(arguments, data)
     text = table(evaluate(arguments, data), arguments.steps)
-    (ROOT / arguments.output / "table2.md").write_text(text, encoding="utf-8")
+    (arguments.output / "table2.md").write_text(text, encoding="utf-8")
     print(text)
     print(f"machine: {platform.processor() or platform.machine()}, Python {platform.python_version()}")
     print("seconds:", {name: round(value) for name, value in seconds.items()})

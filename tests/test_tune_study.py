@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import stats
 
 from tfmisr.edge.errors import InputError
-from tfmisr.tuning import parameter_study_plots, parameter_study_report
+from tfmisr.tuning import parameter_study_plots, parameter_study_report, parameter_study_stability
 from tfmisr.tuning import parameter_study_statistics as statistics
 from tfmisr.tuning.parameter_study_table import ParameterStudy, read
 
@@ -321,3 +321,55 @@ def test_study_in_which_nothing_was_completed_is_told(tmp_path):
     (tmp_path / "study.csv").write_text(head + "0,failed,1,0,,,,broken\n")
     with pytest.raises(InputError, match="no trial in .* was completed"):
         parameter_study_report.write(tmp_path / "study.csv", "val_psnr", "max")
+
+
+LONGER = {
+    (8, 0.001): [31.1, 31.4, 31.2],
+    (8, 0.003): [31.9, 32.2, 31.7],
+    (8, 0.01): [31.3, 31.5, 31.8],
+    (16, 0.001): [32.9, 32.8, 33.2],
+    (16, 0.003): [32.8, 33.2, 32.7],
+    (16, 0.01): [32.0, 32.5, 32.4],
+}
+
+
+@pytest.fixture
+def longer(tmp_path):
+    path = write(tmp_path / "longer.csv", LONGER)
+    path.write_text(path.read_text().replace(",20,", ",40,"))
+    return path
+
+
+def test_stability_compares_the_conclusions_of_two_lengths(study, longer):
+    found = parameter_study_stability.compare(study, read(longer, "val_psnr"))
+    assert found.steps == (20, 40)
+    # By hand: ranks of the means 30.233, 31.033, 30.933, 30.667, 32.1, 31.4 and 31.233, 31.933, 31.533, 32.967, 32.9,
+    # 32.3 are 1 4 3 2 6 5 and 1 3 2 6 5 4, so 1 - 6 (0 + 1 + 1 + 16 + 1 + 1) / (6 * 35).
+    assert found.rank_correlation == pytest.approx(1 - 6 * 20 / 210)
+    np.testing.assert_allclose(found.changes, ((1 + 0.9 + 0.6 + 2.3 + 0.8 + 0.9) / 6, 0.6, 2.3), atol=1e-12)
+    assert found.spread == pytest.approx(32.9666667 - 31.2333333)
+    same = {(d.factor, *d.levels): d.same for d in found.differences}
+    # Welch's p, Holm: only the shorter study finds 0.001 below 0.01 (mean differences 0.717 and -0.183).
+    assert same == {
+        ("filters", 8, 16): True,
+        ("rate", 0.001, 0.003): False,
+        ("rate", 0.001, 0.01): False,
+        ("rate", 0.003, 0.01): True,
+    }
+
+
+def test_report_has_the_stability_against_shorter_runs(tmp_path, longer):
+    shorter = write(tmp_path / "shorter.csv")
+    assert parameter_study_report.main([str(longer), "--shorter", str(shorter)]) == 0
+    section = (tmp_path / "report.md").read_text().split("## Stability\n")[1].split("\n## ")[0]
+    assert "for 2 of 4 differences" in section and "rank correlation of the settings is 0.43" in section
+    row = next(line for line in section.splitlines() if line.startswith("| filters | 8 to 16 |"))
+    assert row.count(" *") == 2 and row.endswith("| yes |")
+
+
+def test_shorter_study_has_to_be_the_same_grid_in_shorter_runs(tmp_path, study, longer):
+    with pytest.raises(InputError, match="fewer steps"):
+        parameter_study_stability.compare(read(longer, "val_psnr"), study)
+    other = write(tmp_path / "other.csv", {s: v for s, v in SCORES.items() if s[1] != 0.01})
+    with pytest.raises(InputError, match="same settings"):
+        parameter_study_stability.compare(read(other, "val_psnr"), read(longer, "val_psnr"))

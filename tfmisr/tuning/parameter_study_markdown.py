@@ -2,6 +2,7 @@
 
 from tfmisr.edge.text import counted
 from tfmisr.tuning import parameter_study_statistics as statistics
+from tfmisr.tuning.parameter_study_stability import Stability
 from tfmisr.tuning.parameter_study_table import ParameterStudy
 
 _LEVEL = 0.05
@@ -17,7 +18,13 @@ training: longer runs, other images or other parameters may rank differently.
 """
 
 
-def text(study: ParameterStudy, objective: str, figures: list[str], ssim_study: ParameterStudy | None = None) -> str:
+def text(
+    study: ParameterStudy,
+    objective: str,
+    figures: list[str],
+    ssim_study: ParameterStudy | None = None,
+    stability: Stability | None = None,
+) -> str:
     """Returns the report as Markdown.
 
     Args:
@@ -25,6 +32,7 @@ def text(study: ParameterStudy, objective: str, figures: list[str], ssim_study: 
         objective: Column of the scores.
         figures: Names of the figures that exist.
         ssim_study: Study of the SSIM of the same trials, or `None`.
+        stability: Comparison with the same grid in shorter runs, or `None`.
     """
     completed = sum(map(len, study.settings.values())) + study.shorter
     parts = [f"# {objective}: {counted(completed, 'trial')}\n", _summary(study, objective)]
@@ -32,6 +40,7 @@ def text(study: ParameterStudy, objective: str, figures: list[str], ssim_study: 
     if ssim_study:
         parts += ["## Effect of each parameter on structural similarity\n", *_effect_tables(ssim_study, "val_ssim")]
     parts += _interactions(study, figures)
+    parts += [_stability(stability)] if stability else []
     parts += [_fronts(study, objective)]
     if study.seeds > 1:
         parts += [_near_best(study), "## Method\n", _METHOD]
@@ -122,6 +131,30 @@ def variance_rows(study: ParameterStudy) -> tuple[list, str]:
         f"The seeds account for the other {100 * rest:.1f} %; their standard deviation within a setting is "
         f"{deviation:.4f} (analysis of variance, which assumes equal variance in all settings).\n"
     )
+
+
+def _stability(stability: Stability) -> str:
+    """Returns the section on which conclusions shorter runs of the same grid lead to as well."""
+    (few, many), changes = stability.steps, stability.changes
+    head = ("parameter", "from, to", f"{few:,} steps (95 %)", f"{many:,} steps (95 %)", "same conclusion")
+    rows = [
+        (d.factor, " to ".join(map(_number, d.levels)), *_both(d), "yes" if d.same else "no")
+        for d in stability.differences
+    ]
+    same = f"{sum(d.same for d in stability.differences)} of {counted(len(rows), 'difference')}"
+    summary = (
+        f"The same grid in runs of {few:,} in place of {many:,} steps leads to the same conclusion for {same}: neither "
+        "study finds the difference significant (*), or both do, with the same sign. Spearman's rank correlation of "
+        f"the settings is {stability.rank_correlation:.2f}. The longer runs change the score of a setting by "
+        f"{changes[0]:+.4f} on average ({changes[1]:+.4f} to {changes[2]:+.4f}), where the best and the worst setting "
+        f"differ by {stability.spread:.4f}."
+    )
+    return f"## Stability\n\n{summary}\n\n{_table(head, rows)}"
+
+
+def _both(difference) -> list[str]:
+    pairs = zip((difference.shorter, difference.longer), difference.significant, strict=True)
+    return [_difference(contrast) + (" *" if significant else "") for contrast, significant in pairs]
 
 
 def _fronts(study, objective) -> str:

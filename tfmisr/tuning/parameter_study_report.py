@@ -21,33 +21,40 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("table", metavar="STUDY.CSV", help="table of the trials")
     parser.add_argument("--objective", default="val_psnr", choices=list(SCORES), help="default: val_psnr")
+    parser.add_argument(
+        "--shorter", metavar="STUDY.CSV", help="table of the same grid in shorter runs, to compare with"
+    )
     arguments = parser.parse_args(argv)
-    for path in write(arguments.table, arguments.objective, SCORES[arguments.objective]):
+    for path in write(arguments.table, arguments.objective, SCORES[arguments.objective], arguments.shorter):
         print(path)
     return 0
 
 
-def write(table: str | os.PathLike, objective: str, direction: str) -> list[pathlib.Path]:
+def write(
+    table: str | os.PathLike, objective: str, direction: str, shorter: str | os.PathLike | None = None
+) -> list[pathlib.Path]:
     """Writes `report.md`, `effects.png`, `interactions.png` and `pareto.png` beside a `study.csv`.
 
     Args:
         table: The `study.csv`.
         objective: Column of the scores.
         direction: `max` or `min`: which scores are better.
+        shorter: `study.csv` of the same grid in shorter runs: the report compares their conclusions.
 
     Returns:
         The written files; interactions need a grid of two or more factors with few levels.
 
     Raises:
-        InputError: It is no such table, or no trial in it was completed.
+        InputError: It is no such table, no trial in it was completed, or `shorter` is no shorter study of its grid.
     """
     from tfmisr.edge.files import write_text
     from tfmisr.tuning import parameter_study_markdown as markdown
-    from tfmisr.tuning import parameter_study_plots
+    from tfmisr.tuning import parameter_study_plots, parameter_study_stability
     from tfmisr.tuning.parameter_study_table import read
 
     table = pathlib.Path(table)
     study = read(table, objective, direction)
+    stability = parameter_study_stability.compare(read(shorter, objective, direction), study) if shorter else None
     figures = {"pareto": parameter_study_plots.pareto}
     sizes = [len(levels) for levels in study.factors.values()]
     if study.factors:
@@ -60,7 +67,7 @@ def write(table: str | os.PathLike, objective: str, direction: str) -> list[path
         draw(study, objective, table.with_name(f"{name}.png"))
         written.append(table.with_name(f"{name}.png"))
     ssim_study = _ssim_study(table) if objective == "val_psnr" else None
-    write_text(written[0], markdown.text(study, objective, list(figures), ssim_study))
+    write_text(written[0], markdown.text(study, objective, list(figures), ssim_study, stability))
     return written
 
 
