@@ -58,6 +58,8 @@ def test_file_of_a_run_gives_the_same_configuration(tmp_path):
         ({"beta_1": 1.5}, "beta_1 must be in"),
         ({"discriminator_learning_rate": 0.0}, "discriminator_learning_rate must be above 0"),
         ({"adversarial_weight": -1.0}, "adversarial_weight must not be negative"),
+        ({"clip_fraction": 0.5}, "--clip_fraction needs --quantization_aware. Received: 0.5"),
+        ({"clip_fraction": 0.0, "quantization_aware": True}, "clip_fraction must be above 0 and at most 1"),
     ],
 )
 def test_mistake_in_a_file_is_told_in_one_line(tmp_path, fields, message):

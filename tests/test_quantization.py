@@ -79,6 +79,20 @@ def test_network_scaled_to_the_clip_range_computes_the_same():
     np.testing.assert_allclose(cut(IMAGES), network(IMAGES), atol=2e-5)
 
 
+def test_clip_fraction_leaves_room_for_so_much_of_a_channel():
+    network = trained()
+    half = models.create(NAME, 2, 1)
+    half.set_weights(quantization.scale_to_clip_range(network, IMAGES, 0.5))
+    np.testing.assert_allclose(half(IMAGES), network(IMAGES), atol=2e-5)
+    first = np.asarray(keras.Model(half.input, half.get_layer("relu1").output)(IMAGES)).max((0, 1, 2))
+    assert first.max() == pytest.approx(2 * quantization.ACTIVATION_CLIP, rel=1e-4)
+    prepared = quantization.prepare(network, IMAGES, 0.5)
+    first = np.asarray(keras.Model(prepared.input, prepared.get_layer("relu1").output)(IMAGES))
+    assert first.max() == quantization.ACTIVATION_CLIP  # cut off there
+    with pytest.raises(InputError, match="learns its ranges"):
+        quantization.prepare(models.create("resnet6/num_filters=8", 2, 1), IMAGES, 0.5)
+
+
 def test_channel_that_is_always_0_does_not_grow_with_every_fine_tuning():
     """Issue 19: after three stages its kernel was 260,000 where others are 2, and XNNPACK refused the file."""
     network = trained()

@@ -51,6 +51,8 @@ def check(config: "Config") -> None:
     for name in ("hard_patches", "burned_in", "intensity_augmentation"):
         if not 0 <= getattr(config, name) <= 1:
             raise InputError(f"{name} must be in [0, 1]. Received: {getattr(config, name)}")
+    if not 0 < config.clip_fraction <= 1:
+        raise InputError(f"clip_fraction must be above 0 and at most 1. Received: {config.clip_fraction}")
     if config.gradient_accumulation_steps < 1:
         raise InputError(
             f"gradient_accumulation_steps must be at least 1. Received: {config.gradient_accumulation_steps}"
@@ -59,6 +61,8 @@ def check(config: "Config") -> None:
 
 
 def _check_together(config) -> None:
+    if config.clip_fraction != 1 and not config.quantization_aware:
+        raise InputError(f"--clip_fraction needs --quantization_aware. Received: {config.clip_fraction}")
     if config.uncertainty:
         uncertainty.check(config)
     else:

@@ -101,6 +101,11 @@ class Config:
     quantization_aware: bool = _option(
         False, "quantization-aware training for an int8 file, as a fine-tuning stage (docs/training.md)"
     )
+    clip_fraction: float = _option(
+        1.0,
+        "quantization-aware training of a chain starts with each channel clipped at this fraction of its maximum: "
+        "below 1, anatomy has finer levels, and letters have to be learned again",
+    )
     uncertainty: str | None = _option(
         None,
         "train the uncertainty head of a model: a run, a .keras or .tflite file or a model that comes with tfmisr, "

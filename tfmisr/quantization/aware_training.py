@@ -42,16 +42,19 @@ def clip_activations(network: keras.Model) -> keras.Model:
     return clone
 
 
-def scale_to_clip_range(network: keras.Model, images: list[np.ndarray]) -> list[np.ndarray]:
-    """Returns weights with which the maximum of each channel behind a ReLU is `ACTIVATION_CLIP`.
+def scale_to_clip_range(network: keras.Model, images: list[np.ndarray], clip_fraction: float = 1.0) -> list[np.ndarray]:
+    """Returns weights with which `clip_fraction` of the maximum of each channel behind a ReLU is `ACTIVATION_CLIP`.
 
-    They initialize the ranges for quantization-aware training: on these images the clipped network computes the same.
+    They initialize the ranges for quantization-aware training: on these images the clipped network computes the same,
+    unless the fraction is below 1. Then the largest activations, such as those of burned-in letters, are clipped and
+    have to be learned again, and all others have finer levels.
 
     Args:
         network: A plain network without clipping, as `models.create` returns it.
         images: float32 arrays (height, width, channels), on which the maxima are measured.
+        clip_fraction: Fraction of a channel's maximum at which it is clipped, in (0, 1].
     """
-    return equalization.equalize(network, images, ACTIVATION_CLIP).get_weights()
+    return equalization.equalize(network, images, ACTIVATION_CLIP / clip_fraction).get_weights()
 
 
 def fake_quantize(network: keras.Model) -> keras.Model:

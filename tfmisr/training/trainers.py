@@ -31,7 +31,7 @@ def network(config: Config, channels: int, images: Callable) -> keras.Model:
         initial.load(created, config.initial_weights)
     if not config.quantization_aware:
         return created
-    return quantization.prepare(created, images())
+    return quantization.prepare(created, images(), config.clip_fraction)
 
 
 def untrained(config: Config, channels: int) -> keras.Model:
