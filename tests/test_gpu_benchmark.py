@@ -10,7 +10,9 @@ import sys
 import numpy as np
 import pytest
 
+from tfmisr import config, models
 from tfmisr.edge.errors import InputError
+from tfmisr.training import loop
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -232,6 +234,20 @@ def _pack_of(folder, data, pixel_packing):
 
     source.examples = examples
     pixel_packing.pack(source, folder)
+
+
+def test_one_run_gives_the_network_of_its_last_step_and_the_average(benchmark, tiny_source, tmp_path):
+    """Issue 19: averaging does not change a training, so its last step is that of the same run without an average."""
+    fields = {"dataset": "tiny", "model": "cnn5/num_filters=4", "scale": 2, "steps": 6, "batch_size": 2}
+    fields |= {"patch_size": 8, "save_every": 3, "validate_every": 6}
+    plain = loop.train(config.Config(**fields, workdir=str(tmp_path / "plain")), tiny_source)
+    loop.train(config.Config(**fields, ema_decay=0.9, workdir=str(tmp_path / "paper_cnn5")), tiny_source)
+    table = benchmark("paper_table")
+    table.both_arms(tmp_path / "paper_cnn5", tmp_path)
+    last, average = (models.load(tmp_path / f"paper_cnn5{end}.keras").get_weights() for end in ("", table.AVERAGED))
+    for expected, found in zip(models.load(plain).get_weights(), last, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert any(np.abs(a - b).max() > 1e-6 for a, b in zip(last, average, strict=True))
 
 
 def test_trained_networks_of_the_paper_are_evaluated_without_training(benchmark, monkeypatch, tmp_path):
