@@ -201,7 +201,9 @@ def test_levels_of_an_image_survive_the_subtraction_of_one_half():
 def test_ranges_are_measured_on_hard_examples_too(name, tiny_source, tmp_path, monkeypatch):
     """resnet6 lost 0.08 dB at letters that no random patch had shown."""
     seen = []
-    monkeypatch.setattr(loop.trainers.quantization, "prepare", lambda network, images: seen.append(images) or network)
+    monkeypatch.setattr(
+        loop.trainers.quantization, "prepare", lambda network, images, _: seen.append(images) or network
+    )
     monkeypatch.setattr(loop.Run, "_compiled", lambda *_: None)
     config = Config(**{**RUN, "model": name}, quantization_aware=True, steps=2, workdir=str(tmp_path))
     run = loop.Run(config, tiny_source)
