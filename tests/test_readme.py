@@ -44,6 +44,7 @@ NOT_RUN = {
     r"python -m tfmisr\.fit$": "prepares the built-in images for half a minute; .ci/run runs it",
     r"python -m tfmisr\.prepare chest_xray14": "needs the archive of 45 GB; tests/test_chest_xray14.py has a small one",
     r"python -m tfmisr\.tune ": "a process for each trial; tests/test_tune*.py and tests/test_docs_python.py",
+    r"python -m tfmisr\.tuning\.parameter_study_report .*--shorter ": "two studies; tests/test_tune_study.py has them",
     r"python -m tfmisr\.fit --preset srgan": "downloads the weights of VGG19; tests/test_gan.py has a small network",
     r"make -C examples/cpp$": "tests/test_cpp_example.py",
     r"examples/cpp/enlarge ": "tests/test_cpp_example.py",
