@@ -3,9 +3,8 @@
 from tfmisr.edge.text import counted
 from tfmisr.tuning import parameter_study_statistics as statistics
 from tfmisr.tuning.parameter_study_stability import Stability
+from tfmisr.tuning.parameter_study_statistics import LEVEL
 from tfmisr.tuning.parameter_study_table import ParameterStudy
-
-_LEVEL = 0.05
 
 _METHOD = """\
 Means have 95 % confidence intervals. A difference compares the means over all settings that exist for both levels; its
@@ -98,7 +97,7 @@ def effect_rows(study: ParameterStudy) -> tuple[list, list]:
     comparisons = statistics.comparisons(study)
     adjusted = statistics.holm([contrast.p for *_, contrast in comparisons])
     differences = [
-        (factor, f"{_number(a)} to {_number(b)}", _difference(c), f"{c.df:.1f}", _p(p), "yes" if p < _LEVEL else "no")
+        (factor, f"{_number(a)} to {_number(b)}", _difference(c), f"{c.df:.1f}", _p(p), "yes" if p < LEVEL else "no")
         for (factor, a, b, c), p in zip(comparisons, adjusted, strict=True)
     ]
     return means, differences
@@ -123,7 +122,7 @@ def variance_rows(study: ParameterStudy) -> tuple[list, str]:
     components, deviation = analysis
     adjusted = statistics.holm([component.p for component in components])
     rows = [
-        (" x ".join(c.factors), f"{100 * c.share:.1f} %", c.df, f"{c.f:.2f}", _p(p), "yes" if p < _LEVEL else "no")
+        (" x ".join(c.factors), f"{100 * c.share:.1f} %", c.df, f"{c.f:.2f}", _p(p), "yes" if p < LEVEL else "no")
         for c, p in zip(components, adjusted, strict=True)
     ]
     rest = 1 - sum(component.share for component in components)
@@ -172,7 +171,7 @@ def _fronts(study, objective) -> str:
 def _near_best(study) -> str:
     comparisons = statistics.against_best(study)
     adjusted = statistics.holm([contrast.p for _, contrast in comparisons])
-    near = [(s, c) for (s, c), p in zip(comparisons, adjusted, strict=True) if p >= _LEVEL]
+    near = [(s, c) for (s, c), p in zip(comparisons, adjusted, strict=True) if p >= LEVEL]
     near.sort(key=lambda item: study.costs[item[0]]["parameters"])
     rows = [(_setting(study, s), f"{study.costs[s]['parameters']:,.0f}", _difference(c)) for s, c in near]
     worse, others = len(comparisons) - len(near), counted(len(comparisons), "other")

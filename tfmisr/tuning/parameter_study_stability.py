@@ -11,10 +11,8 @@ from scipy import stats
 
 from tfmisr.edge.errors import InputError
 from tfmisr.tuning import parameter_study_statistics as statistics
-from tfmisr.tuning.parameter_study_statistics import Contrast
+from tfmisr.tuning.parameter_study_statistics import LEVEL, Contrast
 from tfmisr.tuning.parameter_study_table import ParameterStudy
-
-_LEVEL = 0.05  # of the adjusted p-values, as in the report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +73,8 @@ def compare(shorter: ParameterStudy, longer: ParameterStudy) -> Stability:
     steps = _steps(shorter, longer)
     if shorter.factors != longer.factors or set(shorter.settings) != set(longer.settings):
         raise InputError(f"expected two studies of the same settings. Received: {_grid(shorter)} and {_grid(longer)}")
-    means = [np.array([study.means()[setting] for setting in longer.settings]) for study in (shorter, longer)]
+    scores = shorter.means(), longer.means()
+    means = [np.array([mean[setting] for setting in longer.settings]) for mean in scores]
     change = means[1] - means[0]
     varies = all(np.ptp(values) > 0 for values in means)
     correlation = float(stats.spearmanr(*means).statistic) if varies else float("nan")
@@ -104,6 +103,6 @@ def _differences(shorter, longer) -> list[Difference]:
         raise InputError("expected the same settings to be repeated with other seeds in both studies")
     adjusted = [statistics.holm([contrast.p for *_, contrast in rows]) for rows in found]
     return [
-        Difference(factor, (a, b), short, long, (p_short < _LEVEL, p_long < _LEVEL))
+        Difference(factor, (a, b), short, long, (p_short < LEVEL, p_long < LEVEL))
         for (factor, a, b, short), (*_, long), p_short, p_long in zip(*found, *adjusted, strict=True)
     ]

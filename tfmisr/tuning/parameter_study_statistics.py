@@ -14,6 +14,8 @@ from scipy import stats
 from tfmisr.edge.deprecation import renamed
 from tfmisr.tuning.parameter_study_table import ParameterStudy
 
+LEVEL = 0.05  # a difference is significant where its adjusted p-value (`holm`) is below
+
 
 @dataclasses.dataclass(frozen=True)
 class Contrast:
