@@ -46,6 +46,25 @@ def test_s05_poison_among_200_costs_its_own_retries_and_nothing_else(tmp_path, a
     assert tries_in(tmp_path) == {str(i): 3 if i in poisons else 1 for i in range(200)}
 
 
+def test_starting_a_process_on_a_busy_machine_is_no_time_of_its_input(tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(1)\nwork = time.sleep\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with cluster.connect("", Options(processes=1)) as client:
+        work = [("short", 0), ("long", 5)]
+        outcomes = {o.key: o for o in cluster.run(client, "slow_to_import:work", work, retries=0, timeout=0.5)}
+    assert outcomes["short"].error is None
+    assert outcomes["long"].error == "took longer than the time-out of 0.5 s"
+
+
+def test_a_process_that_does_not_start_is_ended(tmp_path, monkeypatch):
+    (tmp_path / "never_imported.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(isolation, "STARTING_SECONDS", 0.3)
+    with cluster.connect("", Options(processes=1)) as client:
+        (outcome,) = cluster.run(client, "never_imported:work", [("", 0)], retries=0, timeout=0.2)
+    assert outcome.error == "its process did not start within 0.3 s"
+
+
 def test_s05_last_try_is_alone(tmp_path):
     others = {"name": "slow", "folder": str(tmp_path), "seconds": 0.3}
     work = [("bad", {"name": "bad", "folder": str(tmp_path), "do": "exit"}), *((f"{i}", others) for i in range(4))]

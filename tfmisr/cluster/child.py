@@ -1,7 +1,8 @@
 """`python -m tfmisr.cluster.child`: calls functions by name, for `tfmisr.cluster.isolation`.
 
-One JSON object a line comes in through stdin, `{"function": "module:name", "payload": ...}`, and one goes out:
-`{"value": ...}`, or `{"error": text, "final": bool, "errno": number or null}`. No object is pickled.
+One JSON object a line comes in through stdin, `{"function": "module:name", "payload": ...}`, and two go out:
+`{"begun": true}` when the function is imported and called, from where a time-out counts, then `{"value": ...}`, or only
+`{"error": text, "final": bool, "errno": number or null}`. No object is pickled.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ import typing
 from tfmisr import cli
 from tfmisr.edge.errors import InputError
 
+BEGUN = {"begun": True}
+
 
 def main() -> None:
     """Answers requests until stdin is closed."""
@@ -28,8 +31,9 @@ def main() -> None:
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     while True:
-        replies.write(json.dumps(answer(json.loads(requests.get()))) + "\n")
-        replies.flush()
+        for reply in answers(json.loads(requests.get())):
+            replies.write(json.dumps(reply) + "\n")
+            replies.flush()
 
 
 def _read(requests) -> None:
@@ -45,29 +49,34 @@ def _prefer_for_out_of_memory() -> None:
         file.write("1000")
 
 
-def answer(request: dict) -> dict:
-    """Returns the reply to a request.
+def answers(request: dict) -> typing.Iterator[dict]:
+    """Yields `BEGUN` when the function is called, then the reply to a request.
 
     Args:
         request: `function`, an import path, and `payload`, its argument.
 
-    Returns:
-        The function's `value`, or `error` as text. An error is `final` where another try would fail alike. Texts of
-        errors other than `InputError` may quote patient data and are reduced to their type.
+    Yields:
+        Last the function's `value`, or `error` as text. An error is `final` where another try would fail alike. Texts
+        of errors other than `InputError` may quote patient data and are reduced to their type.
     """
     try:
-        return {"value": find(request["function"])(request["payload"])}
+        function = find(request["function"])
+        yield BEGUN
+        yield {"value": function(request["payload"])}
     except InputError as error:
-        return {"error": str(error), "final": True, "errno": None}
+        yield _error(str(error), final=True)
     except ModuleNotFoundError as error:
-        text = str(cli.explained(error, "this command"))
-        return {"error": f"a worker lacks a package: {text}", "final": True, "errno": None}
+        yield _error(f"a worker lacks a package: {cli.explained(error, 'this command')}", final=True)
     except MemoryError:
-        return {"error": "not enough memory", "final": False, "errno": None}
+        yield _error("not enough memory")
     except OSError as error:
-        return {"error": error.strerror or type(error).__name__, "final": False, "errno": error.errno}
+        yield _error(error.strerror or type(error).__name__, errno=error.errno)
     except Exception as error:  # noqa: BLE001
-        return {"error": f"failed with {type(error).__name__}", "final": False, "errno": None}
+        yield _error(f"failed with {type(error).__name__}")
+
+
+def _error(text: str, *, final: bool = False, errno: int | None = None) -> dict:
+    return {"error": text, "final": final, "errno": errno}
 
 
 def find(function: str) -> typing.Callable:

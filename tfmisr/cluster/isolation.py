@@ -19,9 +19,11 @@ import time
 import typing
 
 import tfmisr
+from tfmisr.cluster import child as protocol
 from tfmisr.edge.errors import InputError
 
 SECONDS_BETWEEN_CHECKS = 0.05
+STARTING_SECONDS = 60.0  # for the interpreter and the imports, which no input can slow down but a busy machine can
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Limits:
     """What one input may take.
 
     Attributes:
-        seconds: Time-out, with the first input of a process including the loading of a network; `None` for none.
+        seconds: Time-out, with the first input of a process including the loading of a network, but not the start of
+            the process, which has `STARTING_SECONDS` or this, whichever is longer; `None` for none.
         memory: Largest resident memory of the process in bytes; `None` for no bound.
     """
 
@@ -56,28 +59,33 @@ class Child:
         self._replies.put("")
 
     def call(self, function: str, payload: str, limits: Limits) -> dict:
-        """Returns the reply of `tfmisr.cluster.child.answer`, or an error of the same form where the process ended.
+        """Returns the reply of `tfmisr.cluster.child.answers`, or an error of the same form where the process ended.
 
         Args:
             function: Import path `module:name`.
             payload: Its argument as JSON.
             limits: Time and memory.
         """
-        start = time.monotonic()
         with contextlib.suppress(OSError):  # it has ended; the reply below says how
             self._process.stdin.write(f'{{"function": {json.dumps(function)}, "payload": {payload}}}\n')
             self._process.stdin.flush()
+        starting = limits.seconds and max(limits.seconds, STARTING_SECONDS)
+        reply = self._reply(dataclasses.replace(limits, seconds=starting), "its process did not start within")
+        return self._reply(limits, "took longer than the time-out of") if reply == protocol.BEGUN else reply
+
+    def _reply(self, limits, too_long) -> dict:
+        start = time.monotonic()
         while True:
             with contextlib.suppress(queue.Empty):
                 line = self._replies.get(timeout=SECONDS_BETWEEN_CHECKS)
                 return json.loads(line) if line else {"error": self._ending(), "final": False, "errno": None}
-            if reason := self._exceeded(limits, time.monotonic() - start):
+            if reason := self._exceeded(limits, time.monotonic() - start, too_long):
                 self.close()
                 return {"error": reason, "final": False, "errno": None}
 
-    def _exceeded(self, limits, seconds) -> str:
+    def _exceeded(self, limits, seconds, too_long) -> str:
         if limits.seconds is not None and seconds > limits.seconds:
-            return f"took longer than the time-out of {limits.seconds:g} s"
+            return f"{too_long} {limits.seconds:g} s"
         if limits.memory is not None and resident_memory(self._process.pid) > limits.memory:
             return f"took more memory than --memory_limit, {limits.memory / 1e6:,.0f} MB"
         return ""
