@@ -19,9 +19,9 @@ import subprocess
 import sys
 import time
 
-import numpy as np
-
 from tfmisr import models
+from tfmisr.edge.errors import InputError
+from tfmisr.training import checkpoints
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -55,10 +55,8 @@ def both_arms(folder: pathlib.Path, output: pathlib.Path) -> None:
     """Writes the networks of a run that averages its weights: of its last step, and the average, which it saved."""
     network = models.load(folder)
     network.save(output / f"{folder.name}{AVERAGED}.keras")
-    last = max((folder / "checkpoints").glob("step-*.npz"))
-    with np.load(last, allow_pickle=False) as arrays:
-        for position, variable in enumerate(network.variables):
-            variable.assign(arrays[f"network/{position:05d}"])
+    if not checkpoints.restore(folder / "checkpoints", {"network": network.variables}, complete=False):
+        raise InputError(f"expected a checkpoint in {folder / 'checkpoints'}, found none")
     network.save(output / f"{folder.name}.keras")
 
 

@@ -56,13 +56,20 @@ def save(folder: pathlib.Path, step: int, groups: dict[str, list], keep: int = 2
         (folder / f"step-{old:08d}.npz").unlink(missing_ok=True)
 
 
-def restore(folder: pathlib.Path, groups: dict[str, list], confirm: Callable[[int], None] = lambda step: None) -> int:
+def restore(
+    folder: pathlib.Path,
+    groups: dict[str, list],
+    confirm: Callable[[int], None] = lambda step: None,
+    *,
+    complete: bool = True,
+) -> int:
     """Restores the variables from the last valid checkpoint; prints a warning for each damaged one.
 
     Args:
         folder: Directory of the checkpoints.
         groups: As in `save`.
         confirm: Function of the step, 0 without a checkpoint, called before any variable is assigned.
+        complete: Whether `groups` are all that a checkpoint holds, as for resuming; otherwise it may hold others.
 
     Returns:
         The steps that were done; 0 without a checkpoint.
@@ -74,7 +81,7 @@ def restore(folder: pathlib.Path, groups: dict[str, list], confirm: Callable[[in
     for step in reversed(steps):
         path = folder / f"step-{step:08d}.npz"
         try:
-            arrays = _read(path, _state(groups))
+            arrays = _read(path, _state(groups), complete)
         # A flipped bit may also select an unknown compression method or a password.
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             print(f"warning: {path} is damaged ({error}); going back to the one before")
@@ -89,13 +96,13 @@ def restore(folder: pathlib.Path, groups: dict[str, list], confirm: Callable[[in
     return 0
 
 
-def _read(path: pathlib.Path, state: dict) -> dict[str, np.ndarray]:
+def _read(path: pathlib.Path, state: dict, complete: bool) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as file:
         if damaged := file.testzip():
             raise ValueError(f"checksum of {damaged} does not match")
     with np.load(path, allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
-    if set(arrays) != set(state):
+    if not arrays.keys() >= state.keys() or (complete and len(arrays) > len(state)):
         raise ValueError("it holds other variables than this run has")
     for key, variable in state.items():
         if arrays[key].shape != tuple(variable.shape):
