@@ -64,18 +64,25 @@ def answers(request: dict) -> typing.Iterator[dict]:
         yield BEGUN
         yield {"value": function(request["payload"])}
     except InputError as error:
-        yield _error(str(error), final=True)
+        yield error_reply(str(error), final=True)
     except ModuleNotFoundError as error:
-        yield _error(f"a worker lacks a package: {cli.explained(error, 'this command')}", final=True)
+        yield error_reply(f"a worker lacks a package: {cli.explained(error, 'this command')}", final=True)
     except MemoryError:
-        yield _error("not enough memory")
+        yield error_reply("not enough memory")
     except OSError as error:
-        yield _error(error.strerror or type(error).__name__, errno=error.errno)
+        yield error_reply(error.strerror or type(error).__name__, errno=error.errno)
     except Exception as error:  # noqa: BLE001
-        yield _error(f"failed with {type(error).__name__}")
+        yield error_reply(f"failed with {type(error).__name__}")
 
 
-def _error(text: str, *, final: bool = False, errno: int | None = None) -> dict:
+def error_reply(text: str, *, final: bool = False, errno: int | None = None) -> dict:
+    """Returns the reply for an error, as in `answers`.
+
+    Args:
+        text: One line without patient data.
+        final: Whether another try would fail alike.
+        errno: Number of an `OSError`.
+    """
     return {"error": text, "final": final, "errno": errno}
 
 

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Iterator
 
 import tfmisr
-from tfmisr.cluster import isolation
+from tfmisr.cluster import child, isolation
 from tfmisr.edge.errors import InputError
 
 if typing.TYPE_CHECKING:
@@ -150,7 +150,7 @@ class _Dask:
         try:
             return json.loads(future.result())
         except _killed_worker() as error:
-            return {"error": f"its workers ended ({type(error).__name__})", "final": False, "errno": None}
+            return child.error_reply(f"its workers ended ({type(error).__name__})")
 
     def check(self) -> None:
         if self._client.status != "running":

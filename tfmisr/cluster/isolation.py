@@ -78,10 +78,10 @@ class Child:
         while True:
             with contextlib.suppress(queue.Empty):
                 line = self._replies.get(timeout=SECONDS_BETWEEN_CHECKS)
-                return json.loads(line) if line else {"error": self._ending(), "final": False, "errno": None}
+                return json.loads(line) if line else protocol.error_reply(self._ending())
             if reason := self._exceeded(limits, time.monotonic() - start, too_long):
                 self.close()
-                return {"error": reason, "final": False, "errno": None}
+                return protocol.error_reply(reason)
 
     def _exceeded(self, limits, seconds, too_long) -> str:
         if limits.seconds is not None and seconds > limits.seconds:
@@ -189,12 +189,12 @@ def work(function: str, payload: str, seconds: float | None, memory: int | None,
     start = time.monotonic()
     if version != tfmisr.__version__:
         text = f"a worker has tfmisr {tfmisr.__version__}, this machine {version}; install the same on both"
-        reply = {"error": text, "final": True, "errno": None}
+        reply = protocol.error_reply(text, final=True)
     else:
         try:
             reply = call(function, payload, Limits(seconds, memory))
         except InputError as error:
-            reply = {"error": str(error), "final": True, "errno": None}
+            reply = protocol.error_reply(str(error), final=True)
         except OSError as error:  # no process can be started, for lack of memory or of process numbers
-            reply = {"error": f"no process could be started ({error.strerror})", "final": False, "errno": None}
+            reply = protocol.error_reply(f"no process could be started ({error.strerror})")
     return json.dumps({**reply, "seconds": round(time.monotonic() - start, 4)})

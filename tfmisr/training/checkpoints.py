@@ -101,9 +101,10 @@ def _read(path: pathlib.Path, state: dict, complete: bool) -> dict[str, np.ndarr
         if damaged := file.testzip():
             raise ValueError(f"checksum of {damaged} does not match")
     with np.load(path, allow_pickle=False) as file:
-        arrays = {key: file[key] for key in file.files}
-    if not arrays.keys() >= state.keys() or (complete and len(arrays) > len(state)):
-        raise ValueError("it holds other variables than this run has")
+        missing, others = state.keys() - set(file.files), set(file.files) - state.keys()
+        if missing or (complete and others):
+            raise ValueError("it holds other variables than this run has")
+        arrays = {key: file[key] for key in state}
     for key, variable in state.items():
         if arrays[key].shape != tuple(variable.shape):
             raise ValueError(f"{key} has shape {arrays[key].shape}, expected {tuple(variable.shape)}")
